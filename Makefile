@@ -1,0 +1,87 @@
+# Two commands on a fresh clone: `make demo` and `make test`. Only Python >= 3.11, pip and make are assumed.
+#
+#   PYTHON=python3.13     another interpreter          VENV=.venv-3.13   another environment
+#   PYTEST_ARGS="-x -k relay"                          arguments for every pytest run of `make test`
+
+# The first of these that runs and is new enough; a name on PATH may be a shim that runs nothing.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+# An environment made of the packages a user gets, and the same with what the work on this project needs.
+# Drivers are installed where their server is given, because some of them are compiled.
+RUN := $(VENV)/.run-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+drivers = $(if $(TEST_POSTGRESQL_URL),postgresql) $(if $(TEST_MYSQL_URL),mysql) $(if $(TEST_REDIS_URL),redis)
+empty :=
+space := $(empty) $(empty)
+comma := ,
+EXTRAS := $(subst $(space),$(comma),$(strip schema $(drivers)))
+DEV := $(VENV)/.dev-$(notdir $(RUN))-$(subst $(comma),-,$(EXTRAS))
+
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+CODE := $(wildcard genesys_eventbridge tests benchmarks)
+
+.PHONY: help demo serve test coverage chaos mutants lint format clean
+
+help:
+	@echo 'make demo      orders in the example shop travel to a platform on this machine'
+	@echo 'make serve     the same, and the site stays up for a look at the admin'
+	@echo 'make test      the whole suite on SQLite, and on each server whose TEST_*_URL is set'
+	@echo 'make coverage  the suite on SQLite with branch coverage'
+	@echo 'make chaos     a long storm of killed processes on each database: SECONDS=900 SEED=1'
+	@echo 'make mutants   take each guard away and see a test fail'
+	@echo 'make lint      ruff and mypy'
+	@echo 'make format    let ruff rewrite what it can'
+	@echo 'make clean     remove environments, builds and caches'
+
+demo: $(RUN)
+	$(VENV)/bin/python example_project/manage.py demo
+
+serve: $(RUN)
+	$(VENV)/bin/python example_project/manage.py demo --serve
+
+test: $(DEV)
+	VENV='$(VENV)' sh tests/run.sh $(PYTEST_ARGS)
+
+coverage: $(DEV)
+	$(VENV)/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+SECONDS ?= 900
+chaos: $(DEV)
+	@for database in sqlite $(if $(TEST_POSTGRESQL_URL),postgresql) $(if $(TEST_MYSQL_URL),mysql); do \
+		EVENTBRIDGE_TEST_DATABASE=$$database $(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) \
+			$(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
+
+mutants: $(DEV)
+	$(VENV)/bin/python -m tests.mutants
+
+lint: $(DEV)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy $(CODE)
+	@# The example's models belong to its own settings: it has its own mypy.ini.
+	cd example_project && $(abspath $(VENV))/bin/mypy .
+
+format: $(DEV)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* htmlcov
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n '$(PYTHON)' || { echo 'No Python >= 3.11 found. Name one: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The name of the stamp changes with what is to be installed: nothing old is taken for new.
+$(RUN): | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(RUN)
+	$(PIP) --upgrade 'pip>=25.1' # the first that reads [dependency-groups]
+	$(PIP) --editable '.[$(EXTRAS)]' --group dev
+	@touch $@

@@ -1,0 +1,168 @@
+"""`manage.py demo`: orders are placed, and their events travel to a platform on this machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections, transaction
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.states import OPEN, State
+from shop.models import Customer, Order
+from shop.stage import DemoFailed, answers, control, free_port, process, until
+
+#: The sandbox refuses this type until the demo registers it, as a platform does with unknown types.
+UNREGISTERED = "order.status_changed"
+ORDERS = 6
+
+
+class Command(BaseCommand):
+    help = "Shows the whole journey of an event: sandbox platform, django-q2 workers and orders, all real."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--serve", action="store_true", help="keep the site up for a look at the admin")
+        parser.add_argument("--port", type=int, default=8000, help="port of the site with --serve (8000)")
+
+    def handle(self, **options: Any) -> None:
+        with tempfile.TemporaryDirectory(prefix="eventbridge-demo-") as name:
+            folder = Path(name)
+            try:
+                self._play(folder, serve=options["serve"], port=options["port"])
+            except DemoFailed as failure:
+                logs = "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in folder.glob("*.log"))
+                raise CommandError(f"{failure}\n{logs}") from None
+            finally:
+                connections.close_all()
+
+    def _play(self, folder: Path, *, serve: bool, port: int) -> None:
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{free_port()}"
+        # The processes read these; this process has read its settings before.
+        os.environ.update(SHOP_FOLDER=str(folder), SANDBOX_URL=url)
+        self._use(folder, url)
+        self._say("Preparing an SQLite database and the django-q2 schedules.")
+        call_command("migrate", verbosity=0)
+        call_command("eventbridge_schedules", apply=True, stdout=StringIO())
+        sandbox = ("eventbridge_sandbox", "--port", url.rsplit(":", 1)[1], "--scenario", "flaky")
+        with (
+            process(*sandbox, "--refuse-type", UNREGISTERED, log=folder / "sandbox.log"),
+            process("qcluster", log=folder / "qcluster.log"),
+        ):
+            until(lambda: answers(url), "the sandbox platform answers", 20)
+            self._say(f"Started the sandbox platform on {url} and a django-q2 cluster.\n")
+            self._watched = _Watch(self)
+            self._orders()
+            self._a_refusal(url)
+            self._summary(time.monotonic() - began)
+            if serve:
+                self._serve(port, url, folder)
+
+    def _use(self, folder: Path, url: str) -> None:
+        """Point this process at the demo's own database and platform."""
+        settings.GENESYS_EVENTBRIDGE["default"].update(API_BASE_URL=url, LOGIN_BASE_URL=url)
+        conf.reset()
+        connections["default"].close()
+        connections["default"].settings_dict["NAME"] = str(folder / "shop.sqlite3")
+
+    def _orders(self) -> None:
+        self._say(f"Placing {ORDERS} orders. Every third event is answered 503 twice before it is taken.")
+        ana = Customer.objects.create(name="Ana", email="ana@example.com")
+        for number in range(1, ORDERS + 1):
+            with transaction.atomic():
+                Order.objects.create(number=f"ORD-{number}", amount=f"{number}9.90", customer=ana)
+        until(self._watched.none_open, "every order's event is delivered", 45)
+
+    def _a_refusal(self, url: str) -> None:
+        self._say(f"\nPaying ORD-1. The platform does not know the type {UNREGISTERED} yet.")
+        order = Order.objects.get(number="ORD-1")
+        order.status = Order.Status.PAID
+        order.save()
+        until(self._watched.none_open, "the refused event is dead", 30)
+        self._say(
+            f"\nRegistering {UNREGISTERED} at the platform, then: manage.py eventbridge_retry --state dead"
+        )
+        control(url, register=UNREGISTERED)
+        call_command("eventbridge_retry", state="dead", no_input=True, stdout=self.stdout)
+        until(self._watched.none_open, "the requeued event is delivered", 30)
+
+    def _summary(self, seconds: float) -> None:
+        events = list(OutboxEvent.objects.order_by("id"))
+        delivered = [event for event in events if event.state == State.DELIVERED]
+        retried = [event for event in delivered if event.attempts > 1]
+        self._say(f"\n{len(delivered)} of {len(events)} events delivered in {seconds:.0f} s:")
+        self._say(f"  {len(retried)} after retries, {len(self._watched.died)} after being dead and requeued.")
+        if len(events) != ORDERS + 1 or len(delivered) != len(events):
+            raise DemoFailed("Not every event was delivered.")
+        if not retried or len(self._watched.died) != 1:
+            raise DemoFailed(
+                "No event succeeded after retries, or none was dead and delivered after a requeue."
+            )
+
+    def _serve(self, port: int, url: str, folder: Path) -> None:
+        get_user_model().objects.create_superuser("demo", "demo@example.com", "demo")
+        site = f"http://127.0.0.1:{port}"
+        with process("runserver", str(port), "--noreload", log=folder / "site.log"):
+            until(lambda: answers(f"{site}/admin/login/"), "the site answers; is the port free?", 20)
+            self._say(
+                f"\nThe shop:  {site}/admin/   user demo, password demo   (place an order, then look at"
+            )
+            self._say(f"           {site}/admin/genesys_eventbridge/outboxevent/)")
+            self._say(f"Platform:  {url}/   (what it received; its scenario can be changed there)")
+            self._say("Ctrl-C ends all.")
+            try:
+                while True:
+                    time.sleep(1)
+            except KeyboardInterrupt:
+                self._say("\nStopped.")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+class _Watch:
+    """Prints each event's way from state to state, as the outbox tells it."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.began = time.monotonic()
+        self.seen: dict[int, tuple[str, int]] = {}
+        self.died: set[int] = set()
+
+    def none_open(self) -> bool:
+        """Look once, tell what changed, and say whether every event has come to an end."""
+        events = list(OutboxEvent.objects.order_by("id"))
+        for event in events:
+            now = (event.state, event.attempts)
+            if self.seen.get(event.pk) != now:
+                self.seen[event.pk] = now
+                self._tell(event)
+        return bool(events) and not any(event.state in OPEN for event in events)
+
+    def _tell(self, event: OutboxEvent) -> None:
+        elapsed = time.monotonic() - self.began
+        what = f"{event.state}"
+        if event.state == State.PENDING and event.claim_token:
+            what = f"being sent, attempt {event.attempts}"
+        elif event.state == State.PENDING and event.attempts:
+            what = f"retry after attempt {event.attempts}: {_first_sentence(event.last_error)}"
+        elif event.state == State.DEAD:
+            self.died.add(event.pk)
+            what = f"dead ({event.reason}): {_first_sentence(event.last_error)}"
+        elif event.state == State.DELIVERED:
+            what = f"delivered, {event.attempts} attempt{'s' if event.attempts > 1 else ''}"
+        self.command._say(f"  {elapsed:5.1f} s  {event.subject:<6} {event.type:<21} {what}")
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ", maxsplit=1)[0]

@@ -1,0 +1,70 @@
+"""The demo's stage: a fresh database in a folder, and real processes that end with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+
+
+class DemoFailed(Exception):
+    """The demo did not show what it promises."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def process(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``manage.py`` with these arguments in a process of its own, ended politely afterwards."""
+    with log.open("wb") as output:
+        running = subprocess.Popen(  # noqa: S603 - our own manage.py
+            [sys.executable, str(MANAGE), *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ,
+            start_new_session=True,
+        )
+        try:
+            yield running
+        finally:
+            running.send_signal(signal.SIGTERM)
+            try:
+                running.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.wait()
+
+
+def until(true: Callable[[], bool], what: str, seconds: float, *, every: float = 0.1) -> None:
+    """Wait until something holds. Raises DemoFailed, naming it."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise DemoFailed(f"Waited {seconds:g} s in vain: {what}.")
+        time.sleep(every)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def control(url: str, **switches: object) -> None:
+    """Throw the sandbox's switches through its control page."""
+    httpx.post(f"{url}/_control", json=switches, timeout=5).raise_for_status()

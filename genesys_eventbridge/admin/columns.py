@@ -1,0 +1,119 @@
+"""The columns of the event list: what a row is, where it stands, when it moves next, what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from genesys_eventbridge.admin.words import state_badge, when
+from genesys_eventbridge.explain import is_in_flight
+from genesys_eventbridge.explain_facts import Health, settings_of
+from genesys_eventbridge.explain_words import moment, relative
+from genesys_eventbridge.states import WAITING_FOR_A_PERSON, Reason, State
+from genesys_eventbridge.text import clean
+
+#: Characters of a type or subject, and of an error, that a cell shows; the rest is in its title.
+WIDTH = 40
+ERROR_WIDTH = 24
+
+
+class EventColumns:
+    """Each column takes a row of EventChangeList."""
+
+    @admin.display(description=gettext_lazy("state"))
+    def state_now(self, event: Any) -> str:
+        badge = state_badge(event.state)
+        more = _more(event)
+        if not more:
+            return badge
+        return format_html('{} <span class="eventbridge-quiet">{}</span>', badge, more)
+
+    @admin.display(description=gettext_lazy("type"))
+    def event_type(self, event: Any) -> str:
+        return _cut(event.type)
+
+    @admin.display(description=gettext_lazy("subject"))
+    def about(self, event: Any) -> str:
+        return _cut(event.subject)
+
+    @admin.display(description=gettext_lazy("destination"))
+    def to(self, event: Any) -> str:
+        return _cut(event.destination)
+
+    @admin.display(description=gettext_lazy("created"), ordering="id")
+    def created(self, event: Any) -> str:
+        return when(event.created_at, event.now)
+
+    @admin.display(description=gettext_lazy("attempts"))
+    def tries(self, event: Any) -> str:
+        settings = settings_of(event.destination)
+        return f"{event.attempts}/{settings.max_attempts}" if settings else str(event.attempts)
+
+    @admin.display(description=gettext_lazy("next step"))
+    def next_step(self, event: Any) -> str:
+        return next_step(event)
+
+    @admin.display(description=gettext_lazy("last result"))
+    def last_result(self, event: Any) -> str:
+        if not event.last_error and event.last_status_code is None:
+            return "-"
+        shown = str(event.last_status_code or "") or _cut(event.last_error, ERROR_WIDTH)
+        return format_html('<span title="{}">{}</span>', clean(event.last_error, 500), shown)
+
+    @admin.display(description=gettext_lazy("event id"))
+    def short_id(self, event: Any) -> str:
+        whole = clean(event.event_id, 255)
+        return format_html('<code title="{}">{}</code>', whole, whole if len(whole) <= 8 else f"{whole[:8]}…")
+
+
+def next_step(event: Any) -> str:
+    """When the row moves by itself, or who must move it, in a few words."""
+    if event.state in WAITING_FOR_A_PERSON:
+        return _("a person decides")
+    if event.due_at is None:
+        return "-"
+    if is_in_flight(event, event.now):
+        return _("being sent") if event.state == State.PENDING else _("being asked about")
+    if event.blocked:
+        return _("behind an earlier event")
+    held = _held(event)
+    if held:
+        return held
+    return relative(event.due_at, event.now) if event.due_at > event.now else _("due")
+
+
+def _held(event: Any) -> str:
+    health: Health | None = event.health
+    if health is None:
+        return ""
+    start = max(event.due_at, event.now)
+    if health.held_by and (health.held_until is None or health.held_until > start):
+        return _("held by %(who)s") % {"who": clean(health.held_by, WIDTH)}
+    until = health.paused_until if event.state == State.PENDING else health.check_paused_until
+    if until is not None and until > start:
+        return _("paused until %(until)s") % {"until": moment(until, event.now)}
+    return ""
+
+
+def _more(event: Any) -> str:
+    if is_in_flight(event, event.now):
+        return _("in flight")
+    if event.reason in Reason.values:
+        return str(Reason(event.reason).label)
+    if event.state == State.PENDING and event.attempts and event.due_at:
+        if event.due_at <= event.now:
+            return _("retry due")
+        return _("retry %(when)s") % {"when": relative(event.due_at, event.now)}
+    return ""
+
+
+def _cut(text: str, width: int = WIDTH) -> str:
+    """Text from outside, fit for a cell."""
+    whole = clean(text, 255)
+    if len(whole) <= width:
+        return whole
+    return format_html('<span title="{}">{}…</span>', whole, whole[:width])

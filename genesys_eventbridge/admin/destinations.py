@@ -1,0 +1,223 @@
+"""The admin of destinations: how each stands now, and pause and resume with a reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.admin.assets import CSS, actor_of
+from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
+from genesys_eventbridge.admin.permissions import ReadOnly, may
+from genesys_eventbridge.admin.words import when
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.explain_destination import Standing, explain_destination
+from genesys_eventbridge.explain_facts import health_of, settings_of
+from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.operations import pause, resume
+from genesys_eventbridge.text import clean
+
+
+class DestinationAdmin(ReadOnly, admin.ModelAdmin):
+    """Destinations: a row appears with the first worker that comes by, or the first pause."""
+
+    list_display = ("name", "standing", "last_pass", "last_accepted", "rate")
+    list_display_links = ("name",)
+    ordering = ("alias",)
+    show_full_result_count = False
+    sortable_by = ()
+    actions = None
+    page_template = "admin/genesys_eventbridge/destination/page.html"
+
+    class Media:
+        css = {"all": ("genesys_eventbridge/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
+        return Destination.objects.using(outbox_alias()).annotate(now=DatabaseNow())
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        pages = [
+            path(
+                "<path:object_id>/pause/", self.admin_site.admin_view(self.pause_view), name=f"{name}_pause"
+            ),
+            path(
+                "<path:object_id>/resume/",
+                self.admin_site.admin_view(self.resume_view),
+                name=f"{name}_resume",
+            ),
+        ]
+        return [*pages, *super().get_urls()]
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        return may(request, "pause_destination")
+
+    @admin.display(description=gettext_lazy("destination"))
+    def name(self, row: Any) -> str:
+        return str(row.alias)
+
+    @admin.display(description=gettext_lazy("state"))
+    def standing(self, row: Any) -> str:
+        standing = _standing(row)
+        return format_html(
+            '<span class="eventbridge-state">{}</span> <span class="eventbridge-quiet">{}</span>',
+            standing.title,
+            standing.sentence,
+        )
+
+    @admin.display(description=gettext_lazy("last pass"))
+    def last_pass(self, row: Any) -> str:
+        return when(row.heartbeat_at, row.now)
+
+    @admin.display(description=gettext_lazy("last acceptance"))
+    def last_accepted(self, row: Any) -> str:
+        return when(row.accepted_at, row.now)
+
+    @admin.display(description=gettext_lazy("rate"))
+    def rate(self, row: Any) -> str:
+        settings = settings_of(row.alias)
+        if settings is None or settings.rate_per_minute is None:
+            return _("no limit of ours")
+        return _("%(rate)g a minute") % {"rate": settings.rate_per_minute}
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        known = set(self.get_queryset(request).values_list("alias", flat=True))
+        unused = [(alias, self._url("change", alias)) for alias in conf.aliases() if alias not in known]
+        context = {"unused": unused, "title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        return self._page(request, self._row(request, object_id), extra_context or {})
+
+    def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self._act_on(request, object_id)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        form = PauseForm(request.POST, prefix="pause")
+        if not form.is_valid():
+            return self._page(request, row, {"pause_form": form})
+        pause(row.alias, actor_of(request), form.cleaned_data["reason"], form.seconds())
+        messages.success(request, _("%(alias)s is paused.") % {"alias": row.alias})
+        return HttpResponseRedirect(self._url("change", row.alias))
+
+    def resume_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self._act_on(request, object_id)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        form = ResumeForm(request.POST, prefix="resume")
+        if not form.is_valid():
+            return self._page(request, row, {"resume_form": form})
+        given = form.cleaned_data
+        if resume(row.alias, actor_of(request), given["reason"], also_trouble=given["also_trouble"]):
+            messages.success(request, _("%(alias)s goes on.") % {"alias": row.alias})
+        else:
+            messages.warning(request, _("%(alias)s was not paused by a person.") % {"alias": row.alias})
+        return HttpResponseRedirect(self._url("change", row.alias))
+
+    def _page(self, request: HttpRequest, row: Any, extra: dict[str, Any]) -> HttpResponse:
+        settings = settings_of(row.alias)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": row.alias,
+            "original": row.alias,
+            "opts": self.opts,
+            "media": CSS,
+            "has_view_permission": True,
+            "standing": _standing(row),
+            "rows": self._rows(row),
+            "may_pause": self.has_pause_permission(request) and settings is not None,
+            "held": bool(row.held_by),
+            "pause_form": PauseForm(prefix="pause"),
+            "resume_form": ResumeForm(prefix="resume"),
+            "pause_url": self._url("pause", row.alias),
+            "resume_url": self._url("resume", row.alias),
+            "history_url": self._url("history", row.pk) if row.pk else "",
+            "events_url": self._events_url(row.alias),
+            **extra,
+        }
+        return TemplateResponse(request, self.page_template, context)
+
+    def _row(self, request: HttpRequest, object_id: str) -> Any:
+        """By alias, or by number as Django's history has it; a configured one needs no row yet."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        name = unquote(object_id)
+        rows = self.get_queryset(request)
+        row: Any = rows.filter(alias=name).first()
+        if row is None and name.isascii() and name.isdigit() and len(name) < 19:
+            row = rows.filter(pk=int(name)).first()
+        if row is None and name in conf.aliases():
+            row = Destination(alias=name)
+            row.now = timezone.now()
+        if row is None:
+            raise Http404
+        return row
+
+    def _act_on(self, request: HttpRequest, object_id: str) -> Any:
+        if not self.has_pause_permission(request):
+            raise PermissionDenied
+        row = self._row(request, object_id)
+        if row.alias not in conf.aliases():
+            raise Http404
+        return row
+
+    def _rows(self, row: Any) -> list[tuple[str, Any]]:
+        """What the row says, as pairs for a table; no secret, no token."""
+        settings = settings_of(row.alias)
+        pairs = [
+            (_("API"), settings.api_base_url if settings else ""),
+            (_("Login"), settings.login_base_url if settings else ""),
+            (_("Source"), settings.source if settings else ""),
+            (_("Last pass"), when(row.heartbeat_at, row.now)),
+            (_("Last worker"), clean(row.heartbeat_worker, 128)),
+            (_("Last acceptance"), when(row.accepted_at, row.now)),
+            (_("Rate"), self.rate(row)),
+            (_("Failures in a row"), row.run_failures or ""),
+            (_("Paused by trouble until"), when(row.paused_until, row.now) if row.paused_until else ""),
+            (
+                _("Checks paused until"),
+                when(row.check_paused_until, row.now) if row.check_paused_until else "",
+            ),
+        ]
+        return [(name, value) for name, value in pairs if value != ""]
+
+    def _events_url(self, alias: str) -> str:
+        opts = OutboxEvent._meta
+        if not self.admin_site.is_registered(OutboxEvent):
+            return ""
+        address = reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist")
+        return f"{address}?{urlencode({'destination': alias})}"
+
+    def _url(self, page: str, *arguments: Any) -> str:
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
+        return reverse(name, args=[quote(argument) for argument in arguments])
+
+
+def _standing(row: Any) -> Standing:
+    return explain_destination(health_of(row), settings_of(row.alias), row.now)

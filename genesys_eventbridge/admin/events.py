@@ -1,0 +1,135 @@
+"""The admin of events: a list that stays fast, a page that explains, acts that are confirmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.admin import event_page, filters
+from genesys_eventbridge.admin.acts import EventActs, actions
+from genesys_eventbridge.admin.assets import CSS
+from genesys_eventbridge.admin.columns import EventColumns
+from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList, found
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.text import clean
+
+LIST_FILTERS = (
+    filters.AttentionFilter,
+    filters.StateFilter,
+    filters.ReasonFilter,
+    filters.DestinationFilter,
+    filters.AnswerFilter,
+    filters.CreatedFilter,
+)
+
+
+class OutboxEventAdmin(EventColumns, EventActs):
+    """Events: found by id, key or subject; read with their story; moved by acts with a reason."""
+
+    list_display = (
+        "state_now",
+        "event_type",
+        "about",
+        "to",
+        "created",
+        "tries",
+        "next_step",
+        "last_result",
+        "short_id",
+    )
+    list_display_links = ("event_type", "short_id")
+    list_filter = LIST_FILTERS
+    list_per_page = 50
+    ordering = ("-id",)
+    paginator = CappedPaginator
+    search_fields = ("event_id", "idempotency_key", "remote_id", "subject")
+    search_help_text = _("Exact event id, idempotency key, platform's id or subject; #12 is event number 12.")
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    actions = actions()
+    event_template = "admin/genesys_eventbridge/outboxevent/event.html"
+
+    class Media:
+        css = {"all": ("genesys_eventbridge/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxEvent]:
+        return OutboxEvent.objects.on_outbox().defer("body").annotate(now=DatabaseNow())
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*self.act_urls(), *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
+        return EventChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
+    ) -> tuple[QuerySet[OutboxEvent], bool]:
+        return (found(queryset, search_term) if search_term.strip() else queryset), False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only the filters' own names: Django would let anybody who sees the list ask ?body__contains=."""
+        return lookup in {list_filter.parameter_name for list_filter in LIST_FILTERS}
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """The destination is a column where there is more than one."""
+        names = list(self.list_display)
+        return names if len(conf.aliases()) > 1 else [name for name in names if name != "to"]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One event's page; nothing on it can be edited."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        rows = event_page.with_neighbours(self.get_queryset(request).defer(None))
+        event = self._row(rows, object_id)
+        if event is None:
+            messages.warning(request, gettext("There is no such event; it may have been pruned."))
+            return HttpResponseRedirect(self._url("changelist"))
+        payload = self.has_payload_permission(request)
+        context = {
+            **self.admin_site.each_context(request),
+            **event_page.page(request, self.admin_site, event, payload=payload, url=self._event_url),
+            "title": clean(event.type, 255),
+            "subtitle": None,
+            "original": event,
+            "opts": self.opts,
+            "media": CSS,
+            "has_view_permission": True,
+            "verbs": [
+                (verb, self._url("act", verb.name)) for verb in self.acts_for(request, event, event.now)
+            ],
+            "history_url": self._url("history", event.pk),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, self.event_template, context)
+
+    def _row(self, rows: QuerySet[OutboxEvent], object_id: str) -> Any:
+        try:
+            return rows.filter(pk=int(unquote(object_id))).first()
+        except (ValueError, OverflowError):
+            return None

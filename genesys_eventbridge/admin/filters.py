@@ -1,0 +1,140 @@
+"""The filters of the event list: each narrows by what an index can find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.explain import OVERDUE_AFTER
+from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, Reason, State
+
+Choices = Iterable[tuple[str, Any]]
+
+
+class _ListFilter(admin.SimpleListFilter):
+    """A value that is none of the choices finds nothing, instead of everything."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        if value is None:
+            return queryset
+        if value not in {str(choice) for choice, _label in self.lookup_choices}:
+            return queryset.none()
+        return self.narrowed(queryset, value)
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        raise NotImplementedError
+
+
+class AttentionFilter(_ListFilter):
+    title = _("attention")
+    parameter_name = "attention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [
+            ("needed", _("Needs attention")),
+            ("person", _("A person must decide")),
+            ("overdue", _("Overdue by 5 min")),
+        ]
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        person = Q(state__in=WAITING_FOR_A_PERSON)
+        overdue = Q(state__in=OPEN, due_at__lt=DatabaseNow(-OVERDUE_AFTER))
+        return queryset.filter({"needed": person | overdue, "person": person, "overdue": overdue}[value])
+
+
+class StateFilter(_ListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return State.choices
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        """With state, destination and an empty due_at the index has the rows in the order of the list.
+
+        A million delivered ones would be sorted otherwise (SQLite: 1.6 s).
+        """
+        rows = queryset.filter(state=value)
+        if value in OPEN:
+            return rows
+        only = _only_destination()
+        return rows.filter(due_at__isnull=True, **({"destination": only} if only else {}))
+
+
+def _only_destination() -> str:
+    """The one destination that any event can have, or nothing where there are several."""
+    configured = conf.aliases()
+    if len(configured) > 1:
+        return ""
+    others = Destination.objects.using(outbox_alias()).exclude(alias=configured[0])
+    return "" if others.exists() else configured[0]
+
+
+class ReasonFilter(_ListFilter):
+    title = _("reason")
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return Reason.choices
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        return queryset.filter(state__in=[*WAITING_FOR_A_PERSON, State.CANCELLED], reason=value)
+
+
+class DestinationFilter(_ListFilter):
+    title = _("destination")
+    parameter_name = "destination"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [(alias, alias) for alias in conf.aliases()]
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        return queryset.filter(destination=value)
+
+
+class AnswerFilter(_ListFilter):
+    """The last HTTP status of events that are not done; a delivered one has nothing to look for."""
+
+    title = _("last answer")
+    parameter_name = "answer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [
+            ("none", _("no answer")),
+            ("3xx", _("3xx redirect")),
+            ("4xx", _("4xx refused")),
+            ("5xx", _("5xx platform trouble")),
+        ]
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        rows = queryset.filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+        if value == "none":
+            return rows.filter(last_status_code__isnull=True).exclude(last_error="")
+        hundreds = int(value[0]) * 100
+        return rows.filter(last_status_code__gte=hundreds, last_status_code__lt=hundreds + 100)
+
+
+class CreatedFilter(_ListFilter):
+    title = _("created")
+    parameter_name = "created"
+
+    SECONDS = {"1h": 3600, "24h": 86400, "7d": 7 * 86400}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("1h", _("Past hour")), ("24h", _("Past 24 hours")), ("7d", _("Past 7 days"))]
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        """Ids are in the order of time: the newest row that is too old bounds the walk."""
+        since = DatabaseNow(-self.SECONDS[value])
+        older = OutboxEvent.objects.using(outbox_alias()).filter(created_at__lt=since).order_by("-id")
+        return queryset.filter(id__gt=Coalesce(Subquery(older.values("id")[:1]), 0), created_at__gte=since)

@@ -1,0 +1,79 @@
+"""One answer to the question for an event's status -> one verdict."""
+
+from collections.abc import Collection
+
+import httpx
+
+from genesys_eventbridge.answers.publishing import redirect_hint
+from genesys_eventbridge.answers.reading import Answer, read
+from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Verdict
+
+_AGAIN = "Delivery is checked again later."
+_NOT_ABOUT_THE_EVENT = frozenset({402, 407, 408, 421, 423, 425})
+
+
+def status_outcome(
+    response: httpx.Response,
+    rules: Rules,
+    *,
+    remote_id: str,
+    age: float | None = None,
+    secrets: Collection[str] = (),
+) -> Outcome:
+    """What an answer to a GET means for an accepted event. Pure; never raises, whatever the bytes are.
+
+    ``age`` is in seconds since the acceptance, None where nobody knows it: then nothing is ever over.
+    DELIVERED and FAILED are the platform's word; UNKNOWN means unconfirmed for good: a person decides.
+    """
+    answer = read(response, rules, secrets)
+    status = answer.status
+    if status == 200:
+        return _reported(answer, remote_id, age)
+    if status == 401:
+        hint = "The platform refuses our token for checks. Check the OAuth client's roles."
+        return answer.outcome(Verdict.HALTED, hint, halt=Halt.AUTH)
+    if status == 403:
+        hint = (
+            "Give the OAuth client a role with the permission eventbridge:events:read, or set CONFIRM to "
+            "False. Or this server's address is missing on the client's IP allow-list."
+        )
+        return answer.outcome(Verdict.HALTED, hint, halt=Halt.PERMISSION)
+    if status == 429:
+        return answer.rate_halt()
+    if status in {404, 410}:
+        return _not_found(answer, age)
+    if 300 <= status <= 399:
+        return answer.outcome(Verdict.NOT_YET, redirect_hint(answer, "API_BASE_URL"))
+    if 400 <= status <= 499 and status not in _NOT_ABOUT_THE_EVENT and answer.document is not None:
+        return _not_yet(answer, age, f"The platform does not answer for this id. {_AGAIN}")
+    return answer.outcome(Verdict.NOT_YET, _AGAIN, retry_after=answer.asked_wait())
+
+
+def _reported(answer: Answer, remote_id: str, age: float | None) -> Outcome:
+    if answer.document is None:
+        return answer.outcome(Verdict.NOT_YET, f"This is no status of an event. {_AGAIN}")
+    named = answer.member("id")
+    if named is not None and named != remote_id:
+        hint = f"The answer is about another event: a proxy may mix answers up. {_AGAIN}"
+        return answer.outcome(Verdict.NOT_YET, hint, conflict=True)
+    final = answer.final_verdict()
+    if final is Verdict.DELIVERED:
+        return answer.outcome(final)
+    if final is Verdict.FAILED:
+        return answer.outcome(final, "The platform failed to deliver it. Sending it again needs a new key.")
+    return _not_yet(answer, age, "" if answer.reported_status() else f"The answer names no status. {_AGAIN}")
+
+
+def _not_found(answer: Answer, age: float | None) -> Outcome:
+    if answer.status == 404 and (age is None or age <= answer.rules.not_found_grace):
+        return _not_yet(answer, age, f"The platform does not know the event yet. {_AGAIN}")
+    return answer.outcome(Verdict.UNKNOWN, "The platform no longer knows an event that it accepted.")
+
+
+def _not_yet(answer: Answer, age: float | None, hint: str) -> Outcome:
+    """Only an answer about the event ends CONFIRM_FOR: what nobody could ask about stays open."""
+    if age is not None and age >= answer.rules.confirm_for:
+        return answer.outcome(
+            Verdict.UNKNOWN, f"Not confirmed in CONFIRM_FOR ({answer.rules.confirm_for:g} s)."
+        )
+    return answer.outcome(Verdict.NOT_YET, hint)

@@ -1,0 +1,17 @@
+"""The app as Django loads it."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class EventBridgeConfig(AppConfig):
+    name = "genesys_eventbridge"
+    label = "genesys_eventbridge"
+    verbose_name = _("Genesys Cloud EventBridge")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from genesys_eventbridge import checks, conf
+
+        checks.register()
+        conf.reset_on_setting_changed()

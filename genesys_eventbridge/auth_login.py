@@ -1,0 +1,113 @@
+"""One question to the login service: credentials read, one request, a token or why there is none."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from genesys_eventbridge.answers import failure_outcome, token_answer
+from genesys_eventbridge.client_platform import (
+    USER_AGENT,
+    Platform,
+    Secret,
+    check_client_id,
+    check_client_secret,
+)
+from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.text import clean
+from genesys_eventbridge.transport import DEADLINE, DirectTransport, read_answer
+from genesys_eventbridge.verdicts import Halt, Token
+
+#: A shorter text is part of ordinary words: masking it would spoil every answer, and every id in them.
+SHORTEST_MASKED = 8
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Basic:
+    """Id and secret as the login service wants them; ``secrets`` are the texts that must not be shown."""
+
+    header: str
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, platform: Platform) -> Basic:
+        """Reads what is callable. Raises Halted(auth), naming the setting, for what cannot be used."""
+        client_id = _read(platform.client_id, check_client_id, "CLIENT_ID")
+        client_secret = _read(platform.client_secret, check_client_secret, "CLIENT_SECRET")
+        # As they are, like the official SDKs; RFC 6749 would form-encode both first.
+        encoded = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        return cls(f"Basic {encoded}", maskable(client_secret, encoded))
+
+
+def maskable(*texts: str) -> tuple[str, ...]:
+    """Those of ``texts`` that can be looked for in a text from outside and masked there."""
+    return tuple(text for text in texts if len(text) >= SHORTEST_MASKED)
+
+
+def ask_for_token(
+    platform: Platform,
+    basic: Basic,
+    deadline: Deadline,
+    *,
+    transport: httpx.BaseTransport | None,
+    secrets: tuple[str, ...] = (),
+) -> Token:
+    """One request, never redirected, over ``transport`` or a connection of its own. Raises Halted.
+
+    ``secrets`` are texts, beside those of ``basic``, that must not come into an error.
+    """
+    request = _request(platform, basic, deadline)
+    secrets = (*secrets, *basic.secrets)
+    own = transport or DirectTransport(ca_bundle=platform.ca_bundle, proxy=platform.proxy)
+    failure: Halted | None = None
+    try:
+        response = read_answer(own.handle_request(request), request)
+    except Exception as error:  # noqa: BLE001 - whatever broke: the events wait and are not charged
+        failure = _failure(error, request.url.host, secrets)
+    finally:
+        if own is not transport:
+            own.close()
+    if failure:  # raised out here, it drags along no frame that holds the header
+        raise failure
+    return token_answer(response, platform.rules, login_host=request.url.host, secrets=secrets)
+
+
+def _read(secret: Secret, check: Callable[[object], str], setting: str) -> str:
+    try:
+        return check(secret() if callable(secret) else secret)
+    except ValueError as error:
+        reason = str(error) if str(error).startswith(setting) else f"{setting} could not be read: ValueError"
+    except Exception as error:  # noqa: BLE001 - the callable is the user's, and its text may hold the secret
+        reason = f"{setting} could not be read: {type(error).__name__}"
+    raise Halted(clean(f"No token: {reason}", 500), kind=Halt.AUTH.value)
+
+
+def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Request:
+    form = {"grant_type": "client_credentials"}
+    if platform.scopes:
+        form["scope"] = " ".join(platform.scopes)
+    return httpx.Request(
+        "POST",
+        platform.token_url,
+        headers={
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Authorization": basic.header,
+        },
+        data=form,
+        extensions={DEADLINE: deadline, "timeout": platform.timeouts},
+    )
+
+
+def _failure(error: Exception, login_host: str, secrets: tuple[str, ...]) -> Halted:
+    """Why no answer came. That a token request may have arrived is no doubt: asking again does no harm."""
+    outcome = failure_outcome(error, secrets=secrets)
+    told = outcome.error.partition(" It may have arrived;")[0]
+    return Halted(
+        clean(f"No token from {login_host}: {told}", 500), kind=(outcome.halt or Halt.NETWORK).value
+    )

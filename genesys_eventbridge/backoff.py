@@ -1,0 +1,96 @@
+"""How long to wait: exponential delays with jitter, and what a platform means by Retry-After."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+# 2**64 times any sensible base is past any sensible cap; a bound keeps a huge attempt from overflowing.
+_MOST_DOUBLINGS = 64
+_SECONDS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
+_COUNT = re.compile(r"[0-9]{1,10}")
+_IN_MESSAGE = re.compile(r"\[([0-9]{1,10})\] seconds")
+# All three HTTP date forms begin with a day's name. The parser behind would take much else for a date.
+_DATE = re.compile(r"[A-Za-z]{3,9},? [\x20-\x7e]{8,60}")
+
+
+def delay(attempt: int, base: float, cap: float, *, random: Callable[[], float]) -> float:
+    """Seconds to wait after attempt number ``attempt`` (from 1), anywhere in [step/2, step].
+
+    ``step`` is ``base`` doubled with each attempt, at most ``cap``; ``random`` returns [0, 1).
+    """
+    step = min(cap, math.ldexp(base, min(max(attempt - 1, 0), _MOST_DOUBLINGS)))
+    return step / 2 + step / 2 * random()
+
+
+def doubled(previous: float, base: float, cap: float) -> float:
+    """The length of the next pause in a row: ``base`` first, then twice the ``previous``, at most ``cap``."""
+    return min(cap, max(base, previous * 2))
+
+
+def jitter_up(seconds: float, random: Callable[[], float]) -> float:
+    """``seconds`` and up to a tenth more, and at least 0.5 to 1 s: a wait asked for is never cut short."""
+    return max(seconds * (1 + random() / 10), 0.5 + random() / 2)
+
+
+def retry_after(
+    headers: Iterable[tuple[str, str]],
+    body_message: str,
+    *,
+    default: float | None,
+    cap: float,
+    now: datetime,
+) -> float | None:
+    """Seconds the platform asks us to wait, at most ``cap``.
+
+    The first that is usable of: a ``Retry-After`` header (seconds or an HTTP date), "[N] seconds" in the
+    ``body_message``, ``inin-ratelimit-reset`` where the count has reached what is allowed, ``default``.
+    ``headers`` are (name, value) pairs, repeated names included. A date is measured against the answer's
+    own ``Date``, and against ``now`` (aware) where it has none, so a skewed clock does no harm.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name.lower(), []).append(value.strip(" \t"))
+    sent_at = next((date for text in values.get("date", ()) if (date := _date(text)) is not None), now)
+    asked = (
+        *(_wait(text, sent_at) for text in values.get("retry-after", ())),
+        _in_message(body_message),
+        _window_left(values),
+        default,
+    )
+    found = next((seconds for seconds in asked if seconds is not None), None)
+    return None if found is None else min(found, cap)
+
+
+def _wait(text: str, sent_at: datetime) -> float | None:
+    if _SECONDS.fullmatch(text):
+        return float(math.ceil(float(text)))
+    date = _date(text)
+    return None if date is None else max(0.0, (date - sent_at).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _in_message(message: str) -> float | None:
+    found = _IN_MESSAGE.search(message)
+    return float(found[1]) if found else None
+
+
+def _window_left(values: dict[str, list[str]]) -> float | None:
+    """What is left of the rate limit's window, where that limit is what stopped us."""
+    count, allowed, reset = (
+        next((int(text) for text in values.get(f"inin-ratelimit-{part}", ()) if _COUNT.fullmatch(text)), None)
+        for part in ("count", "allowed", "reset")
+    )
+    if count is None or allowed is None or reset is None or count < allowed:
+        return None
+    return float(reset)

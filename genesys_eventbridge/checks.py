@@ -1,0 +1,58 @@
+"""System checks: what cannot work, found before the first event (ids: genesys_eventbridge.X000)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from genesys_eventbridge import checks_database, checks_queue, checks_settings, conf, model_problems
+from genesys_eventbridge.conf_rules import Problem
+
+
+def register() -> None:
+    checks.register(settings)
+    checks.register(queue)
+    checks.register(models, checks.Tags.models)
+    checks.register(deployment, checks.Tags.security, deploy=True)
+    checks.register(database, checks.Tags.database)
+
+
+def settings(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """GENESYS_EVENTBRIDGE and the settings of Django that it depends on."""
+    return _messages([*conf.problems(), *checks_settings.problems()])
+
+
+def queue(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Q_CLUSTER, as far as it can harm a pass; nothing where django-q2 is not installed."""
+    return _messages(checks_queue.problems())
+
+
+def models(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Models registered with ``publishes()``."""
+    try:
+        return _messages(model_problems.problems())
+    except ImproperlyConfigured:
+        return []  # no destination can be read at all: said by ``settings``
+
+
+def deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """What a demo may have and production may not; asked by ``manage.py check --deploy``."""
+    return _messages(checks_settings.deployment_problems())
+
+
+def database(databases: Iterable[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """The database of the outbox and the schedules; asked by ``manage.py check --database default``."""
+    aliases = frozenset(databases or ())
+    return _messages([*checks_database.problems(aliases), *checks_queue.schedule_problems(aliases)])
+
+
+def _messages(problems: Iterable[Problem]) -> list[checks.CheckMessage]:
+    return [
+        (checks.Error if problem.is_error else checks.Warning)(
+            problem.message, hint=problem.hint or None, id=f"genesys_eventbridge.{problem.id}"
+        )
+        for problem in problems
+    ]

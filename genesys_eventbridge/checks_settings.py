@@ -1,0 +1,104 @@
+"""What is wrong with the settings beyond their shape: schemas, time zones, what production may not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from genesys_eventbridge import conf, schemas
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.conf_rules import Problem
+
+# What samples and templates put where a secret belongs. No secret of the platform is such words alone.
+_PLACEHOLDER = re.compile(
+    r"(?:your|my|the|some|a|client|oauth|genesys|api|app|real|test|dummy|fake|example|sample|sandbox|demo"
+    r"|change|replace|set|insert|put|fill|me|in|it|this|here|to|do|placeholder|secret|password|key|id"
+    r"|none|null|x|\*)*"
+)
+_LONGEST_PLACEHOLDER = 64
+
+
+def readable() -> list[DestinationSettings]:
+    """The destinations whose settings are right; what is wrong with the others ``conf.problems()`` says."""
+    found = []
+    try:
+        for alias in conf.aliases():
+            found += _readable(alias)
+    except ImproperlyConfigured:
+        return []
+    return found
+
+
+def problems() -> Iterator[Problem]:
+    """What ``conf.problems()`` cannot see. Asks no database."""
+    for destination in readable():
+        yield from _unusable_schemas(destination)
+    if not settings.USE_TZ:
+        yield Problem(
+            "W013",
+            "USE_TZ",
+            "USE_TZ is False: where clocks go back an hour, naive times cannot tell that hour from the one "
+            "before, and the times of events sent then may be wrong by it.",
+            "Set USE_TZ = True.",
+        )
+
+
+def deployment_problems() -> Iterator[Problem]:
+    """What a demo may have and production may not."""
+    for destination in readable():
+        where = f"{conf.SETTING}[{destination.alias!r}]"
+        if _is_pretended(destination):
+            yield Problem(
+                "W020",
+                "CLIENT_SECRET",
+                f"{where}: CLIENT_ID and CLIENT_SECRET are those of the sandbox, or a placeholder.",
+                'Set "CLIENT_ID": os.environ["GENESYS_CLIENT_ID"] and '
+                '"CLIENT_SECRET": os.environ["GENESYS_CLIENT_SECRET"].',
+            )
+        if destination.retention_days is None:
+            yield Problem(
+                "W021",
+                "RETENTION_DAYS",
+                f"{where}: RETENTION_DAYS is None, so delivered events, and the personal data in them, are "
+                "kept for ever and the table grows without end.",
+                'Set "RETENTION_DAYS": 30.',
+            )
+
+
+def _readable(alias: str) -> list[DestinationSettings]:
+    try:
+        return [conf.destination(alias)]
+    except ImproperlyConfigured:
+        return []
+
+
+def _unusable_schemas(destination: DestinationSettings) -> Iterator[Problem]:
+    for event_type, schema in destination.schemas.items():
+        try:
+            schemas.check(schema, event_type)
+        except ImproperlyConfigured as error:
+            yield Problem(
+                "E004",
+                "SCHEMAS",
+                f"{conf.SETTING}[{destination.alias!r}]: {error}",
+                f'Mend it, or remove {event_type!r} from "SCHEMAS".',
+            )
+
+
+def _is_pretended(destination: DestinationSettings) -> bool:
+    """A callable is not called: it may ask a vault."""
+    from genesys_eventbridge.sandbox.start import CLIENT_SECRET  # no process of a site loads a sandbox
+
+    return destination.client_secret == CLIENT_SECRET or any(
+        isinstance(text, str) and _is_placeholder(text)
+        for text in (destination.client_id, destination.client_secret)
+    )
+
+
+def _is_placeholder(text: str) -> bool:
+    words = re.sub(r"[^a-z*]", "", text.lower())
+    has_digits = any(sign.isdigit() for sign in text)
+    return len(text) <= _LONGEST_PLACEHOLDER and not has_digits and bool(_PLACEHOLDER.fullmatch(words))

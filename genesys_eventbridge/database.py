@@ -1,0 +1,57 @@
+"""Small transactions that survive a deadlock, a serialization failure or a lost connection."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import InterfaceError, OperationalError, connections, transaction
+
+logger = logging.getLogger("genesys_eventbridge")
+T = TypeVar("T")
+
+#: Tries of one small transaction before its error is let through.
+TRIES = 5
+
+
+def in_small_transaction(alias: str, work: Callable[[], T], *, until: float | None = None) -> T:
+    """Run ``work`` in one transaction; on a passing database error roll back and run the whole again.
+
+    ``until`` is a ``time.monotonic()`` value: while it lies ahead, a lost database is waited for.
+    Inside a transaction of the caller (a test's) it runs once. Raises the last database error.
+    """
+    connection = connections[alias]
+    if connection.in_atomic_block:
+        with transaction.atomic(using=alias):
+            return work()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            with transaction.atomic(using=alias):
+                return work()
+        except (OperationalError, InterfaceError) as error:
+            late = until is not None and time.monotonic() >= until
+            if late or (tries >= TRIES and until is None):
+                raise
+            logger.warning("Database error, trying again: %s", type(error).__name__)
+            connection.close_if_unusable_or_obsolete()
+            pause(min(1.0, 0.02 * 2**tries) * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
+
+
+def first_write(alias: str) -> None:
+    """On SQLite begin the transaction with a write, so that it waits for its turn instead of failing.
+
+    A transaction that reads first and then writes fails there at once, whatever the busy timeout.
+    """
+    connection = connections[alias]
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE genesys_eventbridge_destination SET alias = alias WHERE 1 = 0")
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)

@@ -1,0 +1,159 @@
+"""One answer and one claimed row give one transition: a pure choice, written down elsewhere."""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from genesys_eventbridge import backoff
+from genesys_eventbridge.claims import Claimed
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.settlements import Settlement
+from genesys_eventbridge.states import AttemptKind, Reason, State
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+
+Random = Callable[[], float]
+
+#: A conflict may be a proxy's mix-up; after so many tries a person decides.
+CONFLICTS = 3
+#: An event that meets so many halts while others are accepted is itself the trouble.
+POISON_HALTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that one decision looks at."""
+
+    claimed: Claimed
+    outcome: Outcome
+    settings: DestinationSettings
+    elapsed: float
+    others_accepted: bool
+    random: Random
+
+
+def decide(
+    claimed: Claimed,
+    outcome: Outcome,
+    settings: DestinationSettings,
+    *,
+    elapsed: float = 0.0,
+    others_accepted: bool = False,
+    random: Random = random_module.random,
+) -> Settlement:
+    """The one transition that this answer means for this row (guarantees.md, section 2).
+
+    ``elapsed`` is seconds since the claim; ``others_accepted`` says that the destination took other
+    events since this row halted last.
+    """
+    answered = replace(
+        settled(claimed),
+        status_code=outcome.status_code,
+        error=outcome.error,
+        correlation_id=outcome.correlation_id or claimed.correlation_id,
+        remote_id=outcome.remote_id or claimed.remote_id,
+    )
+    case = _Case(claimed, outcome, settings, elapsed, others_accepted, random)
+    return _checked(case, answered) if claimed.kind is AttemptKind.CHECK else _published(case, answered)
+
+
+def released(claimed: Claimed) -> Settlement:
+    """A row that was claimed and not begun goes back uncharged, due at once."""
+    return _uncharged(claimed, settled(claimed))
+
+
+def settled(claimed: Claimed) -> Settlement:
+    """The row as it stands, to be changed: same state, definite answer, nothing new learnt."""
+    return Settlement(
+        id=claimed.id,
+        event_id=claimed.event_id,
+        type=claimed.type,
+        token=claimed.token,
+        from_state=claimed.state,
+        state=claimed.state,
+        attempts=claimed.attempts,
+        checks=claimed.checks,
+        halts=claimed.halts,
+        doubt=claimed.doubt_before,
+        remote_id=claimed.remote_id,
+        status_code=claimed.last_status_code,
+        error=claimed.last_error,
+        correlation_id=claimed.correlation_id,
+        ordering_key=claimed.ordering_key,
+    )
+
+
+def _published(case: _Case, row: Settlement) -> Settlement:
+    claimed, outcome = case.claimed, case.outcome
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return _accepted(outcome, case.settings, replace(row, doubt=None, accepted=True))
+        case Verdict.REJECTED:
+            return _refused(claimed, row)
+        case Verdict.HALTED:
+            guilty = outcome.halt in (Halt.PERMISSION, Halt.CONFIG)
+            if guilty and claimed.halts >= POISON_HALTS and case.others_accepted:
+                return _refused(claimed, row)
+            return replace(_uncharged(claimed, row), halts=claimed.halts + guilty)
+        case Verdict.UNAVAILABLE:
+            return _again(case, row)
+    row = replace(row, keep_doubt=True)
+    if outcome.conflict and claimed.attempts >= CONFLICTS:
+        return replace(row, state=State.UNRESOLVED, reason=Reason.CONFLICT)
+    return _again(case, row)
+
+
+def _accepted(outcome: Outcome, settings: DestinationSettings, row: Settlement) -> Settlement:
+    if outcome.final is Verdict.FAILED:
+        return replace(row, state=State.DEAD, reason=Reason.DELIVERY_FAILED)
+    if outcome.final is Verdict.DELIVERED or not settings.confirm:
+        return replace(row, state=State.DELIVERED)
+    if not outcome.remote_id:
+        return replace(row, state=State.UNRESOLVED, reason=Reason.UNTRACKED)
+    return replace(row, state=State.ACCEPTED, due_in=settings.check_delays[0])
+
+
+def _refused(claimed: Claimed, row: Settlement) -> Settlement:
+    """Refused for good: dead, but unresolved where an earlier try may have been accepted."""
+    if claimed.doubt_before is not None:
+        return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
+    return replace(row, state=State.DEAD, reason=Reason.REJECTED)
+
+
+def _again(case: _Case, row: Settlement) -> Settlement:
+    """A counted failure: tried again, unless the attempts, the age or the window are used up."""
+    claimed, settings = case.claimed, case.settings
+    in_doubt = row.keep_doubt or row.doubt is not None
+    window = claimed.doubt_left - case.elapsed if in_doubt else float("inf")
+    if claimed.attempts >= settings.max_attempts or window <= 0:
+        if in_doubt:
+            return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
+        return replace(row, state=State.DEAD, reason=Reason.EXHAUSTED)
+    if not in_doubt and settings.max_age is not None and claimed.age + case.elapsed > settings.max_age:
+        return replace(row, state=State.DEAD, reason=Reason.EXPIRED)
+    wait = backoff.delay(claimed.attempts, settings.backoff_base, settings.backoff_cap, random=case.random)
+    return replace(row, due_in=min(max(wait, case.outcome.retry_after or 0.0), window))
+
+
+def _checked(case: _Case, row: Settlement) -> Settlement:
+    claimed, delays = case.claimed, case.settings.check_delays
+    match case.outcome.verdict:
+        case Verdict.DELIVERED:
+            return replace(row, state=State.DELIVERED)
+        case Verdict.FAILED:
+            return replace(row, state=State.DEAD, reason=Reason.DELIVERY_FAILED)
+        case Verdict.UNKNOWN:
+            return replace(row, state=State.UNRESOLVED, reason=Reason.UNCONFIRMED)
+        case Verdict.HALTED:
+            return _uncharged(claimed, row)
+    wait = delays[min(claimed.checks, len(delays) - 1)]
+    return replace(
+        row, due_in=backoff.jitter_up(max(wait, case.outcome.retry_after or 0.0), random=case.random)
+    )
+
+
+def _uncharged(claimed: Claimed, row: Settlement) -> Settlement:
+    if claimed.kind is AttemptKind.CHECK:
+        return replace(row, checks=claimed.checks - 1, due_in=0.0)
+    return replace(row, attempts=claimed.attempts - 1, due_in=0.0)

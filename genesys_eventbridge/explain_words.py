@@ -1,0 +1,56 @@
+"""Spans and moments in words, short and in the reader's zone: "4 min", "14:31", "23 Dec 14:31"."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.utils import timezone
+from django.utils.dateformat import format as date_format
+from django.utils.translation import gettext as _
+
+
+def span(seconds: float) -> str:
+    """A length of time by its largest unit, two where the second one tells something: "1 h 20 min"."""
+    seconds = abs(seconds)
+    if seconds < 10 and seconds != int(seconds):
+        return _("%(count)s s") % {"count": f"{seconds:.1f}"}
+    whole = round(seconds)
+    if whole < 120:
+        return _("%(count)s s") % {"count": whole}
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return _("%(count)s min") % {"count": minutes}
+    hours, rest = divmod(minutes, 60)
+    if hours < 10 and rest:
+        return _("%(hours)s h %(minutes)s min") % {"hours": hours, "minutes": rest}
+    hours = round(minutes / 60)
+    if hours < 48:
+        return _("%(count)s h") % {"count": hours}
+    return _("%(count)s d") % {"count": round(hours / 24)}
+
+
+def moment(when: dt.datetime, now: dt.datetime) -> str:
+    """A time of today as "14:31", another as "23 Dec 14:31"; with the year where it is another one."""
+    when, now = _local(when), _local(now)
+    if when.date() == now.date():
+        return date_format(when, "H:i")
+    return date_format(when, "j M H:i" if when.year == now.year else "j M Y H:i")
+
+
+def day(when: dt.datetime, now: dt.datetime) -> str:
+    """A date as "23 Dec"; with the year where it is another one."""
+    when, now = _local(when), _local(now)
+    return date_format(when, "j M" if when.year == now.year else "j M Y")
+
+
+def relative(when: dt.datetime, now: dt.datetime) -> str:
+    """ "in 4 min", "now" or "4 min ago"."""
+    seconds = (when - now).total_seconds()
+    if abs(seconds) < 1:
+        return _("now")
+    words = {"span": span(round(seconds))}
+    return _("in %(span)s") % words if seconds > 0 else _("%(span)s ago") % words
+
+
+def _local(when: dt.datetime) -> dt.datetime:
+    return timezone.localtime(when) if timezone.is_aware(when) else when

@@ -1,0 +1,134 @@
+"""What the commands' arguments may be: each wrong value is named with its flag and the remedy."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.text import clean
+
+_AGE = re.compile(r"(\d{1,6})\s*(s|m|h|d)", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Event numbers are bigints; longer digits are some other id.
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def count(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not _NUMBER.fullmatch(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def count_or_zero(text: str) -> int:
+    return 0 if text == "0" else count(text)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    return _number(text, "seconds above 0", lambda value: 0 < value < math.inf)
+
+
+def seconds_or_zero(text: str) -> float:
+    return _number(text, "seconds, 0 or more", lambda value: 0 <= value < math.inf)
+
+
+def days(text: str) -> float:
+    """A number of days above 0."""
+    return _number(text, "days above 0", lambda value: 0 < value < math.inf)
+
+
+def moment(text: str) -> dt.datetime:
+    """A time: ISO 8601 (``2026-11-23``, ``2026-11-23T09:10``) or an age (``30m``, ``2h``, ``7d``)."""
+    try:
+        if age := _AGE.fullmatch(text.strip()):
+            return timezone.now() - dt.timedelta(seconds=int(age[1]) * _UNITS[age[2]])
+        found = parse_datetime(text) or _midnight(parse_date(text))
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{clean(text, 40)!r} is no time: write 2026-11-23T09:10 or 2026-11-23, "
+            "or an age such as 30m, 2h, 7d"
+        )
+    if timezone.is_naive(found) == timezone.is_naive(timezone.now()):
+        return found
+    return timezone.make_aware(found) if timezone.is_naive(found) else timezone.make_naive(found)
+
+
+def reason(text: str) -> str:
+    """Words that are kept with each event."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: say why, in a few words; it is kept with each event")
+    return text
+
+
+def aliases(options: dict[str, Any]) -> tuple[str, ...]:
+    """The destinations that ``--destination`` names; without it all. Raises CommandError."""
+    try:
+        wanted = tuple(dict.fromkeys(options.get("destination") or conf.aliases()))
+        for alias in wanted:
+            conf.destination(alias)
+    except ImproperlyConfigured as error:
+        flag = "--destination: " if options.get("destination") else ""
+        raise CommandError(f"{flag}{error}") from error
+    return wanted
+
+
+def event_numbers(texts: Iterable[str]) -> list[int]:
+    """``OutboxEvent.id`` of each event named; none is acted on where one is not found.
+
+    An event is named by its number, event id, idempotency key, or the platform's id. Raises CommandError.
+    """
+    return list(dict.fromkeys(_event_number(text) for text in texts))
+
+
+def _event_number(text: str) -> int:
+    rows = OutboxEvent.objects.on_outbox()
+    if _NUMBER.fullmatch(text) and rows.filter(pk=int(text)).exists():
+        return int(text)
+    found = list(rows.filter(_names(text)).order_by("id").values_list("id", "source")[:3])
+    if not found:
+        raise CommandError(
+            f"No event {clean(text, 80)!r}: give its number, event id, idempotency key or the platform's id. "
+            "An old one may have been pruned (RETENTION_DAYS)."
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{number} (source {clean(source, 60)})" for number, source in found)
+        raise CommandError(f"{clean(text, 80)!r} names several events: {names}. Give one of these numbers.")
+    return int(found[0][0])
+
+
+def _names(text: str) -> Q:
+    names = Q(event_id=text) | Q(remote_id=text)
+    try:
+        return names | Q(idempotency_key=UUID(text))
+    except ValueError:
+        return names
+
+
+def _number(text: str, what: str, holds: Any) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a number of {what}")
+    return value
+
+
+def _midnight(day: dt.date | None) -> dt.datetime | None:
+    return None if day is None else dt.datetime.combine(day, dt.time.min)

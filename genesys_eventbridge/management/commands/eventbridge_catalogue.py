@@ -1,0 +1,20 @@
+"""`manage.py eventbridge_catalogue`: the contract a team hands to its consumers.
+
+JSON: ``events``: a list of ``type``, ``source``, ``destination``, ``model``, ``kind`` (created, updated,
+deleted, or a many-to-many field), ``changed``, ``text``, ``members`` (``name``, ``type``, ``format``,
+``nullable``, ``choices``, ``text``), ``schema`` and ``example``, both null where there is none.
+"""
+
+from typing import Any
+
+from genesys_eventbridge.management import arguments, cataloguing
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result
+
+
+class Command(OutboxCommand):
+    help = "Prints every event that registered models publish: type, fields, schema and an example."
+    formats = ("text", "json", "markdown")
+
+    def work(self, options: dict[str, Any]) -> Result:
+        return cataloguing.catalogue(arguments.aliases(options), options["format"])

@@ -1,0 +1,34 @@
+"""`manage.py eventbridge_ping`: is everything set up? Says what to change, line by line; sends no event.
+
+JSON: ``destinations``, by alias a list of ``name`` (settings, token, permission, clocks), ``ok`` (null: not
+looked at), ``message``, ``remedy``; ``needs_person``.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from genesys_eventbridge import conf, ping
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result
+
+WORDS = {True: "OK  ", False: "FAILED ", None: "-   "}
+
+
+class Command(OutboxCommand):
+    help = "Looks at settings, host names, token, permission and clocks, and says what to change."
+    requires_system_checks: list[str] = []  # wrong settings are what it is for
+
+    def work(self, options: dict[str, Any]) -> Result:
+        aliases = options["destination"] or conf.aliases()
+        found = {alias: list(ping.ping(alias)) for alias in dict.fromkeys(aliases)}
+        lines = []
+        for alias, steps in found.items():
+            lines += [f"{alias}:"] if len(found) > 1 else []
+            for number, step in enumerate(steps, 1):
+                lines.append(f"{number}/{len(steps)} {step.name:<12} {WORDS[step.ok]} {step.message}")
+                lines += [f"      -> {step.remedy}"] if step.remedy else []
+        return Result(
+            lines,
+            {"destinations": {alias: [asdict(step) for step in steps] for alias, steps in found.items()}},
+            needs_person=any(not step.ok for steps in found.values() for step in steps),
+        )

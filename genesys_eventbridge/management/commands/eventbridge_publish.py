@@ -1,0 +1,37 @@
+"""`manage.py eventbridge_publish`: publishes what is due; with --loop a worker that needs no django-q2.
+
+JSON: ``destinations``, by alias: ``delivered``, ``accepted``, ``pending`` (tried again later), ``dead`` and
+``unresolved`` events; ``released``, ``halted``, ``lost``, ``seconds``, ``drained`` (nothing was due any more)
+and ``paused`` (null, or ``seconds`` and ``reason``); with --loop only the states and ``pruned``. And
+``needs_person``.
+"""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from genesys_eventbridge.management import arguments, working
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.states import AttemptKind
+
+
+class Command(OutboxCommand):
+    help = "Publishes events that are due until none is; with --loop for ever, checking and pruning too."
+
+    def add_own(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--loop", action="store_true", help="publish, check and prune until SIGTERM or Ctrl-C")
+        add("--interval", type=arguments.seconds, metavar="S", help="with --loop: look every S seconds (1)")
+        add("--limit", type=arguments.count, metavar="N", help="send at most N events to each destination")
+        add("--max-seconds", type=arguments.seconds, metavar="S", help="have ended after S seconds")
+        add("--concurrency", type=arguments.count, metavar="N", help="requests at once (CONCURRENCY)")
+
+    def work(self, options: dict[str, Any]) -> Result:
+        if options["loop"] and (options["limit"] or options["max_seconds"]):
+            raise CommandError("--loop has no end: leave --limit and --max-seconds out.")
+        if options["interval"] and not options["loop"]:
+            raise CommandError("--interval is for --loop only: a single run ends when nothing is due.")
+        if options["loop"]:
+            return working.loop(options)
+        return working.drain(AttemptKind.PUBLISH, options)

@@ -1,0 +1,57 @@
+"""`manage.py eventbridge_resolve`: a person says what became of unresolved events.
+
+JSON: ``dry_run``, ``done`` (the ids), ``may_duplicate`` (those with a new key), ``skipped`` (a list of
+``reason``, ``count``, ``ids``), ``needs_person``.
+"""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from genesys_eventbridge import operations
+from genesys_eventbridge.management import arguments, deeds
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result, counted
+from genesys_eventbridge.operations import Resolution
+
+VERBS = {
+    Resolution.DELIVERED: "delivered",
+    Resolution.NOT_DELIVERED: "not delivered, to be sent again",
+    Resolution.GIVE_UP: "given up",
+}
+
+
+class Command(OutboxCommand):
+    help = "Decides about unresolved events: look for each at the platform first."
+    takes_destination = False
+    changes_many = True
+
+    def add_own(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("ids", nargs="+", metavar="ID", help="number, event id, idempotency key, or the platform's id")
+        outcome = parser.add_mutually_exclusive_group(required=True)
+        again = "it did not arrive: send it again. Past its window with a new key: it may be delivered twice"
+        for flag, help_text in (
+            (Resolution.DELIVERED, "it arrived"),
+            (Resolution.NOT_DELIVERED, again),
+            (Resolution.GIVE_UP, "never mind: it becomes dead"),
+        ):
+            name = f"--{flag.replace('_', '-')}"
+            outcome.add_argument(name, dest="outcome", action="store_const", const=flag, help=help_text)
+        why = "why, in a few words; kept with each event"
+        add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
+
+    def work(self, options: dict[str, Any]) -> Result:
+        ids, outcome, dry_run = (
+            arguments.event_numbers(options["ids"]),
+            options["outcome"],
+            options["dry_run"],
+        )
+        twice = " It may be delivered twice, if it did arrive." if outcome is Resolution.NOT_DELIVERED else ""
+        question = f"Resolve {counted(len(ids), 'event')} as {VERBS[outcome]}?{twice}"
+        if not dry_run and not self.confirmed(question, options):
+            return deeds.unchanged()
+        how = {"accept_duplicates": True, "dry_run": dry_run}  # the outcome chosen says so
+        done = operations.resolve(ids, self.actor(), outcome, options["reason"], **how)
+        verb = "Would resolve" if dry_run else "Resolved"
+        return deeds.result(verb, done, f" as {VERBS[outcome]}", dry_run=dry_run)

@@ -1,0 +1,48 @@
+"""`manage.py eventbridge_retry`: events that failed are tried again, now; safe to run twice at once.
+
+JSON: ``dry_run``, ``matched``, ``done``, ``may_duplicate``, ``types`` (events by type), ``skipped`` (a list
+of ``reason``, ``count``, ``ids``), ``paused`` (``destination``, ``events``, ``seconds``, ``reason``),
+``results`` (by state, where what was due stands now), ``errors`` (``state``, ``error``, ``count``) and
+``needs_person``.
+"""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from genesys_eventbridge.management import arguments, retrying
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.states import Reason
+
+
+class Command(OutboxCommand):
+    help = (
+        "Without arguments: events that wait for a retry are tried now. With --state dead: they are requeued "
+        "with a fresh budget. Then it publishes, and says what became of them."
+    )
+    changes_many = True
+
+    def add_own(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("ids", nargs="*", metavar="ID", help="these only: number, event id, key, or the platform's id")
+        add("--state", choices=["pending", "dead", "unresolved"], help="which ones (pending, or those named)")
+        add("--type", action="append", metavar="T", help="only this event type (repeatable)")
+        add("--reason", choices=Reason.values, help="only those dead or unresolved for this reason")
+        add("--since", type=arguments.moment, metavar="T", help="made at this time or later; 2h is an age")
+        add("--until", type=arguments.moment, metavar="T", help="made before this time")
+        add("--limit", type=arguments.count, metavar="N", default=1000, help="at most N events (1000)")
+        spread = "let them become due over S seconds, to make no new wave"
+        add("--spread", type=arguments.seconds, metavar="S", help=spread)
+        add("--no-publish", action="store_true", help="leave the sending to the workers")
+        twice = "also unresolved ones whose key may be forgotten: they may be delivered twice"
+        add("--accept-duplicates", action="store_true", help=twice)
+        add(
+            "--because",
+            type=arguments.reason,
+            metavar="TEXT",
+            help="why, in a few words; kept with each event",
+        )
+
+    def work(self, options: dict[str, Any]) -> Result:
+        return retrying.retry(self, options)

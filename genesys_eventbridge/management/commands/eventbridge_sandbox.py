@@ -1,0 +1,56 @@
+"""`manage.py eventbridge_sandbox`: the platform stand-in on loopback, until Ctrl-C or SIGTERM."""
+
+import signal
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from genesys_eventbridge.sandbox import Sandbox, SandboxServer, Scenario, serve
+from genesys_eventbridge.sandbox.start import is_loopback, settings_block
+
+
+class Command(BaseCommand):
+    help = "Runs a stand-in for Genesys Cloud on this machine and prints the settings that use it."
+    requires_system_checks: list[str] = []  # people start it before their settings are complete
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+        add("--port", type=int, default=8900, help="port to listen on, 0 for any free one (8900)")
+        add("--scenario", choices=list(Scenario), default="happy", help="how the platform behaves (happy)")
+        add("--latency", type=float, default=0, metavar="MS", help="hold every answer back, milliseconds")
+        add("--rate", type=int, metavar="N", help="publish and status requests allowed in a minute")
+        add(
+            "--refuse-type", action="append", default=[], metavar="TYPE", help="refuse this type (repeatable)"
+        )
+        add("--allow-remote", action="store_true", help="listen where other machines can reach it")
+        add("--allow-production", action="store_true", help="run although settings.DEBUG is False")
+
+    def handle(self, **options: Any) -> None:
+        host, port = options["host"], options["port"]
+        if not (settings.DEBUG or options["allow_production"]):
+            raise CommandError("DEBUG is False: no platform for production. To insist: --allow-production")
+        if not (is_loopback(host) or options["allow_remote"]):
+            raise CommandError(f"--host {host!r} is not loopback: others reach it. To insist: --allow-remote")
+        switches = {"rate": options["rate"], "refused_types": options["refuse_type"]}
+        try:
+            sandbox = Sandbox(scenario=options["scenario"], latency=options["latency"] / 1000, **switches)
+            server = serve(sandbox, host, port)
+        except (ValueError, OverflowError) as problem:
+            raise CommandError(str(problem)) from None
+        except OSError as problem:
+            raise CommandError(f"--host {host} --port {port}: {problem}. Choose another --port") from None
+        with server:
+            self._run(server)
+
+    def _run(self, server: SandboxServer) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        self.stdout.write(settings_block(server.url))
+        self.stdout.flush()
+        while not stop.wait(1):  # an endless wait would not hear Ctrl-C on Windows
+            continue
+        self.stdout.write("Sandbox stopped.")

@@ -1,0 +1,41 @@
+"""`manage.py eventbridge_schedules`: the django-q2 schedules; --apply is a deploy step after migrate.
+
+JSON: ``schedules``, by name: ``installed`` (how many), ``well``, ``paused``, ``interval``, ``next_run`` and
+``late`` (seconds); and, where something was to be changed, ``changes`` (by name, in words), ``dry_run``.
+"""
+
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import CommandError, CommandParser
+
+from genesys_eventbridge.management import scheduling
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result
+
+
+class Command(OutboxCommand):
+    help = "Shows, installs or removes the django-q2 schedules publish, poll, retry and prune."
+    takes_destination = False
+    changes_many = True
+
+    def add_own(self, parser: CommandParser) -> None:
+        what = parser.add_mutually_exclusive_group()
+        add = what.add_argument
+        add("--apply", action="store_true", help="create what is missing, drop doubles; keeps your intervals")
+        add("--reset", action="store_true", help="as --apply, and sets intervals and pauses back")
+        add("--remove", action="store_true", help="delete the schedules; events stay")
+
+    def work(self, options: dict[str, Any]) -> Result:
+        if not apps.is_installed("django_q"):
+            raise CommandError(
+                "django_q is not in INSTALLED_APPS, so there are no schedules. Add it and run migrate, "
+                "or run `manage.py eventbridge_publish --loop`, which needs none."
+            )
+        changing = options["apply"] or options["reset"] or options["remove"]
+        if options["dry_run"] and not changing:
+            raise CommandError("--dry-run says what --apply, --reset or --remove would do: add one of them.")
+        question = "Delete the schedules? Events then wait for eventbridge_publish."
+        if options["remove"] and not options["dry_run"] and not self.confirmed(question, options):
+            return Result(["Nothing was changed."])
+        return scheduling.change(options) if changing else scheduling.show()

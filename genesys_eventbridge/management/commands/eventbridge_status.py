@@ -1,0 +1,39 @@
+"""`manage.py eventbridge_status`: numbers for each destination; with --check a probe for monitoring.
+
+JSON: ``destinations``, by alias: ``configured``, ``waiting``, ``in_flight``, ``retrying``, ``accepted``,
+``unresolved``, ``dead``, ``oldest_seconds``, ``delivered_1h``, ``delivered_1h_is_least``, ``success_1h``
+(0 to 1), ``heartbeat_at``, ``heartbeat_seconds``, ``paused_until``, ``paused_kind``, ``paused_reason``,
+``checks_paused_until``, ``held_by``, ``held_reason``, ``held_until``. With --check ``problems``, a list of
+``destination``, ``kind``, ``message``, ``remedy``; kinds: age, worker, paused, checks_paused, dead,
+unresolved, not_configured, schedules, schedules_late. And ``needs_person``.
+"""
+
+from functools import partial
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from genesys_eventbridge.management import arguments, watching
+from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management.reporting import report
+
+
+class Command(OutboxCommand):
+    help = "Says how the destinations stand; --check ends with 3 where something needs a person."
+
+    def add_own(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--check", action="store_true", help="say what needs a person, and end with 3 if anything does")
+        age = "with --check: how old an undelivered event may be (300)"
+        add("--max-age", type=arguments.seconds, metavar="S", default=300.0, help=age)
+        dead = "with --check: how many events may be dead, and how many unresolved (0)"
+        add("--max-dead", type=arguments.count_or_zero, metavar="N", default=0, help=dead)
+        add("--watch", action="store_true", help="refresh in place every 2 s, until Ctrl-C")
+
+    def work(self, options: dict[str, Any]) -> Result:
+        if options["watch"] and options["format"] == "json":
+            raise CommandError("--watch is for people: call it without, as often as you like, for JSON.")
+        if options["watch"]:
+            return watching.watch(partial(report, options), self.stdout, options)
+        return report(options)

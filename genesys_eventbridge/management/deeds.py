@@ -1,0 +1,72 @@
+"""What an act did to events, in words and for programs: how many, and who was left alone and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genesys_eventbridge.management.output import Result, counted, number
+from genesys_eventbridge.operations import Done
+
+#: So many skipped events are named one by one.
+NAMED = 10
+NAMED_IN_DATA = 100
+
+
+def result(verb: str, done: Done, how: str = "", *, dry_run: bool) -> Result:
+    """An act on events that were named one by one; who was left alone needs a person."""
+    lines = [f"{verb} {counted(len(done.ids), 'event')}{how}."]
+    lines += [*duplicate_lines(done.may_duplicate, dry_run=dry_run), *skipped_lines(done.skipped)]
+    if dry_run:
+        lines.append("Nothing was changed (dry run).")
+    data = {
+        "dry_run": dry_run,
+        "done": done.ids,
+        "may_duplicate": done.may_duplicate,
+        "skipped": skipped_data(done.skipped),
+    }
+    return Result(lines, data, needs_person=bool(done.skipped) and not dry_run)
+
+
+def unchanged() -> Result:
+    """Somebody was asked and said no."""
+    return Result(
+        ["Nothing was changed."], {"dry_run": False, "done": [], "may_duplicate": [], "skipped": []}
+    )
+
+
+def skipped_lines(skipped: Mapping[str, Sequence[int]]) -> list[str]:
+    return [f"  Skipped: {number(len(ids))} ({why}): {_names(ids)}" for why, ids in skipped.items()]
+
+
+def skipped_data(skipped: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    return [
+        {"reason": why, "count": len(ids), "ids": list(ids[:NAMED_IN_DATA])} for why, ids in skipped.items()
+    ]
+
+
+def duplicate_lines(ids: Sequence[int], *, dry_run: bool) -> list[str]:
+    """A duplicate is only ever possible by a person's act, and that is said aloud."""
+    if not ids:
+        return []
+    get = "would get" if dry_run else "got"
+    return [
+        f"  {counted(len(ids), 'event')} {get} a new key and may be delivered twice, because the old key "
+        f"would not bring it there: {_names(ids)}"
+    ]
+
+
+def merged(*deeds: Done) -> Done:
+    """Several acts as one."""
+    whole = Done()
+    for done in deeds:
+        whole.ids.extend(done.ids)
+        whole.may_duplicate.extend(done.may_duplicate)
+        for why, ids in done.skipped.items():
+            whole.skipped.setdefault(why, []).extend(ids)
+    return whole
+
+
+def _names(ids: Sequence[int]) -> str:
+    named = ", ".join(str(pk) for pk in ids[:NAMED])
+    return f"{named} and {number(len(ids) - NAMED)} more" if len(ids) > NAMED else named

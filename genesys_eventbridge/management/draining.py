@@ -1,0 +1,159 @@
+"""Passes until nothing is due, and what they did in words: the single shot of publish, poll and retry."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from genesys_eventbridge import conf, relay
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.management.output import counted, listed, next_step
+from genesys_eventbridge.management.progress import Progress, Tapped
+from genesys_eventbridge.relay import PassReport
+from genesys_eventbridge.senders import Senders
+from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.text import clean
+
+#: How people say where an event went; ``pending`` and ``accepted`` are open.
+WORDS = {
+    State.DELIVERED: "delivered",
+    State.ACCEPTED: "accepted",
+    State.PENDING: "tried again later",
+    State.DEAD: "dead",
+    State.UNRESOLVED: "unresolved",
+}
+
+
+@dataclass(slots=True)
+class Drained:
+    """What the passes over one destination did; ``states`` counts settlements, by the state gone to."""
+
+    destination: str
+    kind: AttemptKind
+    states: Counter[str] = field(default_factory=Counter)
+    released: int = 0
+    halted: int = 0
+    lost: int = 0
+    seconds: float = 0.0
+    #: Nothing was due any more; else the limit, the time, a signal or a pause ended it.
+    drained: bool = False
+    paused_for: float = 0.0
+    paused_reason: str = ""
+
+    @property
+    def moved(self) -> int:
+        return sum(self.states.values())
+
+    @property
+    def needs_person(self) -> bool:
+        ended_badly = self.states[State.DEAD] or self.states[State.UNRESOLVED]
+        return bool(ended_badly or self.paused_for)
+
+    def add(self, report: PassReport) -> None:
+        self.states.update(report.states)
+        self.released += report.released
+        self.halted += report.halted
+        self.lost += report.lost
+        self.drained = report.drained
+        self.paused_for, self.paused_reason = report.paused_for, report.paused_reason
+
+
+def drain(
+    kind: AttemptKind,
+    alias: str,
+    *,
+    progress: Progress,
+    stop: threading.Event,
+    limit: int | None = None,
+    max_seconds: float | None = None,
+    concurrency: int | None = None,
+) -> Drained:
+    """Pass after pass until nothing is due, ``limit`` events are claimed, the time is over or ``stop``."""
+    settings = conf.destination(alias)
+    if max_seconds is not None:
+        settings = replace(settings, request_deadline=min(settings.request_deadline, max_seconds / 2))
+    run = relay.publish_due if kind is AttemptKind.PUBLISH else relay.check_accepted
+    done = Drained(alias, kind)
+    began = time.monotonic()
+    claimed = 0
+    with Senders(settings, concurrency or settings.concurrency) as senders:
+        senders.reports = Tapped(progress.saw)
+        while (seconds := _left(settings, max_seconds, began)) and not stop.is_set():
+            left = None if limit is None else limit - claimed
+            report = run(alias, limit=left, max_seconds=seconds, stop=stop, senders=senders)
+            done.add(report)
+            claimed += report.claimed
+            if report.drained or report.paused_for or (limit is not None and claimed >= limit):
+                break
+    done.seconds = time.monotonic() - began
+    return done
+
+
+def _left(settings: DestinationSettings, max_seconds: float | None, began: float) -> float:
+    """How long the next pass may last; 0 where no request begun in it could end in time."""
+    if max_seconds is None:
+        return settings.pass_seconds
+    left = max_seconds - (time.monotonic() - began)
+    return min(left, settings.pass_seconds) if left >= 2 * settings.request_deadline - 0.001 else 0.0
+
+
+def lines(done: Drained) -> list[str]:
+    """What happened at one destination, what was skipped and why, and the next command."""
+    verb = "sent" if done.kind is AttemptKind.PUBLISH else "asked about"
+    rate = f", {done.moved / done.seconds:,.0f}/s" if done.moved and done.seconds > 1 else ""
+    told = [f"{done.destination}: {counted(done.moved, 'event')} {verb} in {span(done.seconds)}{rate}"]
+    if done.moved:
+        told.append(f"  {listed({_word(state): count for state, count in done.states.items()})}")
+    elif done.drained:
+        told = [f"{done.destination}: nothing was due"]
+    if done.halted or done.released:
+        told.append(
+            f"  {counted(done.halted + done.released, 'event')} went back uncharged, to be sent later"
+        )
+    if done.lost:
+        told.append(f"  {counted(done.lost, 'event')} left to another worker, which took over the claim")
+    if done.paused_for:
+        told += pause_lines(done.destination, done.paused_for, done.paused_reason)
+    if done.states[State.DEAD]:
+        told.append(next_step("eventbridge_retry --state dead --dry-run"))
+    if done.states[State.UNRESOLVED]:
+        told.append(next_step("eventbridge_retry --state unresolved --dry-run"))
+    return told
+
+
+def pause_lines(alias: str, seconds: float, reason: str) -> list[str]:
+    """Why a destination sends nothing, and what ends that."""
+    until = "until resumed" if math.isinf(seconds) else f"for another {span(seconds)}"
+    return [
+        f"  {alias} is paused {until}: {clean(reason, 300) or 'no reason was given'}",
+        next_step(f"eventbridge_status --destination {alias}"),
+    ]
+
+
+def data(done: Drained) -> dict[str, Any]:
+    """The same for programs; the keys are documented in the commands."""
+    return {
+        **{state.value: done.states[state] for state in WORDS},
+        "released": done.released,
+        "halted": done.halted,
+        "lost": done.lost,
+        "seconds": round(done.seconds, 3),
+        "drained": done.drained,
+        "paused": paused_data(done.paused_for, done.paused_reason),
+    }
+
+
+def paused_data(seconds: float, reason: str) -> dict[str, Any] | None:
+    """``seconds`` is None for a pause until resumed."""
+    if not seconds:
+        return None
+    return {"seconds": None if math.isinf(seconds) else round(seconds, 1), "reason": clean(reason, 500)}
+
+
+def _word(state: str) -> str:
+    return WORDS.get(State(state), state)

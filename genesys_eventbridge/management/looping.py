@@ -1,0 +1,104 @@
+"""``--loop``: a worker without django-q2 that publishes, asks and prunes until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from genesys_eventbridge import agenda, conf, retention
+from genesys_eventbridge.management.progress import Progress, Tapped
+from genesys_eventbridge.management.reconnecting import drop_connection
+from genesys_eventbridge.senders import Senders
+from genesys_eventbridge.shifts import Worker, heartbeat, is_due
+
+logger = logging.getLogger("genesys_eventbridge")
+
+#: Retention runs so often, for at most so long between two rounds; seconds.
+PRUNE_EVERY = 3600.0
+PRUNE_SECONDS = 5.0
+#: The wait after trouble, doubling.
+BACKOFF_BASE = 1.0
+BACKOFF_CAP = 30.0
+
+
+class Loop:
+    """Serves one destination. What is in flight when ``stop`` is set is finished and recorded."""
+
+    def __init__(
+        self,
+        alias: str,
+        *,
+        progress: Progress,
+        stop: threading.Event,
+        interval: float = 1.0,
+        concurrency: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = conf.destination(alias)
+        self._progress = progress
+        self._stop = stop
+        self._interval = interval
+        self._concurrency = concurrency or self.settings.concurrency
+        self._clock = clock
+        self._prune_at = clock() + PRUNE_EVERY
+        self._troubles = 0
+        self.states: Counter[str] = Counter()
+        self.pruned = 0
+
+    def run(self) -> None:
+        """Until told to stop; trouble, such as a lost database, is waited out."""
+        while not self._stop.is_set():
+            try:
+                self._serve()
+            except Exception as error:  # noqa: BLE001 - a worker that ended would send nothing any more
+                self._wait_out(error)
+                drop_connection()  # it may be what broke
+
+    def _serve(self) -> None:
+        """Rounds with the same threads and connections, until told to stop or an error."""
+        with Senders(self.settings, self._concurrency) as senders:
+            senders.reports = Tapped(self._progress.saw)
+            worker = Worker(self.settings, senders, self._stop, self._clock)
+            while not self._stop.is_set():
+                ahead = agenda.look(self.settings.alias)
+                next_in = worker.next_in(ahead)
+                busy = is_due(next_in) and self._round(worker, ahead)
+                self._recovered()
+                if busy:
+                    continue
+                heartbeat(self.settings.alias, ahead)
+                self._prune()
+                soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
+                self._stop.wait(soon)
+
+    def _round(self, worker: Worker, ahead: agenda.Agenda) -> bool:
+        """Whether there was anything to do."""
+        reports = worker.round(ahead)
+        for report in reports:
+            self.states.update(report.states)
+        return any(report.claimed or report.moved for report in reports)
+
+    def _prune(self) -> None:
+        if self._clock() < self._prune_at:
+            return
+        done = retention.prune(self.settings, max_seconds=PRUNE_SECONDS)
+        self.pruned += done.rows
+        if done.complete:
+            self._prune_at = self._clock() + PRUNE_EVERY
+
+    def _wait_out(self, error: Exception) -> None:
+        wait = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._troubles)
+        self._troubles = min(self._troubles + 1, 10)
+        name = type(error).__name__
+        logger.error(
+            "Destination %s: a pass stopped (%s); going on in %.0f s", self.settings.alias, name, wait
+        )
+        self._stop.wait(wait)
+
+    def _recovered(self) -> None:
+        if self._troubles:
+            self._troubles = 0
+            logger.info("Destination %s: going on", self.settings.alias)

@@ -1,0 +1,47 @@
+"""What a command says at its end: lines for people, values for programs, and whether a person is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: The exit code of a command that has finished, and found something for a person to do.
+NEEDS_PERSON = 3
+
+
+@dataclass(slots=True)
+class Result:
+    """``lines`` are printed with ``--format text``, ``data`` with ``--format json``."""
+
+    lines: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    needs_person: bool = False
+
+    def as_text(self) -> str:
+        return "\n".join(self.lines)
+
+    def as_json(self) -> str:
+        return json.dumps({**self.data, "needs_person": self.needs_person}, indent=2, default=str)
+
+
+def number(count: int) -> str:
+    """1204 -> "1,204"."""
+    return f"{count:,}"
+
+
+def counted(count: int, word: str) -> str:
+    """ "1 event", "1,204 events"."""
+    return f"{number(count)} {word}{'' if count == 1 else 's'}"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """ "order.created 1,100 · order.cancelled 104", the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return " · ".join(f"{name} {number(count)}" for name, count in ordered)
+
+
+def next_step(command: str) -> str:
+    """The command to type next, as the last line of what happened."""
+    return f"  -> manage.py {command}"

@@ -1,0 +1,56 @@
+"""The payload a person gives to a command: JSON on the line, in a file, or on standard input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.core.management.base import CommandError
+
+from genesys_eventbridge.text import clean
+
+
+def payload(given: str, max_bytes: int) -> Any:
+    """The JSON value that ``--data`` says. Raises CommandError; its text never holds the payload."""
+    text = _text(given, max_bytes)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
+        place = (
+            f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        )
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise CommandError(
+            f"--data is not JSON: {reason}{f' at {place}' if place else ''}. "
+            """On a shell put it in single quotes: --data '{"number": 1}', text as --data '"text"'."""
+        ) from None
+    except RecursionError:
+        raise CommandError("--data is nested too deeply.") from None
+
+
+def _text(given: str, max_bytes: int) -> str:
+    if given != "-" and not given.startswith("@"):
+        return given
+    where = "standard input" if given == "-" else clean(given[1:], 200)
+    try:
+        if given == "-":
+            raw = sys.stdin.buffer.read(max_bytes + 1)
+        else:
+            with Path(given[1:]).open("rb") as file:
+                raw = file.read(max_bytes + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise CommandError(f"--data {clean(given, 200)}: cannot read it ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise CommandError(
+            f"--data: {where} is not UTF-8 text. Binary data goes by enqueue(data=b...)."
+        ) from None
+    if len(raw) > max_bytes:
+        raise CommandError(f"--data: {where} holds more than MAX_EVENT_BYTES ({max_bytes:,}) bytes.")
+    return text
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")

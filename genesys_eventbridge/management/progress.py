@@ -1,0 +1,101 @@
+"""How far long work is: a bar on a terminal, a line every 10 s elsewhere, nothing with ``-v 0``."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from tqdm import tqdm
+
+from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.management.output import number
+from genesys_eventbridge.senders import Report
+from genesys_eventbridge.verdicts import Verdict
+
+#: Seconds between two lines where there is no terminal.
+EVERY = 10.0
+_GOOD = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
+
+
+class Progress:
+    """Counts what is done, from any thread, and shows it on ``stream`` (standard error).
+
+    ``total`` is what lay ahead at the beginning; None where nobody knows.
+    """
+
+    def __init__(
+        self,
+        doing: str,
+        total: int | None,
+        *,
+        stream: TextIO,
+        verbosity: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._doing = doing
+        self._total = total
+        self._stream = stream
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._began = self._shown = clock()
+        self.done = self.failed = 0
+        on_terminal = stream.isatty()
+        self._lines = verbosity > 0 and not on_terminal
+        self._bar: tqdm[Any] | None = None
+        if verbosity > 0 and on_terminal:
+            self._bar = tqdm(desc=doing, total=total, unit=" events", file=stream, dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def add(self, count: int = 1, *, good: bool = True) -> None:
+        with self._lock:
+            self.done += count
+            self.failed += 0 if good else count
+            if self._bar is not None:
+                if not good:
+                    self._bar.set_postfix_str(f"{number(self.failed)} not accepted", refresh=False)
+                self._bar.update(count)
+            elif self._lines and self._clock() - self._shown >= EVERY:
+                self._shown = self._clock()
+                self._stream.write(self._line() + "\n")
+                self._stream.flush()
+
+    def saw(self, report: Report) -> None:
+        """Count what one sender did."""
+        if report.outcome is not None:
+            self.add(good=report.outcome.verdict in _GOOD)
+
+    def _line(self) -> str:
+        rate = self.done / max(self._clock() - self._began, 0.001)
+        line = f"{self._doing}: {number(self.done)}"
+        if self._total:
+            line += f" of {number(self._total)}"
+        if self.failed:
+            line += f", {number(self.failed)} not accepted"
+        line += f", {rate:,.0f}/s"
+        if self._total and self._total > self.done:
+            line += f", about {span((self._total - self.done) / max(rate, 0.001))} left"
+        return line
+
+
+class Tapped(queue.SimpleQueue[Report]):
+    """The senders' reports, each shown to somebody as the pass takes it."""
+
+    def __init__(self, saw: Callable[[Report], None]) -> None:
+        self._saw = saw
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Report:
+        report = super().get(block, timeout)
+        self._saw(report)
+        return report

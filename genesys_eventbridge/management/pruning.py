@@ -1,0 +1,69 @@
+"""Retention over the destinations named, one after another, and what it removed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from genesys_eventbridge import conf, retention
+from genesys_eventbridge.management import arguments
+from genesys_eventbridge.management.output import Result, counted, next_step
+from genesys_eventbridge.management.working import progress
+from genesys_eventbridge.retention import Pruned
+
+
+def prune(options: dict[str, Any]) -> Result:
+    """Raises CommandError for an age that the platform's memory of keys does not allow."""
+    done: dict[str, Pruned] = {}
+    began = time.monotonic()
+    with progress("Pruned", None, options) as shown:
+        for alias in arguments.aliases(options):
+            left = options["max_seconds"] and options["max_seconds"] - (time.monotonic() - began)
+            if left is not None and left <= 0:
+                done[alias] = Pruned(complete=False)
+                continue
+            done[alias] = _prune(alias, left, options)
+            shown.add(done[alias].rows + done[alias].blanked)
+    lines = [_line(alias, pruned, options["dry_run"]) for alias, pruned in done.items()]
+    if options["dry_run"]:
+        lines.append("Nothing was changed (dry run).")
+    elif not all(pruned.complete for pruned in done.values()):
+        lines += ["The time was over; run it again for the rest:", next_step("eventbridge_prune")]
+    return Result(
+        lines,
+        {
+            "dry_run": options["dry_run"],
+            "destinations": {
+                alias: {"rows": pruned.rows, "blanked": pruned.blanked, "complete": pruned.complete}
+                for alias, pruned in done.items()
+            },
+        },
+    )
+
+
+def _prune(alias: str, seconds: float | None, options: dict[str, Any]) -> Pruned:
+    try:
+        return retention.prune(
+            conf.destination(alias),
+            older_than_days=options["delivered_older_than"],
+            batch_size=options["batch_size"],
+            max_seconds=seconds,
+            dry_run=options["dry_run"],
+        )
+    except ValueError as error:
+        raise CommandError(f"--delivered-older-than: {error}") from error
+
+
+def _line(alias: str, pruned: Pruned, dry_run: bool) -> str:
+    would = "would be " if dry_run else ""
+    line = f"{alias}: {counted(pruned.rows, 'event')} {would}removed"
+    if conf.destination(alias).payload_retention_days is not None:
+        line += (
+            f", {counted(pruned.blanked, 'body') if pruned.blanked == 1 else f'{pruned.blanked:,} bodies'}"
+        )
+        line += f" {would}blanked"
+    if conf.destination(alias).retention_days is None:
+        line += " (RETENTION_DAYS is None: delivered events are kept)"
+    return line

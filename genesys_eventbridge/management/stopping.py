@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM as a request: finish what is in flight, then end; a second one ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+@contextmanager
+def told_to_stop(say: Callable[[str], object]) -> Iterator[threading.Event]:
+    """An event that a signal sets; the signals mean what they did before when the block ends."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread hears signals
+        return
+    before: dict[int, Any] = {}
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        _restore(before)
+        stop.set()
+        say("Stopping: what is in flight is finished first. Once more to stop at once.")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, told)
+    try:
+        yield stop
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

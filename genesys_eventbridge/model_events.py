@@ -1,0 +1,92 @@
+"""Events from models: register a model once, and its rows and their events commit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from django.db.models import Model
+
+from genesys_eventbridge import model_declaration, model_receivers
+from genesys_eventbridge.model_bulk import EventManager, EventQuerySet, enqueue_for
+from genesys_eventbridge.model_changes import Change
+from genesys_eventbridge.model_registry import Attribute
+from genesys_eventbridge.model_writing import suppress_events
+
+__all__ = ["Change", "EventManager", "EventQuerySet", "enqueue_for", "publishes", "suppress_events"]
+
+M = TypeVar("M", bound=Model)
+
+
+def publishes(
+    *,
+    created: str | None = None,
+    updated: str | None = None,
+    deleted: str | None = None,
+    m2m: Mapping[str, str] | None = None,
+    fields: Sequence[str] | Mapping[str, str] | None = None,
+    data: Callable[..., Any] | None = None,
+    subject: Attribute | None = None,
+    ordering_key: Attribute | None = None,
+    source: Attribute | None = None,
+    extensions: Attribute | Mapping[str, Any] | None = None,
+    url: Attribute | None = None,
+    changed: Sequence[str] | None = None,
+    when: Callable[..., Any] | None = None,
+    destination: str = "default",
+    atomic: bool = True,
+) -> Callable[[type[M]], type[M]]:
+    """Publish a model's events: a class decorator, or ``publishes(...)(get_user_model())`` in ``ready()``.
+
+    ``created``, ``updated``, ``deleted`` are event types; ``m2m`` maps many-to-many fields to event types.
+    Proxies, multi-table children and subclasses of an abstract model inherit the registration; several
+    registrations of one model each write their event.
+
+    What the event carries is either ``fields``, a list of names and relation paths (``customer.email``,
+    nested in data) or a mapping of names in data to paths, or ``data``, a callable that takes ``(instance)``
+    or ``(instance, change)`` and returns a JSON value. The values of fields are those of the database: a
+    price is its text with all decimals, a time is UTC, a file is its name, a foreign key its key.
+
+    ``subject``, ``ordering_key``, ``source``, ``extensions`` and ``url`` (of the object, for staff) are an
+    attribute's name or path, or a callable that takes the instance; ``source`` may also be the source itself
+    and ``extensions`` the mapping itself.
+
+    ``changed`` names columns: an update is published only when one of them changed since the instance read
+    or saved it; what it never read counts as changed. ``when`` takes ``(instance)`` or ``(instance, change)``
+    and decides for all kinds.
+
+    Row and event commit together, also without a transaction around the save: then all receivers of the
+    model's signals run inside one. ``atomic=False`` leaves ``save()`` as Django made it: without a
+    transaction around it, row and event are two commits.
+
+    ``bulk_create``, ``bulk_update``, ``QuerySet.update``, raw SQL, ``on_delete=SET_NULL`` and deletes made by
+    the database send no signals, so they publish nothing: use ``EventQuerySet`` or ``enqueue_for``. ``raw``
+    saves (loaddata) and the models of migrations publish nothing either.
+
+    Raises ImproperlyConfigured for arguments that cannot work. Saving raises InvalidEvent where the event is
+    not valid, and ImproperlyConfigured where the row goes to another database than the outbox; then neither
+    row nor event is written.
+    """
+    given = {
+        "created": created,
+        "updated": updated,
+        "deleted": deleted,
+        "m2m": m2m,
+        "fields": fields,
+        "data": data,
+        "subject": subject,
+        "ordering_key": ordering_key,
+        "source": source,
+        "extensions": extensions,
+        "url": url,
+        "changed": changed,
+        "when": when,
+        "destination": destination,
+        "atomic": atomic,
+    }
+
+    def register(model: type[M]) -> type[M]:
+        model_receivers.attach(model_declaration.declare(model, given))
+        return model
+
+    return register

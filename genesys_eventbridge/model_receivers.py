@@ -1,0 +1,112 @@
+"""The receivers of Django's signals, connected once for each class that a registration speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete
+from django.dispatch import Signal
+from django.views.decorators.debug import sensitive_variables
+
+from genesys_eventbridge import (
+    model_changes,
+    model_deletes,
+    model_m2m,
+    model_registry,
+    model_saves,
+    model_writing,
+)
+from genesys_eventbridge.model_registry import Registration, plan
+
+_UID = "genesys_eventbridge.model_receivers"
+
+
+def attach(registration: Registration) -> None:
+    """Listen to the model and to every subclass of it that exists; later ones announce themselves."""
+    class_prepared.connect(_class_prepared, dispatch_uid=_UID)
+    for model in model_registry.models_of(registration):
+        _listen(model)
+
+
+def detach(registration: Registration) -> None:
+    """Publish nothing more by this registration: for tests. The wrapped methods stay, and find no plan."""
+    model_registry.withdraw(registration)
+    for model in model_registry.models_of(registration):
+        for signal in (post_save, pre_delete, post_delete):
+            signal.disconnect(sender=model, dispatch_uid=_UID)
+        for name in {field.name for field in model._meta.many_to_many} & registration.m2m.keys():
+            m2m_changed.disconnect(sender=_through(model, name), dispatch_uid=_UID)
+        _listen(model)
+
+
+def _class_prepared(sender: type[Model], **_: Any) -> None:
+    inherited = [one for one in model_registry.registrations() if issubclass(sender, one.model)]
+    for registration in inherited:
+        model_registry.check(registration, sender)
+    if inherited:
+        _listen(sender)
+
+
+def _listen(model: type[Model]) -> None:
+    """Only to what the model publishes: a receiver of deletes takes Django's fast path from it."""
+    planned = plan(model)
+    if planned.saves:
+        model_saves.wrap_save(model)
+    if planned.saves or planned.m2m:
+        _connect(post_save, _saved, model)
+    if planned.watched:
+        model_saves.wrap_reads(model)
+    if planned.kinds["deleted"]:
+        _connect(pre_delete, model_deletes.before, model)
+        _connect(post_delete, model_deletes.after, model)
+    for name, _, _ in planned.m2m:
+        _connect(m2m_changed, model_m2m.changed, _through(model, name))
+
+
+def _through(model: type[Model], name: str) -> Any:
+    """The model between; by its name where it is not loaded yet, and Django will connect it."""
+    through = model._meta.get_field(name).remote_field.through  # type: ignore[union-attr]
+    if isinstance(through, str) and "." not in through:
+        return f"{model._meta.app_label}.{through}"
+    return through
+
+
+def _connect(signal: Signal, receiver: Callable[..., None], sender: Any) -> None:
+    # Django's error mails show no payload, in the receiver's frame or below it.
+    signal.connect(sensitive_variables()(receiver), sender=sender, weak=False, dispatch_uid=_UID)
+
+
+def _saved(
+    sender: type[Model],
+    *,
+    instance: Model,
+    created: bool,
+    raw: bool,
+    using: str,
+    update_fields: Collection[str] | None,
+    **_: Any,
+) -> None:
+    planned = plan(sender)
+    differences: dict[str, model_changes.Difference] = {}
+    if planned.watched:
+        if not created:
+            differences = model_changes.differences(instance, planned.watched, update_fields)
+        model_changes.written(instance, planned.watched, using, update_fields)
+    model_m2m.mark_raw(instance, raw)
+    if raw or model_writing.suppressed():
+        return
+    kind = "created" if created else "updated"
+    for registration in planned.kinds[kind]:
+        change = (
+            model_writing.created(registration, instance)
+            if created
+            else model_writing.updated(registration, sender, differences)
+        )
+        if change is None:
+            continue
+        one = model_writing.draft(registration, registration.types[kind], instance, change, using)
+        if one is not None:
+            model_writing.same_database(sender, using)
+            model_writing.write(one, standalone=not registration.atomic)

@@ -1,0 +1,291 @@
+"""What the app remembers: events, attempts to send them, what people did, and the destinations' health."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from django.conf import settings
+from django.db import models, router
+from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext_lazy as _
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.fields import ExactCharField
+from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, Act, AttemptKind, Reason, State
+from genesys_eventbridge.text import clean
+
+
+def outbox_alias() -> str:
+    """The one database that holds the outbox; every read that decides happens there too."""
+    return router.db_for_write(OutboxEvent)
+
+
+class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
+    """Facts that are computed and never stored; claim, admin, commands and status all ask here."""
+
+    def on_outbox(self) -> OutboxQuerySet:
+        """Read from the database that is written, whatever the router says of replicas."""
+        return self.using(outbox_alias())
+
+    def open(self) -> OutboxQuerySet:
+        return self.filter(state__in=OPEN)
+
+    def due(self) -> OutboxQuerySet:
+        """To be published or checked now. A row whose lease ran out is due again."""
+        return self.open().filter(due_at__lte=DatabaseNow())
+
+    def in_flight(self) -> OutboxQuerySet:
+        """A worker holds the claim: being sent or asked about right now."""
+        return self.filter(claim_token__isnull=False, due_at__gt=DatabaseNow())
+
+    def not_in_flight(self) -> OutboxQuerySet:
+        return self.filter(
+            Q(claim_token__isnull=True) | Q(due_at__isnull=True) | Q(due_at__lte=DatabaseNow())
+        )
+
+    def retrying(self) -> OutboxQuerySet:
+        """Tried before, not accepted, waiting for the next try."""
+        return self.filter(state=State.PENDING, attempts__gt=0).not_in_flight()
+
+    def needs_person(self) -> OutboxQuerySet:
+        return self.filter(state__in=WAITING_FOR_A_PERSON)
+
+    def blocked(self) -> OutboxQuerySet:
+        """Held back by an earlier event of the same ordering key (guarantee G8)."""
+        return self.filter(state=State.PENDING).exclude(ordering_key="").filter(Exists(self.blockers()))
+
+    def blockers(self) -> OutboxQuerySet:
+        """For a subquery: the earlier rows of the outer row's key that hold it back."""
+        holding = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
+        unblocked = [alias for alias in conf.aliases() if not conf.destination(alias).block_key_on_dead]
+        rows = OutboxEvent.objects.filter(
+            holding,
+            ordering_key=OuterRef("ordering_key"),
+            destination=OuterRef("destination"),
+            state__in=[State.PENDING, *WAITING_FOR_A_PERSON],
+            id__lt=OuterRef("id"),
+        )
+        if unblocked:
+            rows = rows.exclude(state__in=WAITING_FOR_A_PERSON, destination__in=unblocked)
+        return rows
+
+
+class OutboxEvent(models.Model):
+    """One row is one event, and the row is the truth about it."""
+
+    id = models.BigAutoField(primary_key=True)
+    destination = ExactCharField(max_length=64, help_text=_("Alias in GENESYS_EVENTBRIDGE."))
+    event_id = ExactCharField(max_length=255, help_text=_("CloudEvents id; unique with the source."))
+    source = ExactCharField(max_length=255, help_text=_("CloudEvents source."))
+    type = ExactCharField(max_length=255, help_text=_("CloudEvents type."))
+    subject = ExactCharField(max_length=255, blank=True, default="", help_text=_("CloudEvents subject."))
+    time = models.DateTimeField(help_text=_("When the fact happened."))
+    body = models.TextField(blank=True, help_text=_("The exact text that is sent, fixed at enqueue."))
+    body_sha256 = models.CharField(max_length=64, help_text=_("SHA-256 of the body's UTF-8 bytes."))
+    content_sha256 = models.CharField(
+        max_length=64, help_text=_("SHA-256 of what the caller said; tells a repeated call from a conflict.")
+    )
+    idempotency_key = models.UUIDField(unique=True, help_text=_("Fixed at enqueue."))
+    key_epoch = models.PositiveSmallIntegerField(
+        default=0, help_text=_("Raised by a person who accepts a duplicate; changes the key on the wire.")
+    )
+    ordering_key = ExactCharField(
+        max_length=255, blank=True, default="", help_text=_("Events of one key go one at a time, in order.")
+    )
+    not_before = models.DateTimeField(null=True, blank=True, help_text=_("Asked for with delay=."))
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("Next step, or the end of the lease; empty unless open.")
+    )
+    claim_token = models.UUIDField(null=True, blank=True, help_text=_("Who may write; fresh at each claim."))
+    attempts = models.PositiveIntegerField(default=0, help_text=_("Publishing tries, counted at claim."))
+    checks = models.PositiveIntegerField(default=0, help_text=_("Times the platform was asked."))
+    halts = models.PositiveIntegerField(
+        default=0, help_text=_("Times this event met a refusal that concerns the whole destination.")
+    )
+    in_doubt_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("First try whose outcome is unknown; kept until a definite answer."),
+    )
+    remote_id = ExactCharField(max_length=255, blank=True, default="", help_text=_("The platform's id."))
+    last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    last_error = models.CharField(max_length=500, blank=True, default="")
+    correlation_id = models.CharField(max_length=128, blank=True, default="")
+    created_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    origin = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="resends",
+        help_text=_("The event this one was resent from."),
+    )
+    object_type = ExactCharField(max_length=255, blank=True, default="", help_text=_("app_label.model"))
+    object_id = ExactCharField(max_length=255, blank=True, default="")
+
+    objects = OutboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        default_permissions = ("view",)
+        permissions = [
+            ("view_event_payload", "Can see the payload of events"),
+            ("requeue_event", "Can requeue, retry and check events"),
+            ("cancel_event", "Can cancel events"),
+            ("resend_event", "Can resend events as new"),
+            ("resolve_event", "Can resolve events of unknown outcome"),
+            ("export_event", "Can export events"),
+        ]
+        indexes = [
+            # Equality on the first two: a paused destination or waiting checks cost a claim nothing.
+            models.Index(fields=["state", "destination", "due_at", "id"], name="eventbridge_due"),
+            # The head of a key is found among its open rows, not by walking its delivered history.
+            models.Index(fields=["ordering_key", "state", "id"], name="eventbridge_key"),
+            models.Index(fields=["remote_id"], name="eventbridge_remote"),
+            models.Index(fields=["subject", "id"], name="eventbridge_subject"),
+            # Expiry looks at doubtful rows only, also where a paused destination has a million due ones.
+            models.Index(fields=["in_doubt_since"], name="eventbridge_doubt"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["event_id", "source"], name="eventbridge_event_source"),
+            models.CheckConstraint(condition=Q(state__in=State.values), name="eventbridge_state"),
+            models.CheckConstraint(
+                condition=Q(state__in=OPEN, due_at__isnull=False)
+                | (~Q(state__in=OPEN) & Q(due_at__isnull=True, claim_token__isnull=True)),
+                name="eventbridge_open_is_due",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=FINISHED, finished_at__isnull=False)
+                | (~Q(state__in=FINISHED) & Q(finished_at__isnull=True)),
+                name="eventbridge_finished",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(state__in=[*WAITING_FOR_A_PERSON, State.CANCELLED]) & Q(reason__in=Reason.values)
+                )
+                | (~Q(state__in=[*WAITING_FOR_A_PERSON, State.CANCELLED]) & Q(reason="")),
+                name="eventbridge_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=FINISHED) | ~Q(body=""), name="eventbridge_body_until_finished"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=State.PENDING)
+                | Q(claim_token__isnull=True)
+                | Q(in_doubt_since__isnull=False),
+                name="eventbridge_claimed_is_in_doubt",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return clean(f"{self.type} {self.event_id}", 200)
+
+    @property
+    def data(self) -> Any:
+        """The decoded payload; NO_DATA where the event has none or its body was blanked."""
+        if not self.body:
+            return NO_DATA
+        event = json.loads(self.body)
+        if "data_base64" in event:
+            return base64.b64decode(event["data_base64"])
+        return event.get("data", NO_DATA)
+
+
+class DeliveryAttempt(models.Model):
+    """One request to the platform and its answer: for people; no decision reads it."""
+
+    id = models.BigAutoField(primary_key=True)
+    event = models.ForeignKey(
+        OutboxEvent, on_delete=models.CASCADE, related_name="attempt_log", db_index=False
+    )
+    number = models.PositiveIntegerField(help_text=_("Position in the event's log."))
+    kind = models.CharField(max_length=16, choices=AttemptKind.choices)
+    started_at = models.DateTimeField()
+    duration = models.FloatField(help_text=_("Seconds."))
+    verdict = models.CharField(max_length=16)
+    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    error = models.CharField(max_length=500, blank=True, default="")
+    correlation_id = models.CharField(max_length=128, blank=True, default="")
+    retry_after = models.FloatField(null=True, blank=True, help_text=_("Seconds the platform asked for."))
+    response_excerpt = models.TextField(blank=True, default="")
+    worker = models.CharField(max_length=128, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["event", "number"], name="eventbridge_attempt_number")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}: {self.verdict}"
+
+
+class EventAct(models.Model):
+    """What a person did to an event: append-only audit."""
+
+    id = models.BigAutoField(primary_key=True)
+    event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="acts")
+    act = models.CharField(max_length=16, choices=Act.choices)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    username = models.CharField(max_length=150, blank=True, default="", help_text=_("As it was then."))
+    via = models.CharField(max_length=64, help_text=_("admin, or the command."))
+    from_state = models.CharField(max_length=16, choices=State.choices)
+    to_state = models.CharField(max_length=16, choices=State.choices)
+    reason = models.CharField(max_length=500, blank=True, default="")
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("act")
+        verbose_name_plural = _("acts")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.act} by {self.username or self.via}"
+
+
+class Destination(models.Model):
+    """The health of one destination, shared by every worker on every host."""
+
+    alias = ExactCharField(max_length=64, unique=True)
+    paused_until = models.DateTimeField(
+        null=True, blank=True, help_text=_("Set by trouble, cleared by a success.")
+    )
+    paused_kind = models.CharField(max_length=16, blank=True, default="")
+    paused_reason = models.CharField(max_length=500, blank=True, default="")
+    pause_seconds = models.FloatField(default=0.0, help_text=_("Length of the last pause; doubles."))
+    check_paused_until = models.DateTimeField(null=True, blank=True)
+    check_paused_reason = models.CharField(max_length=500, blank=True, default="")
+    check_pause_seconds = models.FloatField(default=0.0)
+    probe_until = models.DateTimeField(null=True, blank=True, help_text=_("Lease of the one prober."))
+    probe_turn = models.PositiveIntegerField(default=0)
+    held_by = models.CharField(max_length=150, blank=True, default="", help_text=_("Who paused it."))
+    held_reason = models.CharField(max_length=500, blank=True, default="")
+    held_until = models.DateTimeField(null=True, blank=True, help_text=_("Empty: until resumed."))
+    bucket_tokens = models.FloatField(default=0.0)
+    bucket_reserve = models.FloatField(default=0.0, help_text=_("The fifth kept for checks."))
+    bucket_at = models.DateTimeField(null=True, blank=True)
+    run_failures = models.PositiveIntegerField(default=0)
+    run_events = models.CharField(max_length=100, blank=True, default="")
+    accepted_at = models.DateTimeField(null=True, blank=True, help_text=_("Last acceptance."))
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_worker = models.CharField(max_length=128, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("destination")
+        verbose_name_plural = _("destinations")
+        default_permissions = ("view",)
+        permissions = [("pause_destination", "Can pause, resume and test destinations")]
+
+    def __str__(self) -> str:
+        return self.alias

@@ -1,0 +1,256 @@
+"""Sockets for httpcore on which every wait ends with one total deadline, in TLS and through proxies too."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import functools
+import math
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import httpcore
+
+Result = TypeVar("Result")
+
+RECORD_BYTES = 64 * 1024
+#: The socket calls refuse an endless wait.
+LONGEST_WAIT = 3600.0
+
+
+class Deadline:
+    """The moment by which a whole publish or check is over: token, refresh and second request included.
+
+    ``seconds`` from now, by a monotonic ``clock``.
+    """
+
+    __slots__ = ("_clock", "_end")
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def left(self, timeout: float | None = None) -> float:
+        """Seconds left, at most ``timeout``; 0.0 once it has passed."""
+        left = max(self._end - self._clock(), 0.0)
+        return left if timeout is None else min(left, timeout)
+
+
+class DeadlineNetwork(httpcore.NetworkBackend):
+    """Opens connections whose every wait ends at ``deadline``, which the owner sets before each request.
+
+    ``handshakes`` counts the TLS layers of the latest connection: whether the far end can have seen a byte.
+    ``unsent`` is True while bytes wait for the next read: an answer that needed no read is not ours.
+    """
+
+    def __init__(self) -> None:
+        self.deadline = Deadline(0.0)
+        self.handshakes = 0
+        self.unsent = False
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        self.handshakes = 0
+        self.unsent = False
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"no address for {host}: {error}") from error
+        failure: Exception = httpcore.ConnectError(f"no address for {host}")
+        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+            # A fair share each: one address that swallows packets leaves time for the next.
+            share = self.deadline.left(LONGEST_WAIT) / (len(addresses) - tried)
+            if share <= 0:
+                raise httpcore.ConnectTimeout(f"no connection to {host} in time")
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(share if timeout is None else min(share, timeout))
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                sock.close()
+                failure = _connect_failure(error, host)
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return SocketStream(sock, self)
+        raise failure
+
+
+def _connect_failure(error: OSError, host: str) -> Exception:
+    failure: Exception
+    if isinstance(error, TimeoutError):
+        failure = httpcore.ConnectTimeout(f"no connection to {host} in time")
+    else:
+        failure = httpcore.ConnectError(f"no connection to {host}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+class _Stream(httpcore.NetworkStream, abc.ABC):
+    """What both kinds of stream share: becoming the lower layer of TLS."""
+
+    network: DeadlineNetwork
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            stream = TLSStream(self, ssl_context, server_hostname, timeout)
+        except BaseException:
+            self.close()
+            raise
+        self.network.handshakes += 1
+        return stream
+
+    @abc.abstractmethod
+    def flush(self, timeout: float | None) -> None: ...
+
+
+class SocketStream(_Stream):
+    """A TCP connection. What is written leaves with the next read: headers and body in one packet."""
+
+    def __init__(self, sock: socket.socket, network: DeadlineNetwork) -> None:
+        sock.setblocking(False)
+        self.network = network
+        self._sock = sock
+        self._unsent: list[bytes] = []
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._unsent.append(buffer)
+        self.network.unsent = True
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        # A server may refuse and hang up before it has read the whole request: its answer still counts.
+        with contextlib.suppress(httpcore.WriteError):
+            self.flush(timeout)
+        try:
+            while True:
+                if not self._ready(timeout, writing=False):
+                    raise httpcore.ReadTimeout("no complete answer in time")
+                with contextlib.suppress(BlockingIOError):
+                    return self._sock.recv(max_bytes)
+        except (OSError, ValueError) as error:
+            raise httpcore.ReadError(f"the connection broke before the whole answer: {error}") from error
+
+    def flush(self, timeout: float | None) -> None:
+        data = memoryview(b"".join(self._unsent))
+        self._unsent.clear()
+        self.network.unsent = False
+        try:
+            while data:
+                try:
+                    data = data[self._sock.send(data) :]
+                except BlockingIOError:
+                    if not self._ready(timeout, writing=True):
+                        raise httpcore.WriteTimeout("the request was not taken in time") from None
+        except (OSError, ValueError) as error:
+            raise httpcore.WriteError(f"the connection broke under the request: {error}") from error
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return self._sock.fileno() < 0 or ready(self._sock, 0.0, writing=False)
+        return {"socket": self._sock}.get(info)
+
+    def _ready(self, timeout: float | None, *, writing: bool) -> bool:
+        """False when time is over, even if bytes wait: an answer without end must end."""
+        seconds = self.network.deadline.left(timeout)
+        return seconds > 0 and ready(self._sock, seconds, writing=writing)
+
+
+class TLSStream(_Stream):
+    """TLS over another stream, whose waits it borrows; it stacks: TLS to the platform in TLS to a proxy."""
+
+    def __init__(
+        self, lower: _Stream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    ) -> None:
+        self.network = lower.network
+        self._lower = lower
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        try:
+            self._run(self._tls.do_handshake, timeout)
+        except httpcore.TimeoutException as error:
+            raise httpcore.ConnectTimeout("no TLS handshake in time") from error
+        except (httpcore.NetworkError, ssl.SSLError) as error:
+            with contextlib.suppress(httpcore.NetworkError, httpcore.TimeoutException):
+                self._push(timeout)  # the alert that tells the server why
+                lower.flush(timeout)
+            raise httpcore.ConnectError(f"no TLS connection: {error}") from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        data = memoryview(buffer)
+        try:
+            while data:
+                data = data[self._run(functools.partial(self._tls.write, data), timeout) :]
+        except ssl.SSLError as error:
+            raise httpcore.WriteError(f"TLS broke under the request: {error}") from error
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self._run(functools.partial(self._tls.read, max_bytes), timeout)
+        except ssl.SSLError as error:  # also an end without TLS saying so: half an answer is no answer
+            raise httpcore.ReadError(f"TLS broke before the whole answer: {error}") from error
+
+    def flush(self, timeout: float | None) -> None:
+        self._lower.flush(timeout)
+
+    def close(self) -> None:
+        self._lower.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._tls if info == "ssl_object" else self._lower.get_extra_info(info)
+
+    def _run(self, step: Callable[[], Result], timeout: float | None) -> Result:
+        """Repeat ``step`` while it wants more of the peer's bytes."""
+        limit = Deadline(math.inf if timeout is None else timeout)
+        while True:
+            # Nothing else happens in here: an error of the network must not carry TLS as its context.
+            with contextlib.suppress(ssl.SSLWantReadError):
+                result = step()
+                self._push(timeout)
+                return result
+            self._push(timeout)
+            data = self._lower.read(RECORD_BYTES, limit.left())
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def _push(self, timeout: float | None) -> None:
+        if self._outgoing.pending:
+            self._lower.write(self._outgoing.read(), timeout)
+
+
+def _ready_by_poll(sock: socket.socket, seconds: float, *, writing: bool) -> bool:
+    poller = select.poll()
+    poller.register(sock, select.POLLOUT if writing else select.POLLIN)
+    return bool(poller.poll(min(seconds, LONGEST_WAIT) * 1000))
+
+
+def _ready_by_select(sock: socket.socket, seconds: float, *, writing: bool) -> bool:
+    reading, written = ([], [sock]) if writing else ([sock], [])
+    return any(select.select(reading, written, [sock], min(seconds, LONGEST_WAIT)))
+
+
+#: Whether the socket can be written or read (an error or a hang-up counts) within ``seconds``. poll takes
+#: descriptors of any number, Windows has select only.
+ready = _ready_by_poll if hasattr(select, "poll") else _ready_by_select

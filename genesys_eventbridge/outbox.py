@@ -1,0 +1,245 @@
+"""The one way in: validate an event, encode it once, and insert its row in the caller's transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, connections, transaction
+from django.db.models import Model
+from django.views.decorators.debug import sensitive_variables
+
+from genesys_eventbridge import conf, signals, wake
+from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.drafts import draft
+from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
+
+
+@sensitive_variables()  # Django's error mails show no payload, in this frame or below it
+def enqueue(
+    type: str,  # noqa: A002 - the CloudEvents word
+    data: Any = NO_DATA,
+    *,
+    source: str | None = None,
+    subject: str | None = None,
+    time: dt.datetime | str | None = None,
+    dataschema: str | None = None,
+    datacontenttype: str | None = None,
+    extensions: Mapping[str, Any] | None = None,
+    ordering_key: str | None = None,
+    idempotency_key: uuid.UUID | str | None = None,
+    event_id: uuid.UUID | str | None = None,
+    delay: dt.timedelta | float | None = None,
+    destination: str = "default",
+    using: str | None = None,
+    standalone: bool = False,
+    about: Model | None = None,
+) -> OutboxEvent:
+    """Write one event into the outbox, in the transaction that holds the business data.
+
+    ``delay`` is a timedelta or seconds. ``about`` is the business object the admin links to. The same
+    ``idempotency_key`` with the same content returns the row that is there already.
+
+    Raises InvalidEvent (names the field), IdempotencyConflict, NotInTransaction outside ``atomic()``
+    unless ``standalone=True``, and ImproperlyConfigured for a wrong destination or database.
+    """
+    alias = _join(using, destination, standalone)
+    row = draft(
+        type,
+        data,
+        source=source,
+        subject=subject,
+        time=time,
+        dataschema=dataschema,
+        datacontenttype=datacontenttype,
+        extensions=extensions,
+        ordering_key=ordering_key,
+        idempotency_key=idempotency_key,
+        event_id=event_id,
+        delay=delay,
+        destination=destination,
+        about=about,
+    )
+    with _transaction(alias):
+        if idempotency_key is None and event_id is None:
+            row.save(force_insert=True, using=alias)
+        else:
+            known = _insert_or_known(row, alias)
+            if known is not row:
+                return known
+        _settle_expressions(row)
+        _announce([row], alias)
+    return row
+
+
+@sensitive_variables()
+def enqueue_many(
+    events: Iterable[Mapping[str, Any]],
+    *,
+    destination: str = "default",
+    using: str | None = None,
+    standalone: bool = False,
+) -> list[OutboxEvent]:
+    """Write many events, each a mapping of ``enqueue``'s keywords, with a constant number of queries
+    (SQLite limits the parameters of a query: there a few dozen events share one).
+
+    Returns the rows in the order given; a key that is known already brings its existing row. Raises as
+    ``enqueue`` does, naming the position: ``events[3].subject``; then none is written.
+    """
+    alias = _join(using, destination, standalone)
+    rows: list[OutboxEvent] = []
+    callers_keys: set[uuid.UUID] = set()
+    named = False
+    for position, event in enumerate(events):
+        row = _row_of_mapping(position, event, destination)
+        if event.get("idempotency_key") is not None:
+            callers_keys.add(row.idempotency_key)
+        named = named or bool(callers_keys) or event.get("event_id") is not None
+        rows.append(row)
+    with _transaction(alias):
+        known = _rows_by_key(callers_keys, alias, lock=False) if callers_keys else {}
+        fresh: dict[uuid.UUID, OutboxEvent] = {}
+        for row in rows:
+            _same_content(row, known.get(row.idempotency_key) or fresh.setdefault(row.idempotency_key, row))
+        new = [row for key, row in fresh.items() if key not in known]
+        try:
+            with transaction.atomic(using=alias, savepoint=named):
+                OutboxEvent.objects.using(alias).bulk_create(new)
+        except IntegrityError as error:
+            raise IdempotencyConflict(
+                "An idempotency key or event id of these events was written by another transaction just now, "
+                "or is taken by a different event. Call enqueue_many() again in a new transaction.",
+                retryable=True,
+            ) from error
+        if any(row.pk is None for row in new):
+            ids = {key: row.pk for key, row in _rows_by_key(set(fresh), alias, lock=False).items()}
+            for row in new:
+                row.pk = ids[row.idempotency_key]
+        for row in new:
+            _settle_expressions(row)
+        _announce(new, alias)
+    return [known.get(row.idempotency_key) or fresh[row.idempotency_key] for row in rows]
+
+
+@sensitive_variables()
+async def aenqueue(
+    type: str,  # noqa: A002 - the CloudEvents word
+    data: Any = NO_DATA,
+    **keywords: Any,
+) -> OutboxEvent:
+    """``enqueue`` for async code, in a transaction of its own: atomic with nothing else.
+
+    To write business data and event together, call ``enqueue`` in a function given to ``sync_to_async``.
+    """
+
+    @sensitive_variables()
+    def write() -> OutboxEvent:  # asgiref's frames show what is handed to them: nothing
+        return enqueue(type, data, **{**keywords, "standalone": True})
+
+    return await sync_to_async(write)()
+
+
+def in_transaction(alias: str) -> bool:
+    """Whether business code opened a transaction; a block of Django's TestCase does not count."""
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        return not connection.get_autocommit()
+    return not all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def _join(using: str | None, destination: str, standalone: bool) -> str:
+    alias = outbox_alias()
+    if using not in (None, alias):
+        raise ImproperlyConfigured(
+            f"enqueue(using={using!r}): the outbox lives in database {alias!r}, so an event cannot commit "
+            f"together with data in {using!r}. Call it within transaction.atomic(using={alias!r})."
+        )
+    if not standalone and conf.destination(destination).require_transaction and not in_transaction(alias):
+        raise NotInTransaction(
+            "enqueue() needs a transaction, so that the event exists exactly if your data does. Wrap both in "
+            "`with transaction.atomic():`, or pass standalone=True where the event stands for itself."
+        )
+    return alias
+
+
+def _transaction(alias: str) -> AbstractContextManager[Any]:
+    connection = connections[alias]
+    if connection.in_atomic_block or not connection.get_autocommit():
+        return nullcontext()
+    return transaction.atomic(using=alias)
+
+
+def _row_of_mapping(position: int, event: Mapping[str, Any], destination: str) -> OutboxEvent:
+    try:
+        if not isinstance(event, Mapping):
+            raise InvalidEvent("event", "must be a mapping of enqueue()'s keywords")
+        return draft(**{"destination": destination, **event})
+    except InvalidEvent as error:
+        raise InvalidEvent(f"events[{position}].{error.field}", error.reason) from error
+    except TypeError as error:
+        raise InvalidEvent(f"events[{position}]", str(error).replace("draft()", "enqueue()")) from error
+
+
+def _insert_or_known(row: OutboxEvent, alias: str) -> OutboxEvent:
+    """Insert in a savepoint; where the key is taken, the row that took it if it says the same."""
+    try:
+        with transaction.atomic(using=alias):
+            row.save(force_insert=True, using=alias)
+        return row
+    except IntegrityError as error:
+        known = _rows_by_key({row.idempotency_key}, alias, lock=True).get(row.idempotency_key)
+        if known is not None:
+            _same_content(row, known)
+            return known
+        twin = OutboxEvent.objects.using(alias).filter(event_id=row.event_id, source=row.source)
+        if twin.select_for_update().exists():
+            raise IdempotencyConflict(
+                f"event_id {row.event_id!r} of source {row.source!r} is taken by another event; "
+                "leave event_id out, or pass the idempotency_key of that event."
+            ) from error
+        raise IdempotencyConflict(
+            "Another transaction just wrote this idempotency key; call enqueue() again in a new transaction.",
+            retryable=True,
+        ) from error
+
+
+def _rows_by_key(keys: set[uuid.UUID], alias: str, *, lock: bool) -> dict[uuid.UUID, OutboxEvent]:
+    rows = OutboxEvent.objects.using(alias).filter(idempotency_key__in=keys)
+    return {row.idempotency_key: row for row in (rows.select_for_update() if lock else rows)}
+
+
+def _same_content(row: OutboxEvent, known: OutboxEvent) -> None:
+    if row.content_sha256 != known.content_sha256:
+        raise IdempotencyConflict(
+            f"This idempotency key belongs to event {known.event_id} ({known.type}), which says something "
+            "else. Use another key for a different event."
+        )
+
+
+def _settle_expressions(row: OutboxEvent) -> None:
+    """Let the times that the database set be read from it when somebody asks for them."""
+    for name in ("created_at", "due_at", "not_before"):
+        if hasattr(row.__dict__.get(name), "resolve_expression"):
+            del row.__dict__[name]
+
+
+def _announce(rows: list[OutboxEvent], alias: str) -> None:
+    """After the commit, if Django will know of it: with autocommit switched off by hand it does not."""
+    connection = connections[alias]
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(partial(_committed, rows), using=alias, robust=True)
+
+
+def _committed(rows: list[OutboxEvent]) -> None:
+    for destination in {row.destination for row in rows}:
+        wake.wake(destination)
+    if signals.event_enqueued.has_listeners(OutboxEvent):
+        for row in rows:
+            signals.event_enqueued.send_robust(sender=OutboxEvent, event=row)

@@ -1,0 +1,155 @@
+"""Is everything set up? Settings, token, permission and clocks, each with the line to change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+
+from genesys_eventbridge import agenda, conf
+from genesys_eventbridge.auth import credentials_for
+from genesys_eventbridge.auth_login import Basic, ask_for_token
+from genesys_eventbridge.client import Platform, Sender
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.senders import platform_of
+from genesys_eventbridge.transport import DirectTransport
+from genesys_eventbridge.verdicts import Outcome, Sent, Verdict
+
+if TYPE_CHECKING:
+    import httpx
+
+#: What the platform answers to an empty body where path and right are there.
+THERE = frozenset({400, 411, 413, 415, 422})
+#: Seconds by which clocks may differ before somebody should look at them; a Date header has whole seconds.
+SKEW = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing looked at; ``ok`` is None where an earlier failure left nothing to look at."""
+
+    name: str
+    ok: bool | None
+    message: str
+    remedy: str = ""
+
+
+def ping(alias: str) -> Iterator[Step]:
+    """Look at one destination, step by step; no event is sent. Never raises for what is found."""
+    try:
+        settings = conf.destination(alias)
+        platform = platform_of(settings)
+    except (ImproperlyConfigured, ValueError) as error:
+        yield Step("settings", False, str(error))
+        for name in ("token", "permission", "clocks"):
+            yield Step(name, None, "not looked at: the settings come first")
+        return
+    yield _settings(settings)
+    token = _token(platform)
+    yield token
+    transport = _Listening(ca_bundle=platform.ca_bundle, proxy=platform.proxy)
+    try:
+        if token.ok:
+            yield _permission(settings, platform, transport)
+        else:
+            yield Step("permission", None, "not looked at: it needs a token")
+        yield _clocks(transport)
+    finally:
+        transport.close()
+
+
+class _Listening(DirectTransport):
+    """Remembers how far the platform's clock is ahead of this host's."""
+
+    ahead: float | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        try:
+            told = parsedate_to_datetime(response.headers.get("date", ""))
+        except ValueError:
+            return response
+        moment = told if told.tzinfo else told.replace(tzinfo=dt.UTC)
+        self.ahead = moment.timestamp() - time.time()
+        return response
+
+
+def _settings(settings: DestinationSettings) -> Step:
+    message = f"api {settings.api_base_url}  login {settings.login_base_url}"
+    where = f"[{settings.alias!r}]"
+    doubts = [problem for problem in conf.problems() if where in problem.message and not problem.is_error]
+    return Step(
+        "settings",
+        True,
+        "; ".join([message, *(doubt.message for doubt in doubts)]),
+        " ".join(doubt.hint for doubt in doubts),
+    )
+
+
+def _token(platform: Platform) -> Step:
+    """A token of its own: the one in memory would not show a wrong secret."""
+    try:
+        token = ask_for_token(
+            platform, Basic.of(platform), Deadline(platform.request_deadline), transport=None
+        )
+    except Halted as error:
+        return Step("token", False, str(error))
+    return Step("token", True, f"expires in {span(token.expires_in)}")
+
+
+def _permission(settings: DestinationSettings, platform: Platform, transport: _Listening) -> Step:
+    """An empty body is refused for what it is, if path and right are there; it is never an event."""
+    sender = Sender(platform, credentials_for(platform), transport=transport)
+    nothing = Sent(event_id="", source=settings.source, type="")
+    sent = sender.publish("", str(uuid.uuid4()), nothing)
+    if sent.status_code not in THERE:
+        return _refused(sent, "POST", settings)
+    if not settings.confirm:
+        return Step("permission", True, f"POST {settings.events_path}")
+    asked = sender.check(f"ping-{uuid.uuid4()}")
+    if asked.verdict is Verdict.HALTED:
+        return _refused(asked, "GET", settings)
+    return Step("permission", True, f"POST and GET {settings.events_path}")
+
+
+def _refused(outcome: Outcome, method: str, settings: DestinationSettings) -> Step:
+    answer = f"{outcome.status_code} on " if outcome.status_code else ""
+    if outcome.verdict is Verdict.ACCEPTED or not outcome.error:
+        message = f"{answer}{method} {settings.events_path}: an empty body should be refused"
+        return Step("permission", False, message, "Check API_BASE_URL, EVENTS_PATH and PROXY.")
+    return Step("permission", False, f"{answer}{method} {settings.events_path}: {outcome.error}")
+
+
+def _clocks(transport: _Listening) -> Step:
+    """Leases and due times go by the database's clock; the host's is in the log and in the events."""
+    before = time.time()
+    try:
+        database = agenda.database_now().timestamp()
+    except DatabaseError as error:
+        remedy = "Does the database run, and did `manage.py migrate`?"
+        return Step("clocks", False, f"the database does not tell the time ({type(error).__name__})", remedy)
+    found = {"database": database - (before + time.time()) / 2}
+    if transport.ahead is not None:
+        found["platform"] = transport.ahead
+    wrong = [name for name, ahead in found.items() if abs(ahead) > SKEW]
+    message = ", ".join(f"{name} {_distance(ahead)}" for name, ahead in found.items())
+    remedy = (
+        "Let every host keep its time by NTP; a retry may come early or late until then." if wrong else ""
+    )
+    return Step("clocks", not wrong, message, remedy)
+
+
+def _distance(ahead: float) -> str:
+    if abs(ahead) < 1:
+        return f"{abs(ahead) * 1000:.0f} ms {'ahead' if ahead >= 0 else 'behind'}"
+    return f"{span(ahead)} {'ahead' if ahead >= 0 else 'behind'}"

@@ -1,0 +1,72 @@
+"""The one way out: publish what is due, ask about what was accepted. Two verbs, one pass."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.relay_pass import Pass, PassReport, worker_name
+from genesys_eventbridge.senders import Senders, TransportFactory
+from genesys_eventbridge.states import AttemptKind
+
+__all__ = ["PassReport", "check_accepted", "publish_due", "worker_name"]
+
+
+def publish_due(
+    destination: str = "default",
+    *,
+    limit: int | None = None,
+    max_seconds: float | None = None,
+    concurrency: int | None = None,
+    stop: threading.Event | None = None,
+    senders: Senders | None = None,
+    transport: TransportFactory | None = None,
+) -> PassReport:
+    """Publish what is due, until nothing is, ``limit`` rows are claimed or the time is over.
+
+    The pass has ended by ``max_seconds`` (default PASS_SECONDS); ``stop`` ends it earlier, after the
+    requests that have begun. Raises ImproperlyConfigured; never for what the platform does.
+    """
+    settings = _settings(destination, max_seconds)
+    with _crew(settings, concurrency, senders, transport) as crew:
+        return Pass(AttemptKind.PUBLISH, settings, crew, limit, stop).run()
+
+
+def check_accepted(
+    destination: str = "default",
+    *,
+    limit: int | None = None,
+    max_seconds: float | None = None,
+    concurrency: int | None = None,
+    stop: threading.Event | None = None,
+    senders: Senders | None = None,
+    transport: TransportFactory | None = None,
+) -> PassReport:
+    """Ask the platform about accepted events whose next check is due; as ``publish_due`` otherwise."""
+    settings = _settings(destination, max_seconds)
+    with _crew(settings, concurrency, senders, transport) as crew:
+        return Pass(AttemptKind.CHECK, settings, crew, limit, stop).run()
+
+
+def _settings(destination: str, max_seconds: float | None) -> DestinationSettings:
+    settings = conf.destination(destination)
+    if max_seconds is None:
+        return settings
+    deadline = min(settings.request_deadline, max_seconds / 2)
+    return replace(settings, pass_seconds=max_seconds, request_deadline=deadline)
+
+
+def _crew(
+    settings: DestinationSettings,
+    concurrency: int | None,
+    senders: Senders | None,
+    transport: TransportFactory | None,
+) -> AbstractContextManager[Senders]:
+    """The caller's senders, left open after the pass, or senders for this pass alone."""
+    if senders is not None:
+        senders.resume()
+        return nullcontext(senders)
+    return Senders(settings, concurrency or settings.concurrency, transport=transport)

@@ -1,0 +1,263 @@
+"""One pass over one destination: claim, ask, settle, until nothing is due or the time is over."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from django.db import DatabaseError, connections
+
+from genesys_eventbridge import claims, destinations, expiry, health, transitions
+from genesys_eventbridge.claims import Claimed
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.decisions import decide, released
+from genesys_eventbridge.destinations import Gate
+from genesys_eventbridge.models import DeliveryAttempt, outbox_alias
+from genesys_eventbridge.senders import Report, Senders
+from genesys_eventbridge.settlements import Settlement, settle, take_late_answer
+from genesys_eventbridge.states import OPEN, AttemptKind, State
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+
+logger = logging.getLogger("genesys_eventbridge")
+
+#: Outcomes are written when so many wait, half a batch wait, or the oldest waits so long (seconds).
+SETTLE_ROWS = 100
+SETTLE_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class PassReport:
+    """What one pass did, in numbers of events."""
+
+    destination: str
+    kind: AttemptKind
+    claimed: int = 0
+    #: Rows by the state they went to; ``pending`` and ``accepted`` count those to be tried or asked again.
+    states: Counter[str] = field(default_factory=Counter)
+    #: Claimed and not begun: given back uncharged.
+    released: int = 0
+    #: Sent back uncharged because the whole destination halted.
+    halted: int = 0
+    #: Claims lost to another worker; their outcome is the other's to write.
+    lost: int = 0
+    #: Why nothing (more) was sent, and for how long in seconds, where the destination is paused.
+    paused_for: float = 0.0
+    paused_reason: str = ""
+    #: Nothing was due any more when the pass ended.
+    drained: bool = False
+
+    @property
+    def moved(self) -> int:
+        """Rows that a request was made for, or that were settled without one."""
+        return sum(self.states.values())
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Pass:
+    """One pass of one kind over one destination; owns the only database connection it uses."""
+
+    def __init__(
+        self,
+        kind: AttemptKind,
+        settings: DestinationSettings,
+        senders: Senders,
+        limit: int | None,
+        stop: threading.Event | None,
+    ) -> None:
+        self.kind = kind
+        self.settings = settings
+        self.senders = senders
+        self.limit = limit
+        self.stop = stop or threading.Event()
+        self.worker = worker_name()
+        self.report = PassReport(settings.alias, kind)
+        self.began = time.monotonic()
+        self.in_flight: dict[int, Claimed] = {}
+        self.answers: list[Report] = []
+
+    def run(self) -> PassReport:
+        self._expire()
+        hungry, wait = self._time_to_claim(), 0.0
+        while hungry or self.in_flight:
+            if hungry and self._has_room():
+                hungry, wait = self._claim_more()
+            if self.in_flight:
+                self._collect()
+            elif wait and hungry:
+                self.stop.wait(min(wait, 1.0))
+            if not self._time_to_claim():
+                hungry = False
+            if self._time_to_stop():
+                self.senders.stop()
+            if self._elapsed() >= self.settings.pass_seconds:
+                break
+        return self.report
+
+    def _expire(self) -> None:
+        """What ends without a request; also during a pause."""
+        connection = connections[outbox_alias()]
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        if self.kind is AttemptKind.PUBLISH:
+            self.report.states.update(expiry.expire(self.settings))
+        elif not self.settings.confirm:
+            self.report.states.update(expiry.close_unconfirmed(self.settings))
+
+    def _claim_more(self) -> tuple[bool, float]:
+        """As ``_claim``; a database that is lost meanwhile does not cost what is in flight its outcome."""
+        try:
+            return self._claim()
+        except DatabaseError as error:
+            if not self.in_flight:
+                raise
+            logger.warning("No further claim in this pass: %s", type(error).__name__)
+            return False, 0.0
+
+    def _claim(self) -> tuple[bool, float]:
+        """Claim and hand out; returns whether another claim may bring more, and after how many seconds."""
+        if self.senders.stopped:
+            if self.in_flight:
+                return True, 0.0
+            self.senders.resume()
+        gate = destinations.gate(self.kind, self.settings.alias, self.worker)
+        if not gate.open:
+            self.report.paused_for, self.report.paused_reason = gate.paused_for, gate.reason
+            return False, 0.0
+        self.report.paused_for, self.report.paused_reason = 0.0, ""
+        if gate.probing and self.in_flight:
+            return True, 0.0
+        batch = claims.claim(self.kind, self.settings, gate, self._wanted(gate), idle=not self.in_flight)
+        if batch.used_up:
+            self.report.states.update(expiry.give_up(self.settings, batch.used_up))
+        for row in batch.rows:
+            self.in_flight[row.id] = row
+        self.report.claimed += len(batch.rows)
+        self.senders.send(batch.rows)
+        if gate.probing and batch.rows:
+            self._finish_flight()
+        more = bool(batch.rows or batch.used_up or batch.moved or batch.after_flight or batch.wait)
+        self.report.drained = not more
+        return more, batch.wait
+
+    def _wanted(self, gate: Gate) -> int:
+        room = self.settings.batch_size - len(self.in_flight) - len(self.answers)
+        if self.limit is not None:
+            room = min(room, self.limit - self.report.claimed)
+        return max(1, room)
+
+    def _has_room(self) -> bool:
+        """Claim again before the senders run dry, but never for single rows while many are held."""
+        held = len(self.in_flight) + len(self.answers)
+        return held == 0 or held <= self.settings.batch_size // 2
+
+    def _time_to_claim(self) -> bool:
+        within_limit = self.limit is None or self.report.claimed < self.limit
+        return within_limit and not self._time_to_stop()
+
+    def _time_to_stop(self) -> bool:
+        """A request begun after this could not end within the pass."""
+        late = self._elapsed() >= self.settings.pass_seconds - self.settings.request_deadline
+        return late or self.stop.is_set()
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def _finish_flight(self) -> None:
+        while self.in_flight and self._elapsed() < self.settings.pass_seconds:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Wait for answers a moment, and write them when enough or old enough."""
+        until = time.monotonic() + SETTLE_SECONDS
+        enough = min(SETTLE_ROWS, max(1, self.settings.batch_size // 2))
+        while len(self.answers) < enough and self.in_flight:
+            try:
+                answer = self.senders.reports.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if self.in_flight.get(answer.claimed.id) is answer.claimed:
+                del self.in_flight[answer.claimed.id]
+                self.answers.append(answer)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Record what the answers mean for the destination, then for each row."""
+        answers, self.answers = self.answers, []
+        if not answers:
+            return
+        self._record_health(answers)
+        rows = {answer.claimed.id: self._decide(answer) for answer in answers}
+        lease_ends = min(answer.claimed.started for answer in answers) + self.settings.lease_seconds
+        won = settle(self.settings, list(rows.values()), until=lease_ends)
+        moved: list[Settlement] = []
+        for answer in answers:
+            row = rows[answer.claimed.id]
+            if row.id not in won:
+                self.report.lost += 1
+                if row.accepted:
+                    take_late_answer(row)
+            elif answer.outcome is None:
+                self.report.released += 1
+            else:
+                moved.append(row)
+                self._count(answer.outcome, row)
+        transitions.announce(self.settings.alias, moved)
+
+    def _record_health(self, answers: list[Report]) -> None:
+        """A destination whose health cannot be written keeps its last one; the rows' outcomes go first."""
+        outcomes = [(answer.claimed.id, answer.outcome) for answer in answers if answer.outcome is not None]
+        try:
+            if health.record(self.kind, self.settings, outcomes):
+                self.senders.stop()
+        except DatabaseError as error:
+            logger.warning("Health of %s not written: %s", self.settings.alias, type(error).__name__)
+
+    def _count(self, outcome: Outcome, row: Settlement) -> None:
+        if outcome.verdict is Verdict.HALTED and row.state in OPEN:
+            self.report.halted += 1
+        else:
+            self.report.states[row.state.value] += 1
+
+    def _decide(self, answer: Report) -> Settlement:
+        claimed, outcome = answer.claimed, answer.outcome
+        if outcome is None:
+            return released(claimed)
+        guilty = outcome.halt in (Halt.PERMISSION, Halt.CONFIG)
+        row = decide(
+            claimed,
+            outcome,
+            self.settings,
+            elapsed=time.monotonic() - claimed.started,
+            others_accepted=guilty
+            and destinations.accepted_since(self.settings.alias, claimed.waiting_since),
+        )
+        news = (outcome.status_code, outcome.error) != (claimed.last_status_code, claimed.last_error)
+        if claimed.kind is AttemptKind.CHECK and row.state is State.ACCEPTED and not news:
+            return row
+        return replace(row, attempt=self._attempt(answer, outcome))
+
+    def _attempt(self, answer: Report, outcome: Outcome) -> DeliveryAttempt:
+        claimed = answer.claimed
+        return DeliveryAttempt(
+            event_id=claimed.id,
+            kind=claimed.kind,
+            started_at=claimed.claimed_at + dt.timedelta(seconds=answer.began - claimed.started),
+            duration=round(answer.duration, 6),
+            verdict=outcome.verdict,
+            status_code=outcome.status_code,
+            error=outcome.error,
+            correlation_id=outcome.correlation_id,
+            retry_after=outcome.retry_after,
+            response_excerpt=outcome.excerpt,
+            worker=self.worker[:128],
+        )

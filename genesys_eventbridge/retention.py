@@ -1,0 +1,128 @@
+"""Retention: old finished events are pruned, and their bodies blanked, in small committed batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.states import FINISHED
+
+DAY = 86400.0
+#: Rows looked at together; ids are so nearly in the order of time that an all-young page ends the walk.
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Events removed, and events whose body was blanked; ``complete`` is False where the time was over."""
+
+    rows: int = 0
+    blanked: int = 0
+    complete: bool = True
+
+
+def prune(
+    settings: DestinationSettings,
+    *,
+    older_than_days: float | None = None,
+    batch_size: int = 1000,
+    max_seconds: float | None = None,
+    dry_run: bool = False,
+) -> Pruned:
+    """Remove events of one destination that finished longer ago than RETENTION_DAYS, and blank bodies.
+
+    ``older_than_days`` stands in for RETENTION_DAYS, whose None keeps events for ever. No event is
+    removed before the platform has forgotten its key. ``max_seconds`` ends the work between two batches.
+    Raises ValueError for an age below that window, or a batch that is not positive.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: must be 1 or more, got {batch_size}.")
+    days = settings.retention_days if older_than_days is None else older_than_days
+    clock = _Clock(max_seconds)
+    rows = blanked = 0
+    if days is not None:
+        seconds = _beyond_the_window(settings, days, asked=older_than_days is not None)
+        for ids in clock.until_over(_old(settings, seconds, batch_size)):
+            rows += len(ids) if dry_run else in_small_transaction(outbox_alias(), partial(_remove, ids))
+    if settings.payload_retention_days is not None:
+        seconds = settings.payload_retention_days * DAY
+        for ids in clock.until_over(_old(settings, seconds, batch_size, with_body=True)):
+            blanked += len(ids) if dry_run else in_small_transaction(outbox_alias(), partial(_blank, ids))
+    return Pruned(rows, blanked, complete=not clock.over)
+
+
+class _Clock:
+    """Ends a walk between two batches when the time is over."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._ends = math.inf if seconds is None else time.monotonic() + seconds
+        self.over = False
+
+    def until_over(self, batches: Iterator[list[int]]) -> Iterator[list[int]]:
+        for batch in batches:
+            if time.monotonic() >= self._ends:
+                self.over = True
+                return
+            yield batch
+
+
+def _beyond_the_window(settings: DestinationSettings, days: float, *, asked: bool) -> float:
+    """The age in seconds; a setting shorter than the window is lengthened, a person's wish refused."""
+    seconds = days * DAY
+    if asked and seconds < settings.idempotency_window:
+        raise ValueError(
+            f"older_than_days: {days:g} is less than the IDEMPOTENCY_WINDOW of {settings.alias!r}; the keys "
+            f"of such events are still needed. Give {settings.idempotency_window / DAY:g} or more."
+        )
+    return max(seconds, settings.idempotency_window)
+
+
+def _old(
+    settings: DestinationSettings, seconds: float, batch_size: int, *, with_body: bool = False
+) -> Iterator[list[int]]:
+    """Ids of old finished events, oldest first; each batch begins behind the last.
+
+    Rows are walked in the order of the index, and the walk ends at the first page that is all younger:
+    a nightly prune does not look at a month of rows to remove a day of them.
+    """
+    for state in FINISHED:
+        rows = OutboxEvent.objects.on_outbox().filter(state=state, destination=settings.alias)
+        if with_body:
+            rows = rows.exclude(body="")
+        dated = rows.order_by("id").annotate(limit=DatabaseNow(-seconds))
+        last = 0
+        while True:
+            page = list(
+                dated.filter(id__gt=last).values_list("id", "created_at", "finished_at", "limit")[:PAGE]
+            )
+            ids = [pk for pk, _created, finished, limit in page if finished and finished < limit]
+            for start in range(0, len(ids), batch_size):
+                yield ids[start : start + batch_size]
+            if len(page) < PAGE or all(created >= limit for _pk, created, _finished, limit in page):
+                break
+            last = page[-1][0]
+
+
+def _remove(ids: Sequence[int]) -> int:
+    """Within a transaction; attempts and acts go with their event, a resent event forgets its origin."""
+    first_write(outbox_alias())
+    _total, numbers = _finished(ids).only("id").delete()
+    return numbers.get(OutboxEvent._meta.label, 0)
+
+
+def _blank(ids: Sequence[int]) -> int:
+    """Within a transaction; answers may repeat what was sent, so they go too. Ids, times and hashes stay."""
+    first_write(outbox_alias())
+    DeliveryAttempt.objects.using(outbox_alias()).filter(event__in=ids).update(response_excerpt="")
+    return _finished(ids).update(body="")
+
+
+def _finished(ids: Sequence[int]) -> OutboxQuerySet:
+    return OutboxEvent.objects.on_outbox().filter(id__in=ids, state__in=FINISHED)

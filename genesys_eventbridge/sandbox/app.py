@@ -1,0 +1,132 @@
+"""The sandbox: one WSGI callable that stands in for the login service and the EventBridge API."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from genesys_eventbridge.sandbox import control, pages
+from genesys_eventbridge.sandbox.faults import Fault
+from genesys_eventbridge.sandbox.options import Options, Scenario
+from genesys_eventbridge.sandbox.platform import Platform
+from genesys_eventbridge.sandbox.wire import Reply, Request, json_reply, read_request
+
+# A body above this is not read: 413 comes from its Content-Length alone.
+READ_LIMIT = 8 * 1024 * 1024
+
+
+class Sandbox:
+    """A platform of one organisation, safe under threads.
+
+    ``Sandbox(scenario="flaky", deliver_after=0)``: any field of Options. ``clock`` is monotonic seconds and
+    drives token expiry, delivery, rate windows and the key memory; ``sleep`` holds answers back.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        **options: Any,
+    ) -> None:
+        self._options = Options(**options)
+        self._switching = threading.Lock()
+        self._clock = clock
+        self._platform = Platform(clock, sleep)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The WSGI door. Raises HangUp where the connection must close without an answer."""
+        request = read_request(environ, READ_LIMIT)
+        reply = self._local(request) or self._platform.answer(request, self._options)
+        length = len(reply.body) if reply.promised is None else reply.promised
+        headers = [*reply.headers, ("ININ-Correlation-Id", request.correlation_id)]
+        start_response(reply.status_line, [*headers, ("Content-Length", str(length))])
+        return [reply.body]
+
+    @property
+    def options(self) -> Options:
+        return self._options
+
+    @property
+    def scenario(self) -> Scenario:
+        return self._options.scenario
+
+    @scenario.setter
+    def scenario(self, name: str) -> None:
+        self.configure(scenario=name)
+
+    def configure(self, **changes: Any) -> None:
+        """Changes fields of Options from the next request on. Raises ValueError for wrong values."""
+        with self._switching:
+            self._options = replace(self._options, **changes)
+
+    def register(self, *types: str) -> None:
+        """The platform knows these event types from now on."""
+        with self._switching:
+            known = self._options.registered_types
+            self._options = replace(
+                self._options,
+                registered_types=None if known is None else known.union(types),
+                refused_types=self._options.refused_types.difference(types),
+            )
+
+    def unregister(self, *types: str) -> None:
+        """The platform refuses these event types from now on (400, "is not registered")."""
+        with self._switching:
+            self._options = replace(self._options, refused_types=self._options.refused_types.union(types))
+
+    def fail_next(
+        self, fault: Fault, times: int = 1, *, on: str = "publish", retry_after: str | int | None = None
+    ) -> None:
+        """The next ``times`` requests at a door fail: "publish", "status" or "token".
+
+        ``fault`` is a status (nothing is accepted), 0 (the connection closes, nothing is accepted) or the
+        name of a trick in hostile.py ("half-body"). A planned 429 says ``Retry-After: 1`` unless
+        ``retry_after`` says otherwise; "" leaves the header out. Raises ValueError.
+        """
+        if retry_after is None:
+            retry_after = 1 if fault == 429 else ""
+        self._platform.faults.plan(fault, times, on, str(retry_after))
+
+    @property
+    def received(self) -> list[dict[str, Any]]:
+        """The accepted CloudEvents, each once, in the order of acceptance; copies."""
+        return [json.loads(event.body) for event in self._platform.memory.all()]
+
+    def ledger(self) -> dict[str, Any]:
+        """What happened, as Ledger.as_dict says it, with the accepted events under ``received``."""
+        return {**self._platform.ledger.as_dict(), "received": self.received}
+
+    def reset(self) -> None:
+        """Forgets events, keys, tokens, planned faults and the ledger; the options stay."""
+        self._platform.clear()
+
+    def state(self) -> dict[str, Any]:
+        """The switches as they are now, ready for JSON."""
+        options = self._options
+        registered = options.registered_types
+        return {
+            "scenario": options.scenario.value,
+            "scenarios": {scenario.value: scenario.meaning for scenario in Scenario},
+            "latency_ms": round(options.latency * 1000),
+            "rate": options.rate,
+            "rate_window": options.rate_window,
+            "deliver_after": options.deliver_after,
+            "registered_types": None if registered is None else sorted(registered),
+            "refused_types": sorted(options.refused_types),
+            "planned": self._platform.faults.planned(),
+        }
+
+    def _local(self, request: Request) -> Reply | None:
+        """The doors for people and tests, which no scenario spoils."""
+        if request.path == "/":
+            ledger = self._platform.ledger
+            return pages.overview(self.state(), ledger.counts(), ledger.recent(), self._clock())
+        if request.path == "/_ledger":
+            return json_reply(200, self.ledger())
+        if request.path == "/_control":
+            return control.answer(self, request)
+        return None

@@ -1,0 +1,93 @@
+"""What goes wrong next: faults planned one by one, and the counters of the scenarios that fail in turn."""
+
+import threading
+from collections import deque
+
+from genesys_eventbridge.sandbox.hostile import TRICKS, Trick
+from genesys_eventbridge.sandbox.tokens import oauth_error
+from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
+
+DOORS = tuple(TRICKS)
+
+Fault = int | str
+
+
+class Faults:
+    """Plans and counters, one lock for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._planned: dict[str, deque[tuple[Fault, str]]] = {door: deque() for door in DOORS}
+            self._turns = dict.fromkeys(DOORS, 0)
+            self._flaky: dict[str, int] = {}
+
+    def plan(self, fault: Fault, times: int, door: str, retry_after: str) -> None:
+        """Answers the next ``times`` requests of ``door`` with ``fault``. Raises ValueError for nonsense."""
+        if door not in DOORS:
+            raise ValueError(f"on: {door!r} is unknown; choose from {', '.join(DOORS)}")
+        if isinstance(fault, str) and fault not in TRICKS[door]:
+            raise ValueError(f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[door])}")
+        if isinstance(fault, int) and fault != 0 and not 300 <= fault <= 999:
+            raise ValueError(f"fail_next: {fault!r} is no status from 300 to 999, nor 0 (close unanswered)")
+        if times < 1:
+            raise ValueError(f"times: {times!r} is not at least 1")
+        if not (retry_after.isascii() and (retry_after == "" or retry_after.isprintable())):
+            raise ValueError("retry_after: must be printable ASCII")
+        with self._lock:
+            self._planned[door].extend([(fault, retry_after)] * times)
+
+    def take(self, door: str) -> tuple[Fault, str] | None:
+        """The fault planned for this request, if any; it is used up."""
+        with self._lock:
+            return self._planned[door].popleft() if self._planned[door] else None
+
+    def planned(self) -> dict[str, list[Fault]]:
+        with self._lock:
+            return {door: [fault for fault, _ in plan] for door, plan in self._planned.items()}
+
+    def next_trick(self, door: str) -> Trick:
+        """The tricks of a door in turn."""
+        with self._lock:
+            tricks = list(TRICKS[door].values())
+            self._turns[door] += 1
+            return tricks[(self._turns[door] - 1) % len(tricks)]
+
+    def flaky(self, event: str, every: int, failures: int) -> bool:
+        """Does this try of ``event`` fail? Every so many new events one does, so many times."""
+        with self._lock:
+            if event not in self._flaky:
+                chosen = (len(self._flaky) + 1) % every == 0
+                self._flaky[event] = failures if chosen else 0
+            self._flaky[event] -= 1
+            return self._flaky[event] >= 0
+
+
+def status_reply(request: Request, door: str, status: int, retry_after: str) -> Reply:
+    """The official answer of a planned status. Raises HangUp for 0."""
+    if status == 0:
+        raise HangUp
+    headers = (("Retry-After", retry_after),) if retry_after else ()
+    if door == "token" and status in (400, 401):
+        known = ("invalid_request", "rate limit exceeded;") if status == 400 else _UNKNOWN_CLIENT
+        return oauth_error(status, *known).adding(headers)
+    return error_reply(request, status, _MESSAGES.get(status, "The sandbox was told to fail."), headers)
+
+
+def too_many(request: Request, seconds: int) -> Reply:
+    """429 as every Platform API writes it."""
+    message = f"Rate limit exceeded the maximum. Retry the request in [{seconds}] seconds"
+    return error_reply(request, 429, message, (("Retry-After", str(seconds)),))
+
+
+_UNKNOWN_CLIENT = ("invalid_client", "client not found")
+_MESSAGES = {
+    403: "Unable to perform the requested action. You are missing the following permission(s): "
+    "eventbridge:event:publish",
+    404: "The requested resource was not found.",
+    429: "Rate limit exceeded the maximum.",
+    503: "Service Unavailable",
+}

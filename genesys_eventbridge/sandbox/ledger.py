@@ -1,0 +1,171 @@
+"""The ledger: what the platform saw and took, exact under threads, for tests that judge the sender."""
+
+import hashlib
+import itertools
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from genesys_eventbridge.sandbox.wire import Request
+
+RECENT = 50
+BODY_KEPT = 64 * 1024
+_SAID = ("source", "id", "type", "subject")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request at one of the platform's doors: token, publish, status or other.
+
+    ``started`` and ``ended`` are readings of the sandbox's clock, ``started_at`` is seconds since the
+    epoch. ``status`` is the HTTP status as text, "closed" where the connection closed without an answer,
+    "" while the request runs.
+    """
+
+    number: int
+    door: str
+    method: str
+    path: str
+    correlation_id: str
+    started: float
+    started_at: float
+    ended: float | None = None
+    status: str = ""
+    source: str = ""
+    id: str = ""
+    type: str = ""
+    subject: str = ""
+    idempotency_key: str = ""
+    body_sha256: str = ""
+    accepted: bool = False
+    remote_id: str = ""
+
+    @property
+    def event(self) -> str:
+        """Source and id of the event, which no URI-reference can blur: it holds no space."""
+        return f"{self.source} {self.id}" if self.source and self.id else ""
+
+
+class Ledger:
+    """Counts every request once and every acceptance once."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything; requests that run now are no longer counted."""
+        with self._lock:
+            self._attempts: list[Attempt] = []
+            self._recent: deque[tuple[Attempt, bytes]] = deque(maxlen=RECENT)
+            self._running: dict[str, list[int]] = {}
+            self._requests: Counter[str] = Counter()
+            self._accepts: Counter[str] = Counter()
+            self._accepts_by_key: Counter[str] = Counter()
+            self._bodies_by_key: dict[str, list[str]] = {}
+            self._overlaps: list[dict[str, Any]] = []
+
+    def begin(
+        self, door: str, request: Request, event: Mapping[str, Any], *, key: str = "", remote_id: str = ""
+    ) -> Attempt:
+        """Writes down a request that arrived, with what its event says of itself."""
+        source, event_id, event_type, subject = (
+            value if isinstance(value := event.get(name), str) else "" for name in _SAID
+        )
+        attempt = Attempt(
+            number=next(self._numbers),
+            door=door,
+            method=request.method,
+            path=request.path,
+            correlation_id=request.correlation_id,
+            started=self._clock(),
+            started_at=time.time(),
+            idempotency_key=key,
+            body_sha256=hashlib.sha256(request.body).hexdigest() if door == "publish" else "",
+            remote_id=remote_id,
+            source=source,
+            id=event_id,
+            type=event_type,
+            subject=subject,
+        )
+        with self._lock:
+            self._attempts.append(attempt)
+            self._recent.append((attempt, request.body[:BODY_KEPT] if door == "publish" else b""))
+            self._note_body(attempt)
+            self._note_overlap(attempt)
+        return attempt
+
+    def accept(self, attempt: Attempt, remote_id: str) -> None:
+        """Writes down that the platform took the event of this attempt."""
+        with self._lock:
+            attempt.accepted = True
+            attempt.remote_id = remote_id
+            self._accepts[attempt.event] += 1
+            if attempt.idempotency_key:
+                self._accepts_by_key[attempt.idempotency_key] += 1
+
+    def end(self, attempt: Attempt, status: str) -> None:
+        """Writes down the answer; the sender has not seen it yet."""
+        with self._lock:
+            attempt.ended = self._clock()
+            attempt.status = status
+            running = self._running.get(attempt.event, [])
+            if attempt.number in running:
+                running.remove(attempt.number)
+                self._requests[f"{attempt.door} {attempt.method} {status}"] += 1
+            if not running:
+                self._running.pop(attempt.event, None)
+
+    def recent(self) -> list[tuple[Attempt, bytes]]:
+        """The last attempts with their bodies, newest first."""
+        with self._lock:
+            return list(reversed(self._recent))
+
+    def counts(self) -> dict[str, Any]:
+        """The numbers for people: requests, and how many acceptances, drifts and overlaps."""
+        with self._lock:
+            return {
+                "requests": dict(sorted(self._requests.items())),
+                "accepted": self._accepts.total(),
+                "accepted twice": sum(times > 1 for times in self._accepts.values()),
+                "keys sent with different bodies": sum(len(b) > 1 for b in self._bodies_by_key.values()),
+                "overlapping attempts": len(self._overlaps),
+            }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON.
+
+        ``accepts`` by event ("<source> <id>") and ``accepts_by_key``; ``bodies_by_key`` the sha-256 of each
+        different body a key was sent with; ``drift`` the keys with more than one; ``overlaps`` pairs of
+        attempts (numbers) for one event that ran at the same time; ``requests`` by door, method and
+        status; ``attempts`` one by one, as in Attempt.
+        """
+        with self._lock:
+            return {
+                "accepts": dict(self._accepts),
+                "accepts_by_key": dict(self._accepts_by_key),
+                "bodies_by_key": {key: list(bodies) for key, bodies in self._bodies_by_key.items()},
+                "drift": [key for key, bodies in self._bodies_by_key.items() if len(bodies) > 1],
+                "overlaps": [dict(overlap) for overlap in self._overlaps],
+                "requests": dict(self._requests),
+                "attempts": [asdict(attempt) for attempt in self._attempts],
+            }
+
+    def _note_body(self, attempt: Attempt) -> None:
+        if attempt.idempotency_key and attempt.door == "publish":
+            bodies = self._bodies_by_key.setdefault(attempt.idempotency_key, [])
+            if attempt.body_sha256 not in bodies:
+                bodies.append(attempt.body_sha256)
+
+    def _note_overlap(self, attempt: Attempt) -> None:
+        running = self._running.setdefault(attempt.event, [])
+        if attempt.event:
+            self._overlaps.extend(
+                {"event": attempt.event, "attempts": [other, attempt.number]} for other in running
+            )
+        running.append(attempt.number)

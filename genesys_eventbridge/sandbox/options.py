@@ -1,0 +1,108 @@
+"""What the sandbox is told to be: every switch with its default and its bounds, as one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Scenario(StrEnum):
+    """How the platform behaves; each member's ``meaning`` says it to people."""
+
+    HAPPY = "happy"
+    FLAKY = "flaky"
+    OUTAGE = "outage"
+    RATE_LIMITED = "rate-limited"
+    SLOW = "slow"
+    EXPIRED_TOKEN = "expired-token"  # noqa: S105  a name, no secret
+    ACCEPTED_THEN_FAILED = "accepted-then-failed"
+    LOST_RESPONSE = "lost-response"
+    HOSTILE = "hostile"
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Scenario.HAPPY: "everything is accepted and delivered",
+    Scenario.FLAKY: "every 3rd new event is answered 503 twice before it is accepted",
+    Scenario.OUTAGE: "503 for everything, tokens included",
+    Scenario.RATE_LIMITED: "429 with Retry-After above the rate (60 a minute where none is set)",
+    Scenario.SLOW: "every answer comes late",
+    Scenario.EXPIRED_TOKEN: "each token is refused after its 5th request, whatever expires_in promised",
+    Scenario.ACCEPTED_THEN_FAILED: "events are accepted, then their delivery fails",
+    Scenario.LOST_RESPONSE: "each event is accepted and the connection closed without an answer",
+    Scenario.HOSTILE: "HTML, half bodies, wrong ids, redirects, echoes of secrets, one after another",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Every switch of the sandbox. Times are seconds, sizes bytes. Wrong values raise ValueError.
+
+    ``credentials`` maps client ids to secrets; None takes any that are not empty. ``registered_types``
+    None allows every type but ``refused_types``. ``rate`` is the number of publish and status requests
+    allowed in each ``rate_window``, ``token_rate`` the same for tokens; None does not limit.
+    ``replay_status`` answers a known key: 409 or 200, both with the original event. The status of an
+    event turns final ``deliver_after`` its acceptance; the key memory forgets after ``idempotency_window``.
+    """
+
+    scenario: Scenario = Scenario.HAPPY
+    latency: float = 0.0
+    rate: int | None = None
+    rate_window: float = 60.0
+    token_rate: int | None = None
+    deliver_after: float = 1.0
+    registered_types: frozenset[str] | None = None
+    refused_types: frozenset[str] = frozenset()
+    replay_status: int = 409
+    idempotency_window: float = 24 * 3600.0
+    token_lifetime: int = 24 * 3600
+    max_event_bytes: int = 512_000
+    credentials: Mapping[str, str] | None = field(default=None, repr=False)
+    token_path: str = "/oauth/token"  # noqa: S105  a path, no secret
+    events_path: str = "/api/v2/eventbridge/events"
+    content_type: str = "application/cloudevents+json"
+    idempotency_header: str = "Idempotency-Key"
+    slow_latency: float = 3.0
+    token_uses: int = 5
+    flaky_every: int = 3
+    flaky_failures: int = 2
+
+    def __post_init__(self) -> None:
+        if self.scenario not in list(Scenario):
+            raise ValueError(f"scenario: {self.scenario!r} is unknown; choose from {', '.join(Scenario)}")
+        if self.replay_status not in (200, 409):
+            raise ValueError(f"replay_status: {self.replay_status!r} is not 200 or 409")
+        for name in ("latency", "deliver_after", "slow_latency", "flaky_failures"):
+            self._at_least(name, 0)
+        for name in ("token_lifetime", "max_event_bytes", "token_uses", "flaky_every", "rate", "token_rate"):
+            self._at_least(name, 1)
+        for name in ("rate_window", "idempotency_window"):
+            self._at_least(name, 0.001)
+        object.__setattr__(self, "scenario", Scenario(self.scenario))
+        object.__setattr__(self, "refused_types", frozenset(self.refused_types))
+        if self.registered_types is not None:
+            object.__setattr__(self, "registered_types", frozenset(self.registered_types))
+
+    def allows(self, event_type: str) -> bool:
+        """Does the platform know this event type?"""
+        registered = self.registered_types is None or event_type in self.registered_types
+        return registered and event_type not in self.refused_types
+
+    @property
+    def allowed(self) -> int | None:
+        """How many publish and status requests each window may see; None where nothing limits."""
+        if self.rate is None and self.scenario is Scenario.RATE_LIMITED:
+            return max(1, round(self.rate_window))
+        return self.rate
+
+    @property
+    def wait(self) -> float:
+        """How long an answer is held back."""
+        return max(self.latency, self.slow_latency) if self.scenario is Scenario.SLOW else self.latency
+
+    def _at_least(self, name: str, least: float) -> None:
+        value = getattr(self, name)
+        if value is not None and not least <= value < float("inf"):
+            raise ValueError(f"{name}: {value!r} is not a number of at least {least:g}")

@@ -1,0 +1,35 @@
+"""What people need to use a sandbox: the settings to paste, and which addresses stay on this machine."""
+
+import ipaddress
+
+# Taken by every sandbox and by nothing else; a deploy check knows them.
+CLIENT_ID = "sandbox"
+CLIENT_SECRET = "sandbox-only"  # noqa: S105  public on purpose
+
+
+def settings_block(url: str) -> str:
+    """The text a person reads when the sandbox starts: settings to paste, where to look, how to stop."""
+    return f"""Sandbox platform at {url}. Paste into settings.py:
+
+GENESYS_EVENTBRIDGE = {{
+    "default": {{
+        "API_BASE_URL": "{url}",
+        "LOGIN_BASE_URL": "{url}",
+        "CLIENT_ID": "{CLIENT_ID}",
+        "CLIENT_SECRET": "{CLIENT_SECRET}",
+        "SOURCE": "com.example.sandbox",
+    }},
+}}
+
+What it received, and its switches: {url}/
+Stop with Ctrl-C."""
+
+
+def is_loopback(host: str) -> bool:
+    """Can ``host`` be reached from this machine only? Names other than localhost count as no."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

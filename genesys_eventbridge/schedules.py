@@ -1,0 +1,236 @@
+"""The django-q2 schedules as data, and the installer that may run twice and at once on every host."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from django.db import router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.models import Destination, outbox_alias
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One schedule as it should be: its name, what it runs, every how many minutes."""
+
+    name: str
+    func: str
+    minutes: int
+
+
+PLANS = (
+    Plan("eventbridge:publish", "genesys_eventbridge.tasks.publish_all", 1),
+    Plan("eventbridge:poll", "genesys_eventbridge.tasks.poll_all", 1),
+    Plan("eventbridge:retry", "genesys_eventbridge.tasks.retry_all", 5),
+    Plan("eventbridge:prune", "genesys_eventbridge.tasks.prune_all", 60),
+)
+
+
+class Change(StrEnum):
+    """What the installer did, or would do, to a schedule."""
+
+    CREATED = "created"
+    REPAIRED = "repaired"
+    RESET = "reset"
+    REMOVED = "removed"
+    #: A second schedule of the same name.
+    DOUBLE_REMOVED = "double removed"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One schedule as it is; ``late``: seconds since it should have run, 0 where it is on time."""
+
+    name: str
+    installed: int
+    right: bool = False
+    paused: bool = False
+    interval: str = ""
+    next_run: dt.datetime | None = None
+    late: float = 0.0
+
+    @property
+    def well(self) -> bool:
+        return self.installed == 1 and self.right
+
+
+@dataclass(slots=True)
+class Changes:
+    """By schedule, what was done; ``notes`` say what was left as the operator set it."""
+
+    done: dict[str, list[Change]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def standing() -> list[Standing]:
+    """Each planned schedule as it is now."""
+    rows: dict[str, list[Any]] = {plan.name: [] for plan in PLANS}
+    for row in _ours():
+        rows[row.name].append(row)
+    return [_standing(plan, rows[plan.name]) for plan in PLANS]
+
+
+def install(*, reset: bool = False, dry_run: bool = False) -> Changes:
+    """Create what is missing, drop what is double, repair what a schedule runs.
+
+    The operator's interval and pause (``repeats`` 0) stay, unless ``reset``.
+    """
+
+    def work() -> Changes:
+        changes = Changes()
+        rows = list(_ours(lock=True))
+        for plan in PLANS:
+            mine = [row for row in rows if row.name == plan.name]
+            for change, deed in _steps(plan, mine, reset):
+                changes.done.setdefault(plan.name, []).append(change)
+                if not dry_run:
+                    deed()
+            if mine and not reset and (note := _operators_choice(plan, mine[0])):
+                changes.notes[plan.name] = note
+        return changes
+
+    return _in_turn(work)
+
+
+def remove(*, dry_run: bool = False) -> Changes:
+    """Delete the planned schedules; events and queued tasks stay."""
+
+    def work() -> Changes:
+        changes = Changes()
+        for row in _ours(lock=True):
+            changes.done.setdefault(row.name, []).append(Change.REMOVED)
+            if not dry_run:
+                row.delete()
+        return changes
+
+    return _in_turn(work)
+
+
+def _steps(plan: Plan, rows: list[Any], reset: bool) -> Iterator[tuple[Change, Callable[[], object]]]:
+    """What is to be done about one schedule: the word for people, and the deed."""
+    if not rows:
+        new = _schedule()(name=plan.name, **_runs(plan), **_pace(plan))
+        yield Change.CREATED, partial(new.save, using=_alias())
+        return
+    first, *doubles = rows
+    for double in doubles:
+        yield Change.DOUBLE_REMOVED, double.delete
+    if reset:
+        yield Change.RESET, partial(_write, first, {**_runs(plan), **_pace(plan)})
+    elif _vanishes(first):
+        yield Change.REPAIRED, partial(_write, first, {**_runs(plan), **_pace(plan)})
+    elif not _right(plan, first):
+        yield Change.REPAIRED, partial(_write, first, _runs(plan))
+    else:
+        yield Change.KEPT, lambda: None
+
+
+def _write(row: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.save(using=_alias(), update_fields=list(values))
+
+
+def _standing(plan: Plan, rows: list[Any]) -> Standing:
+    if not rows:
+        return Standing(plan.name, 0)
+    first = rows[0]
+    paused = first.repeats == 0 or first.next_run is None
+    late = 0.0 if paused else max(0.0, (timezone.now() - first.next_run).total_seconds())
+    return Standing(
+        name=plan.name,
+        installed=len(rows),
+        right=_right(plan, first) and not _vanishes(first),
+        paused=paused,
+        interval=_interval(first),
+        next_run=first.next_run,
+        late=late,
+    )
+
+
+def _in_turn(work: Callable[[], Changes]) -> Changes:
+    """One installer at a time, on every database, by the lock of a row of ours.
+
+    django-q2's table has no unique name, and where nothing is installed yet nothing to lock.
+    """
+    alias = conf.aliases()[0]
+
+    def locked() -> Changes:
+        first_write(outbox_alias())
+        Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
+        Destination.objects.using(outbox_alias()).filter(alias=alias).update(alias=F("alias"))
+        with transaction.atomic(using=_alias()):
+            return work()
+
+    return in_small_transaction(outbox_alias(), locked)
+
+
+def _ours(*, lock: bool = False) -> Any:
+    rows: Any = (
+        _schedule().objects.using(_alias()).filter(name__in=[plan.name for plan in PLANS]).order_by("id")
+    )
+    return rows.select_for_update() if lock else rows
+
+
+def _runs(plan: Plan) -> dict[str, Any]:
+    return {"func": plan.func, "args": None, "kwargs": None, "hook": None}
+
+
+def _pace(plan: Plan) -> dict[str, Any]:
+    schedule = _schedule()
+    return {
+        "schedule_type": schedule.MINUTES,
+        "minutes": plan.minutes,
+        "cron": None,
+        "repeats": -1,
+        "next_run": timezone.now(),
+    }
+
+
+def _right(plan: Plan, row: Any) -> bool:
+    return row.func == plan.func and not row.args and not row.kwargs
+
+
+def _vanishes(row: Any) -> bool:
+    """A schedule that runs once and is gone: not an interval anybody chose for this."""
+    return bool(row.schedule_type == _schedule().ONCE and row.repeats != 0)
+
+
+def _operators_choice(plan: Plan, row: Any) -> str:
+    if row.repeats == 0:
+        return "paused (repeats is 0)"
+    if row.next_run is None:
+        return "paused (it has no next run)"
+    if row.schedule_type != _schedule().MINUTES or row.minutes != plan.minutes:
+        return f"runs {_interval(row)} instead of every {plan.minutes} min"
+    return ""
+
+
+def _interval(row: Any) -> str:
+    schedule = _schedule()
+    if row.schedule_type == schedule.MINUTES:
+        return f"every {row.minutes or 1} min"
+    if row.schedule_type == schedule.CRON:
+        return f"at {row.cron}"
+    return str(row.get_schedule_type_display()).lower()
+
+
+def _alias() -> str:
+    return router.db_for_write(_schedule())
+
+
+def _schedule() -> Any:
+    """django-q2's model; imported late, because the app may run without django_q."""
+    from django_q.models import Schedule
+
+    return Schedule

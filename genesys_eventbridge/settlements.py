@@ -1,0 +1,289 @@
+"""The settle: many outcomes in one guarded statement and one commit; a lost claim changes nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError, connections
+from django.db.models import Max, OuterRef, Q, Subquery
+
+from genesys_eventbridge.clock import DatabaseNow, now_sql
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.database import in_small_transaction
+from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
+from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, State
+
+logger = logging.getLogger("genesys_eventbridge")
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one row becomes, if the token still holds it."""
+
+    id: int
+    event_id: str
+    type: str
+    token: uuid.UUID
+    from_state: State
+    state: State
+    attempts: int
+    checks: int
+    halts: int
+    doubt: dt.datetime | None
+    remote_id: str
+    status_code: int | None
+    error: str
+    correlation_id: str
+    ordering_key: str
+    reason: str = ""
+    #: Seconds from now to the next step; used where the state is open.
+    due_in: float = 0.0
+    #: The outcome of this very try is unknown: the doubt that the claim noted stays.
+    keep_doubt: bool = False
+    accepted: bool = False
+    #: The request and its answer, for the log; None where no request was made or nothing new was said.
+    attempt: DeliveryAttempt | None = None
+
+
+def settle(
+    settings: DestinationSettings, rows: Sequence[Settlement], *, until: float | None = None
+) -> set[int]:
+    """Write what the rows become; returns the ids of the rows won, those whose token still held.
+
+    All go in one commit. Where one of them fails, or one claim is lost, they go one by one, so that one
+    bad row never stops the others. ``until`` bounds the wait for a lost database, by ``time.monotonic()``.
+    """
+    if not rows:
+        return set()
+    alias = outbox_alias()
+    try:
+        in_small_transaction(alias, lambda: _write_all(alias, settings, rows), until=until)
+    except (_Short, DatabaseError):
+        return set().union(*(_won_alone(alias, settings, row, until) for row in rows))
+    return {row.id for row in rows}
+
+
+def take_late_answer(row: Settlement) -> bool:
+    """The one write without a token: proof of acceptance for a row that was given up as unresolved.
+
+    The worker was frozen, others ended the doubt without an answer, and now the platform's id is known:
+    ask by it. Returns whether the row took it.
+    """
+    taken = bool(row.remote_id) and OutboxEvent.objects.on_outbox().filter(
+        id=row.id, state=State.UNRESOLVED, remote_id="", claim_token__isnull=True
+    ).update(
+        state=State.ACCEPTED,
+        reason="",
+        remote_id=row.remote_id,
+        accepted_at=DatabaseNow(),
+        in_doubt_since=None,
+        due_at=DatabaseNow(),
+    )
+    if taken:
+        logger.warning("Event %d was unresolved; a late answer says it is accepted", row.id)
+    return bool(taken)
+
+
+class _Short(Exception):
+    """Fewer rows were written than asked for: at least one claim is lost."""
+
+
+def _won_alone(alias: str, settings: DestinationSettings, row: Settlement, until: float | None) -> set[int]:
+    try:
+        in_small_transaction(alias, lambda: _write_all(alias, settings, [row]), until=until)
+    except _Short:
+        logger.warning("Claim lost: the outcome of event %s is left to who holds it now", row.id)
+        return set()
+    except DatabaseError as error:
+        logger.error(
+            "Cannot write the outcome of event %s (%s); its lease ends by itself",
+            row.id,
+            type(error).__name__,
+        )
+        return set()
+    return {row.id}
+
+
+def _write_all(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> None:
+    if _update(alias, rows) != len(rows):
+        raise _Short
+    _log_attempts(alias, [row for row in rows if row.attempt is not None])
+    _wake_followers(alias, settings, [row for row in rows if row.ordering_key])
+
+
+_COLUMNS = (
+    ("id", "bigint"),
+    ("token", "uuid"),
+    ("from_state", "text"),
+    ("state", "text"),
+    ("reason", "text"),
+    ("due_in", "float8"),
+    ("attempts", "int"),
+    ("checks", "int"),
+    ("halts", "int"),
+    ("keep_doubt", "int"),
+    ("doubt", "timestamptz"),
+    ("remote_id", "text"),
+    ("status_code", "int"),
+    ("error", "text"),
+    ("correlation_id", "text"),
+    ("accepted", "int"),
+    ("finished", "int"),
+)
+
+
+def _update(alias: str, rows: Sequence[Settlement]) -> int:
+    """One UPDATE for all rows; the statement differs by database because of its price.
+
+    PostgreSQL joins arrays (35 times cheaper than Django's bulk_update, 5 times than executemany there);
+    SQLite and MariaDB run the same guarded UPDATE for each row in one call. Every name in them is ours.
+    """
+    connection = connections[alias]
+    values = [_values(connection, row) for row in rows]
+    table = connection.ops.quote_name(OutboxEvent._meta.db_table)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            columns = {name: f"v.{name}" for name, _type in _COLUMNS}
+            arrays = ", ".join(f"%s::{kind}[]" for _name, kind in _COLUMNS)
+            names = ", ".join(name for name, _type in _COLUMNS)
+            cursor.execute(
+                f"UPDATE {table} AS t SET {_assignments(connection, columns, 't.')} "  # noqa: S608
+                f"FROM unnest({arrays}) AS v({names}) "
+                "WHERE t.id = v.id AND t.claim_token = v.token AND t.state = v.from_state",
+                [[row[name] for row in values] for name, _type in _COLUMNS],
+            )
+        else:
+            columns = {name: "%s" for name, _type in _COLUMNS}
+            cursor.executemany(
+                f"UPDATE {table} SET {_assignments(connection, columns, '')} "  # noqa: S608
+                "WHERE id = %s AND claim_token = %s AND state = %s",
+                [[row[name] for name in _PLACEHOLDERS] for row in values],
+            )
+        return int(cursor.rowcount)
+
+
+def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
+    """The SET clause; with placeholders their order is ``_PLACEHOLDERS``."""
+    now = now_sql(connection, "0")
+    return (
+        f"state = {v['state']}, reason = {v['reason']}, "
+        f"due_at = CASE WHEN {v['due_in']} >= 0 THEN {now_sql(connection, v['due_in'])} ELSE NULL END, "
+        f"claim_token = NULL, attempts = {v['attempts']}, checks = {v['checks']}, halts = {v['halts']}, "
+        f"in_doubt_since = CASE WHEN {v['keep_doubt']} = 1 THEN {t}in_doubt_since ELSE {v['doubt']} END, "
+        f"remote_id = {v['remote_id']}, last_status_code = {v['status_code']}, last_error = {v['error']}, "
+        f"correlation_id = {v['correlation_id']}, "
+        f"accepted_at = CASE WHEN {v['accepted']} = 1 AND {t}accepted_at IS NULL THEN {now} "
+        f"ELSE {t}accepted_at END, "
+        f"finished_at = CASE WHEN {v['finished']} = 1 THEN {now} ELSE NULL END"
+    )
+
+
+_PLACEHOLDERS = (
+    "state",
+    "reason",
+    "due_in",
+    "due_in",
+    "attempts",
+    "checks",
+    "halts",
+    "keep_doubt",
+    "doubt",
+    "remote_id",
+    "status_code",
+    "error",
+    "correlation_id",
+    "accepted",
+    "finished",
+    "id",
+    "token",
+    "from_state",
+)
+
+
+def _values(connection: Any, row: Settlement) -> dict[str, Any]:
+    fields: Any = {field.name: field for field in OutboxEvent._meta.concrete_fields}
+    is_open = row.state in OPEN
+    return {
+        "id": row.id,
+        "token": fields["claim_token"].get_db_prep_value(row.token, connection),
+        "from_state": str(row.from_state),
+        "state": str(row.state),
+        "reason": str(row.reason),
+        "due_in": max(0.0, row.due_in) if is_open else -1.0,
+        "attempts": row.attempts,
+        "checks": row.checks,
+        "halts": row.halts,
+        "keep_doubt": int(row.keep_doubt),
+        "doubt": fields["in_doubt_since"].get_db_prep_value(row.doubt, connection),
+        "remote_id": row.remote_id,
+        "status_code": row.status_code,
+        "error": row.error,
+        "correlation_id": row.correlation_id,
+        "accepted": int(row.accepted),
+        "finished": int(row.state in FINISHED),
+    }
+
+
+def _log_attempts(alias: str, rows: Sequence[Settlement]) -> None:
+    if not rows:
+        return
+    log = DeliveryAttempt.objects.using(alias)
+    last: dict[Any, int] = dict(
+        log.filter(event__in=[row.id for row in rows])
+        .values("event")
+        .annotate(last=Max("number"))
+        .values_list("event", "last")
+    )
+    attempts = []
+    for row in rows:
+        if row.attempt is not None:
+            row.attempt.pk = None
+            row.attempt.number = last.get(row.id, 0) + 1
+            attempts.append(row.attempt)
+    log.bulk_create(attempts)
+
+
+def _wake_followers(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> None:
+    """Make the next row of each settled key due now: for speed, a lease later it would be found anyway."""
+    leaving = [
+        row.id
+        for row in rows
+        if row.state is not State.PENDING
+        and not (row.state in WAITING_FOR_A_PERSON and settings.block_key_on_dead and not row.accepted)
+    ]
+    wake_next_of_key(alias, leaving)
+
+
+def wake_next_of_key(alias: str, ids: Sequence[int]) -> None:
+    """Within a transaction: the first pending row behind each of these, if it only waited for them."""
+    if not ids:
+        return
+    rows = OutboxEvent.objects.using(alias)
+    behind = rows.filter(
+        ordering_key=OuterRef("ordering_key"),
+        destination=OuterRef("destination"),
+        state=State.PENDING,
+        id__gt=OuterRef("id"),
+    ).order_by("id")
+    ahead = rows.filter(id__in=ids).exclude(ordering_key="")
+    following = [
+        pk
+        for pk in ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list(
+            "following", flat=True
+        )
+        if pk is not None
+    ]
+    if following:
+        rows.filter(
+            Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow()),
+            id__in=following,
+            state=State.PENDING,
+            claim_token__isnull=True,
+            attempts=0,
+            due_at__gt=DatabaseNow(),
+        ).update(due_at=DatabaseNow())

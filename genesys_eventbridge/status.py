@@ -1,0 +1,134 @@
+"""How each destination stands, in numbers: three queries for all of them and a bounded one for each."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Min, Q
+from django.db.models.functions import Coalesce
+
+from genesys_eventbridge import agenda, conf
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.explain_facts import Health, healths
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
+
+#: Deliveries of the last hour are looked for among so many of the newest delivered events.
+RECENT = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One destination at ``now``, by the database's clock; numbers of events, ages in seconds."""
+
+    alias: str
+    now: dt.datetime
+    #: False: the settings do not name it any more, so nothing of it will be sent.
+    configured: bool = True
+    #: Never tried; tried and to be tried again; claimed by a worker at this moment.
+    waiting: int = 0
+    retrying: int = 0
+    in_flight: int = 0
+    accepted: int = 0
+    dead: int = 0
+    unresolved: int = 0
+    #: Age of the oldest event that could have been delivered by now, and is not; None: there is none.
+    oldest: float | None = None
+    delivered_1h: int = 0
+    #: There were more deliveries than were looked at.
+    delivered_1h_is_least: bool = False
+    #: Among events that ended within the hour, or were made in it and wait for a person: 0 to 1.
+    success_1h: float | None = None
+    health: Health = field(default_factory=Health)
+
+    @property
+    def undelivered(self) -> int:
+        return self.waiting + self.retrying + self.in_flight + self.accepted
+
+    @property
+    def heartbeat_ago(self) -> float | None:
+        """Seconds since any worker came by; None: never."""
+        seen = self.health.heartbeat_at
+        return None if seen is None else (self.now - seen).total_seconds()
+
+
+def standings(aliases: Sequence[str] | None = None) -> list[Standing]:
+    """The configured destinations, or those named; and others that still have events nobody will send."""
+    now, known, counts = agenda.database_now(), healths(), _counts()
+    wanted = list(aliases if aliases is not None else conf.aliases())
+    left_over = sorted(set(counts) - set(conf.aliases())) if aliases is None else []
+    return [_standing(alias, now, counts.get(alias, {}), known) for alias in [*wanted, *left_over]]
+
+
+def _standing(
+    alias: str, now: dt.datetime, counts: dict[str, dict[str, object]], known: dict[str, Health]
+) -> Standing:
+    pending, accepted = counts.get(State.PENDING, {}), counts.get(State.ACCEPTED, {})
+    dead, unresolved = counts.get(State.DEAD, {}), counts.get(State.UNRESOLVED, {})
+    ages = [row["oldest"] for row in (pending, accepted) if row.get("oldest") is not None]
+    delivered, is_least = _delivered_1h(alias)
+    failed = _int(dead, "recent") + _int(unresolved, "recent")
+    in_flight, retrying = _int(pending, "in_flight"), _int(pending, "retrying")
+    return Standing(
+        alias=alias,
+        now=now,
+        configured=alias in conf.aliases(),
+        waiting=_int(pending, "number") - in_flight - retrying,
+        retrying=retrying,
+        in_flight=in_flight,
+        accepted=_int(accepted, "number"),
+        dead=_int(dead, "number"),
+        unresolved=_int(unresolved, "number"),
+        oldest=max((_age(now, moment) for moment in ages), default=None),
+        delivered_1h=delivered,
+        delivered_1h_is_least=is_least,
+        success_1h=delivered / (delivered + failed) if delivered + failed else None,
+        health=known.get(alias, Health()),
+    )
+
+
+def _counts() -> dict[str, dict[str, dict[str, object]]]:
+    """By alias and state, one walk over the rows that are not finished; the history is not touched."""
+    taken = Q(claim_token__isnull=False, due_at__gt=DatabaseNow())
+    could_go = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
+    rows = (
+        OutboxEvent.objects.on_outbox()
+        .filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+        .order_by()
+        .values("destination", "state")
+        .annotate(
+            number=Count("id"),
+            in_flight=Count("id", filter=taken),
+            retrying=Count("id", filter=Q(attempts__gt=0) & ~taken),
+            oldest=Min(Coalesce("not_before", "created_at"), filter=could_go),
+            recent=Count("id", filter=Q(created_at__gte=DatabaseNow(-3600))),
+        )
+    )
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for row in rows:
+        found.setdefault(row["destination"], {})[row["state"]] = dict(row)
+    return found
+
+
+def _delivered_1h(alias: str) -> tuple[int, bool]:
+    """The end of an event is in no index, so it is looked for among the newest events only."""
+    # In the order of the index, where ``due_at`` of a finished row is empty.
+    newest = (
+        OutboxEvent.objects.on_outbox()
+        .filter(state=State.DELIVERED, destination=alias)
+        .order_by("-due_at", "-id")
+        .values("finished_at")[:RECENT]
+    )
+    found = newest.aggregate(number=Count("finished_at", filter=Q(finished_at__gte=DatabaseNow(-3600))))
+    return found["number"], found["number"] == RECENT
+
+
+def _age(now: dt.datetime, moment: object) -> float:
+    return (now - moment).total_seconds() if isinstance(moment, dt.datetime) else 0.0
+
+
+def _int(row: dict[str, object], name: str) -> int:
+    value = row.get(name, 0)
+    return value if isinstance(value, int) else 0

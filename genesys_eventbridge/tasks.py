@@ -1,0 +1,152 @@
+"""What django-q2 runs: dotted paths that stay, plain arguments, and never an error for an event's failure."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from genesys_eventbridge import agenda, conf, relay, retention
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.shifts import shift
+from genesys_eventbridge.states import State
+from genesys_eventbridge.text import clean
+
+logger = logging.getLogger("genesys_eventbridge")
+
+#: A pass is started for each so many batches that are due, up to PARALLEL_PASSES.
+BATCHES_A_PASS = 10
+#: A wake asked for so many seconds before this process found nothing due was answered by that look. Wider
+#: than wakes are coalesced, for clocks of two hosts that differ.
+ANSWERED = 6.0
+
+#: By destination, ``time.time()`` of this process's last look that found nothing due.
+_quiet_at: dict[str, float] = {}
+
+
+def publish(destination: str, asked_at: int = 0) -> int:
+    """Publish and ask while something is due, and stay a moment; returns how many events moved.
+
+    ``asked_at`` is ``time.time()`` of the commit that woke us: under steady traffic more wakes come than
+    passes are needed, and those that an earlier pass has answered end here, before any statement.
+    """
+
+    def work(settings: DestinationSettings) -> int:
+        if asked_at and asked_at + ANSWERED <= _quiet_at.get(destination, 0.0):
+            return 0
+        done = shift(settings)
+        if done.quiet_for is not None:
+            _quiet_at[destination] = time.time() - done.quiet_for
+        return done.moved
+
+    return _run("publish", destination, work)
+
+
+def publish_backlog(destination: str) -> int:
+    """The scheduled ``publish``: where much is due it starts up to PARALLEL_PASSES - 1 others beside it."""
+
+    def work(settings: DestinationSettings) -> int:
+        ahead = agenda.look(destination)
+        if ahead.publish_in is not None and ahead.publish_in <= 0:
+            for _helper in range(_passes(settings) - 1):
+                _start("publish", destination)
+        return shift(settings, ahead=ahead).moved
+
+    return _run("publish", destination, work)
+
+
+def poll(destination: str) -> int:
+    """Ask the platform about accepted events whose next check is due."""
+    return _run("poll", destination, lambda settings: relay.check_accepted(settings.alias).moved)
+
+
+def retry(destination: str) -> int:
+    """Try again what failed before and is due by now, never earlier; and end what may not be tried again."""
+    return _run("retry", destination, lambda settings: relay.publish_due(settings.alias).moved)
+
+
+def prune(destination: str) -> int:
+    """Retention: remove old finished events; returns how many were removed or blanked."""
+
+    def work(settings: DestinationSettings) -> int:
+        pruned = retention.prune(settings, max_seconds=settings.pass_seconds / 2)
+        return pruned.rows + pruned.blanked
+
+    return _run("prune", destination, work)
+
+
+def publish_all() -> int:
+    """What the schedule ``eventbridge:publish`` runs: every configured destination."""
+    return _each("publish_backlog", publish_backlog)
+
+
+def poll_all() -> int:
+    """What the schedule ``eventbridge:poll`` runs."""
+    return _each("poll", poll)
+
+
+def retry_all() -> int:
+    """What the schedule ``eventbridge:retry`` runs."""
+    return _each("retry", retry)
+
+
+def prune_all() -> int:
+    """What the schedule ``eventbridge:prune`` runs."""
+    return _each("prune", prune)
+
+
+def _run(task: str, destination: str, work: Callable[[DestinationSettings], int]) -> int:
+    """A task that raised would be run again and again, and its traceback kept: what stopped it is logged."""
+    try:
+        return work(conf.destination(destination))
+    except ImproperlyConfigured as error:
+        logger.error("Task %s not run for destination %s: %s", task, clean(destination, 64), error)
+    except Exception as error:  # noqa: BLE001 - the rows are the truth; the next task goes on from there
+        logger.error("Task %s of destination %s stopped: %s", task, destination, type(error).__name__)
+    return 0
+
+
+def _each(task: str, here: Callable[[str], int]) -> int:
+    """One destination is served here; several get a task each, so that none waits for another."""
+    try:
+        aliases = conf.aliases()
+    except ImproperlyConfigured as error:
+        logger.error("Task %s not run: %s", task, error)
+        return 0
+    if len(aliases) == 1:
+        return here(aliases[0])
+    return sum(here(alias) for alias in aliases if not _start(task, alias))
+
+
+def _start(task: str, destination: str) -> bool:
+    """Queue another task; False where the broker does not take it."""
+    from django_q.tasks import async_task
+
+    try:
+        async_task(f"{__name__}.{task}", destination, ack_failure=True, save=False)
+    except Exception as error:  # noqa: BLE001 - a broker fails in its own ways
+        logger.warning("Cannot queue task %s for %s: %s", task, destination, type(error).__name__)
+        return False
+    return True
+
+
+def _passes(settings: DestinationSettings) -> int:
+    """How many passes the backlog is worth."""
+    if settings.parallel_passes == 1 or _has_one_writer():
+        return 1
+    share = BATCHES_A_PASS * settings.batch_size
+    bound = share * settings.parallel_passes
+    # In the order of the index, so that the count goes along it, and no further than it has to.
+    due = agenda.due(settings.alias, State.PENDING).order_by("due_at", "id")
+    backlog = due.values("pk")[:bound].count()
+    return max(1, math.ceil(backlog / share))
+
+
+def _has_one_writer() -> bool:
+    """On SQLite a second pass would wait for the first."""
+    return connections[outbox_alias()].vendor == "sqlite"

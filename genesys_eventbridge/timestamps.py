@@ -1,0 +1,80 @@
+"""RFC 3339 timestamps: texts in, texts out, UTC where CloudEvents asks for it.
+
+Every function raises ``ValueError`` with a reason for people; the caller knows the field it belongs to.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_RFC3339 = re.compile(
+    r"(?P<minute>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}):(?P<second>[0-9]{2})"
+    r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2}))"
+)
+_OUT_OF_RANGE = "is outside of the years 0001 to 9999 in UTC"
+
+
+def utc_milliseconds(value: datetime) -> str:
+    """``YYYY-MM-DDTHH:MM:SS.mmmZ`` of an aware datetime; what is finer than a millisecond is cut off."""
+    return _to_utc(value).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def rfc3339(value: datetime) -> str:
+    """The full timestamp of an aware datetime: its microseconds and its own offset, ``Z`` for UTC.
+
+    RFC 3339 has no seconds in an offset, so a zone that has them is written in UTC.
+    """
+    offset = _aware(value).utcoffset()
+    if not offset or offset % timedelta(minutes=1):
+        return _to_utc(value).replace(tzinfo=None).isoformat() + "Z"
+    return value.isoformat()
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """An RFC 3339 text as a datetime in UTC.
+
+    A leap second becomes the last microsecond before it: Python, and most consumers, have no second 60.
+    """
+    found = _RFC3339.fullmatch(text)
+    if not found:
+        raise ValueError(
+            "is not an RFC 3339 timestamp with seconds and an offset; write it like 2026-05-15T10:30:00Z "
+            "or pass an aware datetime"
+        )
+    leap = found["second"] == "60"
+    micros = (found["fraction"] or "")[:6].ljust(6, "0")
+    seconds = "59.999999" if leap else f"{found['second']}.{micros}"
+    if int(found["hours"] or 0) > 23 or int(found["minutes"] or 0) > 59:
+        raise ValueError("has an offset that does not exist; it goes from -23:59 to +23:59")
+    try:
+        written = f"{found['minute']}:{seconds}"
+        local = datetime.strptime(written, "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("names a day or a time of day that does not exist") from None
+    offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
+    try:
+        moment = local + offset if found["sign"] == "-" else local - offset
+    except OverflowError:
+        raise ValueError(_OUT_OF_RANGE) from None
+    if leap and not _ends_a_month(moment):
+        raise ValueError("has second 60, which exists only at 23:59:60 UTC on the last day of a month")
+    return moment
+
+
+def _ends_a_month(moment: datetime) -> bool:
+    return (moment.hour, moment.minute) == (23, 59) and (moment.date() + timedelta(days=1)).day == 1
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return _aware(value).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(_OUT_OF_RANGE) from None
+
+
+def _aware(value: datetime) -> datetime:
+    if value.utcoffset() is None:
+        raise ValueError(
+            "is a datetime without a timezone; use django.utils.timezone.now(), "
+            "or give it one: value.replace(tzinfo=...)"
+        )
+    return value

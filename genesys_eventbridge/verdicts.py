@@ -1,0 +1,101 @@
+"""What an answer of the platform means, as plain values: verdict, halt, outcome, token, and the rules."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED
+
+
+class Verdict(StrEnum):
+    """What a publish or a check came to; the words stored in ``DeliveryAttempt.verdict``.
+
+    A publish is accepted, rejected, unavailable, unknown or halted; a check is delivered, failed,
+    not_yet, unknown (unconfirmed for good) or halted.
+    """
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN = "unknown"
+    HALTED = "halted"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    NOT_YET = "not_yet"
+
+
+class Halt(StrEnum):
+    """Why no event can succeed now; ``errors.Halted.kind``."""
+
+    AUTH = "auth"
+    PERMISSION = "permission"
+    CONFIG = "config"
+    RATE = "rate"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What our event says of itself, to compare an answer with."""
+
+    event_id: str
+    source: str
+    type: str
+    subject: str = ""
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How answers are read. Statuses in lower case, times in seconds."""
+
+    accepted_codes: frozenset[int] = frozenset({200, 201, 202})
+    duplicate_codes: frozenset[int] = frozenset({409})
+    delivered_statuses: frozenset[str] = frozenset({"delivered"})
+    failed_statuses: frozenset[str] = frozenset({"failed"})
+    not_found_grace: float = 300.0
+    confirm_for: float = 3600.0
+    retry_after_default: float = 5.0
+    retry_after_cap: float = 6 * 3600.0
+    redact_keys: tuple[str, ...] = DEFAULT_REDACT_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One answer or failure, decided. Every text is cleaned, redacted and bounded.
+
+    ``error``        one line for people, at most 500 characters; "" when all is well
+    ``remote_id``    the platform's id of the event, safe in a URL; "" where none is known
+    ``final``        publish: DELIVERED or FAILED where the accepting answer already says so
+    ``duplicate``    accepted as the original of an earlier request
+    ``conflict``     the answer is about another event than ours
+    ``halt``         only with HALTED
+    ``retry_after``  seconds the platform asked us to wait
+    ``outage``       UNKNOWN that counts to a run of failures: NETWORK for 5xx and transport trouble,
+                     CONFIG for a 2xx without proof
+    ``excerpt``      the answer's body, at most 4096 characters
+    """
+
+    verdict: Verdict
+    error: str = ""
+    status_code: int | None = None
+    correlation_id: str = ""
+    remote_id: str = ""
+    final: Verdict | None = None
+    duplicate: bool = False
+    conflict: bool = False
+    halt: Halt | None = None
+    retry_after: float | None = None
+    outage: Halt | None = None
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """A bearer token fit for a header, and how many seconds it lives from its arrival."""
+
+    value: str
+    expires_in: float
+
+    def __repr__(self) -> str:
+        return f"Token(value={REDACTED!r}, expires_in={self.expires_in!r})"

@@ -1,0 +1,36 @@
+"""A platform on a socket, and processes that are gone when the test is over."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from genesys_eventbridge.sandbox import Sandbox, SandboxServer, serve
+from tests.chaos.processes import Child, destination
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(deliver_after=0)
+
+
+@pytest.fixture
+def server(sandbox: Sandbox) -> Iterator[SandboxServer]:
+    with serve(sandbox) as running:
+        yield running
+
+
+@pytest.fixture
+def start(server: SandboxServer, settings: Any) -> Iterator[Any]:
+    """``start(job, **orders)``: a child that knows the platform; this process knows it too."""
+    children = []
+    settings.GENESYS_EVENTBRIDGE = destination(server.url)
+
+    def start(job: Any, **orders: Any) -> Child:
+        child = Child(job, destination=settings.GENESYS_EVENTBRIDGE, **orders)
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.close()

@@ -1,0 +1,109 @@
+"""Processes of the chaos suite: forked where Django is loaded already, watched through a pipe, killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from genesys_eventbridge.sandbox import CLIENT_ID, CLIENT_SECRET
+
+#: A test that waits longer for another process than this has failed.
+PATIENCE = 120.0
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["tests.chaos.preload"])
+
+
+def destination(url: str, **changes: Any) -> dict[str, Any]:
+    """GENESYS_EVENTBRIDGE with short waits: a lease outlasts its request by little more than it must."""
+    values = {
+        "API_BASE_URL": url,
+        "LOGIN_BASE_URL": url,
+        "CLIENT_ID": CLIENT_ID,
+        "CLIENT_SECRET": CLIENT_SECRET,
+        "SOURCE": "com.example.chaos",
+        "REQUEST_DEADLINE": 2,
+        "CONNECT_TIMEOUT": 2,
+        "LEASE_SECONDS": 8,
+        "PASS_SECONDS": 6,
+        "CONCURRENCY": 4,
+        "BATCH_SIZE": 20,
+        # An abandoned request has ended at the platform before its event is sent again.
+        "BACKOFF_BASE": 4,
+        "BACKOFF_CAP": 6,
+        "PAUSE_BASE": 0.5,
+        "PAUSE_CAP": 2,
+        "CHECK_DELAYS": [0.05, 0.2, 1],
+        "MAX_ATTEMPTS": 1000,
+        "PUBLISH_ON_COMMIT": False,
+    }
+    return {"default": {**values, **changes}}
+
+
+class Child:
+    """One process that runs a function of crew.py; told and heard through a pipe."""
+
+    def __init__(self, job: Callable[..., None], **orders: Any) -> None:
+        self.pipe, theirs = _forks.Pipe()
+        self.process = _forks.Process(target=job, args=(theirs, orders), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def wait_at(self, point: str) -> None:
+        """Until it reports that it has come to this point, where it stays."""
+        assert self.hear() == ("at", point)
+
+    def go_on(self, later: float = 0.0) -> None:
+        """Let it leave the point it waits at; for its monotonic clock so many seconds have passed."""
+        self.pipe.send(("go on", later))
+
+    def hear(self) -> Any:
+        assert self.pipe.poll(PATIENCE), "the process says nothing"
+        return self.pipe.recv()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        self.join()
+
+    def join(self) -> int | None:
+        self.process.join(PATIENCE)
+        assert not self.process.is_alive(), "the process does not end"
+        return self.process.exitcode
+
+    def close(self) -> None:
+        if self.process.is_alive():
+            self.kill()
+        self.pipe.close()
+
+
+def heard(pipe: Connection) -> list[Any]:
+    """All that lies in the pipe; nothing where the other end is gone."""
+    said = []
+    try:
+        while pipe.poll():
+            said.append(pipe.recv())
+    except (EOFError, OSError):
+        return said
+    return said
+
+
+def until(holds: Callable[[], Any], what: str) -> None:
+    """Wait for a condition, looking often; fails the test when patience ends."""
+    ends = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < ends, f"waited in vain: {what}"
+        time.sleep(0.02)

@@ -1,0 +1,260 @@
+"""The storm: committers and workers are killed, frozen and cut off, the platform has moods; then it calms."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection, connections
+
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.sandbox import Sandbox, serve
+from tests.chaos import crew
+from tests.chaos.cuts import cut_connections
+from tests.chaos.judge import Findings, judge, longest_standstill
+from tests.chaos.processes import PATIENCE, Child, destination, heard
+from tests.shop.models import Order
+
+#: How the platform behaves for a while; most of the time it is well. Nothing here asks for a person: a
+#: login or a path that is refused pauses for minutes by design.
+MOODS: list[dict[str, Any]] = [
+    *[{}] * 6,
+    {"scenario": "flaky"},
+    {"scenario": "lost-response"},
+    {"scenario": "slow", "slow_latency": 0.3},
+    {"scenario": "slow", "slow_latency": 2.5},  # past REQUEST_DEADLINE, before the next try
+    {"scenario": "rate-limited", "rate": 20, "rate_window": 1.0},
+    {"scenario": "outage"},
+]
+CALM: dict[str, Any] = {"scenario": "happy", "rate": None, "rate_window": 60.0, "slow_latency": 0.3}
+#: One request or a few that fail in their own way.
+SPITE: list[tuple[int | str, int]] = [(503, 5), (0, 3), (429, 1), (504, 2), (500, 4), ("gateway-timeout", 3)]
+SPITE += [("conflict-in-progress", 2), (423, 2)]
+#: Longer than LEASE_SECONDS: who is frozen for so long has lost its claims.
+FROZEN = 9.0
+
+
+@dataclass
+class Report:
+    """What a storm did, and what the judge found."""
+
+    database: str
+    seed: int
+    workers: int
+    seconds: float = 0.0
+    committed: int = 0
+    events: int = 0
+    rolled_back: int = 0
+    deeds: Counter[str] = field(default_factory=Counter)
+    drain: float = 0.0
+    standstill: float = 0.0
+    findings: Findings = field(default_factory=Findings)
+
+    def __str__(self) -> str:
+        deeds = ", ".join(f"{count} {deed}" for deed, count in sorted(self.deeds.items()))
+        found = ", ".join(f"{name} {count}" for name, count in self.findings.counts().items())
+        return (
+            f"chaos on {self.database}, seed {self.seed}, {self.workers} workers, {self.seconds:.0f} s:\n"
+            f"  {self.committed} transactions committed ({self.events} events), "
+            f"{self.rolled_back} rolled back\n"
+            f"  {deeds}\n"
+            f"  {found}\n"
+            f"  longest standstill of an event {self.standstill:.1f} s, "
+            f"drained {self.drain:.1f} s after the storm"
+        )
+
+
+class Storm:
+    """``commits`` bounds it; ``restart``, if given, restarts the database now and then."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        workers: int,
+        commits: int,
+        seconds: float,
+        restart: Callable[[], None] | None = None,
+    ) -> None:
+        self.draw = random.Random(seed)
+        self.restart = restart
+        self.commits = commits
+        self.pause = 2 * seconds / commits
+        self.report = Report(connection.vendor, seed, workers)
+        self.sandbox = Sandbox(deliver_after=0.3)
+        self.server = serve(self.sandbox)
+        self.children: dict[str, Child] = {}
+        self.frozen: dict[str, float] = {}
+        self.born = 0
+        self.committed = 0
+        self.stale: list[str] = []
+
+    def run(self) -> Report:
+        began = time.monotonic()
+        names = [f"worker-{number}" for number in range(self.report.workers)]
+        try:
+            for name in [*names, "committer-0", "committer-1"]:
+                self._start(name)
+            self._rage()
+            self.report.seconds = time.monotonic() - began
+            self._calm(names)
+            self._sum_up()
+        finally:
+            for child in self.children.values():
+                child.close()
+            self.server.close()
+        return self.report
+
+    def _start(self, name: str) -> None:
+        self.born += 1
+        orders: dict[str, Any] = {"destination": destination(self.server.url)}
+        if name.startswith("worker"):
+            self.children[name] = Child(crew.loop, watched=True, **orders)
+        else:
+            tag = f"c{self.born}"
+            self.children[name] = Child(
+                crew.commit_many, name=tag, seed=self.born, pause=self.pause, **orders
+            )
+
+    def _rage(self) -> None:
+        next_mood = next_deed = time.monotonic()
+        while self.committed < self.commits:
+            now = time.monotonic()
+            self._listen(max(0.0, min(next_deed, next_mood) - now))
+            self._thaw(now)
+            self._revive()
+            if now >= next_mood:
+                next_mood = now + self.draw.uniform(1.0, 3.0)
+                self._mood()
+            if now >= next_deed:
+                next_deed = now + self.draw.uniform(0.2, 2.0)
+                self._deed()
+
+    def _listen(self, seconds: float) -> None:
+        """Hear what the processes say until the time is over."""
+        ends = time.monotonic() + seconds
+        while True:
+            pipes = {child.pipe: name for name, child in self.children.items() if not child.pipe.closed}
+            for pipe in wait(list(pipes), max(0.0, min(0.1, ends - time.monotonic()))):
+                self._note(pipe)  # type: ignore[arg-type]
+            if time.monotonic() >= ends:
+                return
+
+    def _note(self, pipe: Connection) -> None:
+        said = heard(pipe)
+        for word in said:
+            if isinstance(word, tuple):
+                self.stale.append(str(word))
+            else:
+                self.committed += word != "rolled back"
+                self.report.rolled_back += word != "committed"
+        if not said:  # the other end is gone
+            pipe.close()
+
+    def _revive(self) -> None:
+        for name, child in list(self.children.items()):
+            if not child.process.is_alive():
+                if child.process.exitcode != -signal.SIGKILL:
+                    self.report.deeds[f"{name} ended with {child.process.exitcode}"] += 1
+                child.close()
+                self._start(name)
+
+    def _thaw(self, now: float) -> None:
+        for name, until in list(self.frozen.items()):
+            if now >= until:
+                del self.frozen[name]
+                if self.children[name].process.is_alive():
+                    self.children[name].signal(signal.SIGCONT)
+
+    def _mood(self) -> None:
+        mood = self.draw.choice(MOODS)
+        self.sandbox.configure(**{**CALM, **mood})
+        if self.draw.random() < 0.4:
+            fault, times = self.draw.choice(SPITE)
+            self.sandbox.fail_next(fault, times)
+        if self.draw.random() < 0.05:
+            self.report.deeds["platform restarts"] += 1
+            self.server.close()
+            self.server = serve(self.sandbox, port=self.server.port)
+
+    def _deed(self) -> None:
+        deeds: dict[str, float] = {"workers killed": 12, "committers killed": 2, "workers frozen": 1}
+        if self.report.database != "sqlite":
+            deeds["connections cut"] = 2
+        if self.restart:
+            deeds["database restarts"] = 1
+        deed = self.draw.choices(list(deeds), list(deeds.values()))[0]
+        kind = "committer" if deed.startswith("committer") else "worker"
+        name = f"{kind}-{self.draw.randrange(2 if kind == 'committer' else self.report.workers)}"
+        match deed:
+            case "workers frozen":
+                if self.frozen:
+                    return
+                self.frozen[name] = time.monotonic() + FROZEN
+                self.children[name].signal(signal.SIGSTOP)
+            case "connections cut":
+                self._with_database(cut_connections)
+            case "database restarts":
+                connections.close_all()
+                assert self.restart is not None
+                self.restart()
+            case _:
+                self.frozen.pop(name, None)
+                child = self.children[name]
+                if not child.pipe.closed and child.pipe.poll():
+                    self._note(child.pipe)
+                child.kill()
+        self.report.deeds[deed] += 1
+
+    def _calm(self, names: list[str]) -> None:
+        """The platform is well, nobody is killed any more, everybody works until nothing is open."""
+        self.sandbox.configure(**CALM)
+        for name in ("committer-0", "committer-1"):
+            child = self.children.pop(name)
+            if child.process.is_alive():
+                child.pipe.send("stop")
+                self._hear_out(child)
+            child.close()
+        self._thaw(float("inf"))
+        began = time.monotonic()
+        while self._with_database(OutboxEvent.objects.open().exists) is not False:
+            self._listen(0.2)
+            self._revive()
+            if time.monotonic() - began > PATIENCE:
+                break
+        self.report.drain = time.monotonic() - began
+        for name in names:
+            self.children[name].signal(signal.SIGTERM)
+        for name in names:
+            self._hear_out(self.children[name])
+            code = self.children[name].process.exitcode
+            assert code in (0, -signal.SIGTERM), f"a worker told to stop ended with {code}"
+
+    def _hear_out(self, child: Child) -> None:
+        """Until it has ended."""
+        while child.process.is_alive():
+            if not child.pipe.closed and child.pipe.poll(0.05):
+                self._note(child.pipe)
+            else:
+                child.process.join(0.05)
+
+    def _with_database(self, work: Callable[[], Any]) -> Any:
+        """Its result; None where the database is away just now."""
+        try:
+            return work()
+        except (DatabaseError, InterfaceError):
+            connection.close()
+            return None
+
+    def _sum_up(self) -> None:
+        ledger = self.sandbox.ledger()
+        self.report.findings = judge(ledger, stale=self.stale)
+        self.report.standstill = longest_standstill(ledger)
+        self.report.committed = Order.objects.values("note").distinct().count()
+        self.report.events = OutboxEvent.objects.count()

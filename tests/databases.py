@@ -1,0 +1,80 @@
+"""Which database the tests use: a file of SQLite, or a fresh database on the server a TEST_*_URL names.
+
+The name is kept in the environment, so that processes a test starts open the same database.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+CHOICE = "EVENTBRIDGE_TEST_DATABASE"  # sqlite (default), postgresql or mysql
+NAME = "EVENTBRIDGE_TEST_NAME"  # set here for child processes; nobody else needs it
+URLS = {"postgresql": "TEST_POSTGRESQL_URL", "mysql": "TEST_MYSQL_URL"}
+
+
+def database() -> dict[str, Any]:
+    """Django's settings of the chosen database."""
+    choice = os.environ.get(CHOICE, "sqlite")
+    if choice == "sqlite":
+        return _sqlite()
+    if choice not in URLS:
+        raise ValueError(f"{CHOICE}={choice!r}: choose sqlite, {' or '.join(URLS)}")
+    url = os.environ.get(URLS[choice], "")
+    if not url:
+        raise ValueError(f"{CHOICE}={choice} needs {URLS[choice]}, a URL such as {choice}://user@127.0.0.1")
+    return _server(choice, url)
+
+
+@contextmanager
+def folder() -> Iterator[None]:
+    """The folder of the SQLite file, made for one run of pytest; mypy and children read only the name."""
+    if os.environ.get(CHOICE, "sqlite") != "sqlite":
+        yield
+        return
+    place = Path(os.environ[NAME]).parent
+    place.mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _sqlite() -> dict[str, Any]:
+    """A file, because threads and child processes cannot see a database in memory."""
+    folder = Path(tempfile.gettempdir()) / f"eventbridge-tests-{secrets.token_hex(6)}"
+    name = os.environ.setdefault(NAME, str(folder / "tests.sqlite3"))
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": name,
+        "TEST": {"NAME": name},
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "timeout": 20,
+        },
+    }
+
+
+def _server(choice: str, url: str) -> dict[str, Any]:
+    """The URL names the server and a user who may create databases; a path in it is not used."""
+    name = os.environ.setdefault(NAME, f"test_eventbridge_{os.getpid()}")
+    parts = urlsplit(url)
+    settings: dict[str, Any] = {
+        "ENGINE": f"django.db.backends.{choice}",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "TEST": {"NAME": name},
+    }
+    if choice == "mysql":
+        settings["OPTIONS"] = {"charset": "utf8mb4"}
+        settings["TEST"]["CHARSET"] = "utf8mb4"
+    return settings

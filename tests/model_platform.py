@@ -1,0 +1,137 @@
+"""The platform as a model: remembers keys for a window, and takes requests when they arrive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+
+#: What becomes of a publish request: whether the platform takes the event, and the answer the sender gets.
+PUBLISH_FATES: dict[str, tuple[bool, Outcome]] = {
+    "taken": (True, Outcome(Verdict.ACCEPTED, status_code=202)),
+    "taken and delivered": (True, Outcome(Verdict.ACCEPTED, status_code=201, final=Verdict.DELIVERED)),
+    "taken and failed": (True, Outcome(Verdict.ACCEPTED, status_code=201, final=Verdict.FAILED)),
+    "taken without an id": (True, Outcome(Verdict.ACCEPTED, status_code=202)),
+    "taken, answer lost": (True, Outcome(Verdict.UNKNOWN, error="read timeout", outage=Halt.NETWORK)),
+    "taken, answer garbled": (True, Outcome(Verdict.UNKNOWN, status_code=200, outage=Halt.CONFIG)),
+    "not taken, 500": (False, Outcome(Verdict.UNKNOWN, status_code=500, outage=Halt.NETWORK)),
+    "not taken, 503 with Retry-After": (
+        False,
+        Outcome(Verdict.UNKNOWN, status_code=503, outage=Halt.NETWORK, retry_after=9.0),
+    ),
+    "locked": (False, Outcome(Verdict.UNAVAILABLE, status_code=423)),
+    "refused": (False, Outcome(Verdict.REJECTED, status_code=400, error="400: not registered")),
+    "conflict": (False, Outcome(Verdict.UNKNOWN, status_code=409, conflict=True, error="another event")),
+    "halted, auth": (False, Outcome(Verdict.HALTED, status_code=401, halt=Halt.AUTH)),
+    "halted, permission": (False, Outcome(Verdict.HALTED, status_code=403, halt=Halt.PERMISSION)),
+    "halted, config": (False, Outcome(Verdict.HALTED, status_code=404, halt=Halt.CONFIG)),
+    "halted, rate": (False, Outcome(Verdict.HALTED, status_code=429, halt=Halt.RATE, retry_after=30.0)),
+    "halted, network": (False, Outcome(Verdict.HALTED, error="refused", halt=Halt.NETWORK)),
+}
+
+#: What a check says; None: the platform's own word.
+CHECK_FATES: dict[str, Outcome | None] = {
+    "the status": None,
+    "not yet": Outcome(Verdict.NOT_YET, status_code=200),
+    "no answer": Outcome(Verdict.NOT_YET, error="read timeout"),
+    "unknown id": Outcome(Verdict.UNKNOWN, status_code=404, error="404 after the grace"),
+    "halted, rate": Outcome(Verdict.HALTED, status_code=429, halt=Halt.RATE, retry_after=30.0),
+    "halted, permission": Outcome(Verdict.HALTED, status_code=403, halt=Halt.PERMISSION),
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """One publish request; times by the workers' monotonic clock."""
+
+    row: int
+    event: str
+    key: str
+    body: str
+    fate: str
+    began: float
+    arrives: float
+    ends: float
+    answer: Outcome | None = None
+    #: The sender died before the request had left.
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class Taken:
+    event: str
+    remote_id: str
+    at: float
+    status: str = "delivered"
+
+
+@dataclass(slots=True)
+class ModelPlatform:
+    """``on_accept`` hears of each acceptance, with the row it is for."""
+
+    window: float
+    on_accept: Callable[[int], None]
+    requests: list[Request] = field(default_factory=list)
+    accepts: Counter[str] = field(default_factory=Counter)
+    by_key: dict[str, Taken] = field(default_factory=dict)
+    by_id: dict[str, Taken] = field(default_factory=dict)
+    _waiting: list[Request] = field(default_factory=list)
+
+    def send(self, request: Request) -> None:
+        self.requests.append(request)
+        self._waiting.append(request)
+
+    def run_until(self, now: float) -> None:
+        """Let every request that has arrived by now be answered, in the order of arrival."""
+        arrived = sorted(
+            (each for each in self._waiting if each.arrives <= now), key=lambda each: each.arrives
+        )
+        for request in arrived:
+            self._waiting.remove(request)
+            if not request.cut:
+                request.answer = self._answer(request)
+
+    def cut_off(self, rows: set[int], now: float) -> None:
+        """The senders of these rows died: what has not arrived yet never does."""
+        for request in self._waiting:
+            if request.row in rows and request.arrives > now:
+                request.cut = True
+
+    def status(self, remote_id: str) -> Outcome:
+        verdict = Verdict.DELIVERED if self.by_id[remote_id].status == "delivered" else Verdict.FAILED
+        return Outcome(verdict, status_code=200, remote_id=remote_id)
+
+    def has(self, key: str) -> bool:
+        return key in self.by_key
+
+    def _answer(self, request: Request) -> Outcome:
+        takes, answer = PUBLISH_FATES[request.fate]
+        if not takes:
+            return answer
+        known = self.by_key.get(request.key)
+        duplicate = known is not None and request.arrives - known.at < self.window
+        if known is None or not duplicate:
+            known = self._take(request)
+        if answer.final is not None and not duplicate:
+            known.status = str(answer.final)
+        if answer.verdict is not Verdict.ACCEPTED:
+            return answer
+        final = answer.final and (Verdict.DELIVERED if known.status == "delivered" else Verdict.FAILED)
+        remote_id = "" if request.fate == "taken without an id" else known.remote_id
+        return Outcome(
+            Verdict.ACCEPTED,
+            status_code=409 if duplicate else answer.status_code,
+            remote_id=remote_id,
+            final=final,
+            duplicate=duplicate,
+        )
+
+    def _take(self, request: Request) -> Taken:
+        taken = Taken(request.event, f"evt-{len(self.by_id) + 1}", request.arrives)
+        self.by_key[request.key] = taken
+        self.by_id[taken.remote_id] = taken
+        self.accepts[request.event] += 1
+        self.on_accept(request.row)
+        return taken

@@ -1,0 +1,74 @@
+"""Rows and claims for the tests of the outbox: written and read as the app does it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from django.db import connections
+
+from genesys_eventbridge import claims, conf, destinations
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox import enqueue
+from genesys_eventbridge.states import AttemptKind, State
+
+PUBLISH = AttemptKind.PUBLISH
+CHECK = AttemptKind.CHECK
+
+
+def settings_with(**changes) -> DestinationSettings:
+    return replace(conf.destination(), **changes)
+
+
+def event(kind="order.created", data=None, *, row=None, **keywords) -> OutboxEvent:
+    """Enqueue one event; ``row`` are columns to set afterwards, as if that had happened to it."""
+    written = enqueue(kind, data, standalone=True, **keywords)
+    if row:
+        OutboxEvent.objects.filter(pk=written.pk).update(**row)
+    return OutboxEvent.objects.get(pk=written.pk)
+
+
+def ended(state, reason="", **row):
+    """The columns of a row that is not open."""
+    return {"state": state, "reason": reason, "due_at": None, "claim_token": None, **row}
+
+
+def accepted(**row) -> OutboxEvent:
+    """An event the platform took a moment ago, due for its first check."""
+    written = event()
+    columns = {"state": State.ACCEPTED, "remote_id": f"evt-{written.pk}", "accepted_at": written.created_at}
+    OutboxEvent.objects.filter(pk=written.pk).update(**{**columns, **row})
+    return OutboxEvent.objects.get(pk=written.pk)
+
+
+def claim(kind=PUBLISH, limit=100, *, settings=None, idle=True):
+    """What one worker gets when it asks now."""
+    settings = settings or conf.destination()
+    gate = destinations.gate(kind, settings.alias, "tests")
+    if not gate.open:
+        return claims.Batch()
+    return claims.claim(kind, settings, gate, limit, idle=idle)
+
+
+def fresh(row) -> OutboxEvent:
+    return OutboxEvent.objects.get(pk=row.pk if isinstance(row, OutboxEvent) else row.id)
+
+
+def seconds_between(earlier, later) -> float:
+    """Both times are there, and so far apart."""
+    assert earlier is not None
+    assert later is not None
+    seconds: float = (later - earlier).total_seconds()
+    return seconds
+
+
+def in_threads(count, work):
+    """Run ``work`` in so many threads, each with its own connection; an error of any is raised here."""
+
+    def run():
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result(60) for future in [pool.submit(run) for _ in range(count)]]

@@ -1,0 +1,102 @@
+"""README, CHANGELOG and docs/ as people read them: blocks, inline code, tables, links, commands."""
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+#: Page -> its text; the name is the path in the repository.
+PAGES = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in _FILES}
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"^(?: {4}.*\n)+", re.MULTILINE)
+_INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+
+
+def prose(name: str) -> str:
+    """A page without its fenced blocks."""
+    return _BLOCK.sub("", PAGES[name])
+
+
+def section(name: str, heading: str) -> str:
+    """The text below one heading, up to the next of its rank."""
+    hashes, _, _ = heading.partition(" ")
+    _, _, rest = PAGES[name].partition(f"\n{heading}\n")
+    assert rest, f"{name} has no {heading!r}"
+    return re.split(rf"^#{{1,{len(hashes)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def introduction(name: str) -> str:
+    """What stands before the first section."""
+    return PAGES[name].partition("\n## ")[0]
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every row of the tables in ``text``, without the heads."""
+    lines = [*text.splitlines(), ""]
+    for line, following in itertools.pairwise(lines):
+        if line.startswith("|") and "| ---" not in (line[:5], following[:5]):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+
+
+def first_cells(name: str, heading: str) -> set[str]:
+    """The words in code, or the whole text where there is none, of the first column of a section's tables."""
+    cells = [row[0] for row in rows(section(name, heading))]
+    return {word for cell in cells for word in codes(cell) or {cell}}
+
+
+def codes(text: str) -> set[str]:
+    """What stands in `backticks`."""
+    return set(_INLINE.findall(text))
+
+
+def python_blocks(name: str) -> list[str]:
+    return [body for language, body in _BLOCK.findall(PAGES[name]) if language == "python"]
+
+
+def assigned(name: str, variable: str) -> Iterator[ast.expr]:
+    """What Python blocks assign to a variable."""
+    for block in python_blocks(name):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
+                yield node.value
+
+
+def command_lines(name: str) -> Iterator[str]:
+    """Every line that somebody may type after ``manage.py``, from blocks and from inline code."""
+    shown = [body for _, body in _BLOCK.findall(PAGES[name])] + _INDENTED.findall(prose(name))
+    for line in "\n".join(shown).splitlines():
+        plain = line.replace('", "', " ")  # a list of arguments, as containers write it
+        for typed in plain.split("manage.py ")[1:]:
+            yield re.split(r'"\]| +(?:#|>|&&)|$', typed, maxsplit=1)[0].strip()
+    for inline in _INLINE.findall(prose(name)):
+        if found := re.fullmatch(r"(?:python )?manage\.py ([^.]+)|(eventbridge_\w+(?: .*)?)", inline):
+            yield found[1] or found[2]
+
+
+def links(name: str) -> list[str]:
+    return _LINK.findall(prose(name))
+
+
+def anchors(name: str) -> set[str]:
+    """The anchors that a page's headings get."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        for heading in _HEADING.findall(prose(name))
+    }
+
+
+def tests_in(path: str) -> set[str]:
+    """``test_name`` and ``TestClass::test_name`` of one file of the suite."""
+    names: set[str] = set()
+    for node in ast.parse((ROOT / path).read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}::{item.name}" for item in node.body if isinstance(item, ast.FunctionDef)}
+    return names

@@ -1,0 +1,49 @@
+"""Time that passes only while somebody waits: nobody sleeps in a test, and nothing depends on its speed."""
+
+from genesys_eventbridge.clock import shifted
+
+
+class Clock:
+    """A stop event and a monotonic clock in one; the database's clock goes with it.
+
+    ``waits`` are the waits asked for. Waiting for ``stop_after`` seconds in all is being told to stop.
+    """
+
+    def __init__(self):
+        self.now = 1000.0
+        self.passed = 0.0
+        self.waits = []
+        self.then = {}
+        self.stopped = False
+        self.stop_after = float("inf")
+        self._shift = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        if self._shift is not None:
+            self._shift.__exit__(*exc_info)
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+        self.passed += seconds
+        if self._shift is not None:
+            self._shift.__exit__(None, None, None)
+        self._shift = shifted(self.passed)
+        self._shift.__enter__()
+        for at in [at for at in self.then if at <= self.passed]:
+            self.then.pop(at)()
+        self.stopped = self.stopped or self.passed >= self.stop_after
+        return self.stopped
+
+    def is_set(self):
+        return self.stopped
+
+    def at(self, seconds, do):
+        """``do()`` once so many seconds have passed."""
+        self.then[seconds] = do

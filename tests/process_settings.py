@@ -1,0 +1,19 @@
+"""Settings of a process that a test starts: the suite's, with the database and the platform of that test.
+
+From the environment besides: apps to do WITHOUT, and Q_CLUSTER_MORE as JSON.
+"""
+
+import json
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import DATABASES, Q_CLUSTER
+
+_overrides = json.loads(os.environ["EVENTBRIDGE_TEST_OVERRIDES"])
+DATABASES["default"]["NAME"] = _overrides["DATABASE"]
+GENESYS_EVENTBRIDGE = _overrides["GENESYS_EVENTBRIDGE"]
+Q_CLUSTER.update({"poll": 0.05, "guard_cycle": 0.1, "log_level": "WARNING"})
+Q_CLUSTER.update(json.loads(os.environ.get("Q_CLUSTER_MORE", "{}")))
+INSTALLED_APPS = [
+    app for app in globals()["INSTALLED_APPS"] if app not in os.environ.get("WITHOUT", "").split()
+]

@@ -1,0 +1,39 @@
+"""What registered models wrote, in the words of the tests about them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+
+from genesys_eventbridge.models import OutboxEvent
+
+Publish = Callable[..., Any]
+"""The fixture of registrations.py."""
+
+
+def events() -> list[OutboxEvent]:
+    return list(OutboxEvent.objects.order_by("id"))
+
+
+def types() -> list[str]:
+    return [event.type for event in events()]
+
+
+def data() -> list[Any]:
+    return [event.data for event in events()]
+
+
+class Boom(Exception):
+    """What goes wrong in business code."""
+
+
+@contextmanager
+def rolled_back(**options: Any) -> Iterator[None]:
+    """A transaction, or a savepoint in one, that business code ends with an error."""
+    try:
+        with transaction.atomic(**options):
+            yield
+            raise Boom
+    except Boom:
+        return

@@ -1,0 +1,280 @@
+"""One answer and one claimed row give one transition: the table of guarantees.md, section 2."""
+
+import datetime as dt
+import uuid
+
+import pytest
+
+from genesys_eventbridge.claims import Claimed
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.decisions import decide, released
+from genesys_eventbridge.states import AttemptKind, Reason, State
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+EARLIER = NOW - dt.timedelta(hours=1)
+DAY = 86400.0
+
+
+def settings(**changes):
+    return DestinationSettings(
+        **{
+            "alias": "default",
+            "api_base_url": "https://api.example.com",
+            "login_base_url": "https://login.example.com",
+            "client_id": "id",
+            "client_secret": "secret",
+            "source": "tests",
+            **changes,
+        }
+    )
+
+
+def claimed(**changes):
+    return Claimed(
+        **{
+            "id": 7,
+            "token": uuid.UUID(int=7),
+            "kind": AttemptKind.PUBLISH,
+            "event_id": "e-7",
+            "source": "tests",
+            "type": "order.created",
+            "subject": "",
+            "time": NOW,
+            "body": "{}",
+            "key": "k",
+            "ordering_key": "",
+            "remote_id": "",
+            "attempts": 1,
+            "checks": 0,
+            "halts": 0,
+            "doubt_before": None,
+            "doubt_left": 23 * 3600.0,
+            "age": 1.0,
+            "accepted_age": None,
+            "waiting_since": NOW,
+            "claimed_at": NOW,
+            "started": 0.0,
+            "last_status_code": 503,
+            "last_error": "before",
+            "correlation_id": "c-0",
+            **changes,
+        }
+    )
+
+
+def checked(**changes):
+    return claimed(
+        **{"kind": AttemptKind.CHECK, "checks": 1, "remote_id": "evt-1", "accepted_age": 9.0, **changes}
+    )
+
+
+def middle():
+    return 0.5
+
+
+def decided(row, outcome, *, elapsed=0.0, others_accepted=False, **changes):
+    return decide(
+        row,
+        outcome,
+        settings(**changes),
+        elapsed=elapsed,
+        others_accepted=others_accepted,
+        random=middle,
+    )
+
+
+ACCEPTED = Outcome(Verdict.ACCEPTED, status_code=202, remote_id="evt-1", correlation_id="c-1")
+REJECTED = Outcome(Verdict.REJECTED, status_code=400, error="400 bad")
+UNAVAILABLE = Outcome(Verdict.UNAVAILABLE, status_code=423, error="423")
+UNKNOWN = Outcome(Verdict.UNKNOWN, status_code=503, error="503", outage=Halt.NETWORK)
+CONFLICT = Outcome(Verdict.UNKNOWN, status_code=409, error="409", conflict=True)
+IN_DOUBT = {"doubt_before": EARLIER, "doubt_left": 22 * 3600.0}
+
+
+@pytest.mark.parametrize(
+    ("row", "outcome", "changes", "state", "reason"),
+    [
+        ({}, ACCEPTED, {}, State.ACCEPTED, ""),
+        (IN_DOUBT, ACCEPTED, {}, State.ACCEPTED, ""),
+        ({}, ACCEPTED, {"confirm": False}, State.DELIVERED, ""),
+        ({}, Outcome(Verdict.ACCEPTED, remote_id="x", final=Verdict.DELIVERED), {}, State.DELIVERED, ""),
+        (
+            {},
+            Outcome(Verdict.ACCEPTED, remote_id="x", final=Verdict.FAILED),
+            {"confirm": False},
+            State.DEAD,
+            Reason.DELIVERY_FAILED,
+        ),
+        ({}, Outcome(Verdict.ACCEPTED), {}, State.UNRESOLVED, Reason.UNTRACKED),
+        ({}, Outcome(Verdict.ACCEPTED), {"confirm": False}, State.DELIVERED, ""),
+        ({}, REJECTED, {}, State.DEAD, Reason.REJECTED),
+        (IN_DOUBT, REJECTED, {}, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN),
+        ({}, UNAVAILABLE, {}, State.PENDING, ""),
+        (IN_DOUBT, UNAVAILABLE, {}, State.PENDING, ""),
+        ({"attempts": 12}, UNAVAILABLE, {}, State.DEAD, Reason.EXHAUSTED),
+        ({"attempts": 11}, UNAVAILABLE, {}, State.PENDING, ""),
+        ({"attempts": 12, **IN_DOUBT}, UNAVAILABLE, {}, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN),
+        ({"age": 61.0}, UNAVAILABLE, {"max_age": 60.0}, State.DEAD, Reason.EXPIRED),
+        ({"age": 60.0}, UNAVAILABLE, {"max_age": 60.0}, State.PENDING, ""),
+        ({"age": 61.0, **IN_DOUBT}, UNAVAILABLE, {"max_age": 60.0}, State.PENDING, ""),
+        ({"age": 61.0}, UNKNOWN, {"max_age": 60.0}, State.PENDING, ""),
+        ({}, UNKNOWN, {}, State.PENDING, ""),
+        ({"attempts": 12}, UNKNOWN, {}, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN),
+        ({"doubt_before": EARLIER, "doubt_left": 0.0}, UNKNOWN, {}, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN),
+        ({"attempts": 2}, CONFLICT, {}, State.PENDING, ""),
+        ({"attempts": 3}, CONFLICT, {}, State.UNRESOLVED, Reason.CONFLICT),
+    ],
+)
+def test_a_publishing_answer_means_one_state(row, outcome, changes, state, reason):
+    became = decided(claimed(**row), outcome, **changes)
+
+    assert (became.state, became.reason) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "state", "reason"),
+    [
+        (Outcome(Verdict.DELIVERED), {}, State.DELIVERED, ""),
+        (Outcome(Verdict.FAILED), {}, State.DEAD, Reason.DELIVERY_FAILED),
+        (Outcome(Verdict.NOT_YET), {}, State.ACCEPTED, ""),
+        (Outcome(Verdict.UNKNOWN), {}, State.UNRESOLVED, Reason.UNCONFIRMED),
+        (Outcome(Verdict.HALTED, halt=Halt.PERMISSION), {}, State.ACCEPTED, ""),
+    ],
+)
+def test_a_checking_answer_means_one_state(outcome, changes, state, reason):
+    became = decided(checked(), outcome, **changes)
+
+    assert (became.state, became.reason) == (state, reason)
+
+
+@pytest.mark.parametrize("halt", list(Halt))
+@pytest.mark.parametrize("doubt", [None, EARLIER])
+def test_a_halt_charges_no_event_and_gives_its_old_doubt_back(halt, doubt):
+    row = claimed(attempts=4, doubt_before=doubt)
+
+    became = decided(row, Outcome(Verdict.HALTED, halt=halt, error="stop"))
+
+    assert (became.state, became.attempts, became.due_in) == (State.PENDING, 3, 0.0)
+    assert (became.doubt, became.keep_doubt) == (doubt, False)
+    assert became.error == "stop"
+
+
+@pytest.mark.parametrize(
+    ("halt", "counted"),
+    [
+        (Halt.PERMISSION, 1),
+        (Halt.CONFIG, 1),
+        (Halt.AUTH, 0),
+        (Halt.RATE, 0),
+        (Halt.NETWORK, 0),
+    ],
+)
+def test_only_refusals_that_may_be_the_events_own_fault_are_counted_as_halts(halt, counted):
+    assert decided(claimed(), Outcome(Verdict.HALTED, halt=halt)).halts == counted
+
+
+@pytest.mark.parametrize(
+    ("halts", "others_accepted", "halt", "state"),
+    [
+        (3, True, Halt.PERMISSION, State.DEAD),
+        (3, True, Halt.CONFIG, State.DEAD),
+        (3, True, Halt.AUTH, State.PENDING),
+        (3, False, Halt.PERMISSION, State.PENDING),
+        (2, True, Halt.PERMISSION, State.PENDING),
+    ],
+)
+def test_an_event_that_halts_again_while_others_are_accepted_is_itself_refused(
+    halts, others_accepted, halt, state
+):
+    row = claimed(halts=halts)
+
+    became = decided(row, Outcome(Verdict.HALTED, halt=halt), others_accepted=others_accepted)
+
+    assert became.state == state
+    assert became.reason == (Reason.REJECTED if state is State.DEAD else "")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "doubt", "keep"),
+    [
+        (ACCEPTED, None, False),
+        (REJECTED, EARLIER, False),
+        (UNAVAILABLE, EARLIER, False),
+        (UNKNOWN, EARLIER, True),
+        (CONFLICT, EARLIER, True),
+    ],
+)
+def test_doubt_ends_by_proof_only_and_a_definite_answer_restores_what_was_before(outcome, doubt, keep):
+    became = decided(claimed(**IN_DOUBT), outcome)
+
+    assert (became.doubt, became.keep_doubt) == (doubt, keep)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "least", "most"), [(1, 2.5, 5), (2, 5, 10), (5, 40, 80), (11, 1800, 3600)]
+)
+def test_each_counted_failure_waits_longer(attempts, least, most):
+    assert least <= decided(claimed(attempts=attempts), UNAVAILABLE).due_in <= most
+
+
+def test_a_wait_that_the_platform_asked_for_is_never_cut():
+    asked = Outcome(Verdict.UNKNOWN, status_code=503, retry_after=120.0)
+
+    assert decided(claimed(), asked).due_in == 120.0
+
+
+@pytest.mark.parametrize("outcome", [UNKNOWN, UNAVAILABLE])
+def test_a_doubtful_event_is_looked_at_no_later_than_its_window_closes(outcome):
+    row = claimed(attempts=9, doubt_before=EARLIER, doubt_left=40.0)
+
+    assert decided(row, outcome, elapsed=10.0).due_in == 30.0
+
+
+def test_an_event_without_doubt_waits_its_whole_backoff_whatever_the_window():
+    row = claimed(attempts=9, doubt_left=40.0)
+
+    assert decided(row, UNAVAILABLE).due_in > 40.0
+
+
+@pytest.mark.parametrize(("checks", "delay"), [(1, 5), (2, 15), (3, 60), (4, 300), (99, 300)])
+def test_checks_follow_the_delays_and_repeat_the_last(checks, delay):
+    became = decided(checked(checks=checks), Outcome(Verdict.NOT_YET))
+
+    assert delay <= became.due_in <= delay * 1.2
+
+
+def test_the_first_check_follows_the_acceptance_by_the_first_delay():
+    assert decided(claimed(), ACCEPTED).due_in == 2.0
+
+
+def test_a_halted_check_is_not_counted():
+    assert decided(checked(checks=3), Outcome(Verdict.HALTED, halt=Halt.RATE)).checks == 2
+
+
+def test_no_check_ever_leads_to_a_republish():
+    """G15."""
+    for verdict in Verdict:
+        assert decided(checked(), Outcome(verdict, halt=Halt.RATE)).state is not State.PENDING
+
+
+def test_a_row_not_begun_goes_back_as_it_was():
+    row = claimed(attempts=5, doubt_before=EARLIER)
+
+    became = released(row)
+
+    assert (became.state, became.attempts, became.doubt) == (State.PENDING, 4, EARLIER)
+    assert (became.status_code, became.error, became.correlation_id) == (503, "before", "c-0")
+    assert became.attempt is None
+
+
+def test_an_answer_without_news_keeps_the_known_remote_and_correlation_ids():
+    became = decided(checked(), Outcome(Verdict.NOT_YET, status_code=200))
+
+    assert (became.remote_id, became.correlation_id) == ("evt-1", "c-0")
+
+
+def test_acceptance_is_remembered_with_the_platforms_id():
+    became = decided(claimed(), ACCEPTED)
+
+    assert (became.accepted, became.remote_id, became.correlation_id) == (True, "evt-1", "c-1")

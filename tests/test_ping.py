@@ -1,0 +1,263 @@
+"""Ping: each thing that can be wrong is told apart, with the line to change; no event is ever sent."""
+
+import email.utils
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.test import override_settings
+
+from genesys_eventbridge import agenda, ping
+from genesys_eventbridge.client import Sender
+from genesys_eventbridge.models import OutboxEvent
+from tests.prompt import run, run_json, sandboxed
+
+pytestmark = pytest.mark.django_db
+
+NAMES = ["settings", "token", "permission", "clocks"]
+
+
+def steps(alias="default"):
+    return {step.name: step for step in ping.ping(alias)}
+
+
+def changed(settings, **keys):
+    one = settings.GENESYS_EVENTBRIDGE["default"]
+    return override_settings(GENESYS_EVENTBRIDGE={"default": {**one, **keys}})
+
+
+class TestWell:
+    def test_everything_is_looked_at_and_no_event_is_sent(self):
+        with sandboxed() as sandbox:
+            found = steps()
+
+        assert list(found) == NAMES
+        assert all(step.ok for step in found.values()), found
+        assert sandbox.received == []
+        assert OutboxEvent.objects.count() == 0
+
+    def test_the_hosts_the_life_of_the_token_and_the_rights_are_said(self):
+        with sandboxed() as sandbox:
+            found = steps()
+
+        assert "http://127.0.0.1" in found["settings"].message
+        assert found["token"].message == "expires in 24 h"
+        assert found["permission"].message == "POST and GET /api/v2/eventbridge/events"
+        assert "database" in found["clocks"].message
+        assert "platform" in found["clocks"].message
+        assert sandbox.received == []
+
+    @pytest.mark.parametrize("status", [400, 411, 413, 415, 422])
+    def test_an_empty_body_is_refused_for_what_it_is(self, status):
+        with sandboxed() as sandbox:
+            sandbox.fail_next(status)
+
+            assert steps()["permission"].ok
+
+    def test_the_read_right_is_not_needed_where_nobody_asks(self):
+        with sandboxed(more={"CONFIRM": False}) as sandbox:
+            sandbox.fail_next(403, on="status", times=9)
+
+            assert steps()["permission"].message == "POST /api/v2/eventbridge/events"
+
+    def test_secrets_are_in_no_text(self):
+        with sandboxed() as sandbox:
+            well = run("ping").out
+            sandbox.fail_next(401, on="token", times=9)
+            ill = run("ping").out
+
+        assert "test-secret-canary" not in well + ill
+
+
+class TestWrong:
+    def test_settings(self, settings):
+        settings.GENESYS_EVENTBRIDGE = {"default": {"REGOIN": "us-east-1"}}
+
+        found = steps()
+
+        assert found["settings"].ok is False
+        assert "REGION" in found["settings"].message
+        assert [step.ok for step in found.values()] == [False, None, None, None]
+
+    def test_a_destination_that_is_not_there(self):
+        assert "Did you mean 'default'?" in steps("defualt")["settings"].message
+
+    def test_what_conf_lets_pass_and_the_client_does_not(self, settings):
+        with changed(settings, CLIENT_ID=lambda: "a:b"):
+            assert "CLIENT_ID" in steps()["token"].message
+
+    def test_the_secret_or_the_region(self):
+        with sandboxed(credentials={"other": "secret"}):
+            found = steps()
+
+        assert found["token"].ok is False
+        assert found["permission"].ok is None
+        assert all(word in found["token"].message for word in ("REGION", "CLIENT_ID", "CLIENT_SECRET"))
+
+    def test_an_allow_list_at_the_login_service(self):
+        with sandboxed() as sandbox:
+            sandbox.fail_next(403, on="token", times=9)
+
+            assert "IP allow-list" in steps()["token"].message
+
+    def test_a_host_that_is_not_there(self, settings):
+        nobody = {
+            "API_BASE_URL": "https://api.nowhere.invalid",
+            "LOGIN_BASE_URL": "https://login.nowhere.invalid",
+        }
+        with changed(settings, **nobody):
+            assert "name is not found" in steps()["token"].message
+
+    def test_a_port_that_nobody_serves(self):
+        assert "Check the route to the platform and PROXY" in steps()["token"].message
+
+    def test_a_proxy_that_is_down(self):
+        with sandboxed(more={"PROXY": "http://127.0.0.1:1"}):
+            assert "PROXY" in steps()["token"].message
+
+    def test_tls_that_is_intercepted(self, settings):
+        """Plain HTTP answers where TLS is spoken: a stand-in for any broken handshake."""
+        with sandboxed():
+            url = settings.GENESYS_EVENTBRIDGE["default"]["API_BASE_URL"].replace("http://", "https://")
+            with changed(settings, LOGIN_BASE_URL=url):
+                assert "TLS" in steps()["token"].message
+
+    def test_a_missing_role(self):
+        with sandboxed() as sandbox:
+            sandbox.fail_next(403, times=9)
+            step = steps()["permission"]
+
+        assert step.ok is False
+        assert step.message.startswith("403 on POST /api/v2/eventbridge/events: ")
+        assert "eventbridge:event:publish" in step.message
+
+    def test_a_missing_read_right(self):
+        with sandboxed() as sandbox:
+            sandbox.fail_next(403, on="status", times=9)
+            step = steps()["permission"]
+
+        assert step.ok is False
+        assert step.message.startswith("403 on GET ")
+        assert "eventbridge:events:read" in step.message
+
+    def test_a_path_that_is_not_offered(self):
+        with sandboxed(events_path="/api/v2/elsewhere"):
+            step = steps()["permission"]
+
+        assert step.ok is False
+        assert step.message.startswith("404 on POST")
+        assert "EVENTS_PATH" in step.message
+
+    def test_an_endpoint_that_takes_everything_is_none(self, monkeypatch):
+        from genesys_eventbridge.verdicts import Outcome, Verdict
+
+        monkeypatch.setattr(
+            Sender, "publish", lambda *args: Outcome(Verdict.ACCEPTED, status_code=202, remote_id="x")
+        )
+        with sandboxed():
+            step = steps()["permission"]
+
+        assert step.ok is False
+        assert "an empty body should be refused" in step.message
+
+    def test_trouble_of_the_platform_itself(self):
+        with sandboxed() as sandbox:
+            sandbox.fail_next(503, times=9)
+            step = steps()["permission"]
+
+        assert step.ok is False
+        assert "503 on POST" in step.message
+
+
+class TestClocks:
+    @pytest.mark.parametrize(
+        ("ahead", "ok", "words"),
+        [
+            (0.003, True, "ms ahead"),
+            (-2.0, True, "behind"),
+            (120.0, False, "2 min ahead"),
+            (-3600.0, False, "1 h behind"),
+        ],
+    )
+    def test_the_databases_clock(self, ahead, ok, words, monkeypatch):
+        real = agenda.database_now
+        monkeypatch.setattr(agenda, "database_now", lambda: real() + timedelta(seconds=ahead))
+
+        step = steps()["clocks"]
+
+        assert step.ok is ok
+        assert words in step.message
+        assert bool(step.remedy) is not ok
+
+    @pytest.mark.parametrize(("ahead", "ok"), [(0, True), (3600, False), (-3600, False)])
+    def test_the_platforms_clock(self, ahead, ok, monkeypatch):
+        def told(_text):
+            return email.utils.parsedate_to_datetime(email.utils.formatdate(time.time() + ahead))
+
+        monkeypatch.setattr(ping, "parsedate_to_datetime", told)
+        with sandboxed():
+            step = steps()["clocks"]
+
+        assert step.ok is ok
+        assert "platform" in step.message
+
+    def test_a_platform_that_tells_no_time_is_not_compared(self, monkeypatch):
+        def refuse(_text):
+            raise ValueError
+
+        monkeypatch.setattr(ping, "parsedate_to_datetime", refuse)
+        with sandboxed():
+            assert "platform" not in steps()["clocks"].message
+
+    def test_a_database_that_is_away(self, monkeypatch):
+        def away():
+            raise OperationalError("password-canary")
+
+        monkeypatch.setattr(agenda, "database_now", away)
+        step = steps()["clocks"]
+
+        assert step.ok is False
+        assert "OperationalError" in step.message
+        assert "canary" not in step.message
+
+
+class TestCommand:
+    def test_it_prints_each_step(self):
+        with sandboxed():
+            ran = run("ping")
+
+        lines = ran.out.splitlines()
+        assert ran.code == 0
+        assert [line[:3] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
+        assert lines[1] == "2/4 token        OK   expires in 24 h"
+
+    def test_what_failed_needs_a_person(self):
+        ran = run("ping")
+
+        assert ran.code == 3
+        assert "2/4 token        FAILED  No token" in ran.out
+        assert "3/4 permission   -    not looked at: it needs a token" in ran.out
+
+    def test_each_destination_has_its_own_steps(self):
+        with sandboxed(aliases=("default", "emea")):
+            out = run("ping").out
+
+        assert out.startswith("default:\n1/4")
+        assert "\nemea:\n1/4" in out
+
+    def test_wrong_settings_do_not_keep_it_from_running(self, settings):
+        settings.GENESYS_EVENTBRIDGE = {"default": {}}
+
+        ran = run("ping")
+
+        assert ran.code == 3
+        assert ran.out.startswith("1/4 settings     FAILED  ")
+
+    def test_json_has_its_keys(self):
+        with sandboxed():
+            data = run_json("ping").data
+
+        assert [set(step) for step in data["destinations"]["default"]] == [
+            {"name", "ok", "message", "remedy"}
+        ] * 4

@@ -1,0 +1,196 @@
+"""How a destination stands, and which numbers need a person."""
+
+from dataclasses import replace
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from genesys_eventbridge import agenda, status
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.explain_facts import Health
+from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.status import Standing, standings
+from genesys_eventbridge.status_problems import Limits, problems
+from tests.outbox_rows import accepted, claim, ended, event
+
+pytestmark = pytest.mark.django_db
+
+
+def delivered(ago=60, **keywords):
+    return event(row=ended(State.DELIVERED, finished_at=DatabaseNow(-ago)), **keywords)
+
+
+def here() -> Standing:
+    return standings()[0]
+
+
+class TestNumbers:
+    def test_an_empty_outbox(self):
+        at = here()
+
+        assert (at.alias, at.undelivered, at.dead, at.unresolved, at.oldest) == ("default", 0, 0, 0, None)
+        assert (at.delivered_1h, at.success_1h, at.heartbeat_ago) == (0, None, None)
+
+    def test_each_event_is_counted_once_under_where_it_is(self):
+        event()
+        event()
+        event(row={"attempts": 2, "due_at": DatabaseNow(60)})
+        accepted()
+        event(row=ended(State.DEAD, Reason.REJECTED))
+        event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
+        delivered()
+        event(row=ended(State.CANCELLED, Reason.OPERATOR, finished_at=DatabaseNow()))
+        assert len(claim(limit=1).rows) == 1
+
+        at = here()
+
+        assert (at.waiting, at.in_flight, at.retrying, at.accepted) == (1, 1, 1, 1)
+        assert (at.dead, at.unresolved, at.undelivered) == (1, 1, 4)
+
+    def test_the_oldest_is_the_one_that_could_have_been_delivered_the_longest(self):
+        event(row={"created_at": DatabaseNow(-500)})
+        event(row={"created_at": DatabaseNow(-900), "not_before": DatabaseNow(-100)})
+        event(
+            row={"created_at": DatabaseNow(-9999), "not_before": DatabaseNow(600), "due_at": DatabaseNow(600)}
+        )
+        event(row=ended(State.DEAD, Reason.REJECTED, created_at=DatabaseNow(-9999)))
+
+        assert here().oldest == pytest.approx(500, abs=5)
+
+    def test_an_accepted_event_is_not_delivered_yet(self):
+        accepted(created_at=DatabaseNow(-700))
+
+        assert here().oldest == pytest.approx(700, abs=5)
+
+    def test_deliveries_of_the_last_hour_and_their_share(self):
+        for ago in (10, 3000, 4000):
+            delivered(ago)
+        event(row=ended(State.DEAD, Reason.REJECTED))
+        event(row=ended(State.DEAD, Reason.REJECTED, created_at=DatabaseNow(-9999)))
+
+        at = here()
+
+        assert at.delivered_1h == 2
+        assert at.success_1h == pytest.approx(2 / 3)
+
+    def test_where_more_were_delivered_than_are_looked_at_that_is_said(self, monkeypatch):
+        monkeypatch.setattr(status, "RECENT", 3)
+        for _ in range(5):
+            delivered()
+
+        at = here()
+
+        assert (at.delivered_1h, at.delivered_1h_is_least) == (3, True)
+
+    def test_destinations_are_told_apart_and_come_in_the_order_of_the_setting(self, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"emea": one, "default": one}
+        event(destination="emea")
+
+        found = standings()
+
+        assert [(at.alias, at.waiting) for at in found] == [("emea", 1), ("default", 0)]
+        assert [at.alias for at in standings(["default"])] == ["default"]
+
+    def test_events_of_a_destination_that_is_gone_are_seen(self):
+        row = event()
+        OutboxEvent.objects.filter(pk=row.pk).update(destination="gone")
+
+        assert [(at.alias, at.configured, at.waiting) for at in standings()] == [
+            ("default", True, 0),
+            ("gone", False, 1),
+        ]
+
+    def test_the_number_of_statements_does_not_grow_with_the_events(self):
+        agenda.database_now()
+        with CaptureQueriesContext(connection) as few:
+            here()
+        for _ in range(20):
+            event()
+            delivered()
+        with CaptureQueriesContext(connection) as many:
+            here()
+
+        assert len(few) == len(many) <= 4
+
+
+class TestProblems:
+    @pytest.fixture
+    def well(self):
+        now = agenda.database_now()
+        Destination.objects.update(heartbeat_at=now)
+        return here()
+
+    def kinds(self, at, limits=None):
+        return [problem.kind for problem in problems(at, limits or Limits())]
+
+    def test_a_healthy_destination_has_none(self, well):
+        assert self.kinds(well) == []
+
+    @pytest.mark.parametrize(("age", "kinds"), [(None, []), (299, []), (301, ["age"])])
+    def test_an_old_event(self, age, kinds, well):
+        assert self.kinds(replace(well, oldest=age)) == kinds
+
+    def test_the_limits_are_the_askers(self, well):
+        at = replace(well, oldest=20.0, dead=3)
+
+        assert self.kinds(at, Limits(max_age=10, max_dead=3)) == ["age"]
+        assert self.kinds(at, Limits(max_age=30, max_dead=2)) == ["dead"]
+
+    def test_no_worker_ever(self, well):
+        (problem,) = problems(replace(well, health=Health()), Limits())
+
+        assert (problem.kind, problem.message) == ("worker", "no worker has ever reported")
+        assert "manage.py qcluster" in problem.remedy
+
+    @pytest.mark.parametrize(("ago", "kinds"), [(10, []), (170, []), (190, ["worker"])])
+    def test_a_worker_that_fell_silent(self, ago, kinds, well):
+        Destination.objects.update(heartbeat_at=DatabaseNow(-ago))
+
+        assert self.kinds(here()) == kinds
+
+    @pytest.mark.parametrize(
+        ("kind", "found"),
+        [
+            ("auth", ["paused"]),
+            ("permission", ["paused"]),
+            ("config", ["paused"]),
+            ("rate", []),
+            ("network", []),
+        ],
+    )
+    def test_a_pause_that_only_people_end(self, kind, found, well):
+        Destination.objects.update(paused_until=DatabaseNow(60), paused_kind=kind, paused_reason="why")
+
+        assert self.kinds(here()) == found
+
+    def test_a_missing_read_right_says_what_to_grant(self, well):
+        Destination.objects.update(check_paused_until=DatabaseNow(60), check_paused_reason="HTTP 403")
+
+        (problem,) = problems(here(), Limits())
+
+        assert problem.kind == "checks_paused"
+        assert "eventbridge:events:read" in problem.remedy
+        assert "CONFIRM" in problem.remedy
+
+    @pytest.mark.parametrize("state", ["dead", "unresolved"])
+    def test_what_waits_for_a_person(self, state, well):
+        (problem,) = problems(replace(well, **{state: 1}), Limits())
+
+        assert (problem.kind, problem.message) == (state, f"1 event is {state} (limit 0)")
+        assert f"--state {state}" in problem.remedy
+
+    def test_a_destination_that_is_gone(self, well):
+        assert self.kinds(replace(well, configured=False, waiting=3)) == ["not_configured"]
+
+    def test_texts_of_the_platform_stay_on_one_line(self, well):
+        Destination.objects.update(
+            paused_until=DatabaseNow(60), paused_kind="auth", paused_reason="a\nPROBLEM forged \x1b[31m"
+        )
+
+        (problem,) = problems(here(), Limits())
+
+        assert "\n" not in problem.message
+        assert "\x1b" not in problem.message

@@ -1,0 +1,138 @@
+"""The suite's own ground: its fence, its databases and its markers do what the other tests rely on."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from urllib.error import URLError
+
+import pytest
+from django.db import connection
+from hypothesis import settings as hypothesis_settings
+
+from tests import databases, loopback
+from tests.shop.models import Customer
+
+
+@pytest.fixture
+def violations():
+    """What the fence saw, taken away before the fixture of conftest.py judges this test."""
+    yield loopback.violations
+    loopback.violations.clear()
+
+
+@pytest.mark.parametrize("address", [("192.0.2.1", 443), ("2001:db8::1", 443, 0, 0)])
+def test_a_connection_to_another_machine_is_refused_and_remembered(address, violations):
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family) as sock, pytest.raises(loopback.OutsideWorld):
+        sock.connect(address)
+    with socket.socket(family) as sock, pytest.raises(loopback.OutsideWorld):
+        sock.connect_ex(address)
+    with socket.socket(family, socket.SOCK_DGRAM) as sock, pytest.raises(loopback.OutsideWorld):
+        sock.sendto(b"x", address)
+
+    assert violations == [f"connection to {address[0]} port 443"] * 3
+
+
+def test_a_swallowed_refusal_is_remembered(violations):
+    with pytest.raises(URLError):
+        urllib.request.urlopen("http://api.example.com/", timeout=1)
+
+    assert violations == ["look-up of api.example.com"]
+
+
+def test_a_name_under_invalid_is_unknown_without_asking_anybody(violations):
+    with pytest.raises(socket.gaierror):
+        socket.create_connection(("platform.invalid", 443), timeout=1)
+
+    assert violations == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_on_this_machine_is_reached(host, violations):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection((host, server.getsockname()[1]), timeout=5).close()
+
+    assert violations == []
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("LOCALHOST.", True),
+        ("10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("fe80::1%eth0", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+    ],
+)
+def test_only_this_machine_is_loopback(host, expected):
+    assert loopback.is_loopback(host) is expected
+
+
+def test_hypothesis_repeats_itself_and_has_no_deadline():
+    chosen = hypothesis_settings()
+
+    assert chosen.deadline is None
+    assert chosen.derandomize or chosen.max_examples == 5_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_child_process_sees_the_database_of_the_test():
+    Customer.objects.create(name="Ada")
+    code = (
+        "import django; django.setup(); from tests.shop.models import Customer; print(Customer.objects.get())"
+    )
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+
+    assert (child.stdout, child.stderr) == ("Ada\n", "")
+
+
+@pytest.mark.django_db
+def test_the_database_is_the_one_chosen():
+    assert connection.vendor == os.environ.get(databases.CHOICE, "sqlite")
+
+
+def test_a_test_with_a_database_is_marked(request, db):
+    assert request.node.get_closest_marker("database")
+
+
+def test_a_test_without_a_database_is_not_marked(request):
+    assert not request.node.get_closest_marker("database")
+
+
+def test_a_url_names_the_server_and_the_user(monkeypatch):
+    monkeypatch.setenv(databases.CHOICE, "mysql")
+    monkeypatch.setenv(databases.NAME, "test_shop")
+    monkeypatch.setenv("TEST_MYSQL_URL", "mysql://tester:p%40ss@127.0.0.1:3307")
+
+    chosen = databases.database()
+
+    assert chosen["ENGINE"] == "django.db.backends.mysql"
+    assert [chosen[key] for key in ("USER", "PASSWORD", "HOST", "PORT")] == [
+        "tester",
+        "p@ss",
+        "127.0.0.1",
+        "3307",
+    ]
+    assert chosen["NAME"] == chosen["TEST"]["NAME"] == "test_shop"
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [("postgresql", "needs TEST_POSTGRESQL_URL"), ("oracle", "choose sqlite, postgresql or")],
+)
+def test_a_database_that_cannot_be_had_is_an_error_not_a_skip(choice, words, monkeypatch):
+    monkeypatch.setenv(databases.CHOICE, choice)
+    monkeypatch.delenv("TEST_POSTGRESQL_URL", raising=False)
+
+    with pytest.raises(ValueError, match=words):
+        databases.database()

@@ -1,0 +1,186 @@
+"""T24, T31-T33: what is in the package, what it needs, and what never runs in production."""
+
+import ast
+import re
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genesys_eventbridge.sandbox.start import CLIENT_SECRET
+from tests import wall
+from tests.projects import Project
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SOURCES = dict(wall.sources())
+
+# --------------------------------------------------------------------------------------- T24: the sandbox
+
+LOOK = """
+import sys
+from django.core.management import call_command
+{work}
+print([name for name in sys.modules if name.startswith("genesys_eventbridge.sandbox")])
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "import genesys_eventbridge.outbox, genesys_eventbridge.model_events, genesys_eventbridge.tasks",
+        "call_command('check', verbosity=0)",
+        "call_command('migrate', verbosity=0); call_command('eventbridge_publish', '-v', '0')",
+    ],
+    ids=["a site", "its checks", "its worker"],
+)
+def test_nothing_in_production_loads_the_sandbox(tmp_path, work):
+    done = Project(tmp_path).manage("shell", "-v", "0", "-c", LOOK.format(work=work))
+
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_sandbox_does_not_start_in_a_project_with_debug_off(tmp_path):
+    done = Project(tmp_path).manage("eventbridge_sandbox", "--port", "0")
+
+    assert done.returncode == 1
+    assert "--allow-production" in done.stdout
+
+
+def test_the_sandbox_is_at_no_url_and_its_secret_in_no_other_file():
+    assert not [path for path in SOURCES if path.rpartition("/")[2] == "urls.py"]
+    assert [path for path, source in SOURCES.items() if f'"{CLIENT_SECRET}"' in source] == [
+        "sandbox/start.py"
+    ]
+
+
+# ----------------------------------------------------------------------------------- T31: what it depends on
+
+
+def test_the_runtime_dependencies_are_those_of_the_contract_and_have_no_upper_pin():
+    required = PROJECT["project"]["dependencies"]
+    extras = PROJECT["project"]["optional-dependencies"]
+
+    assert {re.split(r"[>=<~!\[ ]", line)[0] for line in required} == {"Django", "httpx", "django-q2", "tqdm"}
+    for line in [*required, *(line for lines in extras.values() for line in lines)]:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z]+\])?>=[0-9.]+", line), line
+
+
+FREE = ("MIT", "BSD", "MPL-2.0", "Apache", "PSF")
+
+
+@pytest.mark.parametrize("name", ["Django", "httpx", "httpcore", "django-q2", "django-picklefield", "tqdm"])
+def test_what_a_user_installs_with_it_has_a_licence_that_goes_with_ours(name):
+    about: Any = distribution(name).metadata
+    said = [
+        about.get("License-Expression") or "",
+        about.get("License") or "",
+        *(about.get_all("Classifier") or []),
+    ]
+
+    assert any(free in text for text in said for free in FREE), name
+
+
+# ---------------------------------------------------------------------------------- T32: what is in the wheel
+
+#: Private keys, and the shapes of credentials of AWS and GitHub and of JSON web tokens.
+CREDENTIAL = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|eyJ[\w-]{10,}\.[\w-]{10,}\."
+)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else_and_ci_looks():
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["genesys_eventbridge"]}
+    run = ROOT / ".ci" / "run"
+    if not run.exists():
+        pytest.skip("a source distribution has no .ci")
+    assert {".ci/contents.py", ".ci/smoke.py"} <= set(run.read_text(encoding="utf-8").split())
+
+
+def test_no_credential_and_no_test_is_in_the_package():
+    for file in wall.HOUSE.rglob("*"):
+        if file.is_file() and "__pycache__" not in file.parts:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            assert CREDENTIAL.search(text) is None, file.name
+            assert "canary" not in text, file.name
+            assert not file.name.startswith(("test_", "conftest")), file.name
+            assert file.suffix not in {".pem", ".key", ".sqlite3", ".env"}, file.name
+
+
+# --------------------------------------------------------------------------- T33: nothing runs what it reads
+
+RUNS_TEXT = {
+    "eval": "runs text",
+    "exec": "runs text",
+    "compile": "makes code of text",
+    "__import__": "loads what a text names",
+    "os.system": "runs a shell",
+    "os.popen": "runs a shell",
+    "pydoc.locate": "loads what a text names",
+    "yaml.load": "makes objects of text",
+    "re.compile": "",  # by its last name it would be mistaken for compile
+}
+RUN_WHAT_THEY_READ = {
+    "subprocess",
+    "yaml",
+    "code",
+    "runpy",
+    "pydoc",
+    "xmlrpc",
+    "ctypes",
+    *wall.UNSAFE_MODULES,
+}
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_no_room_runs_what_it_reads(path):
+    assert runs_what_it_reads(SOURCES[path]) == []
+
+
+def runs_what_it_reads(source):
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name() | ast.Attribute() as called):
+                found += [ast.unparse(called)] if RUNS_TEXT.get(ast.unparse(called)) else []
+            case ast.Import(names=names):
+                found += [name.name for name in names if name.name.partition(".")[0] in RUN_WHAT_THEY_READ]
+            case ast.ImportFrom(module=str(module)):
+                found += [module] if module.partition(".")[0] in RUN_WHAT_THEY_READ else []
+            case ast.keyword(arg="shell", value=ast.Constant(value=True)):
+                found.append("shell=True")
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "exec(text)",
+        "compile(text, '', 'exec')",
+        "__import__(name)",
+        "import os\nos.system(text)",
+        "import pickle",
+        "from pickle import loads",
+        "import yaml",
+        "def f():\n    import subprocess",
+        "run(text, shell=True)",
+        "from pydoc import locate",
+    ],
+)
+def test_the_search_sees_what_runs_text(source):
+    assert runs_what_it_reads(source) != []
+
+
+def test_ruffs_rules_of_bandit_are_on():
+    assert "S" in PROJECT["tool"]["ruff"]["lint"]["select"]
+    ignored = PROJECT["tool"]["ruff"]["lint"]["ignore"]
+    assert not [rule for rule in ignored if rule.startswith("S") and rule != "SIM"]
+    assert not [
+        path
+        for path, rules in PROJECT["tool"]["ruff"]["lint"]["per-file-ignores"].items()
+        if path.startswith("genesys_eventbridge") and any(rule.startswith("S") for rule in rules)
+    ]
