@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -75,8 +74,8 @@ class Child:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
-        self.signal(signal.SIGKILL)
+        """kill -9, and wait until it is gone; one that ended by itself a moment ago is gone."""
+        self.process.kill()
         self.join()
 
     def join(self) -> int | None:
