@@ -69,21 +69,29 @@ def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings
     return found
 
 
-def longest_standstill(ledger: dict[str, Any]) -> float:
-    """Seconds: the longest time that passed between two steps of one event, from its insert to its end."""
+def longest_standstills(ledger: dict[str, Any]) -> tuple[float, float]:
+    """Seconds between two steps of one event, from its insert to its end: the longest, and the longest once
+    the events before it in its ordering key had been accepted.
+    """
     steps: dict[str, list[float]] = defaultdict(list)
     for attempt in ledger["attempts"]:
         if attempt["source"]:
             steps[f"{attempt['source']} {attempt['id']}"].append(attempt["started_at"])
-    longest = 0.0
-    for row in OutboxEvent.objects.all():
+    accepted = _acceptances(ledger)
+    free: dict[str, float] = {}
+    longest = alone = 0.0
+    for row in OutboxEvent.objects.order_by("id"):
+        name = f"{row.source} {row.event_id}"
+        born = row.created_at.timestamp()
         ends: dt.datetime | None = row.finished_at
-        moments = sorted(
-            [row.created_at.timestamp(), *steps[f"{row.source} {row.event_id}"]]
-            + ([ends.timestamp()] if ends else [])
-        )
+        moments = sorted([born, *steps[name], *([ends.timestamp()] if ends else [])])
         longest = max([longest, *(after - before for before, after in pairwise(moments))])
-    return longest
+        freed = max(born, free.get(row.ordering_key, born) if row.ordering_key else born)
+        later = [freed, *(moment for moment in moments if moment > freed)]
+        alone = max([alone, *(after - before for before, after in pairwise(later))])
+        if name in accepted:
+            free[row.ordering_key] = max(freed, accepted[name]["started_at"])
+    return longest, alone
 
 
 def _acceptances(ledger: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.sandbox import Sandbox, serve
 from tests.chaos import crew
 from tests.chaos.cuts import cut_connections
-from tests.chaos.judge import Findings, judge, longest_standstill
+from tests.chaos.judge import Findings, judge, longest_standstills
 from tests.chaos.processes import PATIENCE, Child, destination, heard
 from tests.shop.models import Order
 
@@ -53,7 +53,9 @@ class Report:
     rolled_back: int = 0
     deeds: Counter[str] = field(default_factory=Counter)
     drain: float = 0.0
+    #: Seconds: of any event, and of one that no earlier event of its ordering key held back.
     standstill: float = 0.0
+    standstill_alone: float = 0.0
     findings: Findings = field(default_factory=Findings)
 
     def __str__(self) -> str:
@@ -65,8 +67,8 @@ class Report:
             f"{self.rolled_back} rolled back\n"
             f"  {deeds}\n"
             f"  {found}\n"
-            f"  longest standstill of an event {self.standstill:.1f} s, "
-            f"drained {self.drain:.1f} s after the storm"
+            f"  longest standstill of an event {self.standstill:.1f} s, of one at the head of its key "
+            f"{self.standstill_alone:.1f} s, drained {self.drain:.1f} s after the storm"
         )
 
 
@@ -255,6 +257,6 @@ class Storm:
     def _sum_up(self) -> None:
         ledger = self.sandbox.ledger()
         self.report.findings = judge(ledger, stale=self.stale)
-        self.report.standstill = longest_standstill(ledger)
+        self.report.standstill, self.report.standstill_alone = longest_standstills(ledger)
         self.report.committed = Order.objects.values("note").distinct().count()
         self.report.events = OutboxEvent.objects.count()
