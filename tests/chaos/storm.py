@@ -177,7 +177,9 @@ class Storm:
     def _mood(self) -> None:
         mood = self.draw.choice(MOODS)
         self.sandbox.configure(**{**CALM, **mood})
-        if self.draw.random() < 0.4:
+        # A paused destination sends few probes: faults that pile up would become an outage without end.
+        planned = any(self.sandbox.state()["planned"].values())
+        if self.draw.random() < 0.4 and not planned:
             fault, times = self.draw.choice(SPITE)
             self.sandbox.fail_next(fault, times)
         if self.draw.random() < 0.05:
