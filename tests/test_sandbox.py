@@ -745,6 +745,16 @@ def test_a_planned_0_closes_the_connection_and_accepts_nothing(caller, sandbox):
     assert caller.publish(event()).status_code == 202
 
 
+def test_planned_faults_can_be_taken_back(caller, sandbox):
+    sandbox.fail_next(503, times=3)
+    sandbox.fail_next(500, on="status")
+
+    sandbox.stop_failing()
+
+    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": []}
+    assert caller.publish(event()).status_code == 202
+
+
 @pytest.mark.parametrize(("given_", "seen"), [(None, "1"), (480, "480"), ("soon", "soon"), ("", None)])
 def test_a_planned_429_says_retry_after_as_told(caller, sandbox, given_, seen):
     sandbox.fail_next(429, retry_after=given_)

@@ -91,6 +91,10 @@ class Sandbox:
             retry_after = 1 if fault == 429 else ""
         self._platform.faults.plan(fault, times, on, str(retry_after))
 
+    def stop_failing(self) -> None:
+        """Drops the planned faults that no request has met yet."""
+        self._platform.faults.drop()
+
     @property
     def received(self) -> list[dict[str, Any]]:
         """The accepted CloudEvents, each once, in the order of acceptance; copies."""

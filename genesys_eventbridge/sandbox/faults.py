@@ -45,6 +45,12 @@ class Faults:
         with self._lock:
             return self._planned[door].popleft() if self._planned[door] else None
 
+    def drop(self) -> None:
+        """Forgets what is planned; the counters stay."""
+        with self._lock:
+            for plan in self._planned.values():
+                plan.clear()
+
     def planned(self) -> dict[str, list[Fault]]:
         with self._lock:
             return {door: [fault for fault, _ in plan] for door, plan in self._planned.items()}

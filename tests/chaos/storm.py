@@ -177,9 +177,9 @@ class Storm:
     def _mood(self) -> None:
         mood = self.draw.choice(MOODS)
         self.sandbox.configure(**{**CALM, **mood})
-        # A paused destination sends few probes: faults that pile up would become an outage without end.
-        planned = any(self.sandbox.state()["planned"].values())
-        if self.draw.random() < 0.4 and not planned:
+        # A paused destination sends few probes: faults that outlive their mood would be an outage without end.
+        self.sandbox.stop_failing()
+        if self.draw.random() < 0.4:
             fault, times = self.draw.choice(SPITE)
             self.sandbox.fail_next(fault, times)
         if self.draw.random() < 0.05:
@@ -219,6 +219,7 @@ class Storm:
     def _calm(self, names: list[str]) -> None:
         """The platform is well, nobody is killed any more, everybody works until nothing is open."""
         self.sandbox.configure(**CALM)
+        self.sandbox.stop_failing()
         for name in ("committer-0", "committer-1"):
             child = self.children.pop(name)
             if child.process.is_alive():
