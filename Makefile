@@ -18,16 +18,19 @@ space := $(empty) $(empty)
 comma := ,
 EXTRAS := $(subst $(space),$(comma),$(strip schema $(drivers)))
 DEV := $(VENV)/.dev-$(notdir $(RUN))-$(subst $(comma),-,$(EXTRAS))
+BROWSER := $(VENV)/.browser-$(notdir $(DEV))
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help demo serve test coverage chaos mutants lint format clean
+.PHONY: help demo serve test browser screenshots coverage chaos mutants lint format clean
 
 help:
 	@echo 'make demo      orders in the example shop travel to a platform on this machine'
 	@echo 'make serve     the same, and the site stays up for a look at the admin'
 	@echo 'make test      the whole suite on SQLite, and on each server whose TEST_*_URL is set'
+	@echo 'make browser   the admin pages in a real browser; needs Chromium (apt-get install chromium)'
+	@echo 'make screenshots  docs/images anew, with the same browser'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
 	@echo 'make chaos     a long storm of killed processes on each database: SECONDS=900 SEED=1'
 	@echo 'make mutants   take each guard away and see a test fail'
@@ -43,6 +46,13 @@ serve: $(RUN)
 
 test: $(DEV)
 	VENV='$(VENV)' sh tests/run.sh $(PYTEST_ARGS)
+
+# Chromium is not ours to install; what drives it and axe come with pip.
+browser: $(BROWSER)
+	$(VENV)/bin/python -m pytest --ds=tests.browser.settings $(or $(PYTEST_ARGS),tests/browser)
+
+screenshots: $(BROWSER)
+	$(VENV)/bin/python -m tests.browser.screenshots docs/images
 
 coverage: $(DEV)
 	$(VENV)/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
@@ -84,4 +94,8 @@ $(RUN): | $(VENV)/bin/python
 $(DEV): $(RUN)
 	$(PIP) --upgrade 'pip>=25.1' # the first that reads [dependency-groups]
 	$(PIP) --editable '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+$(BROWSER): $(DEV)
+	$(PIP) --group browser
 	@touch $@

@@ -1,0 +1,71 @@
+"""A site, a browser, and people who look at the one with the other."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import chromium
+from tests.browser.visitor import Visitor
+from tests.prompt import start
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def visit(browser: Browser, live_server: Any) -> Iterator[Visit]:
+    """``visit("vera", "view_outboxevent")`` is a visitor with these rights; "ana" may do everything.
+
+    At its end a test fails that made a page break its policy, run into an error or open a dialog.
+    """
+    visitors: list[Visitor] = []
+
+    def enter(name: str = "ana", *codenames: str, **looks: Any) -> Visitor:
+        users = get_user_model().objects
+        user = users.filter(username=name).first()
+        if user is None and name == "ana":
+            user = users.create_superuser(name, password="ana")
+        elif user is None:
+            user = users.create_user(name, is_staff=True)
+            user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+        visitors.append(Visitor(browser, live_server.url, user, **looks))
+        return visitors[-1]
+
+    yield enter
+    for visitor in visitors:
+        visitor.close()
+    assert [thing for visitor in visitors for thing in visitor.noticed] == []
+
+
+@pytest.fixture
+def worker() -> Callable[[], Any]:
+    """``with worker():`` a real ``eventbridge_publish --loop`` runs on the test's database and platform."""
+
+    @contextmanager
+    def run() -> Iterator[None]:
+        with start("eventbridge_publish", "--loop", "-v", "0") as process:
+            try:
+                yield
+                assert process.poll() is None, f"the worker ended by itself: {process.communicate()}"
+                process.terminate()
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                pytest.fail("the worker did not stop")
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    return run

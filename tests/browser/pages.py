@@ -1,0 +1,209 @@
+"""All pages by name, each with the way there: what every page owes its readers is tested on every line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from playwright.sync_api import expect
+
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.operations import pause
+from genesys_eventbridge.outbox import enqueue_many
+from tests.browser import cast
+from tests.browser.visitor import Visitor
+
+EVENTS = "/admin/genesys_eventbridge/outboxevent/"
+DESTINATIONS = "/admin/genesys_eventbridge/destination/"
+DESTINATION = f"{DESTINATIONS}default/change/"
+#: The smallest screen that people still use.
+PHONE = {"width": 360, "height": 740}
+
+
+@dataclass
+class Scene:
+    """Who looks, and the events there are, made when they are first asked for."""
+
+    visit: Callable[..., Visitor]
+    looks: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def events(self) -> dict[str, OutboxEvent]:
+        return cast.cast()
+
+    @cached_property
+    def ana(self) -> Visitor:
+        return self.visit("ana", **self.looks)
+
+
+Way = Callable[[Scene], Visitor]
+
+
+def arrive(name: str, scene: Scene) -> Visitor:
+    """A visitor at this page, with all its files."""
+    visitor = PAGES[name](scene)
+    visitor.page.wait_for_load_state("load")
+    return visitor
+
+
+def at(path: str) -> Way:
+    def go(scene: Scene) -> Visitor:
+        assert scene.events
+        scene.ana.go(path)
+        return scene.ana
+
+    return go
+
+
+def event(name: str) -> Way:
+    def go(scene: Scene) -> Visitor:
+        scene.ana.go(f"{EVENTS}{scene.events[name].pk}/change/")
+        return scene.ana
+
+    return go
+
+
+def asked(name: str, button: str) -> Way:
+    """The confirmation of an act on one event."""
+
+    def go(scene: Scene) -> Visitor:
+        ana = event(name)(scene)
+        ana.page.get_by_role("button", name=button).click()
+        expect(ana.page.locator(".eventbridge-form")).to_be_visible()
+        return ana
+
+    return go
+
+
+def chosen(action: str, then: str) -> Way:
+    """What the list says to an action on all of its rows."""
+
+    def go(scene: Scene) -> Visitor:
+        ana = at(EVENTS)(scene)
+        ana.page.locator("#action-toggle").check()
+        ana.page.locator("select[name=action]").select_option(label=action)
+        ana.page.locator(".actions button[type=submit]").click()
+        expect(ana.page.locator("#content-main.eventbridge-page")).to_contain_text(then)
+        return ana
+
+    return go
+
+
+def _empty(scene: Scene) -> Visitor:
+    scene.ana.go(EVENTS)
+    return scene.ana
+
+
+def _too_many(scene: Scene) -> Visitor:
+    enqueue_many([{"type": "order.created", "data": {"number": n}} for n in range(1_001)], standalone=True)
+    ana = scene.ana
+    ana.go(EVENTS)
+    ana.page.locator("#action-toggle").check()
+    ana.page.locator(".actions .question a").click()
+    ana.page.locator("select[name=action]").select_option(label="Retry now")
+    ana.page.locator(".actions button[type=submit]").click()
+    expect(ana.page.locator(".eventbridge-next")).to_contain_text("too many for one page")
+    return ana
+
+
+def _refused(scene: Scene) -> Visitor:
+    ana = asked("dead", "Requeue…")(scene)
+    ana.page.locator(".eventbridge-form").evaluate("form => { form.noValidate = true }")
+    ana.page.get_by_role("button", name="Requeue", exact=True).click()
+    expect(ana.page.locator(".errornote")).to_be_visible()
+    return ana
+
+
+def _without_payload(scene: Scene) -> Visitor:
+    vera = scene.visit("vera", "view_outboxevent", "view_destination", **scene.looks)
+    vera.go(f"{EVENTS}{scene.events['dead'].pk}/change/")
+    return vera
+
+
+def _list_of_a_viewer(scene: Scene) -> Visitor:
+    assert scene.events
+    vera = scene.visit("vera", "view_outboxevent", "view_destination", **scene.looks)
+    vera.go(EVENTS)
+    return vera
+
+
+def _after_an_act(scene: Scene) -> Visitor:
+    ana = asked("dead", "Requeue…")(scene)
+    ana.page.get_by_label("Reason").fill("registered")
+    ana.page.get_by_role("button", name="Requeue", exact=True).click()
+    expect(ana.page.locator(".messagelist")).to_be_visible()
+    return ana
+
+
+def _destination(path: str, **row: Any) -> Way:
+    def go(scene: Scene) -> Visitor:
+        assert scene.events
+        Destination.objects.filter(alias="default").update(**row)
+        scene.ana.go(path)
+        return scene.ana
+
+    return go
+
+
+def _held(scene: Scene) -> Visitor:
+    assert scene.events
+    pause("default", cast.WHO, "the platform moves tonight", 3600)
+    scene.ana.go(DESTINATION)
+    return scene.ana
+
+
+def _refused_pause(scene: Scene) -> Visitor:
+    ana = at(DESTINATION)(scene)
+    ana.page.locator(".eventbridge-form").evaluate("form => { form.noValidate = true }")
+    ana.page.get_by_role("button", name="Pause", exact=True).click()
+    expect(ana.page.locator(".errorlist").first).to_be_visible()
+    return ana
+
+
+TROUBLE = {"paused_until": DatabaseNow(480), "paused_reason": "rate", "run_failures": 3}
+STATES = (
+    "waiting",
+    "in flight",
+    "waiting for a retry",
+    "in doubt",
+    "accepted",
+    "dead",
+    "dead, requeued before",
+    "before another in its key",
+    "behind a dead one",
+    "unresolved",
+    "delivered",
+    "resent",
+    "cancelled",
+    "blanked",
+)
+PAGES: dict[str, Way] = {
+    "events": at(EVENTS),
+    "events, dead ones": at(f"{EVENTS}?state=dead"),
+    "events, nothing matches": at(f"{EVENTS}?q=nobody"),
+    "events, none yet": _empty,
+    "events, for a viewer": _list_of_a_viewer,
+    "event, without its payload": _without_payload,
+    "event, after an act": _after_an_act,
+    **{f"event, {name}": event(name) for name in STATES},
+    "history of an event": lambda scene: at(f"{EVENTS}{scene.events['dead'].pk}/history/")(scene),
+    "confirm requeue of many": chosen("Requeue", "Dead events are sent again"),
+    "confirm cancel of many": chosen("Cancel", "withdrawn for good"),
+    "confirm, too many": _too_many,
+    "confirm, refused": _refused,
+    "confirm requeue": asked("dead", "Requeue…"),
+    "confirm retry": asked("waiting for a retry", "Retry now…"),
+    "confirm check": asked("accepted", "Check status now…"),
+    "confirm resolve": asked("unresolved", "Resolve…"),
+    "confirm cancel": asked("dead", "Cancel…"),
+    "confirm resend": asked("delivered", "Resend as new…"),
+    "confirm export": asked("delivered", "Export as JSON lines…"),
+    "destinations": at(DESTINATIONS),
+    "destination": at(DESTINATION),
+    "destination, held": _held,
+    "destination, in trouble": _destination(DESTINATION, **TROUBLE),
+    "destination, pause refused": _refused_pause,
+}

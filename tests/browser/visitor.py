@@ -1,0 +1,115 @@
+"""A person with a browser of their own, who notices what no page may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, expect
+
+from tests.browser.chromium import PATIENCE
+
+WATCH = """
+document.addEventListener('securitypolicyviolation', event => tellTest(
+    'policy', `${event.effectiveDirective} ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`
+));
+document.addEventListener('click', event => event.isTrusted && event.detail && tellTest('click', ''), true);
+"""
+#: What axe calls a barrier; the rest it calls moderate or minor.
+BARRIERS = ("serious", "critical")
+#: Barriers of Django's own templates: axe's rule, and the element it is about or that holds it.
+DJANGOS_OWN = {
+    "label-title-only": "#searchbar",  # its label is an image only
+    "link-in-text-block": ".breadcrumbs",  # links without a line under them
+}
+
+expect.set_options(timeout=PATIENCE)
+
+
+class Visitor:
+    """``page`` is playwright's; ``noticed`` must stay empty on every page, ``clicks`` counts the mouse's."""
+
+    def __init__(self, browser: Browser, site: str, user: User | None = None, **looks: Any) -> None:
+        self.site = site
+        self.noticed: list[str] = []
+        self.clicks = 0
+        self.context = browser.new_context(
+            base_url=site, locale="en-GB", timezone_id="UTC", reduced_motion="reduce", **looks
+        )
+        self.context.set_default_timeout(PATIENCE)
+        self.context.expose_binding("tellTest", lambda source, kind, what: self._hear(kind, what))
+        self.context.add_init_script(WATCH)
+        # A browser asks every site for one; this site has none, and is not the subject.
+        self.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+        if user is not None:
+            client = Client()
+            client.force_login(user)
+            name = settings.SESSION_COOKIE_NAME
+            self.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": site}])
+        self.page = self.context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("dialog", self._dialog)
+        self.page.on("pageerror", lambda error: self.noticed.append(f"script error: {error}"))
+
+    def go(self, path: str) -> None:
+        answer = self.page.goto(path)
+        assert answer is not None
+        assert answer.status == 200, f"{answer.status} at {path}"
+
+    def press_until(self, target: Locator, key: str = "Tab", most: int = 80) -> int:
+        """Press a key until the target has the focus; how often that took."""
+        for pressed in range(1, most + 1):
+            self.page.keyboard.press(key)
+            if target.evaluate("element => element === document.activeElement"):
+                return pressed
+        raise AssertionError(f"{most} times {key} do not lead to {target}")
+
+    def reload_until(self, holds: Callable[[], bool], most: int = 600) -> None:
+        """What a person does who waits for a worker."""
+        for _ in range(most):
+            if holds():
+                return
+            self.page.reload()
+        raise AssertionError(f"not after {most} looks: {self.text()}")
+
+    def text(self) -> str:
+        shown: str = self.page.locator("#content").inner_text()
+        return shown
+
+    def barriers(self) -> list[str]:
+        """What axe finds on this page that keeps people out."""
+        self.page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
+        found = Axe().run(self.page, options={"preload": False}).response["violations"]
+        return [
+            f"{violation['impact']}: {violation['id']} at {node['target']}: {node['failureSummary']}"
+            for violation in found
+            for node in violation["nodes"]
+            if violation["impact"] in BARRIERS and not self._djangos(violation["id"], *node["target"])
+        ]
+
+    def _djangos(self, rule: str, element: str) -> bool:
+        within = DJANGOS_OWN.get(rule)
+        return within is not None and self.page.locator(element).evaluate(
+            "(element, within) => element.closest(within) !== null", within
+        )
+
+    def close(self) -> None:
+        self.context.close()
+
+    def _hear(self, kind: str, what: str) -> None:
+        if kind == "click":
+            self.clicks += 1
+        else:
+            self.noticed.append(f"{kind}: {what}")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.noticed.append(f"{message.type} at {message.location['url']}: {message.text}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.noticed.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
