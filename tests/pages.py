@@ -15,6 +15,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"^(?: {4}.*\n)+", re.MULTILINE)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -81,6 +82,11 @@ def command_lines(name: str) -> Iterator[str]:
 
 def links(name: str) -> list[str]:
     return _LINK.findall(prose(name))
+
+
+def images(name: str) -> list[tuple[str, str]]:
+    """The words that stand for each picture, and its file."""
+    return _IMAGE.findall(prose(name))
 
 
 def anchors(name: str) -> set[str]:

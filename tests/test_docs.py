@@ -295,6 +295,16 @@ class TestPages:
                 assert target.exists(), link
                 assert not anchor or anchor in pages.anchors(target.relative_to(ROOT).as_posix()), link
 
+    def test_every_picture_is_there_is_described_and_is_shown(self):
+        shown = {}
+        for page in PAGES:
+            for words, file in pages.images(page):
+                shown[((ROOT / page).parent / file).resolve()] = words
+
+        assert set(shown) == set((ROOT / "docs" / "images").resolve().iterdir())
+        assert all(shown.values())
+        assert sum(file.stat().st_size for file in shown) < 1_000_000
+
     @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
     def test_every_page_is_linked_from_the_readme(self, page):
         assert page in pages.links("README.md")
