@@ -15,6 +15,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.fields import ExactCharField
+from genesys_eventbridge.models_rollup import Rollup  # noqa: F401 - Django looks for models here
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, Act, AttemptKind, Reason, State
 from genesys_eventbridge.text import clean
 

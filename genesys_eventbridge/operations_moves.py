@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import conf, wake
+from genesys_eventbridge import conf, rollups, wake
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.database import first_write, in_small_transaction
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
@@ -210,8 +210,19 @@ def _committed(actor: Actor, act: Act, won: list[tuple[Row, Move]]) -> None:
         if ended and SIGNALS[state].has_listeners(OutboxEvent):
             for event in OutboxEvent.objects.on_outbox().filter(id__in=ended):
                 SIGNALS[state].send_robust(sender=OutboxEvent, event=event)
+    _roll_up(won)
     for destination in sorted({row.destination for row, _chosen in won} & set(conf.aliases())):
         wake.wake(destination)
+
+
+def _roll_up(won: list[tuple[Row, Move]]) -> None:
+    """What people brought to an end is in the dashboard's numbers, too."""
+    ended: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, chosen in won:
+        if chosen.to in rollups.ENDS:
+            ended[row.destination][chosen.to.value] += 1
+    for destination, numbers in sorted(ended.items()):
+        rollups.add(destination, numbers)
 
 
 def _add(done: Done, ids: Sequence[int], plan: _Plan) -> None:

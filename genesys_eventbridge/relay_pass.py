@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError, connections
 
-from genesys_eventbridge import claims, destinations, expiry, health, transitions
+from genesys_eventbridge import claims, destinations, expiry, health, rollups, transitions
 from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
@@ -84,6 +84,7 @@ class Pass:
         self.began = time.monotonic()
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
+        self.tally = rollups.Tally(settings.alias)
 
     def run(self) -> PassReport:
         self._expire()
@@ -101,6 +102,7 @@ class Pass:
                 self.senders.stop()
             if self._elapsed() >= self.settings.pass_seconds:
                 break
+        self.tally.write(self.report.states)
         return self.report
 
     def _expire(self) -> None:
@@ -210,7 +212,7 @@ class Pass:
                 self.report.released += 1
             else:
                 moved.append(row)
-                self._count(answer.outcome, row)
+                self._count(answer, answer.outcome, row)
         transitions.announce(self.settings.alias, moved)
 
     def _record_health(self, answers: list[Report]) -> None:
@@ -222,7 +224,10 @@ class Pass:
         except DatabaseError as error:
             logger.warning("Health of %s not written: %s", self.settings.alias, type(error).__name__)
 
-    def _count(self, outcome: Outcome, row: Settlement) -> None:
+    def _count(self, answer: Report, outcome: Outcome, row: Settlement) -> None:
+        self.tally.asked(self.kind, outcome)
+        if row.state is State.DELIVERED:
+            self.tally.took(answer.claimed.age + time.monotonic() - answer.claimed.started)
         if outcome.verdict is Verdict.HALTED and row.state in OPEN:
             self.report.halted += 1
         else:

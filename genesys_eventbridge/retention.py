@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from genesys_eventbridge import rollups
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.database import first_write, in_small_transaction
@@ -55,7 +56,15 @@ def prune(
         seconds = settings.payload_retention_days * DAY
         for ids in clock.until_over(_old(settings, seconds, batch_size, with_body=True)):
             blanked += len(ids) if dry_run else in_small_transaction(outbox_alias(), partial(_blank, ids))
+    if not dry_run:
+        _forget_rollups(batch_size, clock)
     return Pruned(rows, blanked, complete=not clock.over)
+
+
+def _forget_rollups(batch_size: int, clock: _Clock) -> None:
+    """The dashboard's numbers of long ago, of every destination; no event is among them."""
+    for _batch in clock.until_over(iter(lambda: [rollups.prune(batch_size)], [0])):
+        continue
 
 
 class _Clock:

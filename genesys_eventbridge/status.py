@@ -1,10 +1,14 @@
-"""How each destination stands, in numbers: three queries for all of them and a bounded one for each."""
+"""How each destination stands, in numbers: counted, or by a look at so many events of each kind.
+
+Counting takes three queries for all of them and a bounded one for each, and walks over all events that are
+not finished. The look takes four queries, whatever the size of the table.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce
@@ -13,7 +17,9 @@ from genesys_eventbridge import agenda, conf
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.explain_facts import Health, healths
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.rollups_figures import Figures
 from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.status_samples import Samples, samples
 
 #: Deliveries of the last hour are looked for among so many of the newest delivered events.
 RECENT = 20_000
@@ -41,11 +47,17 @@ class Standing:
     delivered_1h_is_least: bool = False
     #: Among events that ended within the hour, or were made in it and wait for a person: 0 to 1.
     success_1h: float | None = None
+    #: Names of the numbers above of which there are more than were looked at.
+    least: frozenset[str] = frozenset()
     health: Health = field(default_factory=Health)
 
     @property
     def undelivered(self) -> int:
         return self.waiting + self.retrying + self.in_flight + self.accepted
+
+    def shown(self, number: int, *names: str) -> str:
+        """A number made of these, as people read it: "1,204", or "10,000+" where there are more."""
+        return f"{number:,}+" if self.least.intersection(names) else f"{number:,}"
 
     @property
     def heartbeat_ago(self) -> float | None:
@@ -60,6 +72,49 @@ def standings(aliases: Sequence[str] | None = None) -> list[Standing]:
     wanted = list(aliases if aliases is not None else conf.aliases())
     left_over = sorted(set(counts) - set(conf.aliases())) if aliases is None else []
     return [_standing(alias, now, counts.get(alias, {}), known) for alias in [*wanted, *left_over]]
+
+
+def looked_at(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list[Standing]:
+    """The same by a look at up to ``most`` events of each kind; the last hour is told by the roll-up."""
+    known = healths()
+    wanted = list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
+    found = samples(wanted, now, most)
+    looks = {
+        alias: _looked_at(alias, now, found[alias], figures.get(alias, Figures()), most) for alias in wanted
+    }
+    told = [replace(at, health=known.get(alias, Health())) for alias, at in looks.items()]
+    return [at for at in told if at.configured or at.undelivered or at.dead or at.unresolved]
+
+
+def _looked_at(alias: str, now: dt.datetime, found: Samples, figures: Figures, most: int) -> Standing:
+    due, later = found.due, found.later
+    pending = due.is_least or later.is_least
+    ages = [_age(now, part.oldest) for part in (due, later, found.accepted) if part.oldest is not None]
+    least = {
+        "waiting": pending,
+        "retrying": pending,
+        "in_flight": later.is_least,
+        "accepted": found.accepted.is_least,
+        "dead": found.dead.is_least,
+        "unresolved": found.unresolved.is_least,
+        "oldest": pending or found.accepted.is_least,
+    }
+    in_flight, retrying = due.in_flight + later.in_flight, due.retrying + later.retrying
+    return Standing(
+        alias=alias,
+        now=now,
+        configured=alias in conf.aliases(),
+        waiting=min(most, due.number + later.number - in_flight - retrying),
+        retrying=min(most, retrying),
+        in_flight=in_flight,
+        accepted=min(most, found.accepted.number),
+        dead=min(most, found.dead.number),
+        unresolved=min(most, found.unresolved.number),
+        oldest=max(ages, default=None),
+        delivered_1h=figures.hour[State.DELIVERED],
+        success_1h=figures.success_1h,
+        least=frozenset(name for name, is_least in least.items() if is_least),
+    )
 
 
 def _standing(

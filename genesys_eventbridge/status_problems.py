@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from genesys_eventbridge.explain import NO_WORKER_AFTER
 from genesys_eventbridge.explain_words import moment, span
+from genesys_eventbridge.states import State
 from genesys_eventbridge.status import Standing
 from genesys_eventbridge.text import clean
 
@@ -38,13 +42,15 @@ def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
         yield Problem(
             at.alias,
             "not_configured",
-            f"{at.undelivered:,} events to send, and GENESYS_EVENTBRIDGE has no such destination any more",
-            "add it to the settings again, or cancel its events",
+            _("%(count)s events to send, and GENESYS_EVENTBRIDGE has no such destination any more")
+            % {"count": at.shown(at.undelivered, "waiting", "retrying", "accepted")},
+            _("add it to the settings again, or cancel its events"),
         )
         return
     if at.oldest is not None and at.oldest > limits.max_age:
-        age, limit = span(at.oldest), span(limits.max_age)
-        yield Problem(at.alias, "age", f"oldest undelivered event is {age} old (limit {limit})")
+        words = {"age": span(at.oldest), "limit": span(limits.max_age)}
+        told = _("oldest undelivered event is %(age)s old (limit %(limit)s)") % words
+        yield Problem(at.alias, "age", told)
     yield from _worker(at)
     yield from _pauses(at)
     yield from _waiting_for_a_person(at, limits)
@@ -52,12 +58,16 @@ def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
 
 def _worker(at: Standing) -> Iterator[Problem]:
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
-    start = "start one: manage.py qcluster   (or: manage.py eventbridge_publish --loop)"
+    start = _("start one: %(command)s   (or: %(other)s)") % {
+        "command": "manage.py qcluster",
+        "other": "manage.py eventbridge_publish --loop",
+    }
     if seen is None or ago is None:
-        yield Problem(at.alias, "worker", "no worker has ever reported", start)
+        yield Problem(at.alias, "worker", _("no worker has ever reported"), start)
     elif ago > NO_WORKER_AFTER:
-        since = f"no worker heartbeat since {moment(seen, at.now)} ({span(ago)})"
-        yield Problem(at.alias, "worker", since, start)
+        words = {"since": moment(seen, at.now), "span": span(ago)}
+        told = _("no worker heartbeat since %(since)s (%(span)s)") % words
+        yield Problem(at.alias, "worker", told, start)
 
 
 def _pauses(at: Standing) -> Iterator[Problem]:
@@ -66,25 +76,35 @@ def _pauses(at: Standing) -> Iterator[Problem]:
         yield Problem(
             at.alias,
             "paused",
-            f"sending is paused ({health.paused_kind}): {clean(health.paused_reason, 300)}",
+            _("sending is paused (%(kind)s): %(why)s")
+            % {"kind": health.paused_kind, "why": clean(health.paused_reason, 300)},
             f"manage.py eventbridge_ping --destination {at.alias}",
         )
     if health.check_paused_until is not None:
         yield Problem(
             at.alias,
             "checks_paused",
-            f"asking for deliveries is paused: {clean(health.check_paused_reason, 300)}",
-            'grant eventbridge:events:read, or set "CONFIRM": False',
+            _("asking for deliveries is paused: %(why)s") % {"why": clean(health.check_paused_reason, 300)},
+            _('grant eventbridge:events:read, or set "CONFIRM": False'),
         )
 
 
 def _waiting_for_a_person(at: Standing, limits: Limits) -> Iterator[Problem]:
-    for state, number in (("dead", at.dead), ("unresolved", at.unresolved)):
+    for state, number in ((State.DEAD, at.dead), (State.UNRESOLVED, at.unresolved)):
         if number > limits.max_dead:
-            events = "event is" if number == 1 else "events are"
+            told = ngettext(
+                "%(count)s event is %(state)s (limit %(limit)s)",
+                "%(count)s events are %(state)s (limit %(limit)s)",
+                number,
+            )
+            words = {
+                "count": at.shown(number, state.value),
+                "state": state.label,
+                "limit": f"{limits.max_dead:,}",
+            }
             yield Problem(
                 at.alias,
-                state,
-                f"{number:,} {events} {state} (limit {limits.max_dead:,})",
-                f"manage.py eventbridge_retry --destination {at.alias} --state {state} --dry-run",
+                state.value,
+                told % words,
+                f"manage.py eventbridge_retry --destination {at.alias} --state {state.value} --dry-run",
             )

@@ -6,13 +6,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from genesys_eventbridge import agenda, status
+from genesys_eventbridge import agenda, conf, rollups, status
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.explain_facts import Health
 from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.rollups_figures import figures
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.status import Standing, standings
 from genesys_eventbridge.status_problems import Limits, problems
+from genesys_eventbridge.status_samples import BARS, coming
+from genesys_eventbridge.status_verdict import Judgement, gravest, judge
 from tests.outbox_rows import accepted, claim, ended, event
 
 pytestmark = pytest.mark.django_db
@@ -194,3 +197,166 @@ class TestProblems:
 
         assert "\n" not in problem.message
         assert "\x1b" not in problem.message
+
+
+class TestTheLook:
+    """The dashboard's way: so many events of each kind, whatever there are."""
+
+    def look(self, most=10_000):
+        now = agenda.database_now()
+        return status.looked_at(now, figures(now), most)
+
+    def test_it_says_what_counting_says(self):
+        event()
+        event()
+        event(row={"created_at": DatabaseNow(-500)})
+        event(delay=60)
+        event(row={"attempts": 2, "due_at": DatabaseNow(60)})
+        event(row={"attempts": 2, "due_at": DatabaseNow(-60)})
+        event(row={"created_at": DatabaseNow(-9999), "not_before": DatabaseNow(60)})
+        accepted(created_at=DatabaseNow(-700))
+        event(row=ended(State.DEAD, Reason.REJECTED))
+        event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
+        assert len(claim(limit=2).rows) == 2
+
+        (counted,), (at,) = standings(), self.look()
+
+        assert at.oldest == pytest.approx(counted.oldest, abs=5)
+        alike = {"oldest": None, "now": None, "success_1h": None}
+        assert replace(at, **alike) == replace(counted, **alike)
+        assert at.least == frozenset()
+
+    def test_where_there_are_more_than_it_looks_at_it_says_so(self):
+        for _ in range(5):
+            event()
+            event(row={"attempts": 2, "due_at": DatabaseNow(60)})
+            event(row=ended(State.DEAD, Reason.REJECTED))
+        accepted()
+
+        (at,) = self.look(most=3)
+
+        assert at.least == {"waiting", "retrying", "in_flight", "dead", "oldest"}
+        assert (at.waiting, at.retrying, at.dead, at.accepted) == (3, 3, 3, 1)
+        assert at.shown(at.dead, "dead") == "3+"
+        assert at.shown(at.accepted, "accepted") == "1"
+
+    def test_the_last_hour_is_told_by_the_roll_up(self):
+        rollups.add("default", {"delivered": 99, "dead": 1})
+
+        (at,) = self.look()
+
+        assert (at.delivered_1h, at.success_1h) == (99, 0.99)
+
+    def test_destinations_are_told_apart_and_those_that_are_gone_only_with_events(self, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"emea": one, "default": one}
+        event(destination="emea")
+        row = event()
+        OutboxEvent.objects.filter(pk=row.pk).update(destination="gone")
+        for alias in ("gone", "long gone"):
+            Destination.objects.create(alias=alias)
+
+        assert [(at.alias, at.configured, at.waiting) for at in self.look()] == [
+            ("emea", True, 1),
+            ("default", True, 0),
+            ("gone", False, 1),
+        ]
+
+    def test_the_number_of_statements_grows_with_nothing(self, settings, django_assert_num_queries):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {f"org{number}": one for number in range(5)}
+        for number in range(5):
+            event(destination=f"org{number}")
+        now = agenda.database_now()
+
+        with django_assert_num_queries(2):
+            assert len(status.looked_at(now, {}, 10)) == 5
+
+    def test_coming_retries_are_told_by_the_five_minutes_in_which_they_come(self):
+        now = agenda.database_now()
+        for seconds in (10, 290, 310, 6 * 3600):
+            event(row={"attempts": 1, "due_at": DatabaseNow(seconds)})
+        event(row={"attempts": 1, "due_at": DatabaseNow(-10)})
+        event(delay=60)
+        assert len(claim(limit=1).rows) == 1
+
+        assert coming(["default"], now, 10) == ({0: 2, 1: 1, BARS: 1}, False)
+        assert coming(["default"], now, 3) == ({0: 2}, True)
+        assert coming([], now, 2) == ({}, False)
+
+
+class TestTheJudgement:
+    @pytest.fixture
+    def well(self):
+        Destination.objects.create(alias="default", heartbeat_at=DatabaseNow(), accepted_at=DatabaseNow())
+        return here()
+
+    def said(self, at, **keywords):
+        settings = conf.destination() if at.configured else None
+        found = judge(at, settings, **keywords)
+        return found.word, found.title
+
+    def test_all_well(self, well):
+        assert self.said(well) == ("well", "All well")
+
+    @pytest.mark.parametrize(
+        ("changes", "word", "title"),
+        [
+            ({"oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
+            ({"oldest": 299.0}, "well", "All well"),
+            ({"dead": 1}, "person", "Working; 1 event waits for a person"),
+            ({"dead": 1200, "unresolved": 4}, "person", "Working; 1,204 events wait for a person"),
+            (
+                {"dead": 10_000, "least": frozenset({"dead"})},
+                "person",
+                "Working; 10,000+ events wait for a person",
+            ),
+            ({"dead": 1, "oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
+            ({"configured": False, "waiting": 3}, "unknown", "Stopped: not in the settings any more"),
+        ],
+    )
+    def test_numbers(self, well, changes, word, title):
+        assert self.said(replace(well, **changes)) == (word, title)
+
+    @pytest.mark.parametrize(
+        ("columns", "word", "title"),
+        [
+            ({"heartbeat_at": DatabaseNow(-600)}, "stopped", "Stopped: no worker"),
+            ({"held_by": "ana", "held_reason": "why"}, "held", "Paused by a person"),
+            ({"held_by": "ana", "held_until": DatabaseNow(-1)}, "well", "All well"),
+            ({"paused_until": DatabaseNow(60), "paused_kind": "network"}, "paused", "Paused"),
+            ({"paused_until": DatabaseNow(-1), "paused_kind": "network"}, "paused", "Trying again"),
+            ({"check_paused_until": DatabaseNow(60)}, "paused", "Checks paused"),
+        ],
+    )
+    def test_its_row(self, well, columns, word, title):
+        Destination.objects.update(**columns)
+
+        assert self.said(here()) == (word, title)
+
+    def test_what_was_never_used_is_not_in_trouble(self, well):
+        never = replace(well, health=Health())
+
+        assert self.said(never, used=False) == ("unused", "Not used yet")
+        assert self.said(never) == ("stopped", "Stopped: no worker")
+        assert self.said(replace(never, waiting=1), used=False) == ("stopped", "Stopped: no worker")
+
+    def test_it_brings_the_problems_with_what_to_type(self, well):
+        found = judge(replace(well, dead=1), conf.destination())
+
+        assert [problem.kind for problem in found.problems] == ["dead"]
+        assert "eventbridge_retry" in found.problems[0].remedy
+
+    def test_the_gravest_is_told_first(self):
+        def judged(*words):
+            return [Judgement(word, word, "") for word in words]
+
+        for words, first in [
+            (["well", "person", "stopped", "held"], "stopped"),
+            (["unused", "well"], "well"),
+            (["held", "delayed"], "held"),
+        ]:
+            found = gravest(judged(*words))
+            assert found is not None
+            assert found.word == first
+        assert gravest([]) is None
