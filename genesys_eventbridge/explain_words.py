@@ -37,6 +37,11 @@ def moment(when: dt.datetime, now: dt.datetime) -> str:
     return date_format(when, "j M H:i" if when.year == now.year else "j M Y H:i")
 
 
+def clock_time(when: dt.datetime) -> str:
+    """A time as "14:31", whatever its day."""
+    return date_format(_local(when), "H:i")
+
+
 def day(when: dt.datetime, now: dt.datetime) -> str:
     """A date as "23 Dec"; with the year where it is another one."""
     when, now = _local(when), _local(now)

@@ -49,7 +49,10 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One schedule as it is; ``late``: seconds since it should have run, 0 where it is on time."""
+    """One schedule as it is; ``late``: seconds since it should have run, 0 where it is on time.
+
+    ``started`` is known where a worker has ended its last task, and django-q2 has kept that.
+    """
 
     name: str
     installed: int
@@ -58,6 +61,7 @@ class Standing:
     interval: str = ""
     next_run: dt.datetime | None = None
     late: float = 0.0
+    started: dt.datetime | None = None
 
     @property
     def well(self) -> bool:
@@ -77,7 +81,8 @@ def standing() -> list[Standing]:
     rows: dict[str, list[Any]] = {plan.name: [] for plan in PLANS}
     for row in _ours():
         rows[row.name].append(row)
-    return [_standing(plan, rows[plan.name]) for plan in PLANS]
+    started = _started([mine[0].task for mine in rows.values() if mine and mine[0].task])
+    return [_standing(plan, rows[plan.name], started) for plan in PLANS]
 
 
 def install(*, reset: bool = False, dry_run: bool = False) -> Changes:
@@ -141,7 +146,17 @@ def _write(row: Any, values: dict[str, Any]) -> None:
     row.save(using=_alias(), update_fields=list(values))
 
 
-def _standing(plan: Plan, rows: list[Any]) -> Standing:
+def _started(tasks: list[str]) -> dict[str, dt.datetime]:
+    """When these tasks began; of its table no column is read that holds a pickle."""
+    if not tasks:
+        return {}
+    from django_q.models import Task
+
+    kept = Task.objects.using(router.db_for_write(Task)).filter(id__in=tasks)
+    return dict(kept.values_list("id", "started"))
+
+
+def _standing(plan: Plan, rows: list[Any], started: dict[str, dt.datetime]) -> Standing:
     if not rows:
         return Standing(plan.name, 0)
     first = rows[0]
@@ -155,6 +170,7 @@ def _standing(plan: Plan, rows: list[Any]) -> Standing:
         interval=_interval(first),
         next_run=first.next_run,
         late=late,
+        started=started.get(first.task or ""),
     )
 
 

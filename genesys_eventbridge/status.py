@@ -86,6 +86,23 @@ def looked_at(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> li
     return [at for at in told if at.configured or at.undelivered or at.dead or at.unresolved]
 
 
+def together(parts: Sequence[Standing]) -> Standing:
+    """The numbers of one or more destinations as one; no alias, health or share of success."""
+    return Standing(
+        alias="",
+        now=parts[0].now,
+        waiting=sum(at.waiting for at in parts),
+        retrying=sum(at.retrying for at in parts),
+        in_flight=sum(at.in_flight for at in parts),
+        accepted=sum(at.accepted for at in parts),
+        dead=sum(at.dead for at in parts),
+        unresolved=sum(at.unresolved for at in parts),
+        oldest=max((at.oldest for at in parts if at.oldest is not None), default=None),
+        delivered_1h=sum(at.delivered_1h for at in parts),
+        least=frozenset().union(*(at.least for at in parts)),
+    )
+
+
 def _looked_at(alias: str, now: dt.datetime, found: Samples, figures: Figures, most: int) -> Standing:
     due, later = found.due, found.later
     pending = due.is_least or later.is_least

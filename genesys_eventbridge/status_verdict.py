@@ -38,12 +38,12 @@ class Judgement:
     problems: list[Problem] = field(default_factory=list)
 
 
-def judge(at: Standing, settings: DestinationSettings | None, *, used: bool = True) -> Judgement:
-    """Whether it works. ``used``: there are, or were, events; an unused one is not yet in trouble."""
+def judge(at: Standing, settings: DestinationSettings | None) -> Judgement:
+    """Whether it works. Where neither a worker nor an event was ever seen, that is no trouble yet."""
     limits = Limits()
     found = list(problems(at, limits))
     standing = explain_destination(at.health, settings, at.now)
-    if standing.word == "unused" and not (used or at.undelivered or at.dead or at.unresolved):
+    if standing.word == "unused" and not (at.undelivered or at.dead or at.unresolved):
         return Judgement(at.alias, "unused", standing.title, standing.sentence)
     word = STOPS.get(standing.word) or _word(found)
     title = standing.title if word == "paused" else _title(word, at)

@@ -12,7 +12,7 @@ from genesys_eventbridge.admin.filters import CreatedFilter
 from genesys_eventbridge.admin.verbs import Verb
 
 #: Parameters of the list that no command has, so that it would act on other events than those shown.
-UNKNOWN_TO_COMMANDS = ("q", "attention", "answer")
+UNKNOWN_TO_COMMANDS = ("q", "attention", "progress", "answer")
 #: Commands that take the filters of the list besides --destination.
 FILTERED = "eventbridge_retry"
 

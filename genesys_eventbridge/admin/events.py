@@ -20,6 +20,7 @@ from genesys_eventbridge.admin import event_page, filters
 from genesys_eventbridge.admin.acts import EventActs, actions
 from genesys_eventbridge.admin.assets import CSS
 from genesys_eventbridge.admin.columns import EventColumns
+from genesys_eventbridge.admin.dashboard import Dashboard
 from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList, found
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
@@ -27,6 +28,7 @@ from genesys_eventbridge.text import clean
 
 LIST_FILTERS = (
     filters.AttentionFilter,
+    filters.ProgressFilter,
     filters.StateFilter,
     filters.ReasonFilter,
     filters.DestinationFilter,
@@ -35,7 +37,7 @@ LIST_FILTERS = (
 )
 
 
-class OutboxEventAdmin(EventColumns, EventActs):
+class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
     """Events: found by id, key or subject; read with their story; moved by acts with a reason."""
 
     list_display = (
@@ -68,7 +70,7 @@ class OutboxEventAdmin(EventColumns, EventActs):
         return OutboxEvent.objects.on_outbox().defer("body").annotate(now=DatabaseNow())
 
     def get_urls(self) -> list[URLPattern]:
-        return [*self.act_urls(), *super().get_urls()]
+        return [*self.act_urls(), *self.dashboard_urls(), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
         return EventChangeList

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet, Subquery
@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge import conf
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.explain import OVERDUE_AFTER
-from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, Reason, State
 
 Choices = Iterable[tuple[str, Any]]
@@ -50,6 +50,32 @@ class AttentionFilter(_ListFilter):
         person = Q(state__in=WAITING_FOR_A_PERSON)
         overdue = Q(state__in=OPEN, due_at__lt=DatabaseNow(-OVERDUE_AFTER))
         return queryset.filter({"needed": person | overdue, "person": person, "overdue": overdue}[value])
+
+
+class ProgressFilter(_ListFilter):
+    """What is under way: facts that are computed and never stored."""
+
+    title = _("progress")
+    parameter_name = "progress"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [
+            ("open", _("Not delivered yet")),
+            ("waiting", _("Waiting for its first try")),
+            ("retrying", _("Waiting for a retry")),
+            ("in_flight", _("In flight")),
+        ]
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        rows = cast("OutboxQuerySet", queryset)
+        match value:
+            case "open":
+                return rows.open()
+            case "waiting":
+                return rows.filter(state=State.PENDING, attempts=0).not_in_flight()
+            case "retrying":
+                return rows.retrying()
+        return rows.filter(state=State.PENDING).in_flight()
 
 
 class StateFilter(_ListFilter):
