@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,13 @@ class Step:
     remedy: str = ""
 
 
-def ping(alias: str) -> Iterator[Step]:
-    """Look at one destination, step by step; no event is sent. Never raises for what is found."""
+def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
+    """Look at one destination, step by step; no event is sent. Never raises for what is found.
+
+    ``seconds`` bounds all of it together, for somebody who waits before a page; where None each request
+    has the REQUEST_DEADLINE.
+    """
+    clock = Deadline(math.inf if seconds is None else seconds)
     try:
         settings = conf.destination(alias)
         platform = platform_of(settings)
@@ -55,17 +61,27 @@ def ping(alias: str) -> Iterator[Step]:
             yield Step(name, None, "not looked at: the settings come first")
         return
     yield _settings(settings)
-    token = _token(platform)
+    token = _token(platform, clock)
     yield token
     transport = _Listening(ca_bundle=platform.ca_bundle, proxy=platform.proxy)
     try:
-        if token.ok:
-            yield _permission(settings, platform, transport)
+        if token.ok and clock.left() <= 0:
+            yield Step("permission", None, "not looked at: the time was over")
+        elif token.ok:
+            # Two requests, a POST and a GET; a token that they fetch is kept by the platform as it is.
+            short = platform_of(_within(settings, clock, requests=2))
+            sender = Sender(short, credentials_for(platform), transport=transport)
+            yield _permission(settings, sender)
         else:
             yield Step("permission", None, "not looked at: it needs a token")
         yield _clocks(transport)
     finally:
         transport.close()
+
+
+def _within(settings: DestinationSettings, clock: Deadline, requests: int) -> DestinationSettings:
+    """With a deadline that lets so many requests end in time."""
+    return replace(settings, request_deadline=min(settings.request_deadline, clock.left() / requests))
 
 
 class _Listening(DirectTransport):
@@ -96,20 +112,18 @@ def _settings(settings: DestinationSettings) -> Step:
     )
 
 
-def _token(platform: Platform) -> Step:
+def _token(platform: Platform, clock: Deadline) -> Step:
     """A token of its own: the one in memory would not show a wrong secret."""
     try:
-        token = ask_for_token(
-            platform, Basic.of(platform), Deadline(platform.request_deadline), transport=None
-        )
+        deadline = Deadline(clock.left(platform.request_deadline))
+        token = ask_for_token(platform, Basic.of(platform), deadline, transport=None)
     except Halted as error:
         return Step("token", False, str(error))
     return Step("token", True, f"expires in {span(token.expires_in)}")
 
 
-def _permission(settings: DestinationSettings, platform: Platform, transport: _Listening) -> Step:
+def _permission(settings: DestinationSettings, sender: Sender) -> Step:
     """An empty body is refused for what it is, if path and right are there; it is never an event."""
-    sender = Sender(platform, credentials_for(platform), transport=transport)
     nothing = Sent(event_id="", source=settings.source, type="")
     sent = sender.publish("", str(uuid.uuid4()), nothing)
     if sent.status_code not in THERE:

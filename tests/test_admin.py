@@ -161,6 +161,10 @@ FILTERS = {
     "attention=needed": {"dead", "5xx", "expired", "overdue", "unresolved"},
     "attention=person": {"dead", "5xx", "expired", "unresolved"},
     "attention=overdue": {"overdue"},
+    "progress=open": {"fresh", "overdue", "refused"},
+    "progress=waiting": {"fresh", "overdue"},
+    "progress=retrying": {"refused"},
+    "progress=in_flight": set(),
     "reason=expired": {"expired"},
     "destination=default": {
         "dead",

@@ -5,12 +5,16 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import connection, connections
+from django.test import Client
 
-from genesys_eventbridge import conf, destinations
+from genesys_eventbridge import conf, destinations, ping
+from genesys_eventbridge.admin import destinations as admin_destinations
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor, pause
 from tests.outbox_rows import PUBLISH, claim, event
+from tests.prompt import sandboxed
 
 pytestmark = pytest.mark.django_db
 
@@ -18,6 +22,7 @@ LIST = "/admin/genesys_eventbridge/destination/"
 PAGE = f"{LIST}default/change/"
 PAUSE = f"{LIST}default/pause/"
 RESUME = f"{LIST}default/resume/"
+TEST = f"{LIST}default/test/"
 
 
 def user(name, *codenames, **flags):
@@ -245,3 +250,93 @@ def test_the_pages_take_few_queries(client, row, address, django_assert_max_num_
 
     with django_assert_max_num_queries(10):
         client.get(address)
+
+
+# -------------------------------------------------------------------------------------------- test connection
+
+
+def test_the_connection_is_tested_as_the_command_does_it(ana, row):
+    with sandboxed() as sandbox:
+        response = ana.post(TEST)
+
+    shown = text(response)
+    assert [(step.name, step.ok) for step in response.context["steps"]] == [
+        ("settings", True),
+        ("token", True),
+        ("permission", True),
+        ("clocks", True),
+    ]
+    assert "expires in 24 h" in shown
+    assert "POST and GET /api/v2/eventbridge/events" in shown
+    assert sandbox.received == []
+
+
+def test_what_is_wrong_is_said_with_the_line_to_change(ana, row):
+    with sandboxed(credentials={"other": "secret"}):
+        shown = text(ana.post(TEST))
+
+    assert "Failed" in shown
+    assert "CLIENT_ID" in shown
+    assert "Skipped" in shown
+
+
+def test_testing_shows_no_secret_and_changes_nothing(ana, row):
+    before = Destination.objects.values().get()
+    with sandboxed() as sandbox:
+        shown = text(ana.post(TEST))
+        sandbox.fail_next(401, on="token", times=9)
+        shown += text(ana.post(TEST))
+
+    assert "test-secret-canary" not in shown
+    assert "test-client" not in shown
+    assert Destination.objects.values().get() == before
+    assert not LogEntry.objects.exists()
+
+
+def test_a_destination_that_nobody_used_yet_can_be_tested(ana):
+    with sandboxed():
+        assert ana.post(TEST).status_code == 200
+    assert ana.post(f"{LIST}gone/test/").status_code == 404
+
+
+def test_all_steps_together_end_within_the_deadline(ana, row, settings, monkeypatch):
+    asked = []
+
+    def told(alias, *, seconds):
+        asked.append((alias, seconds))
+        return iter([])
+
+    monkeypatch.setattr(ping, "ping", told)
+    settings.GENESYS_EVENTBRIDGE = {
+        "default": {**settings.GENESYS_EVENTBRIDGE["default"], "REQUEST_DEADLINE": 7, "CONNECT_TIMEOUT": 2}
+    }
+    ana.post(TEST)
+
+    assert asked == [("default", 7)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("atomic", [True, False])
+def test_no_transaction_is_open_while_the_platform_is_asked(monkeypatch, atomic):
+    """Also under ATOMIC_REQUESTS, which opens one around every other view."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", atomic)
+    seen = []
+
+    def look(alias, *, seconds):
+        seen.append(connection.in_atomic_block)
+        return iter([])
+
+    def resume(*arguments, **keywords):
+        seen.append(connection.in_atomic_block)
+        return True
+
+    monkeypatch.setattr(ping, "ping", look)
+    monkeypatch.setattr(admin_destinations, "resume", resume)
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("ana"))
+
+    client.post(TEST)
+    client.post(RESUME)
+
+    assert seen == [False, atomic]

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, rollups
 from genesys_eventbridge.admin import payloads
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
@@ -102,6 +102,7 @@ def rows_full_of(evil: str) -> OutboxEvent:
         paused_until=DatabaseNow(60),
         paused_reason=evil,
     )
+    rollups.add("default", {"delivered": 3, "dead": 1, f"error:{evil}"[:64]: 1})
     return row
 
 
@@ -125,6 +126,8 @@ def pages(client, row, evil) -> dict[str, str]:
         "destination": client.get(f"{DESTINATIONS}default/change/"),
         "pause": client.post(f"{DESTINATIONS}default/pause/", {"pause-reason": evil, "pause-minutes": evil}),
         "history": client.get(f"{LIST}{row.pk}/history/"),
+        "dashboard": client.get(f"{LIST}dashboard/"),
+        "app": client.get("/admin/genesys_eventbridge/"),
     }
     return {
         name: response.content.decode() for name, response in responses.items() if response.status_code == 200
@@ -138,7 +141,7 @@ def test_hostile_text_is_text(ana, name):
 
     shown = pages(ana, row, evil)
 
-    assert shown.keys() >= {"list", "page", "confirm", "destination", "destinations"}
+    assert shown.keys() >= {"list", "page", "confirm", "destination", "destinations", "dashboard"}
     for where, html in shown.items():
         seen = Page(html)
         assert [src for src in seen.scripts if not (src or "").startswith(ALLOWED_SCRIPTS)] == [], where
@@ -146,7 +149,7 @@ def test_hostile_text_is_text(ana, name):
         assert [src for src in seen.images if not (src or "").startswith("/static/")] == [], where
 
 
-@pytest.mark.parametrize("where", ["list", "page", "confirm", "destination", "destinations"])
+@pytest.mark.parametrize("where", ["list", "page", "confirm", "destination", "destinations", "dashboard"])
 @pytest.mark.parametrize("name", ["terminal", "line ends", "right to left", "invisible"])
 def test_what_nobody_would_see_is_shown_as_an_escape(ana, name, where):
     """Enqueue and the relay escape what they store; a row from elsewhere is escaped again when shown."""

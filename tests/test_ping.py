@@ -11,6 +11,8 @@ from django.test import override_settings
 from genesys_eventbridge import agenda, ping
 from genesys_eventbridge.client import Sender
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.verdicts import Token
 from tests.prompt import run, run_json, sandboxed
 
 pytestmark = pytest.mark.django_db
@@ -220,6 +222,40 @@ class TestClocks:
         assert step.ok is False
         assert "OperationalError" in step.message
         assert "canary" not in step.message
+
+
+class TestBounded:
+    """For somebody who waits before a page."""
+
+    def test_all_steps_share_the_time(self, monkeypatch):
+        deadlines = []
+        asked = ping.platform_of
+
+        def platform_of(settings):
+            deadlines.append(settings.request_deadline)
+            return asked(settings)
+
+        monkeypatch.setattr(ping, "platform_of", platform_of)
+        with sandboxed():
+            found = {step.name: step for step in ping.ping("default", seconds=8.0)}
+
+        assert all(step.ok for step in found.values())
+        whole, each = deadlines
+        assert whole == 20
+        assert each <= 8.0 / 2
+
+    def test_no_step_begins_when_the_time_is_over(self, monkeypatch):
+        clock = iter([0.0, 1.0])
+        monkeypatch.setattr(ping, "Deadline", lambda seconds: Deadline(seconds, lambda: next(clock, 99.0)))
+        monkeypatch.setattr(ping, "ask_for_token", lambda *arguments, **keywords: Token("t", 60.0))
+
+        found = {step.name: step for step in ping.ping("default", seconds=8.0)}
+
+        assert (found["permission"].ok, found["permission"].message) == (
+            None,
+            "not looked at: the time was over",
+        )
+        assert found["clocks"].ok
 
 
 class TestCommand:
