@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.utils import translation
 from django.utils.translation import trans_real
 
 from genesys_eventbridge import rollups, schedules
@@ -46,7 +45,7 @@ def brackets(monkeypatch):
         return translate
 
     for name in plain:
-        monkeypatch.setattr(translation._trans, name, bracketed(name), raising=False)
+        monkeypatch.setattr(f"django.utils.translation._trans.{name}", bracketed(name), raising=False)
 
 
 class Words(HTMLParser):

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 from django.test import override_settings
 
-from genesys_eventbridge import agenda, ping
+from genesys_eventbridge import agenda, ping, senders
 from genesys_eventbridge.client import Sender
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.network import Deadline
@@ -229,7 +229,7 @@ class TestBounded:
 
     def test_all_steps_share_the_time(self, monkeypatch):
         deadlines = []
-        asked = ping.platform_of
+        asked = senders.platform_of
 
         def platform_of(settings):
             deadlines.append(settings.request_deadline)

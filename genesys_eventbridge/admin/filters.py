@@ -75,7 +75,11 @@ class ProgressFilter(_ListFilter):
                 return rows.filter(state=State.PENDING, attempts=0).not_in_flight()
             case "retrying":
                 return rows.retrying()
-        return rows.filter(state=State.PENDING).in_flight()
+        # A lease has an end: a range of the index, and not every row that waits for a retry.
+        aliases = conf.aliases()
+        longest = max(conf.destination(alias).lease_seconds for alias in aliases)
+        leased = rows.filter(state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest))
+        return leased.in_flight()
 
 
 class StateFilter(_ListFilter):
