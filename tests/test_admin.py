@@ -3,12 +3,15 @@
 import json
 import re
 import uuid
+from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.checks import run_checks
+from django.template.loader import get_template
+from django.template.loader_tags import BlockNode
 from django.urls import reverse
 
 from genesys_eventbridge.admin import OutboxEventAdmin, listing
@@ -641,3 +644,25 @@ def test_the_pages_read_the_database_that_is_written(rf, monkeypatch):
     monkeypatch.setattr("genesys_eventbridge.models.outbox_alias", lambda: "written")
 
     assert OutboxEventAdmin(OutboxEvent, admin.site).get_queryset(rf.get("/")).db == "written"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "outboxevent/dashboard/",
+        "outboxevent/{pk}/change/",
+        "outboxevent/act/cancel/",
+        "destination/default/change/",
+    ],
+)
+def test_our_pages_give_a_theme_what_djangos_own_would(ana, address):
+    """unfold takes the object from the context, and shows the buttons of a form outside of its content."""
+    row = event(row=ended(State.DEAD, Reason.REJECTED))
+    url = f"/admin/genesys_eventbridge/{address.format(pk=row.pk)}"
+
+    response = ana.post(url, {"ids": row.pk}) if "/act/" in url else ana.get(url)
+
+    assert isinstance(response.context["original"], str | OutboxEvent)
+    template: Any = get_template(response.templates[0].name)
+    blocks = {block.name: block for block in template.template.nodelist.get_nodes_by_type(BlockNode)}
+    assert "".join(map(str, blocks["submit_buttons_bottom"].nodelist)) == ""

@@ -177,7 +177,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         return {
             **self.admin_site.each_context(request),
             "title": verb.label,
-            "original": verb.label,
+            "original": str(verb.label),  # text, as some themes ask
             "opts": self.opts,
             "media": CSS,
             "has_view_permission": True,
