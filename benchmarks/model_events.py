@@ -1,6 +1,6 @@
 """What events cost the code that saves: save, bulk_create, and a save that changes nothing watched.
 
-EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... python benchmarks/model_events.py
+EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... python -m benchmarks.model_events
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from measuring import fresh_database, in_turn, milliseconds, ratio, report
+from benchmarks.measuring import fresh_database, in_turn, milliseconds, ratio, report
 
 SAVES = 300
 BULK = 10_000
