@@ -106,7 +106,9 @@ def trouble(name: str, clusters: list[subprocess.Popen[str]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2, help="of each cluster (2)")
     parser.add_argument("--latency", type=float, default=50, metavar="MS", help="of the platform (50)")

@@ -70,7 +70,8 @@ class _Platform:
                 text = json.dumps(value).encode()
                 writer.write(
                     f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n"
-                    f"Content-Length: {len(text)}\r\n\r\n".encode() + text
+                    f"Content-Length: {len(text)}\r\n\r\n".encode()
+                    + text
                 )
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -277,10 +277,17 @@ def optional_file(value: Any) -> str | None:
 
 
 def optional_proxy(value: Any) -> str | None:
+    """A callable keeps a password off Django's debug page; it is called when the settings are read."""
+    what = "a proxy URL such as http://proxy.example.com:3128, a callable that returns one, or None"
+    if callable(value):
+        try:
+            value = value()
+        except Exception as error:  # noqa: BLE001 - a person's code; its text may hold the password
+            raise ValueError(f"{what}; it raised {type(error).__name__}") from None
     if value is None:
         return None
     if not is_proxy_url(value):
-        raise ValueError("a proxy URL such as http://proxy.example.com:3128, or None")
+        raise ValueError(what)
     return value
 
 

@@ -8,7 +8,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge.admin import OutboxEventAdmin, acts
 from genesys_eventbridge.admin.verbs import VERBS
@@ -564,6 +566,23 @@ def test_an_export_is_redacted_and_has_the_payload_only_with_its_permission(clie
         assert lines[0]["data"].startswith("an object with 2 members")
     assert LogEntry.objects.count() == 2
     assert LogEntry.objects.all()[0].get_change_message() == "exported: for the audit"
+
+
+def test_an_export_reads_page_by_page_and_opens_no_cursor_on_the_server(client, monkeypatch):
+    """Such a cursor lives in one connection, which PgBouncer's transaction pooling does not keep."""
+    monkeypatch.setattr("genesys_eventbridge.admin.exporting.BATCH", 2)
+    monkeypatch.setattr(connections["default"], "chunked_cursor", None)
+    client.force_login(user("paul", "view_outboxevent", "export_event", is_staff=True))
+    rows = [event() for _ in range(5)]
+    gone = rows.pop(2)
+
+    response = posted(client, "export", [row.pk for row in [*rows, gone]], reason="for the audit")
+    OutboxEvent.objects.filter(pk=gone.pk).delete()  # by retention, while the file is read
+    with CaptureQueriesContext(connection) as captured:
+        lines = [json.loads(line) for line in b"".join(response).decode().splitlines()]
+
+    assert [line["id"] for line in lines] == [row.pk for row in rows]
+    assert len([query for query in captured if "genesys_eventbridge_outboxevent" in query["sql"]]) == 3
 
 
 def test_a_requeue_by_a_command_shows_in_the_admin(ana):

@@ -155,6 +155,12 @@ class TestReading:
 
         assert "canary" not in repr(conf.destination())
 
+    def test_a_proxy_may_be_a_callable_so_that_its_password_is_in_no_setting(self, configure):
+        configure(PROXY=lambda: "http://user:proxy-canary@proxy.example:3128")
+
+        assert conf.destination().proxy == "http://user:proxy-canary@proxy.example:3128"
+        assert "canary" not in repr(conf.destination())
+
     def test_settings_are_frozen(self, configure):
         configure()
 
@@ -270,6 +276,17 @@ class TestRefusals:
         configure(CLIENT_SECRET="canary\n", PROXY="canary")
 
         assert "canary" not in "".join(problem.message for problem in conf.problems())
+
+    def test_a_callable_proxy_that_fails_is_named_without_its_words(self, configure):
+        def fail():
+            raise LookupError("canary")
+
+        for proxy in (fail, lambda: "canary"):
+            configure(PROXY=proxy)
+
+            (problem,) = conf.problems()
+            assert (problem.id, problem.key) == ("E004", "PROXY")
+            assert "canary" not in problem.message + problem.hint
 
     @pytest.mark.parametrize("value", [None, {}, [], "default", 7])
     def test_a_missing_or_shapeless_setting_is_one_clear_error(self, settings, value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -42,10 +42,10 @@ BATCH = 50
 def export(queryset: QuerySet, actor: Actor, reason: str, *, payload: bool) -> StreamingHttpResponse:
     """A file to download; the data of the events is in it only with ``payload``."""
     told = _("exported: %(reason)s") % {"reason": needed(reason)}
-    names = queryset.order_by("pk").values_list("pk", "type", "event_id")
+    names = list(queryset.order_by("pk").values_list("pk", "type", "event_id"))
     log(actor, OutboxEvent, [(pk, f"{kind} {event_id}") for pk, kind, event_id in names], told)
     return StreamingHttpResponse(
-        _lines(queryset, payload),
+        _lines(queryset, [pk for pk, _kind, _event_id in names], payload),
         content_type="application/x-ndjson; charset=utf-8",
         headers={
             "Content-Disposition": 'attachment; filename="events.jsonl"',
@@ -54,11 +54,14 @@ def export(queryset: QuerySet, actor: Actor, reason: str, *, payload: bool) -> S
     )
 
 
-def _lines(queryset: QuerySet, payload: bool) -> Iterator[str]:
-    rows = queryset.defer(None).order_by("pk")
-    for event in rows.iterator(chunk_size=BATCH):
-        line: dict[str, Any] = {name: getattr(event, name) for name in FIELDS}
-        line["event"] = envelope(event, payload=payload)
-        if not payload:
-            line["data"] = shape(event)
-        yield json.dumps(line, ensure_ascii=False, default=str) + "\n"
+def _lines(queryset: QuerySet, ids: Sequence[int], payload: bool) -> Iterator[str]:
+    """Page by page of the ids: a cursor on the server would not outlive PgBouncer's transaction pooling."""
+    rows = queryset.defer(None)
+    for start in range(0, len(ids), BATCH):
+        page = rows.filter(pk__in=ids[start : start + BATCH]).order_by("pk")
+        for event in page:
+            line: dict[str, Any] = {name: getattr(event, name) for name in FIELDS}
+            line["event"] = envelope(event, payload=payload)
+            if not payload:
+                line["data"] = shape(event)
+            yield json.dumps(line, ensure_ascii=False, default=str) + "\n"
