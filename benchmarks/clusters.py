@@ -1,4 +1,4 @@
-"""How two django-q2 clusters drain a backlog against one; and with one of them killed and Redis emptied midway.
+"""How two django-q2 clusters drain a backlog against one; and with one killed and Redis emptied midway.
 
 TEST_REDIS_URL=... EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... \
     python -m benchmarks.clusters --events 20000
@@ -25,7 +25,7 @@ HANG = 600.0
 
 
 @contextmanager
-def platform(latency: float, *, confirm: bool) -> Iterator[Stub]:
+def platform(latency: float, *, confirm: bool = False, wake: bool = False) -> Iterator[Stub]:
     """A stub of the platform, and settings that reach it."""
     from django.conf import settings
     from django.test import override_settings
@@ -33,14 +33,20 @@ def platform(latency: float, *, confirm: bool) -> Iterator[Stub]:
     one = settings.GENESYS_EVENTBRIDGE["default"]
     with stub(latency) as there:
         where = {"API_BASE_URL": there.url, "LOGIN_BASE_URL": there.url}
-        more = {**where, **LEASE, "CONFIRM": confirm, "CHECK_DELAYS": [0.1]}
+        more = {
+            **where,
+            **LEASE,
+            "CONFIRM": confirm,
+            "CHECK_DELAYS": [0.1],
+            "PUBLISH_ON_COMMIT": wake,
+        }
         with override_settings(GENESYS_EVENTBRIDGE={"default": {**one, **more}}):
             yield there
 
 
 @contextmanager
 def cluster(name: str, workers: int) -> Iterator[subprocess.Popen[str]]:
-    """One host's cluster, with the schedules looked at as it starts; its process group ends with the block."""
+    """One host's cluster, which looks at its schedules as it starts; all of it ends with the block."""
     from tests.prompt import start
 
     more = {"name": name, "workers": workers, "guard_cycle": 30, "log_level": "ERROR"}
@@ -101,14 +107,17 @@ def forget_queue(name: str) -> None:
 
 
 def trouble(name: str, clusters: list[subprocess.Popen[str]]) -> None:
-    power_off(clusters[0])
+    """The busier of the hosts loses its power, and Redis its memory."""
+    from genesys_eventbridge.models import DeliveryAttempt
+
+    (worker,) = DeliveryAttempt.objects.order_by("-id").values_list("worker", flat=True)[:1]
+    group = os.getpgid(int(worker.rpartition(":")[2]))
+    power_off(next(process for process in clusters if process.pid == group))
     forget_queue(name)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2, help="of each cluster (2)")
     parser.add_argument("--latency", type=float, default=50, metavar="MS", help="of the platform (50)")

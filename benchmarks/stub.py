@@ -23,8 +23,9 @@ class Stub:
         self.url = url
 
     def counts(self) -> dict[str, Any]:
-        """``requests``, ``accepted`` (different keys), ``again`` (a known key), ``differing`` (a known key with
-        another body); ``first`` and ``last``: ``time.time()`` of the first request and the last acceptance.
+        """``requests``, ``accepted`` (different keys), ``again`` (a known key), ``differing`` (a known
+        key with another body); ``first`` and ``last``: ``time.time()`` of the first request and the last
+        acceptance.
         """
         return self._ask("/counts")
 
@@ -32,9 +33,10 @@ class Stub:
         """By event id, ``time.time()`` at which the event came first."""
         return self._ask("/arrivals")
 
-    def _ask(self, path: str) -> Any:
+    def _ask(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return json.load(answer)
+            found: dict[str, Any] = json.load(answer)
+        return found
 
 
 @contextmanager

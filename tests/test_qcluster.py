@@ -15,8 +15,8 @@ from django_q.models import OrmQ, Task
 from django_q.tasks import async_task
 
 from genesys_eventbridge import agenda, schedules, wake
-from genesys_eventbridge.models import Destination, OutboxEvent
-from genesys_eventbridge.outbox import enqueue
+from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
+from genesys_eventbridge.outbox import enqueue, enqueue_many
 from genesys_eventbridge.states import State
 from tests.outbox_rows import event, fresh
 from tests.prompt import run, sandboxed, shell, start
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 #: django-q2 looks at its schedules when the guard's cycles make 30 s: at once, with one cycle that long.
 SCHEDULES_AT_ONCE = {"guard_cycle": 30}
+#: Events that two hosts share; `python -m benchmarks.clusters` takes 20,000.
+BACKLOG = 600
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +134,20 @@ def test_a_cluster_that_is_killed_loses_nothing():
     assert len(sandbox.received) == 1
 
 
+def hosts_at_work():
+    """The clusters whose workers have written attempts, by process group."""
+    workers = DeliveryAttempt.objects.values_list("worker", flat=True).distinct()
+    return {os.getpgid(int(worker.rpartition(":")[2])) for worker in workers}
+
+
+def flush(name):
+    """What FLUSHALL does to one cluster's queue."""
+    import redis
+
+    with redis.Redis.from_url(os.environ["TEST_REDIS_URL"]) as server:
+        server.delete(f"django_q:{name}:q")
+
+
 @pytest.mark.redis
 class TestRedis:
     @pytest.fixture
@@ -139,10 +155,7 @@ class TestRedis:
         """A queue of its own: several runs may share a server."""
         name = f"tests-{uuid.uuid4()}"
         yield {"EVENTBRIDGE_TEST_BROKER": "redis"}, {"name": name}
-        import redis
-
-        with redis.Redis.from_url(os.environ["TEST_REDIS_URL"]) as server:
-            server.delete(f"django_q:{name}:q")
+        flush(name)
 
     def test_a_commit_wakes_a_worker(self, redis):
         environment, more = redis
@@ -158,6 +171,36 @@ class TestRedis:
             until(delivered(3), process)
 
             assert len(sandbox.received) == 3
+
+    def test_two_hosts_drain_one_backlog_though_one_is_killed_and_the_queue_is_lost(self, redis):
+        """Faults 3 and 15 at once: the ledger has each event once, with the bytes that were enqueued."""
+        environment, more = redis
+        several = {"BATCH_SIZE": 20, "CONCURRENCY": 4}
+        lease = {"LEASE_SECONDS": 8, "REQUEST_DEADLINE": 2, "CONNECT_TIMEOUT": 1}
+        with sandboxed(latency=0.5, more={**several, **lease}) as sandbox:
+            schedules.install()
+            enqueue_many([{"type": "order.created", "data": n} for n in range(BACKLOG)], standalone=True)
+            hosts = {**more, **SCHEDULES_AT_ONCE, "workers": 2}
+            with cluster(hosts, **environment) as killed, cluster(hosts, **environment) as survivor:
+                until(lambda: hosts_at_work() == {killed.pid, survivor.pid}, survivor)
+                sandbox.configure(latency=0)
+                until(lambda: len(sandbox.received) >= BACKLOG // 2, survivor)
+                os.killpg(killed.pid, signal.SIGKILL)
+                flush(more["name"])
+                until(lambda: OutboxEvent.objects.in_flight().count() == 0, survivor)
+                woken = shell(
+                    *("eventbridge_enqueue", "order.created", "--data", "{}"),
+                    Q_CLUSTER_MORE=json.dumps(more),
+                    **environment,
+                )
+                assert woken.code == 0, woken
+                until(delivered(BACKLOG + 1), survivor)
+
+            ledger = sandbox.ledger()
+        assert len(ledger["accepts"]) == BACKLOG + 1
+        assert set(ledger["accepts"].values()) == {1}
+        assert (ledger["drift"], ledger["overlaps"]) == ([], [])
+        assert set(OutboxEvent.objects.values_list("attempts", flat=True)) <= {1, 2}
 
     def test_after_a_flush_of_the_queue_the_schedules_go_on(self, redis):
         """Fault 15: the row is the truth; no message is needed."""

@@ -124,7 +124,7 @@ class TestCredentials:
         assert not leaks(shown)
 
     def test_the_settings_on_the_debug_page_show_no_callables_proxy_and_no_secret(self, configure):
-        """Django masks a setting by its name, and PROXY is none it knows: docs/security.md asks for a callable."""
+        """Django masks a setting by its name, and PROXY is none it knows: so the docs ask for a callable."""
         configure(PROXY=lambda: f"http://user:{PROXY_PASSWORD}@127.0.0.1:1", EXTRA_HEADERS={})
 
         shown = SafeExceptionReporterFilter().get_safe_settings()["GENESYS_EVENTBRIDGE"]

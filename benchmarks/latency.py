@@ -1,0 +1,168 @@
+"""From a commit to the platform: by the wake, by --loop, by the schedules alone; and what that costs.
+
+TEST_REDIS_URL=... EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... python -m benchmarks.latency
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.clusters import cluster, forget_queue, platform, power_off
+from benchmarks.measuring import fresh_database, report
+from benchmarks.stub import Stub
+
+#: Longer than a worker stays after its last event, so that each commit finds it idle.
+APART = 3.3
+COMMITS = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--commits", type=int, default=20, help="of each way (20)")
+    options = parser.parse_args()
+    os.environ["EVENTBRIDGE_TEST_BROKER"] = "redis"
+    with fresh_database() as database:
+        for way, seconds in (
+            ("by the wake, idle cluster", woken(options.commits)),
+            ("by eventbridge_publish --loop, idle", looped(options.commits)),
+            ("by the schedules alone, idle cluster", scheduled(options.commits)),
+        ):
+            ordered = sorted(seconds)
+            report(
+                measure=f"commit to request {way}",
+                database=database,
+                median_ms=statistics.median(ordered) * 1000,
+                p95_ms=ordered[int(len(ordered) * 0.95)] * 1000,
+                worst_ms=ordered[-1] * 1000,
+            )
+        for pace in (None, 100):
+            taken, messages = queued(pace)
+            how = f"{pace} a second" if pace else "as fast as may be"
+            report(
+                measure=f"queue messages of {COMMITS} commits, {how}",
+                database=database,
+                seconds=taken,
+                messages=messages,
+                ms_a_commit=taken / COMMITS * 1000,
+            )
+        for task, count in idle().items():
+            report(measure=f"statements of an idle task {task}", database=database, figure=count)
+
+
+def woken(commits: int) -> list[float]:
+    with platform(0, wake=True) as there, queue() as name, cluster(name, 1):
+        return one_by_one(there, commits, APART)
+
+
+def looped(commits: int) -> list[float]:
+    from tests.prompt import start
+
+    with platform(0) as there:
+        process = start("eventbridge_publish", "--loop", "-v", "0")
+        try:
+            return one_by_one(there, commits, APART)
+        finally:
+            power_off(process)
+
+
+def scheduled(commits: int) -> list[float]:
+    from genesys_eventbridge import schedules
+
+    with platform(0) as there, queue() as name:
+        schedules.install(reset=True)
+        with cluster(name, 1):
+            return one_by_one(there, commits, 7.3)
+
+
+def queued(pace: int | None) -> tuple[float, int]:
+    """Seconds that so many commits took, and the messages they left; nobody reads them."""
+    from genesys_eventbridge import wake
+
+    with platform(0, wake=True), queue():
+        wake.forget()
+        began = time.perf_counter()
+        for number in range(COMMITS):
+            commit()
+            if pace:
+                time.sleep(max(0.0, began + number / pace - time.perf_counter()))
+        return time.perf_counter() - began, _broker().queue_size()
+
+
+def idle() -> dict[str, int]:
+    """By task, the statements it makes where nothing is due; BEGIN and COMMIT apart."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from genesys_eventbridge import tasks
+    from genesys_eventbridge.models import OutboxEvent
+
+    OutboxEvent.objects.all().delete()
+    found = {}
+    with platform(0):
+        for name in ("publish", "publish_backlog", "poll", "retry"):
+            getattr(tasks, name)("default")
+            with CaptureQueriesContext(connection) as captured:
+                getattr(tasks, name)("default")
+            edges = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+            found[name] = len([query for query in captured if not query["sql"].startswith(edges)])
+    return found
+
+
+def one_by_one(there: Stub, commits: int, apart: float) -> list[float]:
+    """Seconds from each commit to its request; the first one waits until the workers have started."""
+    _arrived(there, [commit()])
+    made = []
+    for _ in range(commits):
+        time.sleep(apart)
+        made.append(commit())
+    return _arrived(there, made)
+
+
+def commit() -> tuple[str, float]:
+    """One event in a transaction: its id, and ``time.time()`` when the commit had returned to its caller."""
+    from django.db import transaction
+
+    from genesys_eventbridge.outbox import enqueue
+
+    with transaction.atomic():
+        event = enqueue("order.created", {"number": "ORD-7"})
+    return event.event_id, time.time()
+
+
+@contextmanager
+def queue() -> Iterator[str]:
+    """A queue of its own, for this process and for the clusters of the block."""
+    from django_q.conf import Conf
+
+    name = f"bench-{uuid.uuid4()}"
+    Conf.PREFIX = Conf.CLUSTER_NAME = name
+    try:
+        yield name
+    finally:
+        forget_queue(name)
+
+
+def _broker() -> Any:
+    from django_q.brokers import get_broker
+
+    return get_broker()
+
+
+def _arrived(there: Stub, made: list[tuple[str, float]]) -> list[float]:
+    ends = time.monotonic() + 150
+    while not {event_id for event_id, _at in made} <= (arrived := there.arrivals()).keys():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{len(arrived)} arrived")
+        time.sleep(0.2)
+    return [arrived[event_id] - at for event_id, at in made]
+
+
+if __name__ == "__main__":
+    main()
