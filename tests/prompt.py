@@ -52,7 +52,7 @@ def run(command: str, *arguments: str, terminal: bool = False) -> Ran:
     except SystemExit as end:
         code = int(str(end.code))
     except CommandError as end:
-        code, error = 1, str(end)
+        code, error = end.returncode, str(end)
     return Ran(code, out.getvalue(), err.getvalue(), error)
 
 

@@ -87,7 +87,7 @@ def test_a_usage_error_ends_with_2(name, capsys):
 def test_an_unknown_destination_is_an_error_that_names_flag_and_remedy(name):
     ran = run(name.removeprefix("eventbridge_"), *ARGUMENTS.get(name, []), "--destination", "defualt")
 
-    assert ran.code == 1
+    assert ran.code == 2
     assert "--destination" in ran.error
     assert "Did you mean 'default'?" in ran.error
 
@@ -100,10 +100,11 @@ def test_exit_codes_reach_the_shell():
             ["eventbridge_status", "--help"],
             ["eventbridge_show"],
             ["eventbridge_pause", "nowhere", "--reason", "x"],
+            ["eventbridge_show", "nothing"],
         )
     ]
 
-    assert codes == [0, 2, 1]
+    assert codes == [0, 2, 2, 1]
 
 
 @pytest.mark.django_db(transaction=True)

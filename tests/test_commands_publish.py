@@ -166,7 +166,7 @@ class TestPublish:
     def test_flags_that_cannot_go_together_are_named(self, flags, named):
         ran = run("publish", *flags)
 
-        assert ran.code == 1
+        assert ran.code == 2
         assert named in ran.error
 
 

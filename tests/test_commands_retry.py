@@ -63,6 +63,21 @@ class TestWaiting:
         assert fresh(delayed).state == State.PENDING
         assert ran.out == "No event matches (pending): nothing to retry.\n"
 
+    def test_where_none_waits_those_that_need_a_person_are_named_with_the_command(self):
+        dead()
+        dead("order.cancelled")
+        unresolved()
+
+        ran = run("retry", "--type", "order.created")
+
+        assert ran.out.splitlines() == [
+            "No event matches (pending): nothing to retry.",
+            "1 such event is dead:",
+            "  -> manage.py eventbridge_retry --state dead --dry-run",
+            "1 such event is unresolved:",
+            "  -> manage.py eventbridge_retry --state unresolved --dry-run",
+        ]
+
     def test_what_is_due_already_is_sent_too(self):
         """Nobody has to know that it would have gone by itself."""
         with sandboxed():
@@ -240,13 +255,14 @@ class TestUnresolved:
             (["--state", "dead", "--accept-duplicates", "--because", "x"], "--state unresolved"),
             (["--reason", "rejected"], "--state dead"),
             (["--state", "pending", "--reason", "rejected"], "--state dead"),
+            (["--since", "2h", "--until", "3h"], "--since is not before --until"),
         ],
         ids=str,
     )
     def test_flags_that_cannot_go_together_are_named(self, flags, named):
         ran = run("retry", *flags)
 
-        assert ran.code == 1
+        assert ran.code == 2
         assert named in ran.error
 
 

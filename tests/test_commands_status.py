@@ -239,8 +239,14 @@ class TestWatch:
 
         assert "default  waiting 0" in run("status", "--watch").out
 
+    @pytest.mark.parametrize("limit", [["--max-age", "5"], ["--max-dead", "0"]], ids=str)
+    def test_limits_without_a_check_would_limit_nothing(self, limit):
+        ran = run("status", *limit)
+
+        assert (ran.code, "--check" in ran.error) == (2, True)
+
     def test_it_is_for_people(self):
         ran = run_json("status", "--watch")
 
-        assert ran.code == 1
+        assert ran.code == 2
         assert "--watch" in ran.error

@@ -26,6 +26,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
+class WrongUsage(CommandError):
+    """Arguments that mean nothing, alone or together: exit code 2, as of those that argparse refuses."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, returncode=2)
+
+
 def count(text: str) -> int:
     """A whole number of 1 or more."""
     if not _NUMBER.fullmatch(text) or int(text) < 1:
@@ -34,7 +41,10 @@ def count(text: str) -> int:
 
 
 def count_or_zero(text: str) -> int:
-    return 0 if text == "0" else count(text)
+    """A whole number of 0 or more."""
+    if not _NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def seconds(text: str) -> float:
@@ -76,16 +86,25 @@ def reason(text: str) -> str:
     return text
 
 
-def aliases(options: dict[str, Any]) -> tuple[str, ...]:
+def aliases(options: dict[str, Any], flag: str = "--destination: ") -> tuple[str, ...]:
     """The destinations that ``--destination`` names; without it all. Raises CommandError."""
+    named = options.get("destination")
     try:
-        wanted = tuple(dict.fromkeys(options.get("destination") or conf.aliases()))
+        wanted = tuple(dict.fromkeys(named or conf.aliases()))
         for alias in wanted:
             conf.destination(alias)
     except ImproperlyConfigured as error:
-        flag = "--destination: " if options.get("destination") else ""
-        raise CommandError(f"{flag}{error}") from error
+        if named and _is_unknown(named):
+            raise WrongUsage(f"{flag}{error}") from error
+        raise CommandError(str(error)) from error
     return wanted
+
+
+def _is_unknown(named: Iterable[str]) -> bool:
+    try:
+        return not set(named) <= set(conf.aliases())
+    except ImproperlyConfigured:
+        return False
 
 
 def event_numbers(texts: Iterable[str]) -> list[int]:

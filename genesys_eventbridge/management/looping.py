@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from django.db import DatabaseError
+
 from genesys_eventbridge import agenda, conf, retention
 from genesys_eventbridge.management.progress import Progress, Tapped
 from genesys_eventbridge.management.reconnecting import drop_connection
@@ -93,6 +95,8 @@ class Loop:
         wait = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._troubles)
         self._troubles = min(self._troubles + 1, 10)
         name = type(error).__name__
+        if isinstance(error, DatabaseError):
+            name += ": does the database run, and did `manage.py migrate`?"
         logger.error(
             "Destination %s: a pass stopped (%s); going on in %.0f s", self.settings.alias, name, wait
         )

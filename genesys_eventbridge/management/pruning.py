@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from genesys_eventbridge import conf, retention
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, counted, next_step
@@ -53,7 +51,8 @@ def _prune(alias: str, seconds: float | None, options: dict[str, Any]) -> Pruned
             dry_run=options["dry_run"],
         )
     except ValueError as error:
-        raise CommandError(f"--delivered-older-than: {error}") from error
+        words = str(error).removeprefix("older_than_days: ")
+        raise arguments.WrongUsage(f"--delivered-older-than: {words}") from error
 
 
 def _line(alias: str, pruned: Pruned, dry_run: bool) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from genesys_eventbridge import operations
 from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.deeds import duplicate_lines, merged, skipped_data, skipped_lines
 from genesys_eventbridge.management.following import Fate, due_among, follow
 from genesys_eventbridge.management.output import Result, counted, listed, next_step, number
-from genesys_eventbridge.management.selecting import Selection, select
+from genesys_eventbridge.management.selecting import Selection, rows, select
 from genesys_eventbridge.operations import Done, Resolution
-from genesys_eventbridge.states import State
+from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
 
 #: Kept with unresolved events where the person gave no words.
 BECAUSE = "sent again by eventbridge_retry"
@@ -50,11 +49,11 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
 
 def _check_flags(options: dict[str, Any]) -> None:
     if options["accept_duplicates"] and not options["because"]:
-        raise CommandError(
+        raise WrongUsage(
             "--accept-duplicates needs --because TEXT: why it is right; the words are kept with each event."
         )
     if options["accept_duplicates"] and options["state"] not in (None, State.UNRESOLVED):
-        raise CommandError("--accept-duplicates is for --state unresolved: other events keep their key.")
+        raise WrongUsage("--accept-duplicates is for --state unresolved: other events keep their key.")
 
 
 def _act(command: OutboxCommand, picked: Selection, options: dict[str, Any]) -> Done:
@@ -85,7 +84,7 @@ def _due_now(picked: Selection, done: Done) -> list[int]:
 
 def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
     if not picked.matched and not picked.paused:
-        return [f"No event matches{picked.words}: nothing to retry."]
+        return [f"No event matches{picked.words}: nothing to retry.", *_others(options)]
     dry_run = options["dry_run"]
     count = counted(len(done.ids), "event")
     of = f" of {number(picked.matched)}" if picked.matched != len(done.ids) else ""
@@ -96,6 +95,18 @@ def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
     lines += skipped_lines(done.skipped)
     for paused in picked.paused:
         lines += paused.lines
+    return lines
+
+
+def _others(options: dict[str, Any]) -> list[str]:
+    """Where nothing waits for a retry, events that a person has to decide about may be what was meant."""
+    if options["state"] or options["ids"]:
+        return []
+    lines = []
+    for state in WAITING_FOR_A_PERSON:
+        if count := rows(options).filter(state=state).count():
+            lines.append(f"{counted(count, 'such event')} {'is' if count == 1 else 'are'} {state}:")
+            lines.append(next_step(f"eventbridge_retry --state {state} --dry-run"))
     return lines
 
 

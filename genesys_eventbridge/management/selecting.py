@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db.models import Count, Max, Min
 
 from genesys_eventbridge import agenda
 from genesys_eventbridge.explain_facts import healths
 from genesys_eventbridge.explain_words import moment
 from genesys_eventbridge.management import arguments
+from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import pause_lines, paused_data
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
@@ -59,23 +59,31 @@ class Selection:
         return [pk for pk, state in self.ids.items() if state in states]
 
 
+def rows(options: dict[str, Any]) -> OutboxQuerySet:
+    """Every event that the filters name, in any state."""
+    named = OutboxEvent.objects.on_outbox().filter(destination__in=arguments.aliases(options))
+    return _filtered(named, options)
+
+
 def select(options: dict[str, Any]) -> Selection:
     """What ``eventbridge_retry`` is about. Raises CommandError for filters that cannot go together."""
     state = State(options["state"]) if options["state"] else None
-    rows = OutboxEvent.objects.on_outbox()
+    found = OutboxEvent.objects.on_outbox()
     if options["ids"]:
-        rows = rows.filter(pk__in=arguments.event_numbers(options["ids"]))
-        rows = rows.filter(state=state) if state else rows
+        found = found.filter(pk__in=arguments.event_numbers(options["ids"]))
+        found = found.filter(state=state) if state else found
     else:
         state = state or State.PENDING
-        rows = rows.retrying() if state is State.PENDING else rows.filter(state=state)
+        found = found.retrying() if state is State.PENDING else found.filter(state=state)
     if options["reason"] and state not in WAITING_FOR_A_PERSON:
-        raise CommandError("--reason is why an event is dead or unresolved: add --state dead, or unresolved.")
+        raise WrongUsage("--reason is why an event is dead or unresolved: add --state dead, or unresolved.")
+    if options["since"] and options["until"] and options["since"] >= options["until"]:
+        raise WrongUsage("--since is not before --until: no event was made in between.")
     aliases = arguments.aliases(options)
-    rows = _filtered(rows.filter(destination__in=aliases), options)
-    paused = _paused(rows, aliases)
-    rows = rows.exclude(destination__in=[each.alias for each in paused])
-    return _selected(rows, options, state, paused)
+    found = _filtered(found.filter(destination__in=aliases), options)
+    paused = _paused(found, aliases)
+    found = found.exclude(destination__in=[each.alias for each in paused])
+    return _selected(found, options, state, paused)
 
 
 def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:

@@ -27,7 +27,7 @@ class Command(OutboxCommand):
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
-        (alias,) = arguments.aliases({"destination": [options["alias"]]})
+        (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="")
         seconds = options["seconds"]
         operations.pause(alias, self.actor(), options["reason"], seconds)
         waiting = agenda.due(alias, State.PENDING).count()

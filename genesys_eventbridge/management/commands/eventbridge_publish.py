@@ -8,7 +8,7 @@ and ``paused`` (null, or ``seconds`` and ``reason``); with --loop only the state
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from genesys_eventbridge.management import arguments, working
 from genesys_eventbridge.management.command import OutboxCommand
@@ -29,9 +29,11 @@ class Command(OutboxCommand):
 
     def work(self, options: dict[str, Any]) -> Result:
         if options["loop"] and (options["limit"] or options["max_seconds"]):
-            raise CommandError("--loop has no end: leave --limit and --max-seconds out.")
+            raise arguments.WrongUsage("--loop has no end: leave --limit and --max-seconds out.")
         if options["interval"] and not options["loop"]:
-            raise CommandError("--interval is for --loop only: a single run ends when nothing is due.")
+            raise arguments.WrongUsage(
+                "--interval is for --loop only: a single run ends when nothing is due."
+            )
         if options["loop"]:
             return working.loop(options)
         return working.drain(AttemptKind.PUBLISH, options)

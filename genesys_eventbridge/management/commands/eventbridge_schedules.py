@@ -10,6 +10,7 @@ from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
 from genesys_eventbridge.management import scheduling
+from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
@@ -34,7 +35,7 @@ class Command(OutboxCommand):
             )
         changing = options["apply"] or options["reset"] or options["remove"]
         if options["dry_run"] and not changing:
-            raise CommandError("--dry-run says what --apply, --reset or --remove would do: add one of them.")
+            raise WrongUsage("--dry-run says what --apply, --reset or --remove would do: add one of them.")
         question = "Delete the schedules? Events then wait for eventbridge_publish."
         if options["remove"] and not options["dry_run"] and not self.confirmed(question, options):
             return Result(["Nothing was changed."])

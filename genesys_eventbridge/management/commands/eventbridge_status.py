@@ -11,7 +11,7 @@ unresolved, not_configured, schedules, schedules_late. And ``needs_person``.
 from functools import partial
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from genesys_eventbridge.management import arguments, watching
 from genesys_eventbridge.management.command import OutboxCommand
@@ -26,14 +26,17 @@ class Command(OutboxCommand):
         add = parser.add_argument
         add("--check", action="store_true", help="say what needs a person, and end with 3 if anything does")
         age = "with --check: how old an undelivered event may be (300)"
-        add("--max-age", type=arguments.seconds, metavar="S", default=300.0, help=age)
+        add("--max-age", type=arguments.seconds, metavar="S", help=age)
         dead = "with --check: how many events may be dead, and how many unresolved (0)"
-        add("--max-dead", type=arguments.count_or_zero, metavar="N", default=0, help=dead)
+        add("--max-dead", type=arguments.count_or_zero, metavar="N", help=dead)
         add("--watch", action="store_true", help="refresh in place every 2 s, until Ctrl-C")
 
     def work(self, options: dict[str, Any]) -> Result:
         if options["watch"] and options["format"] == "json":
-            raise CommandError("--watch is for people: call it without, as often as you like, for JSON.")
+            raise arguments.WrongUsage("--watch is for people: call it without, again and again, for JSON.")
+        limits = (options["max_age"], options["max_dead"])
+        if not options["check"] and limits != (None, None):
+            raise arguments.WrongUsage("--max-age and --max-dead are the limits of --check: add it.")
         if options["watch"]:
             return watching.watch(partial(report, options), self.stdout, options)
         return report(options)
