@@ -1,0 +1,94 @@
+"""A rolling upgrade: old and new workers side by side on the new tables, and a queue that an old one filled."""
+
+from pydoc import locate
+
+import pytest
+from django.db import connection, migrations
+from django.db.migrations.executor import MigrationExecutor
+
+from genesys_eventbridge import schedules, tasks
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.states import State
+from tests.outbox_rows import event
+from tests.prompt import sandboxed
+
+APP = "genesys_eventbridge"
+
+#: What queues and schedules of any release may hold: path, and the arguments it was called with. A line is
+#: never taken away, only added: operators' Schedule rows and queued messages outlive a release.
+PROMISED = (
+    ("genesys_eventbridge.tasks.publish", ("default",)),
+    ("genesys_eventbridge.tasks.publish", ("default", 1_700_000_000)),
+    ("genesys_eventbridge.tasks.publish_backlog", ("default",)),
+    ("genesys_eventbridge.tasks.poll", ("default",)),
+    ("genesys_eventbridge.tasks.retry", ("default",)),
+    ("genesys_eventbridge.tasks.prune", ("default",)),
+    ("genesys_eventbridge.tasks.publish_all", ()),
+    ("genesys_eventbridge.tasks.poll_all", ()),
+    ("genesys_eventbridge.tasks.retry_all", ()),
+    ("genesys_eventbridge.tasks.prune_all", ()),
+)
+
+
+def migration_names():
+    """Of this app, the first one first."""
+    graph = MigrationExecutor(connection).loader.graph
+    (leaf,) = graph.leaf_nodes(APP)
+    return [name for app, name in graph.forwards_plan(leaf) if app == APP]
+
+
+def migrate(name):
+    """The models as they were at that migration, with the tables."""
+    executor = MigrationExecutor(connection)
+    return executor.migrate([(APP, name)]).apps
+
+
+@pytest.fixture
+def previous():
+    """The name of the last migration but one; the tables are the newest again when the test has ended."""
+    names = migration_names()
+    if len(names) < 2:
+        pytest.skip("there is one migration only: no earlier tables to upgrade from")
+    yield names[-2]
+    migrate(names[-1])
+
+
+@pytest.mark.parametrize(("path", "arguments"), PROMISED, ids=str)
+@pytest.mark.django_db
+def test_what_a_queue_of_an_earlier_release_holds_still_runs(path, arguments, monkeypatch):
+    monkeypatch.setattr("genesys_eventbridge.shifts.LINGER", 0.0)
+    tasks._quiet_at.clear()
+    with sandboxed():
+        assert type(locate(path)(*arguments)) is int
+
+
+def test_every_schedule_that_is_installed_is_among_what_is_promised():
+    assert {plan.func for plan in schedules.PLANS} <= {path for path, _arguments in PROMISED}
+
+
+@pytest.mark.django_db
+def test_a_later_migration_takes_nothing_away_that_an_old_worker_writes():
+    """Deploying migrates first: until the last old worker has ended it writes to the new tables."""
+    harmless = (migrations.CreateModel, migrations.AddIndex, migrations.AlterModelOptions)
+    loader = MigrationExecutor(connection).loader
+    for name in migration_names()[1:]:
+        for operation in loader.graph.nodes[APP, name].operations:
+            if isinstance(operation, migrations.AddField):
+                field = operation.field
+                assert field.null or field.has_db_default(), f"{name}: {operation.name} has no db_default"
+            else:
+                assert isinstance(operation, harmless), f"{name}: {operation.describe()}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_written_before_the_migration_are_delivered_after_it(previous):
+    row = event()
+    before = migrate(previous).get_model(APP, "OutboxEvent")
+    assert before.objects.get().event_id == row.event_id
+
+    migrate(migration_names()[-1])
+    with sandboxed():
+        tasks.retry("default")
+
+    assert OutboxEvent.objects.get().state == State.DELIVERED
+
