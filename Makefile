@@ -23,7 +23,7 @@ BROWSER := $(VENV)/.browser-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help demo serve test browser screenshots coverage chaos mutants lint format clean
+.PHONY: help demo serve test browser screenshots coverage chaos mutants audit lint format clean
 
 help:
 	@echo 'make demo      orders in the example shop travel to a platform on this machine'
@@ -34,6 +34,7 @@ help:
 	@echo 'make coverage  the suite on SQLite with branch coverage'
 	@echo 'make chaos     a long storm of killed processes on each database: SECONDS=900 SEED=1'
 	@echo 'make mutants   take each guard away and see a test fail'
+	@echo 'make audit     known weaknesses of what a user installs; asks PyPI'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make clean     remove environments, builds and caches'
@@ -66,6 +67,13 @@ chaos: $(DEV)
 
 mutants: $(DEV)
 	$(VENV)/bin/python -m tests.mutants
+
+# pip-audit has dependencies of its own: it looks from another environment at what a user gets.
+audit: $(RUN)
+	$(VENV)/bin/python -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/bin/python -m pip freeze --exclude-editable > $(VENV)-audit/installed.txt
+	$(VENV)-audit/bin/pip-audit --disable-pip --no-deps --requirement $(VENV)-audit/installed.txt
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

@@ -19,6 +19,7 @@ from genesys_eventbridge.states import State
 from tests.outbox_rows import ended, event, fresh
 from tests.passing import Clock
 from tests.prompt import Terminal, sandboxed, shell, start
+from tests.socket_server import SocketServer
 
 pytestmark = pytest.mark.django_db
 
@@ -246,6 +247,23 @@ class TestProcess:
 
         assert '"emea"' in out
         assert process.returncode == 0
+
+    def test_an_organisation_that_does_not_answer_holds_up_no_other(self, settings):
+        """All of its requests hang, and meanwhile everything of the other one is delivered."""
+        with SocketServer(lambda talk: talk.stall()) as silent, sandboxed():
+            one = settings.GENESYS_EVENTBRIDGE["default"]
+            there = {"API_BASE_URL": silent.url, "LOGIN_BASE_URL": silent.url}
+            settings.GENESYS_EVENTBRIDGE = {"silent": {**one, **there}, "default": one}
+            for number in range(20):
+                event(data=number, destination="silent")
+                event(data=number)
+            with start("eventbridge_publish", "--loop", "-v", "0") as process:
+                delivered = OutboxEvent.objects.filter(state=State.DELIVERED)
+                self.wait_for(process, lambda: silent.connections and delivered.count() == 20)
+                process.kill()
+                process.communicate()
+
+        assert set(delivered.values_list("destination", flat=True)) == {"default"}
 
     def test_the_other_commands_need_no_django_q_either(self):
         with sandboxed():

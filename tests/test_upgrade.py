@@ -91,4 +91,3 @@ def test_events_written_before_the_migration_are_delivered_after_it(previous):
         tasks.retry("default")
 
     assert OutboxEvent.objects.get().state == State.DELIVERED
-
