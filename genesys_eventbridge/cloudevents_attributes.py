@@ -160,7 +160,7 @@ def _match_uri(name: str, text: str) -> re.Match[str]:
             f"holds U+{ord(stray[0]):04X} at position {stray.start()}, which no URI takes; percent-encode it",
         )
     found = _URI_REFERENCE.fullmatch(text)
-    if not found or not _is_ipv6(found["ipv6"] or "::"):
+    if not found or (found["ipv6"] is not None and not _is_ipv6(found["ipv6"])):
         raise InvalidEvent(
             name,
             "is not a URI (RFC 3986); before the first ':' stands a scheme such as https, after '%' two "

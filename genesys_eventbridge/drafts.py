@@ -21,6 +21,8 @@ from genesys_eventbridge.models import OutboxEvent
 #: Maps a caller's text key to the UUID on the wire. Fixed for ever: changing it would double events.
 NAMESPACE = uuid.UUID("6f1c3a52-9d0b-5e6e-8c55-2f0f0d6a7b11")
 
+_NOW = DatabaseNow()
+
 
 def draft(
     type: str,  # noqa: A002 - the CloudEvents word
@@ -58,6 +60,7 @@ def draft(
     if event.type in destination_settings.schemas:
         schemas.validate(destination, event.type, event.data)
     seconds = _seconds(delay)
+    due = DatabaseNow(seconds)
     return OutboxEvent(
         destination=destination,
         event_id=event.id,
@@ -70,9 +73,9 @@ def draft(
         content_sha256=content_digest(event, destination, with_time=time is not None),
         idempotency_key=uuid.uuid4() if idempotency_key is None else wire_uuid(idempotency_key, destination),
         ordering_key="" if ordering_key is None else check_text("ordering_key", ordering_key, 255),
-        not_before=DatabaseNow(seconds) if seconds else None,
-        due_at=DatabaseNow(seconds),
-        created_at=DatabaseNow(),
+        not_before=due if seconds else None,
+        due_at=due,
+        created_at=_NOW,
         object_type="" if about is None else _concrete_label(about),
         object_id="" if about is None else str(about.pk),
     )

@@ -19,6 +19,7 @@ from genesys_eventbridge import conf, signals, wake
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.drafts import draft
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
+from genesys_eventbridge.inserts import insert, insert_many
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 
 
@@ -69,12 +70,11 @@ def enqueue(
     )
     with _transaction(alias):
         if idempotency_key is None and event_id is None:
-            row.save(force_insert=True, using=alias)
+            insert(row, alias)
         else:
             known = _insert_or_known(row, alias)
             if known is not row:
                 return known
-        _settle_expressions(row)
         _announce([row], alias)
     return row
 
@@ -111,19 +111,13 @@ def enqueue_many(
         new = [row for key, row in fresh.items() if key not in known]
         try:
             with transaction.atomic(using=alias, savepoint=named):
-                OutboxEvent.objects.using(alias).bulk_create(new)
+                insert_many(new, alias)
         except IntegrityError as error:
             raise IdempotencyConflict(
                 "An idempotency key or event id of these events was written by another transaction just now, "
                 "or is taken by a different event. Call enqueue_many() again in a new transaction.",
                 retryable=True,
             ) from error
-        if any(row.pk is None for row in new):
-            ids = {key: row.pk for key, row in _rows_by_key(set(fresh), alias, lock=False).items()}
-            for row in new:
-                row.pk = ids[row.idempotency_key]
-        for row in new:
-            _settle_expressions(row)
         _announce(new, alias)
     return [known.get(row.idempotency_key) or fresh[row.idempotency_key] for row in rows]
 
@@ -191,7 +185,7 @@ def _insert_or_known(row: OutboxEvent, alias: str) -> OutboxEvent:
     """Insert in a savepoint; where the key is taken, the row that took it if it says the same."""
     try:
         with transaction.atomic(using=alias):
-            row.save(force_insert=True, using=alias)
+            insert(row, alias)
         return row
     except IntegrityError as error:
         known = _rows_by_key({row.idempotency_key}, alias, lock=True).get(row.idempotency_key)
@@ -221,13 +215,6 @@ def _same_content(row: OutboxEvent, known: OutboxEvent) -> None:
             f"This idempotency key belongs to event {known.event_id} ({known.type}), which says something "
             "else. Use another key for a different event."
         )
-
-
-def _settle_expressions(row: OutboxEvent) -> None:
-    """Let the times that the database set be read from it when somebody asks for them."""
-    for name in ("created_at", "due_at", "not_before"):
-        if hasattr(row.__dict__.get(name), "resolve_expression"):
-            del row.__dict__[name]
 
 
 def _announce(rows: list[OutboxEvent], alias: str) -> None:

@@ -7,7 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 _RFC3339 = re.compile(
-    r"(?P<minute>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}):(?P<second>[0-9]{2})"
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    r"[Tt](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
     r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2}))"
 )
 _OUT_OF_RANGE = "is outside of the years 0001 to 9999 in UTC"
@@ -41,13 +42,14 @@ def parse_rfc3339(text: str) -> datetime:
             "or pass an aware datetime"
         )
     leap = found["second"] == "60"
-    micros = (found["fraction"] or "")[:6].ljust(6, "0")
-    seconds = "59.999999" if leap else f"{found['second']}.{micros}"
+    second = 59 if leap else int(found["second"])
+    micros = 999_999 if leap else int((found["fraction"] or "")[:6].ljust(6, "0"))
     if int(found["hours"] or 0) > 23 or int(found["minutes"] or 0) > 59:
         raise ValueError("has an offset that does not exist; it goes from -23:59 to +23:59")
     try:
-        written = f"{found['minute']}:{seconds}"
-        local = datetime.strptime(written, "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=UTC)
+        # Not strptime, which takes 10 us: each event that is enqueued comes here.
+        year, month, day, hour, minute = map(int, found.group("year", "month", "day", "hour", "minute"))
+        local = datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC)
     except ValueError:
         raise ValueError("names a day or a time of day that does not exist") from None
     offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))

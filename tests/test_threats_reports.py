@@ -6,7 +6,7 @@ import logging
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import RequestFactory
 from django.utils.log import AdminEmailHandler
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
@@ -15,7 +15,6 @@ from genesys_eventbridge import conf, relay, relay_pass
 from genesys_eventbridge.client import EventBridgeClient
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.model_events import EventQuerySet, enqueue_for
-from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import aenqueue, enqueue, enqueue_many
 from genesys_eventbridge.senders import platform_of
 from tests.outbox_rows import event
@@ -275,15 +274,18 @@ class TestPayloads:
         assert isinstance(error, ZeroDivisionError)
         assert not leaks(mailed(error))
 
-    def test_an_insert_that_fails_takes_no_payload_with_it(self, monkeypatch):
-        def fail(*_args, **_keywords):
+    @pytest.mark.parametrize("many", [False, True])
+    def test_an_insert_that_fails_takes_no_payload_with_it(self, many):
+        def fail(_execute, sql, *_args):
+            assert sql.startswith("INSERT INTO genesys_eventbridge_outboxevent")
             raise RuntimeError("the disk is full")
 
-        monkeypatch.setattr(OutboxEvent, "save_base", fail)
-
         def work():
-            with transaction.atomic():
-                enqueue("order.created", {"note": PAYLOAD})
+            with transaction.atomic(), connection.execute_wrapper(fail):
+                if many:
+                    enqueue_many([{"type": "order.created", "data": {"note": PAYLOAD}}])
+                else:
+                    enqueue("order.created", {"note": PAYLOAD})
 
         assert not leaks(mailed(raised(work)))
 

@@ -23,8 +23,8 @@ _TABLE = [
     ("memory", "clock conf database destinations fields migrations models schemas signals states", "plain"),
     (
         "verbs",
-        "agenda claims decisions drafts expiry explain health operations outbox retention rollups settlements"
-        " status transitions wake",
+        "agenda claims decisions drafts expiry explain health inserts operations outbox retention rollups"
+        " settlements status transitions wake",
         "plain memory",
     ),
     # The only layer that knows both worlds: it asks the platform and remembers the answer.
