@@ -1,1 +1,1 @@
-"""Scripts that measure: `python -m benchmarks.NAME`, from the repository's root; never timed tests."""
+"""How fast, and how much of it is ours: scripts that print JSON lines and a Markdown table; docs/benchmarks.md."""

@@ -1,37 +1,43 @@
-"""How a benchmark here measures: both sides in turn in one run, medians, ratios; a fresh test database."""
+"""How a benchmark here measures: the sides in turn in one run, five rounds, medians of the rounds' ratios."""
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+import httpx
+
+Samples = Mapping[str, list[float]]
+
+
+def arguments(about: str | None) -> argparse.Namespace:
+    """The one flag that all share; also names the settings, before anything of Django is asked."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="few events and rounds: does it run at all?")
+    return parser.parse_args()
 
 
 @contextmanager
 def fresh_database() -> Iterator[str]:
-    """Django on an empty database of the kind EVENTBRIDGE_TEST_DATABASE names; yields its vendor."""
+    """Django on an empty database of the kind EVENTBRIDGE_TEST_DATABASE names; yields its name for people."""
     import django
 
     django.setup()
-    from django.conf import settings
     from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
-    from genesys_eventbridge import conf
     from tests import databases
 
-    settings.GENESYS_EVENTBRIDGE["default"]["PUBLISH_ON_COMMIT"] = False
-    conf.reset()
     with databases.folder():
         made = setup_databases(0, interactive=False)
         try:
@@ -40,35 +46,119 @@ def fresh_database() -> Iterator[str]:
             teardown_databases(made, 0)
 
 
-def in_turn(
-    sides: Mapping[str, Callable[[], Any]], *, rounds: int = 5, times: int = 1
-) -> dict[str, list[float]]:
-    """Seconds of each side for ``times`` calls, in each of so many rounds; one round to warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
+def rounds(sides: Mapping[str, Callable[[], float]], number: int) -> dict[str, list[float]]:
+    """What each side says of itself (a time, a rate), in so many rounds after one to warm up."""
+    said: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(number + 1):
         for name, work in sides.items():
             gc.collect()
-            began = time.perf_counter()
-            for _ in range(times):
-                work()
-            if number:
-                taken[name].append(time.perf_counter() - began)
-    return taken
+            figure = work()
+            if turn:
+                said[name].append(figure)
+    return said
 
 
-def ratio(taken: Mapping[str, list[float]], side: str, yardstick: str) -> float:
+def timed(work: Callable[[], Any], times: int = 1) -> Callable[[], float]:
+    """Seconds for one of so many calls."""
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        return (time.perf_counter() - began) / times
+
+    return run
+
+
+def ratio(samples: Samples, side: str, yardstick: str) -> float:
     """The median of the rounds' own ratios, so that a busy moment spoils one round and not the result."""
-    return median(a / b for a, b in zip(taken[side], taken[yardstick], strict=True))
+    return median(a / b for a, b in zip(samples[side], samples[yardstick], strict=True))
 
 
-def report(**figures: Any) -> None:
-    """One JSON line."""
-    print(
-        json.dumps(
-            {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+class Report:
+    """JSON lines as results come, and a Markdown table at the end. ``reach`` is such as ``<= 2.0``."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, row: str, measure: str, figure: float, reach: str = "", **more: Any) -> None:
+        facts = {key: round(value, 3) if isinstance(value, float) else value for key, value in more.items()}
+        said = {"row": row, "measure": measure, "figure": round(figure, 3), "reach": reach, **facts}
+        print(json.dumps(said), flush=True)
+        details = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
+        self.lines.append(f"| {row} | {measure} | **{figure:.3g}** | {reach} | {details} |")
+
+    def table(self) -> None:
+        print("\n| # | measure | measured | reach | medians |\n| --- | --- | --- | --- | --- |")
+        print("\n".join(self.lines), flush=True)
+
+
+class Child:
+    """A Python process that answers each line it is sent with one line of JSON."""
+
+    def __init__(self, *command: str, python: str = sys.executable, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [python, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
         )
-    )
+
+    def line(self) -> str:
+        """The next line it says. Raises RuntimeError where it ended instead."""
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline().strip()
+        if not said:
+            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait(30)}")
+        return said
+
+    def tell(self, line: str = "go") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, line: str = "go") -> Any:
+        self.tell(line)
+        return json.loads(self.line())
+
+    def end(self) -> None:
+        """Its input ends, and then so does it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(120)
 
 
-def milliseconds(seconds: list[float], calls: int) -> float:
-    return median(seconds) / calls * 1000
+class Platform:
+    """The stand-in in a process of its own, and what it counted."""
+
+    def __init__(self) -> None:
+        self.child = Child("-m", "benchmarks.platform")
+        self.url = self.child.line()
+        self.client = httpx.Client(base_url=self.url)
+
+    def reset(self, *, latency: float = 0.0, rate: float = 0.0, window: float = 1.0) -> None:
+        self.client.post("/reset", json={"latency": latency, "rate": rate, "window": window})
+
+    def stats(self) -> dict[str, float]:
+        found: dict[str, float] = self.client.get("/stats").json()
+        return found
+
+    def per_second(self) -> float:
+        """Events a second between the first and the last that was accepted: starting costs nobody anything."""
+        stats = self.stats()
+        return (stats["accepted"] - 1) / (stats["last"] - stats["first"])
+
+    def destination(self, **keys: Any) -> str:
+        """For BENCH_DESTINATION: settings that lead here."""
+        return json.dumps({"API_BASE_URL": self.url, "LOGIN_BASE_URL": self.url, **keys})
+
+
+@contextmanager
+def platform() -> Iterator[Platform]:
+    stand_in = Platform()
+    try:
+        yield stand_in
+    finally:
+        stand_in.client.close()
+        stand_in.child.end()

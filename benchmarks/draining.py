@@ -1,0 +1,143 @@
+"""From the database to the platform: rows 1 to 6 and 11. On the database that EVENTBRIDGE_TEST_DATABASE names.
+
+Row 3 needs a Python with django-reliable-outbox, named by RELIABLE_OUTBOX_PYTHON, and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks.measuring import Child, Platform, Report, arguments, fresh_database, platform, ratio, rounds
+from statistics import median
+
+SLOW = 0.05  # seconds of the platform's latency
+
+
+def fill(count: int) -> None:
+    """So many events due, and nothing else in the table."""
+    from django.db import connection
+
+    from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
+    from genesys_eventbridge.outbox import enqueue_many
+
+    DeliveryAttempt.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
+    OutboxEvent.objects.all()._raw_delete("default")
+    data = {"number": "ORD-1", "amount": "12.50", "currency": "EUR"}
+    enqueue_many([{"type": "order.created", "data": data} for _ in range(count)], standalone=True)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE genesys_eventbridge_outboxevent, genesys_eventbridge_deliveryattempt")
+
+
+class Side:
+    """Children of one kind; a round of theirs gives events a second, and leaves CPU milliseconds an event."""
+
+    def __init__(
+        self, stand_in: Platform, kind: str, count: int, threads: int, latency: float, processes: int = 1
+    ) -> None:
+        self.platform, self.kind, self.count, self.latency = stand_in, kind, count, latency
+        self.cpu: list[float] = []
+        self.children = [
+            Child(
+                *("-m", "benchmarks.sides", kind, stand_in.url, str(count), str(threads)),
+                BENCH_DESTINATION=stand_in.destination(),
+            )
+            for _ in range(processes)
+        ]
+        for child in self.children:
+            child.line()
+
+    def __call__(self) -> float:
+        if self.kind == "relay":
+            fill(self.count)
+        self.platform.reset(latency=self.latency)
+        for child in self.children:
+            child.tell()
+        cpu = sum(float(child.line()) for child in self.children)
+        self.cpu.append(cpu / self.count * 1000)
+        assert self.platform.stats()["accepted"] == self.count
+        return self.platform.per_second()
+
+
+def django_q2(stand_in: Platform, count: int) -> float:
+    """One task an event, on django-q2's database broker; until the last POST."""
+    from django_q.tasks import async_task
+
+    stand_in.reset()
+    for _ in range(count):
+        async_task("benchmarks.sides.post_one", stand_in.url, save=False, ack_failure=True)
+    cluster = subprocess.Popen(
+        [os.sys.executable, "-m", "django", "qcluster"],  # type: ignore[attr-defined]
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while stand_in.stats()["accepted"] < count:
+        time.sleep(0.2)
+    cluster.terminate()
+    cluster.wait()
+    return stand_in.per_second()
+
+
+def reliable_outbox(stand_in: Platform, peer: Child, count: int) -> float:
+    """Its own worker and webhook destination, 32 threads, until nothing is due."""
+    stand_in.reset(latency=SLOW)
+    peer.ask(str(count))
+    return stand_in.per_second()
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    number, events = (1, 300) if options.quick else (5, 3000)
+    report = Report()
+    with fresh_database() as database, platform() as stand_in:
+        side = partial(Side, stand_in)
+        slow = {
+            "bare, 32 threads": side("bare", events, 32, SLOW),
+            "relay, 32 senders": side("relay", events, 32, SLOW),
+            "relay, 64 senders": side("relay", events, 64, SLOW),
+            "script": side("script", events // 20, 1, SLOW),
+            "2 x relay, 32 senders": side("relay", events, 32, SLOW, processes=2),
+        }
+        sides: dict[str, Callable[[], float]] = {**slow}
+        if python := os.environ.get("RELIABLE_OUTBOX_PYTHON"):
+            peer = Child("-m", "benchmarks.reliable_outbox", stand_in.url, python=python)
+            peer.line()
+            sides["django-reliable-outbox"] = partial(reliable_outbox, stand_in, peer, events // 2)
+        rates = rounds(sides, number)
+
+        def compare(row: str, measure: str, one: str, other: str, reach: str) -> None:
+            medians = {f"{name} (events/s)": round(median(rates[name])) for name in (one, other)}
+            report.add(row, f"{measure} ({database})", ratio(rates, one, other), reach, **medians)
+
+        compare("1", "drain at 50 ms / bare httpx in 32 threads", "relay, 32 senders", "bare, 32 threads", ">= 1.05")
+        compare("1", "the same with 64 senders", "relay, 64 senders", "bare, 32 threads", ">= 1.7")
+        compare("2", "the same drain, 32 senders / a plain script", "relay, 32 senders", "script", ">= 24")
+        if "django-reliable-outbox" in rates:
+            compare("3", "the same / django-reliable-outbox", "relay, 32 senders", "django-reliable-outbox", ">= 1.6")
+            peer.end()
+        compare("11", "two processes / one, 50 ms", "2 x relay, 32 senders", "relay, 32 senders", ">= 1.7")
+
+        fast = {
+            "bare": side("bare", events, 1, 0.0),
+            "relay": side("relay", events, 16, 0.0),
+            "2 x relay": side("relay", events, 16, 0.0, processes=2),
+        }
+        rates = rounds({**fast, "django-q2": lambda: django_q2(stand_in, events // 6)}, number)
+        compare("4", "drain at 0 ms / bare sequential httpx", "relay", "bare", ">= 1.3")
+        cpu = {name: one.cpu[1:] for name, one in fast.items()}
+        medians = {f"{name} (ms)": median(cpu[name]) for name in ("relay", "bare")}
+        report.add("5", f"CPU of an event / of a bare request ({database})", ratio(cpu, "relay", "bare"), "<= 0.85", **medians)
+        compare("6", "the same drain / a django-q2 task an event", "relay", "django-q2", ">= 4")
+        compare("11", "two processes / one, 0 ms", "2 x relay", "relay", ">= 1.3")
+        for one in (*slow.values(), *fast.values()):
+            for child in one.children:
+                child.end()
+    report.table()
+
+
+if __name__ == "__main__":
+    main()
