@@ -30,7 +30,9 @@ def fill(count: int) -> None:
     enqueue_many([{"type": "order.created", "data": data} for _ in range(count)], standalone=True)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE genesys_eventbridge_outboxevent, genesys_eventbridge_deliveryattempt")
+            cursor.execute(
+                "VACUUM ANALYZE genesys_eventbridge_outboxevent, genesys_eventbridge_deliveryattempt"
+            )
 
 
 class Side:
@@ -113,11 +115,23 @@ def main() -> None:
             medians = {f"{name} (events/s)": round(median(rates[name])) for name in (one, other)}
             report.add(row, f"{measure} ({database})", ratio(rates, one, other), reach, **medians)
 
-        compare("1", "drain at 50 ms / bare httpx in 32 threads", "relay, 32 senders", "bare, 32 threads", ">= 1.05")
+        compare(
+            "1",
+            "drain at 50 ms / bare httpx in 32 threads",
+            "relay, 32 senders",
+            "bare, 32 threads",
+            ">= 1.05",
+        )
         compare("1", "the same with 64 senders", "relay, 64 senders", "bare, 32 threads", ">= 1.7")
         compare("2", "the same drain, 32 senders / a plain script", "relay, 32 senders", "script", ">= 24")
         if "django-reliable-outbox" in rates:
-            compare("3", "the same / django-reliable-outbox", "relay, 32 senders", "django-reliable-outbox", ">= 1.6")
+            compare(
+                "3",
+                "the same / django-reliable-outbox",
+                "relay, 32 senders",
+                "django-reliable-outbox",
+                ">= 1.6",
+            )
             peer.end()
         compare("11", "two processes / one, 50 ms", "2 x relay, 32 senders", "relay, 32 senders", ">= 1.7")
 
@@ -130,7 +144,13 @@ def main() -> None:
         compare("4", "drain at 0 ms / bare sequential httpx", "relay", "bare", ">= 1.3")
         cpu = {name: one.cpu[1:] for name, one in fast.items()}
         medians = {f"{name} (ms)": median(cpu[name]) for name in ("relay", "bare")}
-        report.add("5", f"CPU of an event / of a bare request ({database})", ratio(cpu, "relay", "bare"), "<= 0.85", **medians)
+        report.add(
+            "5",
+            f"CPU of an event / of a bare request ({database})",
+            ratio(cpu, "relay", "bare"),
+            "<= 0.85",
+            **medians,
+        )
         compare("6", "the same drain / a django-q2 task an event", "relay", "django-q2", ">= 4")
         compare("11", "two processes / one, 0 ms", "2 x relay", "relay", ">= 1.3")
         for one in (*slow.values(), *fast.values()):

@@ -58,7 +58,9 @@ def script(url: str, count: int, _threads: int) -> None:
     """The loop of a plain script: claim one, post it, mark it, in SQLite, one by one."""
     database = sqlite3.connect("")  # a file that SQLite removes
     database.execute("CREATE TABLE events (key TEXT PRIMARY KEY, status TEXT)")
-    database.executemany("INSERT INTO events VALUES (?, 'pending')", [(str(uuid.uuid4()),) for _ in range(count)])
+    database.executemany(
+        "INSERT INTO events VALUES (?, 'pending')", [(str(uuid.uuid4()),) for _ in range(count)]
+    )
     database.commit()
     with httpx.Client() as client:
         while row := database.execute("SELECT key FROM events WHERE status = 'pending' LIMIT 1").fetchone():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random as random_module
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from genesys_eventbridge import backoff
 from genesys_eventbridge.claims import Claimed
@@ -47,13 +48,7 @@ def decide(
     ``elapsed`` is seconds since the claim; ``others_accepted`` says that the destination took other
     events since this row halted last.
     """
-    answered = replace(
-        settled(claimed),
-        status_code=outcome.status_code,
-        error=outcome.error,
-        correlation_id=outcome.correlation_id or claimed.correlation_id,
-        remote_id=outcome.remote_id or claimed.remote_id,
-    )
+    answered = settled(claimed, outcome)
     case = _Case(claimed, outcome, settings, elapsed, others_accepted, random)
     return _checked(case, answered) if claimed.kind is AttemptKind.CHECK else _published(case, answered)
 
@@ -63,8 +58,8 @@ def released(claimed: Claimed) -> Settlement:
     return _uncharged(claimed, settled(claimed))
 
 
-def settled(claimed: Claimed) -> Settlement:
-    """The row as it stands, to be changed: same state, definite answer, nothing new learnt."""
+def settled(claimed: Claimed, outcome: Outcome | None = None) -> Settlement:
+    """The row as it stands, to be changed: same state, definite answer; learnt is what the outcome says."""
     return Settlement(
         id=claimed.id,
         event_id=claimed.event_id,
@@ -76,10 +71,10 @@ def settled(claimed: Claimed) -> Settlement:
         checks=claimed.checks,
         halts=claimed.halts,
         doubt=claimed.doubt_before,
-        remote_id=claimed.remote_id,
-        status_code=claimed.last_status_code,
-        error=claimed.last_error,
-        correlation_id=claimed.correlation_id,
+        remote_id=(outcome and outcome.remote_id) or claimed.remote_id,
+        status_code=outcome.status_code if outcome else claimed.last_status_code,
+        error=outcome.error if outcome else claimed.last_error,
+        correlation_id=(outcome and outcome.correlation_id) or claimed.correlation_id,
         ordering_key=claimed.ordering_key,
     )
 
@@ -88,7 +83,7 @@ def _published(case: _Case, row: Settlement) -> Settlement:
     claimed, outcome = case.claimed, case.outcome
     match outcome.verdict:
         case Verdict.ACCEPTED:
-            return _accepted(outcome, case.settings, replace(row, doubt=None, accepted=True))
+            return _accepted(outcome, case.settings, row)
         case Verdict.REJECTED:
             return _refused(claimed, row)
         case Verdict.HALTED:
@@ -105,13 +100,14 @@ def _published(case: _Case, row: Settlement) -> Settlement:
 
 
 def _accepted(outcome: Outcome, settings: DestinationSettings, row: Settlement) -> Settlement:
+    taken = partial(replace, row, doubt=None, accepted=True)
     if outcome.final is Verdict.FAILED:
-        return replace(row, state=State.DEAD, reason=Reason.DELIVERY_FAILED)
+        return taken(state=State.DEAD, reason=Reason.DELIVERY_FAILED)
     if outcome.final is Verdict.DELIVERED or not settings.confirm:
-        return replace(row, state=State.DELIVERED)
+        return taken(state=State.DELIVERED)
     if not outcome.remote_id:
-        return replace(row, state=State.UNRESOLVED, reason=Reason.UNTRACKED)
-    return replace(row, state=State.ACCEPTED, due_in=settings.check_delays[0])
+        return taken(state=State.UNRESOLVED, reason=Reason.UNTRACKED)
+    return taken(state=State.ACCEPTED, due_in=settings.check_delays[0])
 
 
 def _refused(claimed: Claimed, row: Settlement) -> Settlement:

@@ -6,14 +6,13 @@ than ``save()``: benchmarks/enqueueing.py measures what is left.
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
 
 from genesys_eventbridge.clock import now_sql
+from genesys_eventbridge.database import json_rows, json_table
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.states import State
 
@@ -52,10 +51,7 @@ _BEGINNING = {
 }
 
 _INTO = f"INSERT INTO {OutboxEvent._meta.db_table} ({', '.join([*_SAID, *_TIMES, *_BEGINNING])})"
-_JSON_COLUMNS = ", ".join(
-    f"{name} {kind}" for name, kind in {"place": "int", **_SAID, "delay": "float8"}.items()
-)
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_JSON = {"place": "int", **_SAID, "delay": "float8"}
 
 
 def insert(row: OutboxEvent, alias: str) -> None:
@@ -94,21 +90,14 @@ def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
 
 
 def _insert_json(connection: Any, rows: Sequence[OutboxEvent]) -> dict[Any, int]:
-    """One parameter, however many rows: psycopg takes longer for a thousand times 14 than PostgreSQL does.
-
-    Of arrays it escapes each quotation mark of each body in Python; this is half as long.
-    """
-    names = ("place", *_SAID, "delay")
-    drafts = [
-        dict(zip(names, (place, *_said(connection, row), _delay(row)), strict=True))
-        for place, row in enumerate(rows)
-    ]
+    """One parameter, however many rows: psycopg takes longer for a thousand times 14 than PostgreSQL does."""
+    drafts = [(place, *_said(connection, row), _delay(row)) for place, row in enumerate(rows)]
     values = ", ".join([*_SAID, *_times(connection, "delay"), *_BEGINNING.values()])
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_INTO} SELECT {values} FROM json_to_recordset(%s::json) AS draft({_JSON_COLUMNS}) "  # noqa: S608
+            f"{_INTO} SELECT {values} FROM {json_table(_JSON)} "  # noqa: S608
             "ORDER BY place RETURNING idempotency_key, id",
-            [_encode(drafts)],
+            [json_rows(_JSON, drafts)],
         )
         return dict(cursor.fetchall())
 
@@ -144,12 +133,12 @@ def _delay(row: OutboxEvent) -> float:
 
 
 def _said(connection: Any, row: OutboxEvent) -> list[Any]:
-    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in _fields()]
-
-
-@functools.cache
-def _fields() -> list[Any]:
-    return [OutboxEvent._meta.get_field(name) for name in _SAID]
+    """Text is the same on every database; the others are what the database wants in their place."""
+    values = vars(row).copy()
+    for name in ("time", "idempotency_key"):
+        field: Any = OutboxEvent._meta.get_field(name)
+        values[name] = field.get_db_prep_save(values[name], connection)
+    return [values[name] for name in _SAID]
 
 
 def _written(row: OutboxEvent, alias: str) -> None:

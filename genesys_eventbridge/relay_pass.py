@@ -255,10 +255,10 @@ class Pass:
         claimed = answer.claimed
         return DeliveryAttempt(
             event_id=claimed.id,
-            kind=claimed.kind,
+            kind=claimed.kind.value,
             started_at=claimed.claimed_at + dt.timedelta(seconds=answer.began - claimed.started),
             duration=round(answer.duration, 6),
-            verdict=outcome.verdict,
+            verdict=outcome.verdict.value,
             status_code=outcome.status_code,
             error=outcome.error,
             correlation_id=outcome.correlation_id,

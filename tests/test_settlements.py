@@ -323,7 +323,7 @@ def test_a_settle_is_all_or_nothing_when_its_commit_fails(monkeypatch):
     def crash(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(settlements, "_log_attempts", crash)
+    monkeypatch.setattr(settlements, "write_log", crash)
     with pytest.raises(KeyboardInterrupt):
         write(settled(row))
 
