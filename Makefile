@@ -23,7 +23,7 @@ BROWSER := $(VENV)/.browser-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help demo serve test browser screenshots coverage chaos mutants audit lint format clean
+.PHONY: help demo serve test browser screenshots coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      orders in the example shop travel to a platform on this machine'
@@ -35,6 +35,7 @@ help:
 	@echo 'make chaos     a long storm of killed processes on each database: SECONDS=900 SEED=1'
 	@echo 'make mutants   take each guard away and see a test fail'
 	@echo 'make audit     known weaknesses of what a user installs; asks PyPI'
+	@echo 'make bench     what docs/benchmarks.md shows, on this machine: an hour, or BENCH_ARGS=--quick'
 	@echo 'make lint      ruff and mypy'
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make clean     remove environments, builds and caches'
@@ -74,6 +75,11 @@ audit: $(RUN)
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(VENV)/bin/python -m pip freeze --exclude-editable > $(VENV)-audit/installed.txt
 	$(VENV)-audit/bin/pip-audit --disable-pip --no-deps --requirement $(VENV)-audit/installed.txt
+
+BENCH_ARGS ?=
+bench: $(DEV)
+	$(PIP) --group bench
+	VENV='$(VENV)' sh benchmarks/run.sh $(BENCH_ARGS)
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

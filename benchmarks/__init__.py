@@ -1,1 +1,1 @@
-"""How fast, and how much of it is ours: scripts that print JSON lines and a Markdown table; docs/benchmarks.md."""
+"""How fast, in ratios: scripts that print JSON lines and a Markdown table (docs/benchmarks.md)."""

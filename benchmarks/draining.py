@@ -1,4 +1,4 @@
-"""From the database to the platform: rows 1 to 6 and 11. On the database that EVENTBRIDGE_TEST_DATABASE names.
+"""From the database to the platform, side by side with what one would write without us: rows 1 to 6 and 11.
 
 Row 3 needs a Python with django-reliable-outbox, named by RELIABLE_OUTBOX_PYTHON, and PostgreSQL.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 
 from benchmarks.measuring import Child, Platform, Report, arguments, fresh_database, platform, ratio, rounds
-from statistics import median
 
 SLOW = 0.05  # seconds of the platform's latency
 
@@ -24,7 +25,7 @@ def fill(count: int) -> None:
     from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
     from genesys_eventbridge.outbox import enqueue_many
 
-    DeliveryAttempt.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
+    DeliveryAttempt.objects.all()._raw_delete("default")
     OutboxEvent.objects.all()._raw_delete("default")
     data = {"number": "ORD-1", "amount": "12.50", "currency": "EUR"}
     enqueue_many([{"type": "order.created", "data": data} for _ in range(count)], standalone=True)
@@ -39,7 +40,7 @@ class Side:
     """Children of one kind; a round of theirs gives events a second, and leaves CPU milliseconds an event."""
 
     def __init__(
-        self, stand_in: Platform, kind: str, count: int, threads: int, latency: float, processes: int = 1
+        self, stand_in: Platform, kind: str, *, count: int, threads: int, latency: float, processes: int = 1
     ) -> None:
         self.platform, self.kind, self.count, self.latency = stand_in, kind, count, latency
         self.cpu: list[float] = []
@@ -73,7 +74,7 @@ def django_q2(stand_in: Platform, count: int) -> float:
     for _ in range(count):
         async_task("benchmarks.sides.post_one", stand_in.url, save=False, ack_failure=True)
     cluster = subprocess.Popen(
-        [os.sys.executable, "-m", "django", "qcluster"],  # type: ignore[attr-defined]
+        [sys.executable, "-m", "django", "qcluster"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -92,17 +93,17 @@ def reliable_outbox(stand_in: Platform, peer: Child, count: int) -> float:
 
 
 def main() -> None:
-    options = arguments(__doc__)
-    number, events = (1, 300) if options.quick else (5, 3000)
+    options = arguments(__doc__, events=3000)
+    number, events = (1, 300) if options.quick else (5, options.events)
     report = Report()
     with fresh_database() as database, platform() as stand_in:
         side = partial(Side, stand_in)
         slow = {
-            "bare, 32 threads": side("bare", events, 32, SLOW),
-            "relay, 32 senders": side("relay", events, 32, SLOW),
-            "relay, 64 senders": side("relay", events, 64, SLOW),
-            "script": side("script", events // 20, 1, SLOW),
-            "2 x relay, 32 senders": side("relay", events, 32, SLOW, processes=2),
+            "bare, 32 threads": side("bare", count=events, threads=32, latency=SLOW),
+            "relay, 32 senders": side("relay", count=events, threads=32, latency=SLOW),
+            "relay, 64 senders": side("relay", count=events, threads=64, latency=SLOW),
+            "script": side("script", count=events // 20, threads=1, latency=SLOW),
+            "2 x relay, 32 senders": side("relay", count=events, threads=32, latency=SLOW, processes=2),
         }
         sides: dict[str, Callable[[], float]] = {**slow}
         if python := os.environ.get("RELIABLE_OUTBOX_PYTHON"):
@@ -136,9 +137,9 @@ def main() -> None:
         compare("11", "two processes / one, 50 ms", "2 x relay, 32 senders", "relay, 32 senders", ">= 1.7")
 
         fast = {
-            "bare": side("bare", events, 1, 0.0),
-            "relay": side("relay", events, 16, 0.0),
-            "2 x relay": side("relay", events, 16, 0.0, processes=2),
+            "bare": side("bare", count=events, threads=1, latency=0.0),
+            "relay": side("relay", count=events, threads=16, latency=0.0),
+            "2 x relay": side("relay", count=events, threads=16, latency=0.0, processes=2),
         }
         rates = rounds({**fast, "django-q2": lambda: django_q2(stand_in, events // 6)}, number)
         compare("4", "drain at 0 ms / bare sequential httpx", "relay", "bare", ">= 1.3")

@@ -19,11 +19,13 @@ import httpx
 Samples = Mapping[str, list[float]]
 
 
-def arguments(about: str | None) -> argparse.Namespace:
-    """The one flag that all share; also names the settings, before anything of Django is asked."""
+def arguments(about: str | None, **numbers: int) -> argparse.Namespace:
+    """The flag that all share, and numbers with their defaults; also names the settings of Django."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="few events and rounds: does it run at all?")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
 
@@ -145,7 +147,7 @@ class Platform:
         return found
 
     def per_second(self) -> float:
-        """Events a second between the first and the last that was accepted: starting costs nobody anything."""
+        """Events a second between the first and the last acceptance: starting costs nobody anything."""
         stats = self.stats()
         return (stats["accepted"] - 1) / (stats["last"] - stats["first"])
 

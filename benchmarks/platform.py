@@ -129,8 +129,8 @@ class Connection(asyncio.Protocol):
     def send(self, status: int, text: str) -> None:
         wait = max(1, round(self.platform.window_ends - time.monotonic())) if status == 429 else 0
         retry = f"Retry-After: {wait}\r\n" if wait else ""
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{retry}Content-Length: {len(text)}\r\n\r\n"
-        self.transport.write(f"{head}{text}".encode())
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{retry}"
+        self.transport.write(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
 
 
 async def serve() -> None:

@@ -13,7 +13,8 @@ apps = ["django.contrib.auth", "django.contrib.contenttypes", "django_q", *sys.a
 keys = dict.fromkeys(["API_BASE_URL", "LOGIN_BASE_URL"], "https://api.example.com")
 keys |= {"CLIENT_ID": "a", "CLIENT_SECRET": "b", "SOURCE": "com.example"}
 settings.configure(
-    INSTALLED_APPS=apps, GENESYS_EVENTBRIDGE={"default": keys}, Q_CLUSTER={"orm": "default", "timeout": 60, "retry": 90},
+    INSTALLED_APPS=apps, GENESYS_EVENTBRIDGE={"default": keys},
+    Q_CLUSTER={"orm": "default", "timeout": 60, "retry": 90},
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
 )
 import django

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Every benchmark: on PostgreSQL (or SQLite where TEST_POSTGRESQL_URL is not set), and what saves, claims and
+# settles on each other database too. Called by `make bench`.
+set -eu
+
+python="${VENV:-.venv}/bin/python"
+main=sqlite
+others=""
+if [ -n "${TEST_POSTGRESQL_URL:-}" ]; then main=postgresql others="sqlite"; fi
+if [ -n "${TEST_MYSQL_URL:-}" ]; then others="$others mysql"; fi
+
+bench() { # bench DATABASE NAME [ARGUMENT ...]
+	printf '\n== %s on %s ==\n' "$2" "$1"
+	database=$1 name=$2
+	shift 2
+	EVENTBRIDGE_TEST_DATABASE=$database "$python" -m "benchmarks.$name" "$@"
+}
+
+for name in draining enqueueing settling claiming limiting starting; do bench "$main" $name "$@"; done
+for database in $others; do
+	for name in enqueueing settling claiming; do bench "$database" $name "$@"; done
+done
