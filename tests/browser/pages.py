@@ -58,6 +58,16 @@ def at(path: str) -> Way:
     return go
 
 
+def at_once(path: str) -> Way:
+    """There are no events yet."""
+
+    def go(scene: Scene) -> Visitor:
+        scene.ana.go(path)
+        return scene.ana
+
+    return go
+
+
 def event(name: str) -> Way:
     def go(scene: Scene) -> Visitor:
         scene.ana.go(f"{EVENTS}{scene.events[name].pk}/change/")
@@ -90,11 +100,6 @@ def chosen(action: str, then: str) -> Way:
         return ana
 
     return go
-
-
-def _empty(scene: Scene) -> Visitor:
-    scene.ana.go(EVENTS)
-    return scene.ana
 
 
 def _too_many(scene: Scene) -> Visitor:
@@ -181,10 +186,13 @@ STATES = (
     "blanked",
 )
 PAGES: dict[str, Way] = {
+    "dashboard": at(f"{EVENTS}dashboard/"),
+    "dashboard, of an empty outbox": at_once(f"{EVENTS}dashboard/"),
+    "app index": at("/admin/genesys_eventbridge/"),
     "events": at(EVENTS),
     "events, dead ones": at(f"{EVENTS}?state=dead"),
     "events, nothing matches": at(f"{EVENTS}?q=nobody"),
-    "events, none yet": _empty,
+    "events, none yet": at_once(EVENTS),
     "events, for a viewer": _list_of_a_viewer,
     "event, without its payload": _without_payload,
     "event, after an act": _after_an_act,

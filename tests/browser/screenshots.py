@@ -26,6 +26,7 @@ SIZE = {"width": 1180, "height": 700}
 LIST = "/admin/genesys_eventbridge/outboxevent/"
 #: Picture -> the page it shows, as a path, with what the day brought.
 PICTURES: dict[str, str] = {
+    "dashboard": LIST + "dashboard/",
     "events": LIST,
     "event": LIST + "{dead}/change/",
     "destination": "/admin/genesys_eventbridge/destination/default/change/",
@@ -39,8 +40,8 @@ ORDERS = [
     (6.0, "ORD-4714", "59.00", "ana"),
     (4.4, "ORD-4715", "74.25", "kim"),
     (3.1, "ORD-4716", "210.00", "ben"),
-    (2.2, "ORD-4717", "12.90", "eva"),
-    (1.1, "ORD-4718", "95.00", "kim"),
+    (0.8, "ORD-4717", "12.90", "eva"),
+    (0.4, "ORD-4718", "95.00", "kim"),
 ]
 
 
