@@ -1,6 +1,7 @@
 """A rolling upgrade: old and new workers side by side on the new tables, and a queue that an old one filled."""
 
 from pydoc import locate
+from typing import Any
 
 import pytest
 from django.db import connection, migrations
@@ -59,7 +60,8 @@ def test_what_a_queue_of_an_earlier_release_holds_still_runs(path, arguments, mo
     monkeypatch.setattr("genesys_eventbridge.shifts.LINGER", 0.0)
     tasks._quiet_at.clear()
     with sandboxed():
-        assert type(locate(path)(*arguments)) is int
+        task: Any = locate(path)
+        assert type(task(*arguments)) is int
 
 
 def test_every_schedule_that_is_installed_is_among_what_is_promised():
