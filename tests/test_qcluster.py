@@ -10,7 +10,7 @@ import uuid
 from contextlib import contextmanager, suppress
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django_q.models import OrmQ, Task
 from django_q.tasks import async_task
 
@@ -174,6 +174,8 @@ class TestRedis:
 
     def test_two_hosts_drain_one_backlog_though_one_is_killed_and_the_queue_is_lost(self, redis):
         """Faults 3 and 15 at once: the ledger has each event once, with the bytes that were enqueued."""
+        if connection.vendor == "sqlite":
+            pytest.skip("SQLite is for one machine: its backlog is one pass")
         environment, more = redis
         several = {"BATCH_SIZE": 20, "CONCURRENCY": 4}
         lease = {"LEASE_SECONDS": 8, "REQUEST_DEADLINE": 2, "CONNECT_TIMEOUT": 1}
