@@ -1,4 +1,4 @@
-"""A rolling upgrade: old and new workers side by side on the new tables, and a queue that an old one filled."""
+"""A rolling upgrade: old and new workers side by side on the new tables, and the queue of an old one."""
 
 from pydoc import locate
 from typing import Any

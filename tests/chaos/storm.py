@@ -177,7 +177,7 @@ class Storm:
     def _mood(self) -> None:
         mood = self.draw.choice(MOODS)
         self.sandbox.configure(**{**CALM, **mood})
-        # A paused destination sends few probes: faults that outlive their mood would be an outage without end.
+        # A paused destination sends few probes: what outlives its mood is an outage without end.
         self.sandbox.stop_failing()
         if self.draw.random() < 0.4:
             fault, times = self.draw.choice(SPITE)
