@@ -16,7 +16,7 @@ from benchmarks.measuring import Child, Report, arguments, fresh_database, platf
 CLAIMS = 10  # in one round
 NUMBERS = {
     "postgresql": "SELECT n FROM generate_series(1, {count}) AS n",
-    "sqlite": "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < {count}) SELECT n FROM t",
+    "sqlite": "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n+1 FROM t LIMIT {count}) SELECT n FROM t",
     "mysql": "SELECT seq AS n FROM seq_1_to_{count}",
 }
 KEY = {

@@ -32,6 +32,7 @@ def arguments(about: str | None, **numbers: int) -> argparse.Namespace:
 @contextmanager
 def fresh_database() -> Iterator[str]:
     """Django on an empty database of the kind EVENTBRIDGE_TEST_DATABASE names; yields its name for people."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django
 
     django.setup()
@@ -75,6 +76,11 @@ def timed(work: Callable[[], Any], times: int = 1) -> Callable[[], float]:
 def ratio(samples: Samples, side: str, yardstick: str) -> float:
     """The median of the rounds' own ratios, so that a busy moment spoils one round and not the result."""
     return median(a / b for a, b in zip(samples[side], samples[yardstick], strict=True))
+
+
+def report(**figures: Any) -> None:
+    """One JSON line."""
+    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}))
 
 
 class Report:

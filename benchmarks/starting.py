@@ -1,4 +1,4 @@
-"""Row 13: what the app adds to django.setup(), in fresh interpreters, and whether httpx came with it."""
+"""Row 13: the CPU time that the app adds to django.setup(), in fresh interpreters; did httpx come with it?"""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
 )
 import django
-began = time.perf_counter()
+began = time.process_time()
 django.setup()
-print([time.perf_counter() - began, int("httpx" in sys.modules)])
+print([time.process_time() - began, int("httpx" in sys.modules)])
 """
 
 
