@@ -80,7 +80,11 @@ def ratio(samples: Samples, side: str, yardstick: str) -> float:
 
 def report(**figures: Any) -> None:
     """One JSON line."""
-    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}))
+    print(
+        json.dumps(
+            {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
+        )
+    )
 
 
 class Report:
