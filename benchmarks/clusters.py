@@ -6,7 +6,6 @@ TEST_REDIS_URL=... EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -16,8 +15,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from benchmarks.measuring import fresh_database, report
-from benchmarks.stub import Stub, stub
+from benchmarks.measuring import Platform, Report, arguments, fresh_database
+from benchmarks.measuring import platform as stand_in
 
 #: What a killed worker held is taken over after this lease; with the default, 60 s, the figure would be that.
 LEASE = {"LEASE_SECONDS": 12, "REQUEST_DEADLINE": 5}
@@ -25,22 +24,16 @@ HANG = 600.0
 
 
 @contextmanager
-def platform(latency: float, *, confirm: bool = False, wake: bool = False) -> Iterator[Stub]:
-    """A stub of the platform, and settings that reach it."""
+def platform(latency: float, *, wake: bool = False) -> Iterator[Platform]:
+    """The stand-in, so many seconds slow, and settings that reach it; acceptance is the end."""
     from django.conf import settings
     from django.test import override_settings
 
     one = settings.GENESYS_EVENTBRIDGE["default"]
-    with stub(latency) as there:
-        where = {"API_BASE_URL": there.url, "LOGIN_BASE_URL": there.url}
-        more = {
-            **where,
-            **LEASE,
-            "CONFIRM": confirm,
-            "CHECK_DELAYS": [0.1],
-            "PUBLISH_ON_COMMIT": wake,
-        }
-        with override_settings(GENESYS_EVENTBRIDGE={"default": {**one, **more}}):
+    with stand_in() as there:
+        there.reset(latency=latency)
+        where = json.loads(there.destination(**LEASE, CONFIRM=False, PUBLISH_ON_COMMIT=wake))
+        with override_settings(GENESYS_EVENTBRIDGE={"default": {**one, **where}}):
             yield there
 
 
@@ -63,13 +56,11 @@ def power_off(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def drain(
-    events: int,
-    hosts: int,
-    options: argparse.Namespace,
-    midway: Callable[[str, list[subprocess.Popen[str]]], None] | None = None,
-) -> tuple[float, dict[str, float]]:
-    """Seconds from the first request to the last acceptance, and what the platform counted."""
+Midway = Callable[[str, list[subprocess.Popen[str]]], None]
+
+
+def drain(events: int, hosts: int, workers: int, latency: float, midway: Midway | None) -> dict[str, float]:
+    """What the platform counted, and ``seconds`` from the first acceptance to the last."""
     from genesys_eventbridge import schedules
     from genesys_eventbridge.models import Destination, OutboxEvent
     from genesys_eventbridge.outbox import enqueue_many
@@ -82,19 +73,19 @@ def drain(
         enqueue_many(drafts[at : at + 1000], standalone=True)
     schedules.install(reset=True)
     name = f"bench-{uuid.uuid4()}"
-    with platform(options.latency / 1000, confirm=options.confirm) as there, ExitStack() as running:
-        clusters = [running.enter_context(cluster(name, options.workers)) for _ in range(hosts)]
+    with platform(latency) as there, ExitStack() as running:
+        clusters = [running.enter_context(cluster(name, workers)) for _ in range(hosts)]
         ends = time.monotonic() + HANG
         while OutboxEvent.objects.exclude(state=State.DELIVERED).exists():
             if time.monotonic() > ends:
-                raise TimeoutError(f"{there.counts()} of {events}")
-            if midway and there.counts()["accepted"] >= events / 2:
+                raise TimeoutError(f"{there.stats()} of {events}")
+            if midway and there.stats()["accepted"] >= events / 2:
                 midway(name, clusters)
                 midway = None
             time.sleep(0.25)
-        counts = there.counts()
+        stats = there.stats()
     forget_queue(name)
-    return counts["last"] - counts["first"], counts
+    return {**stats, "seconds": stats["last"] - stats["first"]}
 
 
 def forget_queue(name: str) -> None:
@@ -117,32 +108,30 @@ def trouble(name: str, clusters: list[subprocess.Popen[str]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--workers", type=int, default=2, help="of each cluster (2)")
-    parser.add_argument("--latency", type=float, default=50, metavar="MS", help="of the platform (50)")
-    parser.add_argument("--confirm", action="store_true", help="ask about each event, too")
-    options = parser.parse_args()
+    options = arguments(__doc__, events=20_000, workers=2, latency=50)
+    events = 1000 if options.quick else options.events
+    report = Report()
     with fresh_database() as database:
-        taken = {}
-        for case, hosts, midway in (
+        one = 0.0
+        cases: list[tuple[str, int, Midway | None]] = [
             ("one cluster", 1, None),
             ("two clusters", 2, None),
             ("two clusters, one killed and Redis emptied midway", 2, trouble),
-        ):
-            seconds, counts = drain(options.events, hosts, options, midway)
-            taken[case] = seconds
-            report(
-                measure=case,
-                database=database,
-                events=options.events,
-                seconds=seconds,
-                per_second=options.events / seconds,
-                ratio=seconds / taken["one cluster"],
-                accepted_once=counts["accepted"] == counts["events"] == options.events,
-                sent_again=counts["again"],
-                other_bytes=counts["differing"],
+        ]
+        for case, hosts, midway in cases:
+            found = drain(events, hosts, options.workers, options.latency / 1000, midway)
+            one = one or found["seconds"]
+            report.add(
+                "clusters",
+                f"{case} / one, time ({database})",
+                found["seconds"] / one,
+                seconds=found["seconds"],
+                events=events,
+                lost=events - found["accepted"],
+                sent_again=found["duplicates"],
+                drifted=found["drifted"],
             )
+    report.table()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ TEST_REDIS_URL=... EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... 
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -15,8 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.clusters import cluster, forget_queue, platform, power_off
-from benchmarks.measuring import fresh_database, report
-from benchmarks.stub import Stub
+from benchmarks.measuring import Platform, Report, arguments, fresh_database
 
 #: Longer than a worker stays after its last event, so that each commit finds it idle.
 APART = 3.3
@@ -24,36 +22,31 @@ COMMITS = 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--commits", type=int, default=20, help="of each way (20)")
-    options = parser.parse_args()
+    options = arguments(__doc__, commits=20)
+    commits = 3 if options.quick else options.commits
     os.environ["EVENTBRIDGE_TEST_BROKER"] = "redis"
+    report = Report()
     with fresh_database() as database:
-        for way, seconds in (
-            ("by the wake, idle cluster", woken(options.commits)),
-            ("by eventbridge_publish --loop, idle", looped(options.commits)),
-            ("by the schedules alone, idle cluster", scheduled(options.commits)),
+        for way, work in (
+            ("the wake, idle cluster", woken),
+            ("eventbridge_publish --loop, idle", looped),
+            ("the schedules alone, idle cluster", scheduled),
         ):
-            ordered = sorted(seconds)
-            report(
-                measure=f"commit to request {way}",
-                database=database,
-                median_ms=statistics.median(ordered) * 1000,
-                p95_ms=ordered[int(len(ordered) * 0.95)] * 1000,
-                worst_ms=ordered[-1] * 1000,
+            seconds = work(commits)
+            report.add(
+                "latency",
+                f"commit to request by {way}, ms ({database})",
+                statistics.median(seconds) * 1000,
+                worst=max(seconds) * 1000,
+                commits=commits,
             )
         for pace in (None, 100):
             taken, messages = queued(pace)
             how = f"{pace} a second" if pace else "as fast as may be"
-            report(
-                measure=f"queue messages of {COMMITS} commits, {how}",
-                database=database,
-                seconds=taken,
-                messages=messages,
-                ms_a_commit=taken / COMMITS * 1000,
-            )
+            report.add("queue", f"messages of {COMMITS} commits, {how}", messages, seconds=taken)
         for task, count in idle().items():
-            report(measure=f"statements of an idle task {task}", database=database, figure=count)
+            report.add("idle", f"statements of an idle task {task}", count)
+    report.table()
 
 
 def woken(commits: int) -> list[float]:
@@ -115,7 +108,7 @@ def idle() -> dict[str, int]:
     return found
 
 
-def one_by_one(there: Stub, commits: int, apart: float) -> list[float]:
+def one_by_one(there: Platform, commits: int, apart: float) -> list[float]:
     """Seconds from each commit to its request; the first one waits until the workers have started."""
     _arrived(there, [commit()])
     made = []
@@ -126,14 +119,14 @@ def one_by_one(there: Stub, commits: int, apart: float) -> list[float]:
 
 
 def commit() -> tuple[str, float]:
-    """One event in a transaction: its id, and ``time.time()`` when the commit had returned to its caller."""
+    """One event in a transaction: its id, and ``time.monotonic()`` when the commit had returned."""
     from django.db import transaction
 
     from genesys_eventbridge.outbox import enqueue
 
     with transaction.atomic():
         event = enqueue("order.created", {"number": "ORD-7"})
-    return event.event_id, time.time()
+    return event.event_id, time.monotonic()
 
 
 @contextmanager
@@ -155,7 +148,7 @@ def _broker() -> Any:
     return get_broker()
 
 
-def _arrived(there: Stub, made: list[tuple[str, float]]) -> list[float]:
+def _arrived(there: Platform, made: list[tuple[str, float]]) -> list[float]:
     ends = time.monotonic() + 150
     while not {event_id for event_id, _at in made} <= (arrived := there.arrivals()).keys():
         if time.monotonic() > ends:

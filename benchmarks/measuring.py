@@ -78,15 +78,6 @@ def ratio(samples: Samples, side: str, yardstick: str) -> float:
     return median(a / b for a, b in zip(samples[side], samples[yardstick], strict=True))
 
 
-def report(**figures: Any) -> None:
-    """One JSON line."""
-    print(
-        json.dumps(
-            {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
-        )
-    )
-
-
 class Report:
     """JSON lines as results come, and a Markdown table at the end. ``reach`` is such as ``<= 2.0``."""
 
@@ -154,6 +145,11 @@ class Platform:
 
     def stats(self) -> dict[str, float]:
         found: dict[str, float] = self.client.get("/stats").json()
+        return found
+
+    def arrivals(self) -> dict[str, float]:
+        """By event id, ``time.monotonic()`` at which the event came first."""
+        found: dict[str, float] = self.client.get("/arrivals").json()
         return found
 
     def per_second(self) -> float:

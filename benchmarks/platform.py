@@ -1,7 +1,8 @@
 """A stand-in that answers some 20,000 POSTs a second: the platform shall not be what a benchmark measures.
 
 ``python -m benchmarks.platform`` prints its URL and serves until its input ends. ``POST /reset`` takes
-``{"latency": seconds, "rate": requests, "window": seconds}``, ``GET /stats`` says what came since.
+``{"latency": seconds, "rate": requests, "window": seconds}``, ``GET /stats`` says what came since, and
+``GET /arrivals`` when each event came first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import httptools
 import uvloop
 
 KEYS = ("idempotency-key", "x-outbox-message-id")
+AT_ONCE = {"/stats", "/arrivals", "/reset", "/oauth/token"}
 TOKEN = json.dumps({"access_token": "benchmark", "token_type": "bearer", "expires_in": 86400})
 
 
@@ -27,6 +29,8 @@ class Stats:
     requests: int = 0
     accepted: int = 0
     duplicates: int = 0
+    #: Duplicates whose body was not that of the first request.
+    drifted: int = 0
     limited: int = 0
     at_once: int = 0
     first: float = 0.0
@@ -45,7 +49,8 @@ class Platform:
         self.rate = wanted.get("rate", 0.0)
         self.window = wanted.get("window", 1.0)
         self.stats = Stats()
-        self.keys: dict[str, str] = {}
+        #: By key: the id that was given, the body, and when it came.
+        self.taken: dict[str, tuple[str, bytes, float]] = {}
         self.open = 0
         self.window_ends = 0.0
         self.left = 0.0
@@ -53,6 +58,8 @@ class Platform:
     def answer(self, method: str, path: str, key: str, body: bytes) -> tuple[int, str]:
         if path == "/stats":
             return 200, json.dumps(asdict(self.stats))
+        if path == "/arrivals":
+            return 200, json.dumps({json.loads(body)["id"]: at for _, body, at in self.taken.values()})
         if path == "/reset":
             self.reset(json.loads(body))
             return 200, "{}"
@@ -61,18 +68,21 @@ class Platform:
         self.stats.requests += 1
         if method == "GET":
             return 200, json.dumps({"id": path.rpartition("/")[2], "status": "delivered"})
-        return self._publish(key)
+        return self._publish(key, body)
 
-    def _publish(self, key: str) -> tuple[int, str]:
+    def _publish(self, key: str, body: bytes) -> tuple[int, str]:
         now = time.monotonic()
         if self.rate and not self._within_limit(now):
             self.stats.limited += 1
             return 429, ""
-        if key in self.keys:
+        if key in self.taken:
+            remote_id, first_body, _ = self.taken[key]
             self.stats.duplicates += 1
-            return 409, json.dumps({"id": self.keys[key], "status": "accepted"})
+            self.stats.drifted += body != first_body
+            return 409, json.dumps({"id": remote_id, "status": "accepted"})
         self.stats.accepted += 1
-        self.keys[key] = remote_id = f"evt-{self.stats.accepted}"
+        remote_id = f"evt-{self.stats.accepted}"
+        self.taken[key] = remote_id, body, now
         self.stats.first = self.stats.first or now
         self.stats.last = now
         return 202, json.dumps({"id": remote_id, "status": "accepted"})
@@ -115,7 +125,7 @@ class Connection(asyncio.Protocol):
         platform = self.platform
         method = self.parser.get_method().decode()
         status, text = platform.answer(method, self.path, self.key, self.body)
-        if not platform.latency or self.path in {"/stats", "/reset", "/oauth/token"}:
+        if not platform.latency or self.path in AT_ONCE:
             self.send(status, text)
             return
         platform.open += 1
