@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connections
 
@@ -71,8 +72,8 @@ def insert(row: OutboxEvent, alias: str) -> None:
 def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
     """Write drafts, with ids that rise in the order given: events of one ordering key go by them.
 
-    One statement on PostgreSQL; elsewhere one, and one that reads the ids (SQLite limits the parameters of a
-    statement: there a few dozen rows share two).
+    One statement on PostgreSQL; elsewhere one for as many rows as its parameters allow (SQLite: a few dozen),
+    and on MySQL, which returns nothing from an INSERT, one more that reads the ids.
     """
     if not rows:
         return
@@ -103,11 +104,15 @@ def _insert_json(connection: Any, rows: Sequence[OutboxEvent]) -> dict[Any, int]
 
 
 def _insert_values(connection: Any, alias: str, rows: Sequence[OutboxEvent]) -> dict[Any, int]:
+    returns = connection.features.can_return_rows_from_bulk_insert
+    sql = f"{_INTO} VALUES {', '.join([_placeholders(connection)] * len(rows))}"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"{_INTO} VALUES {', '.join([_placeholders(connection)] * len(rows))}",
+            f"{sql} RETURNING idempotency_key, id" if returns else sql,
             [value for row in rows for value in _values(connection, row)],
         )
+        if returns:
+            return {UUID(key): pk for key, pk in cursor.fetchall()}
     keys = [row.idempotency_key for row in rows]
     written = OutboxEvent.objects.using(alias).filter(idempotency_key__in=keys)
     return dict(written.values_list("idempotency_key", "id"))

@@ -57,17 +57,18 @@ def test_every_character_reaches_the_platform_as_it_was_enqueued():
 
 
 @pytest.mark.django_db
-def test_a_deadlock_of_our_insert_is_the_callers_to_see(monkeypatch):
+def test_a_deadlock_of_our_insert_is_the_callers_to_see():
     """Fault 26: no separate connection, nothing swallowed, nothing left."""
 
-    def fail(*args, **kwargs):
+    def fail(_execute, sql, *_args):
+        assert sql.startswith("INSERT INTO genesys_eventbridge_outboxevent")
         raise OperationalError("deadlock detected")
 
     def business():
         with transaction.atomic():
             Order.objects.create(number="N-1")
-            monkeypatch.setattr(OutboxEvent, "save_base", fail)
-            enqueue("order.created", {})
+            with connection.execute_wrapper(fail):
+                enqueue("order.created", {})
 
     with pytest.raises(OperationalError, match="deadlock"):
         business()
