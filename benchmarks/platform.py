@@ -134,7 +134,8 @@ class Connection(asyncio.Protocol):
 
     def send_late(self, status: int, text: str) -> None:
         self.platform.open -= 1
-        self.send(status, text)
+        if not self.transport.is_closing():  # a client that was killed waits no more
+            self.send(status, text)
 
     def send(self, status: int, text: str) -> None:
         wait = max(1, round(self.platform.window_ends - time.monotonic())) if status == 429 else 0

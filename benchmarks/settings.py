@@ -11,4 +11,4 @@ GENESYS_EVENTBRIDGE["default"] |= {
     **json.loads(os.environ.get("BENCH_DESTINATION", "{}")),
 }
 DATABASES["default"]["CONN_MAX_AGE"] = 60  # django-q2 is three times slower without
-Q_CLUSTER |= {"workers": os.cpu_count() or 2, "orm": "default", "log_level": "WARNING"}
+Q_CLUSTER |= {"workers": os.cpu_count() or 2, "log_level": "WARNING"}
