@@ -60,8 +60,8 @@ class Visitor:
         assert answer is not None
         assert answer.status == 200, f"{answer.status} at {path}"
 
-    def press_until(self, target: Locator, key: str = "Tab", most: int = 80) -> int:
-        """Press a key until the target has the focus; how often that took."""
+    def press_until(self, target: Locator, key: str = "Tab", most: int = 150) -> int:
+        """Press a key until the target has the focus; how often that took. Filters may come first."""
         for pressed in range(1, most + 1):
             self.page.keyboard.press(key)
             if target.evaluate("element => element === document.activeElement"):
