@@ -20,18 +20,14 @@ from genesys_eventbridge.text import clean
 SCHEDULE_LATE = 180.0
 
 
-#: How old an undelivered event may be, where nobody says; seconds.
-MAX_AGE = 300.0
-
-
 def report(options: dict[str, Any]) -> Result:
     """The numbers; with ``--check`` what needs a person, too."""
     named = arguments.aliases(options) if options["destination"] else None
     standings = status.standings(named)
     result = Result(data={"destinations": {each.alias: _data(each) for each in standings}})
     if options["check"]:
-        age, dead = options["max_age"], options["max_dead"]
-        limits = Limits(MAX_AGE if age is None else age, dead or 0)
+        said = {name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
+        limits = Limits(**said)
         found = [problem for each in standings for problem in problems(each, limits)]
         installed = schedules.standing() if apps.is_installed("django_q") else []
         found += _schedule_problems(installed)
