@@ -17,8 +17,9 @@ def claimed(count: int, *, log: bool) -> list[Settlement]:
     """So many rows held by one claim, and their outcomes: accepted."""
     from django.utils import timezone
 
-    from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
+    from genesys_eventbridge.models import OutboxEvent
     from genesys_eventbridge.settlements import Settlement
+    from genesys_eventbridge.settlements_log import Attempt
     from genesys_eventbridge.states import State
 
     token = uuid.uuid4()
@@ -27,7 +28,7 @@ def claimed(count: int, *, log: bool) -> list[Settlement]:
     )
 
     def outcome(pk: int) -> Settlement:
-        attempt = DeliveryAttempt(
+        attempt = Attempt(
             event_id=pk, kind="publish", started_at=timezone.now(), duration=0.05, verdict="accepted"
         )
         return Settlement(

@@ -176,9 +176,13 @@ def succeeded(alias: str, *, checking: bool = False) -> bool:
             .filter(check_paused_until__isnull=False)
             .update(check_paused_until=None, check_paused_reason="", check_pause_seconds=0.0)
         )
-    _rows(alias).filter(run_failures__gt=0).update(run_failures=0, run_events="")
-    recent = Q(accepted_at__isnull=True) | Q(accepted_at__lte=DatabaseNow(-1.0))
-    _rows(alias).filter(recent).update(accepted_at=DatabaseNow())
+    row = _read(alias)
+    if row["accepted_at"] is None or (row["now"] - row["accepted_at"]).total_seconds() >= 1.0:
+        _rows(alias).update(accepted_at=DatabaseNow())
+    if row["run_failures"]:
+        _rows(alias).filter(run_failures__gt=0).update(run_failures=0, run_events="")
+    if row["paused_until"] is None:
+        return False
     over = Q(paused_until__lte=DatabaseNow()) | Q(paused_kind__in=ENDS_BY_SUCCESS)
     return bool(
         _rows(alias)

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from django.db import DatabaseError, connections
 
@@ -19,17 +19,20 @@ from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
 from genesys_eventbridge.destinations import Gate
-from genesys_eventbridge.models import DeliveryAttempt, outbox_alias
+from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.senders import Report, Senders
 from genesys_eventbridge.settlements import Settlement, settle, take_late_answer
+from genesys_eventbridge.settlements_log import Attempt
 from genesys_eventbridge.states import OPEN, AttemptKind, State
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Outcomes are written when so many wait, half a batch wait, or the oldest waits so long (seconds).
+#: Outcomes are written when so many wait, or a step of the batch, or the oldest waits so long (seconds).
 SETTLE_ROWS = 100
 SETTLE_SECONDS = 0.1
+#: Rows left to each sender, the one in its hands among them, while the database is asked for more.
+ROWS_A_SENDER = 2
 
 
 @dataclass(slots=True)
@@ -85,6 +88,9 @@ class Pass:
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
         self.tally = rollups.Tally(settings.alias)
+        # Each statement costs the same for one row and for many; senders that run dry cost more.
+        spare = settings.batch_size - ROWS_A_SENDER * senders.count
+        self.step = max(1, settings.batch_size // 4, spare)
 
     def run(self) -> PassReport:
         self._expire()
@@ -160,7 +166,7 @@ class Pass:
     def _has_room(self) -> bool:
         """Claim again before the senders run dry, but never for single rows while many are held."""
         held = len(self.in_flight) + len(self.answers)
-        return held == 0 or held <= self.settings.batch_size // 2
+        return held == 0 or held <= self.settings.batch_size - self.step
 
     def _time_to_claim(self) -> bool:
         within_limit = self.limit is None or self.report.claimed < self.limit
@@ -181,7 +187,7 @@ class Pass:
     def _collect(self) -> None:
         """Wait for answers a moment, and write them when enough or old enough."""
         until = time.monotonic() + SETTLE_SECONDS
-        enough = min(SETTLE_ROWS, max(1, self.settings.batch_size // 2))
+        enough = min(SETTLE_ROWS, self.step)
         while len(self.answers) < enough and self.in_flight:
             try:
                 answer = self.senders.reports.get(timeout=max(0.0, until - time.monotonic()))
@@ -249,11 +255,12 @@ class Pass:
         news = (outcome.status_code, outcome.error) != (claimed.last_status_code, claimed.last_error)
         if claimed.kind is AttemptKind.CHECK and row.state is State.ACCEPTED and not news:
             return row
-        return replace(row, attempt=self._attempt(answer, outcome))
+        row.attempt = self._attempt(answer, outcome)
+        return row
 
-    def _attempt(self, answer: Report, outcome: Outcome) -> DeliveryAttempt:
+    def _attempt(self, answer: Report, outcome: Outcome) -> Attempt:
         claimed = answer.claimed
-        return DeliveryAttempt(
+        return Attempt(
             event_id=claimed.id,
             kind=claimed.kind.value,
             started_at=claimed.claimed_at + dt.timedelta(seconds=answer.began - claimed.started),

@@ -78,7 +78,7 @@ class Senders:
         self.settings = settings
         self._platform = platform_of(settings)
         self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._count = count
+        self.count = count
         self._transport = transport
         self._rows: queue.SimpleQueue[Claimed | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -93,7 +93,7 @@ class Senders:
     def send(self, rows: list[Claimed]) -> None:
         for row in rows:
             self._rows.put(row)
-        wanted = min(self._count, len(self._threads) + len(rows))
+        wanted = min(self.count, len(self._threads) + len(rows))
         while len(self._threads) < wanted:
             thread = threading.Thread(target=self._run, name="eventbridge-sender", daemon=True)
             self._threads.append(thread)

@@ -15,14 +15,14 @@ from django.db.models import OuterRef, Q, Subquery
 from genesys_eventbridge.clock import DatabaseNow, now_sql
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.database import in_small_transaction, json_rows, json_table
-from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
-from genesys_eventbridge.settlements_log import write_log
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.settlements_log import Attempt, write_log
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
     """What one row becomes, if the token still holds it."""
 
@@ -48,7 +48,7 @@ class Settlement:
     keep_doubt: bool = False
     accepted: bool = False
     #: The request and its answer, for the log; None where no request was made or nothing new was said.
-    attempt: DeliveryAttempt | None = None
+    attempt: Attempt | None = None
 
 
 def settle(

@@ -13,6 +13,7 @@ from genesys_eventbridge.decisions import decide, released
 from genesys_eventbridge.decisions import settled as unchanged
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
 from genesys_eventbridge.settlements import settle, take_late_answer
+from genesys_eventbridge.settlements_log import Attempt
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from genesys_eventbridge.verdicts import Outcome, Verdict
 from tests.outbox_rows import CHECK, accepted, claim, ended, event, fresh, seconds_between
@@ -29,7 +30,7 @@ def settled(row, outcome=OK, **changes):
 
 
 def attempt(row, **columns):
-    return DeliveryAttempt(
+    return Attempt(
         **{
             "event_id": row.id,
             "kind": AttemptKind.PUBLISH,
