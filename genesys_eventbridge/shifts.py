@@ -32,6 +32,8 @@ class Shift:
 
     moved: int = 0
     quiet_for: float | None = 0.0
+    #: Its time was over, and its last look had found something that could go.
+    unfinished: bool = False
 
 
 class Worker:
@@ -111,11 +113,13 @@ def shift(
 def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[], float]) -> Shift:
     moved, last_due = 0, clock()
     quiet_at: float | None = None
+    unfinished = False
     # A round begun later could not end its requests within the pass.
     while (left := ends - clock()) >= worker.settings.request_deadline and not stop.is_set():
         ahead = agenda.look(worker.settings.alias)
         next_in = worker.next_in(ahead)
-        if is_due(next_in):
+        unfinished = is_due(next_in)
+        if unfinished:
             reports = worker.round(ahead, left)
             if any(report.claimed or report.moved for report in reports):
                 moved, last_due = moved + sum(report.moved for report in reports), clock()
@@ -123,9 +127,10 @@ def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[]
         else:
             quiet_at = clock()
         if clock() - last_due >= LINGER and (next_in is None or not 0 < next_in <= LINGER):
+            unfinished = False
             break
         stop.wait(LOOK_EVERY if next_in is None or next_in <= 0 else min(LOOK_EVERY, next_in))
-    return Shift(moved, None if quiet_at is None else clock() - quiet_at)
+    return Shift(moved, None if quiet_at is None else clock() - quiet_at, unfinished)
 
 
 def is_due(seconds: float | None) -> bool:

@@ -25,37 +25,53 @@ BATCHES_A_PASS = 10
 #: than wakes are coalesced, for clocks of two hosts that differ.
 ANSWERED = 6.0
 
+#: So many seconds after a run of the schedule the next one is expected; until then passes follow each other.
+FOLLOWED = 60
+
 #: By destination, ``time.time()`` of this process's last look that found nothing due.
 _quiet_at: dict[str, float] = {}
 
 
-def publish(destination: str, asked_at: int = 0) -> int:
+def publish(destination: str, asked_at: int = 0, until: int = 0) -> int:
     """Publish and ask while something is due, and stay a moment; returns how many events moved.
 
     ``asked_at`` is ``time.time()`` of the commit that woke us: under steady traffic more wakes come than
     passes are needed, and those that an earlier pass has answered end here, before any statement.
+    A pass that ends before ``until`` (``time.time()``) with more to do is followed by another; one that
+    begins after it leaves the work to those that the schedule has started since.
     """
 
     def work(settings: DestinationSettings) -> int:
         if asked_at and asked_at + ANSWERED <= _quiet_at.get(destination, 0.0):
             return 0
+        if until and time.time() >= until:
+            return 0
         done = shift(settings)
         if done.quiet_for is not None:
             _quiet_at[destination] = time.time() - done.quiet_for
+        if done.unfinished:
+            _follow(destination, until)
         return done.moved
 
     return _run("publish", destination, work)
 
 
 def publish_backlog(destination: str) -> int:
-    """The scheduled ``publish``: where much is due it starts up to PARALLEL_PASSES - 1 others beside it."""
+    """The scheduled ``publish``: where much is due it starts up to PARALLEL_PASSES - 1 others beside it.
+
+    Each is followed by another while there is more, so that a backlog does not wait for the next schedule.
+    """
 
     def work(settings: DestinationSettings) -> int:
+        until = int(time.time()) + FOLLOWED
         ahead = agenda.look(destination)
         if ahead.publish_in is not None and ahead.publish_in <= 0:
             for _helper in range(_passes(settings) - 1):
-                _start("publish", destination)
-        return shift(settings, ahead=ahead).moved
+                _start("publish", destination, 0, until)
+        done = shift(settings, ahead=ahead)
+        if done.unfinished:
+            _follow(destination, until)
+        return done.moved
 
     return _run("publish", destination, work)
 
@@ -123,12 +139,17 @@ def _each(task: str, here: Callable[[str], int]) -> int:
     return sum(here(alias) for alias in aliases if not _start(task, alias))
 
 
-def _start(task: str, destination: str) -> bool:
+def _follow(destination: str, until: int) -> None:
+    if time.time() < until:
+        _start("publish", destination, 0, until)
+
+
+def _start(task: str, destination: str, *arguments: int) -> bool:
     """Queue another task; False where the broker does not take it."""
     from django_q.tasks import async_task
 
     try:
-        async_task(f"{__name__}.{task}", destination, ack_failure=True, save=False)
+        async_task(f"{__name__}.{task}", destination, *arguments, ack_failure=True, save=False)
     except Exception as error:  # noqa: BLE001 - a broker fails in its own ways
         logger.warning("Cannot queue task %s for %s: %s", task, destination, type(error).__name__)
         return False

@@ -109,6 +109,7 @@ def test_it_has_ended_by_pass_seconds_whatever_comes(clock):
     assert clock.passed <= 45 - 20 + 1
     assert done.quiet_for is not None
     assert done.quiet_for < 1
+    assert not done.unfinished
 
 
 def test_a_shift_that_finds_more_at_every_look_says_so(clock, monkeypatch):
@@ -117,7 +118,7 @@ def test_a_shift_that_finds_more_at_every_look_says_so(clock, monkeypatch):
     event()
     monkeypatch.setattr(shifts.Worker, "round", lambda self, ahead, left: clock.wait(1) or [BUSY])
 
-    assert work(clock).quiet_for is None
+    assert work(clock) == Shift(moved=0, quiet_for=None, unfinished=True)
 
 
 def test_what_is_due_and_cannot_go_does_not_keep_it(clock):
@@ -128,6 +129,7 @@ def test_what_is_due_and_cannot_go_does_not_keep_it(clock):
     done = work(clock)
 
     assert done.moved == 0
+    assert not done.unfinished
     assert clock.passed <= shifts.LINGER + 1
 
 

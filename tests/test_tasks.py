@@ -237,6 +237,84 @@ class TestParallelPasses:
             assert tasks._passes(conf.destination()) == 1
 
 
+class TestFollowingPasses:
+    """A pass stops early enough for its last request; a backlog does not wait for the next schedule."""
+
+    PUBLISH = "genesys_eventbridge.tasks.publish"
+
+    @pytest.fixture
+    def now(self, monkeypatch):
+        now = [1_700_000_000.0]
+        monkeypatch.setattr("genesys_eventbridge.tasks.time.time", lambda: now[0])
+        return now
+
+    def a_shift(self, monkeypatch, now, **done):
+        def shift(settings, **keywords):
+            now[0] += 25
+            return Shift(moved=1, quiet_for=None, **done)
+
+        monkeypatch.setattr(tasks, "shift", shift)
+
+    def run_queued(self, queued):
+        """As workers would, one after the other."""
+        for number, (path, args, _how) in enumerate(queued):
+            assert path == self.PUBLISH
+            assert number < 50, "the queue only grows"
+            tasks.publish(*args)
+
+    def test_unfinished_work_goes_on_until_the_schedule_comes_again(self, now, queued, monkeypatch):
+        began = now[0]
+        self.a_shift(monkeypatch, now, unfinished=True)
+
+        tasks.publish_backlog("default")
+        self.run_queued(queued)
+
+        assert [args for _path, args, _how in queued] == [("default", 0, int(began) + 60)] * 2
+        assert now[0] == began + 75
+
+    def test_the_helpers_are_followed_too_and_do_not_multiply(self, now, queued, monkeypatch):
+        self.a_shift(monkeypatch, now, unfinished=True)
+        monkeypatch.setattr(tasks, "_passes", lambda settings: 3)
+        event()
+        queued.clear()  # the wake of its commit
+
+        tasks.publish_backlog("default")
+
+        assert len(queued) == 3  # two beside it, one after it
+        now[0] -= 25  # the two ran meanwhile
+        for _path, args, _how in queued[:2]:
+            began = now[0]
+            tasks.publish(*args)
+            now[0] = began
+        assert len(queued) == 5
+
+    def test_finished_work_is_followed_by_nothing(self, now, queued, monkeypatch):
+        self.a_shift(monkeypatch, now, unfinished=False)
+
+        tasks.publish_backlog("default")
+        tasks.publish("default", 0, int(now[0]) + 60)
+
+        assert queued == []
+
+    def test_one_that_waited_for_a_worker_until_the_next_run_is_not_needed(
+        self, now, shifts_done, django_assert_num_queries
+    ):
+        """Or a cluster of few workers would have a queue that grows as long as the backlog lasts."""
+        with django_assert_num_queries(0):
+            assert tasks.publish("default", 0, int(now[0])) == 0
+        assert tasks.publish("default", 0, int(now[0]) + 1) == 1
+
+        assert shifts_done == ["default"]
+
+    def test_a_wake_leaves_the_rest_to_the_schedule(self, now, queued, monkeypatch):
+        """Wakes come each second under traffic; each with a train of its own would be a crowd."""
+        self.a_shift(monkeypatch, now, unfinished=True)
+
+        tasks.publish("default", int(now[0]))
+
+        assert queued == []
+
+
 class TestAnsweredWakes:
     """Under steady traffic a wake comes each second and a pass stays longer: the queue must not grow."""
 

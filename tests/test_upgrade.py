@@ -20,6 +20,7 @@ APP = "genesys_eventbridge"
 PROMISED = (
     ("genesys_eventbridge.tasks.publish", ("default",)),
     ("genesys_eventbridge.tasks.publish", ("default", 1_700_000_000)),
+    ("genesys_eventbridge.tasks.publish", ("default", 0, 4_000_000_000)),
     ("genesys_eventbridge.tasks.publish_backlog", ("default",)),
     ("genesys_eventbridge.tasks.poll", ("default",)),
     ("genesys_eventbridge.tasks.retry", ("default",)),
