@@ -69,29 +69,88 @@ def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings
     return found
 
 
-def longest_standstills(ledger: dict[str, Any]) -> tuple[float, float]:
-    """Seconds between two steps of one event, from its insert to its end: the longest, and the longest once
-    the events before it in its ordering key had been accepted.
+#: Longer than an event waits by design between two steps: a lapsed lease and a backoff.
+DUE_AGAIN = 8.0 + 6.0
+
+
+@dataclass
+class Standstill:
+    """The time between two steps of one event."""
+
+    event: str = ""
+    began: float = 0.0
+    seconds: float = 0.0
+    #: It was accepted, and waited to be asked about.
+    accepted: bool = False
+    #: Events first sent (or, after acceptance, asked about) meanwhile that became due only later: near
+    #: none where it stood in a queue, many where it was passed over.
+    overtaken: int = 0
+    #: Publishing claims of it, in its whole life, that brought no request: their worker was killed first.
+    in_vain: int = 0
+    #: The longest time within it in which no event at all was sent: pauses, and probes whose worker died.
+    silence: float = 0.0
+
+    def __str__(self) -> str:
+        step = "to be asked about" if self.accepted else "to be sent"
+        passed = f"overtaken by {self.overtaken}, claimed {self.in_vain} times in vain"
+        return f"{self.seconds:.1f} s, {step}, {passed}, silence {self.silence:.1f} s"
+
+
+def longest_standstills(ledger: dict[str, Any]) -> tuple[Standstill, Standstill]:
+    """The longest of any event between its insert and its end, and the longest once the events before it in
+    its ordering key were known to be accepted.
     """
-    steps: dict[str, list[float]] = defaultdict(list)
-    for attempt in ledger["attempts"]:
-        if attempt["source"]:
-            steps[f"{attempt['source']} {attempt['id']}"].append(attempt["started_at"])
-    accepted = _acceptances(ledger)
+    rows = list(OutboxEvent.objects.order_by("id"))
+    sent, asked = _steps(ledger, rows)
+    accepted = {name: attempt["started_at"] for name, attempt in _acceptances(ledger).items()}
     free: dict[str, float] = {}
-    longest = alone = 0.0
-    for row in OutboxEvent.objects.order_by("id"):
+    longest, alone = Standstill(), Standstill()
+    for row in rows:
         name = f"{row.source} {row.event_id}"
         born = row.created_at.timestamp()
         ends: dt.datetime | None = row.finished_at
-        moments = sorted([born, *steps[name], *([ends.timestamp()] if ends else [])])
-        longest = max([longest, *(after - before for before, after in pairwise(moments))])
+        moments = sorted([*sent[name], *asked[name], *([ends.timestamp()] if ends else [])])
         freed = max(born, free.get(row.ordering_key, born) if row.ordering_key else born)
-        later = [freed, *(moment for moment in moments if moment > freed)]
-        alone = max([alone, *(after - before for before, after in pairwise(later))])
-        if name in accepted:
-            free[row.ordering_key] = max(freed, accepted[name]["started_at"])
+        longest = max([longest, *_gaps(name, [born, *moments])], key=lambda gap: gap.seconds)
+        moments = [freed, *(moment for moment in moments if moment > freed)]
+        alone = max([alone, *_gaps(name, moments)], key=lambda gap: gap.seconds)
+        if row.accepted_at:
+            free[row.ordering_key] = max(freed, row.accepted_at.timestamp())
+    all_sent = sorted(time for times in sent.values() for time in times)
+    claims = {f"{row.source} {row.event_id}": row.attempts for row in rows}
+    born_at = {f"{row.source} {row.event_id}": row.created_at.timestamp() for row in rows}
+    for gap in (longest, alone):
+        gap.accepted = accepted.get(gap.event, float("inf")) <= gap.began
+        due, first = (accepted, asked) if gap.accepted else (born_at, sent)
+        gap.in_vain = claims.get(gap.event, 0) - len(sent[gap.event])
+        ends_at = gap.began + gap.seconds
+        heard = [gap.began, *(time for time in all_sent if gap.began < time < ends_at), ends_at]
+        gap.silence = max(after - before for before, after in pairwise(heard))
+        gap.overtaken = sum(
+            gap.began + DUE_AGAIN < since and min(first[name]) < ends_at
+            for name, since in due.items()
+            if first[name]
+        )
     return longest, alone
+
+
+def _gaps(name: str, moments: list[float]) -> list[Standstill]:
+    return [Standstill(name, before, after - before) for before, after in pairwise(moments)]
+
+
+def _steps(
+    ledger: dict[str, Any], rows: list[OutboxEvent]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """By event, when it was sent, and when it was asked about."""
+    sent: dict[str, list[float]] = defaultdict(list)
+    asked: dict[str, list[float]] = defaultdict(list)
+    by_remote_id = {row.remote_id: f"{row.source} {row.event_id}" for row in rows if row.remote_id}
+    for attempt in ledger["attempts"]:
+        if attempt["source"]:
+            sent[f"{attempt['source']} {attempt['id']}"].append(attempt["started_at"])
+        elif attempt["remote_id"] in by_remote_id:
+            asked[by_remote_id[attempt["remote_id"]]].append(attempt["started_at"])
+    return sent, asked
 
 
 def _acceptances(ledger: dict[str, Any]) -> dict[str, dict[str, Any]]:

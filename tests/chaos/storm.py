@@ -13,11 +13,13 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection, connections
 
+from genesys_eventbridge import agenda
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.sandbox import Sandbox, serve
+from genesys_eventbridge.states import State
 from tests.chaos import crew
 from tests.chaos.cuts import cut_connections
-from tests.chaos.judge import Findings, judge, longest_standstills
+from tests.chaos.judge import Findings, Standstill, judge, longest_standstills
 from tests.chaos.processes import PATIENCE, Child, destination, heard
 from tests.shop.models import Order
 
@@ -36,6 +38,8 @@ CALM: dict[str, Any] = {"scenario": "happy", "rate": None, "rate_window": 60.0, 
 #: One request or a few that fail in their own way.
 SPITE: list[tuple[int | str, int]] = [(503, 5), (0, 3), (429, 1), (504, 2), (500, 4), ("gateway-timeout", 3)]
 SPITE += [("conflict-in-progress", 2), (423, 2)]
+#: Seconds between two looks at the backlog.
+LOOK_EVERY = 10.0
 #: Longer than LEASE_SECONDS: who is frozen for so long has lost its claims.
 FROZEN = 9.0
 
@@ -53,9 +57,11 @@ class Report:
     rolled_back: int = 0
     deeds: Counter[str] = field(default_factory=Counter)
     drain: float = 0.0
-    #: Seconds: of any event, and of one that no earlier event of its ordering key held back.
-    standstill: float = 0.0
-    standstill_alone: float = 0.0
+    #: Of any event, and of one that no earlier event of its ordering key held back.
+    standstill: Standstill = field(default_factory=Standstill)
+    standstill_alone: Standstill = field(default_factory=Standstill)
+    #: The most events that were due at once, by looks some seconds apart.
+    backlog: int = 0
     findings: Findings = field(default_factory=Findings)
 
     def __str__(self) -> str:
@@ -67,9 +73,14 @@ class Report:
             f"{self.rolled_back} rolled back\n"
             f"  {deeds}\n"
             f"  {found}\n"
-            f"  longest standstill of an event {self.standstill:.1f} s, of one at the head of its key "
-            f"{self.standstill_alone:.1f} s, drained {self.drain:.1f} s after the storm"
+            f"  longest standstill of an event {self.standstill}\n"
+            f"  longest of one at the head of its key {self.standstill_alone}\n"
+            f"  at most {self.backlog} events due at once, drained {self.drain:.1f} s after the storm"
         )
+
+
+def _due() -> int:
+    return agenda.due("default", State.PENDING).count() + agenda.due("default", State.ACCEPTED).count()
 
 
 class Storm:
@@ -125,7 +136,7 @@ class Storm:
             )
 
     def _rage(self) -> None:
-        next_mood = next_deed = time.monotonic()
+        next_mood = next_deed = next_look = time.monotonic()
         while self.committed < self.commits:
             now = time.monotonic()
             self._listen(max(0.0, min(next_deed, next_mood) - now))
@@ -137,6 +148,9 @@ class Storm:
             if now >= next_deed:
                 next_deed = now + self.draw.uniform(0.2, 2.0)
                 self._deed()
+            if now >= next_look:
+                next_look = now + LOOK_EVERY
+                self.report.backlog = max(self.report.backlog, self._with_database(_due) or 0)
 
     def _listen(self, seconds: float) -> None:
         """Hear what the processes say until the time is over."""
