@@ -100,6 +100,15 @@ def test_a_refusal_keeps_the_words_of_the_platform(status):
     assert json.loads(outcome.excerpt) == body
 
 
+def test_a_page_instead_of_a_refusal_is_a_proxy_or_firewall():
+    page = decide(403, b"<html>Blocked</html>").error
+    ours = decide(403, {"code": "missing.permissions", "message": "missing"}).error
+
+    assert "a proxy or firewall may. Check PROXY" in page
+    assert "eventbridge:event:publish" in page
+    assert "firewall" not in ours
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [

@@ -226,6 +226,13 @@ def test_of_a_wrong_client_the_region_is_suspected_first():
     assert text.index(HOST) < text.index("REGION") < text.index("CLIENT_ID")
 
 
+@pytest.mark.parametrize("told", [{"description": "authentication failed"}, {}], ids=str)
+def test_of_a_client_that_is_found_the_secret_is_suspected_first(told):
+    text = str(refused(401, {"error": "invalid_client", **told}))
+
+    assert text.index("CLIENT_SECRET") < text.index("CLIENT_ID") < text.index("REGION")
+
+
 @pytest.mark.parametrize(("fraction", "seconds"), [(0.0, 5), (0.5, 32.5), (1.0, 60)])
 def test_a_token_limit_without_a_wait_is_spread_over_a_minute(fraction, seconds):
     assert refused(400, RATE_LIMIT, fraction=fraction).retry_after == seconds

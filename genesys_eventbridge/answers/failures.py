@@ -11,6 +11,7 @@ from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
+PROXY_LOGIN = "The proxy wants a login. Put user and password into the URL of PROXY."
 _AGAIN = "It may have arrived; the same key and bytes are sent again."
 
 
@@ -62,7 +63,9 @@ def _not_sent(error: Exception) -> tuple[Halt, str] | None:
         case httpx.PoolTimeout():
             return Halt.NETWORK, "Nothing was sent: no free connection."
         case httpx.ProxyError():
-            return Halt.CONFIG, "Nothing was sent. Check PROXY."
+            if str(error).lstrip().startswith("407") or ": 407" in str(error):
+                return Halt.CONFIG, f"Nothing was sent. {PROXY_LOGIN}"
+            return Halt.CONFIG, "Nothing was sent. Check PROXY, and whether that proxy lets us through."
         case httpx.UnsupportedProtocol():
             return Halt.CONFIG, "Nothing was sent. Check API_BASE_URL and LOGIN_BASE_URL."
     return None

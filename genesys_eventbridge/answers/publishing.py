@@ -22,6 +22,7 @@ _PATH = (
 )
 _CONTENT_TYPE = (Halt.CONFIG, "Set CONTENT_TYPE to what the platform takes.")
 _NOT_THE_PLATFORM = (Halt.CONFIG, "The platform does not answer like this. Check API_BASE_URL and PROXY.")
+_A_PAGE = "A page is not how the platform refuses: a proxy or firewall may. Check PROXY and the egress."
 _HALTS = {
     401: (
         Halt.AUTH,
@@ -59,6 +60,8 @@ def publish_outcome(
         return _duplicate(answer, sent)
     if status in _HALTS:
         kind, hint = _HALTS[status]
+        if status == 403 and answer.is_page:
+            hint = f"{_A_PAGE} {hint}"
         return answer.outcome(Verdict.HALTED, hint, halt=kind)
     if status == 429:
         return answer.rate_halt()

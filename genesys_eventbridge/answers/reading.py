@@ -19,6 +19,7 @@ _EXCERPT_LIMIT = 4096
 CORRELATION_LIMIT = 128
 _LONG_WAIT = 180.0  # past this the official SDKs give up: it is a daily limit rather than a burst
 _USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}")
+_PAGE = "the body is an HTML or XML page"
 _MESSAGE_MEMBERS = ("message", "error_description", "description", "detail", "title")
 
 
@@ -38,6 +39,10 @@ class Answer:
     def say(self, text: object, limit: int) -> str:
         """Words from outside, fit to store and show."""
         return clean(redact_text(str(text), self.rules.redact_keys, self.secrets), limit)
+
+    @property
+    def is_page(self) -> bool:
+        return self.shape == _PAGE
 
     def member(self, name: str) -> Any:
         """A member of the document; None where it is null, missing, or there is no document."""
@@ -220,4 +225,4 @@ def _shape(text: str) -> str:
     start = text[:200].strip("\ufeff \t\r\n")
     if not start:
         return "the body is empty"
-    return "the body is an HTML or XML page" if start.startswith("<") else "the body is not JSON"
+    return _PAGE if start.startswith("<") else "the body is not JSON"

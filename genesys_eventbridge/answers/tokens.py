@@ -87,6 +87,11 @@ def _is_rate_limit(answer: Answer) -> bool:
 def _refusal(answer: Answer, login_host: str) -> tuple[Halt, str]:
     """Why the login service gives no token, and the line to change."""
     error = answer.word("error")
+    if error == "invalid_client" and "not found" not in answer.message.lower():
+        return Halt.AUTH, (
+            f"Asked {login_host}. Check CLIENT_SECRET first, then CLIENT_ID, and that the client's grant is "
+            "Client Credentials. Then REGION: another region does not know this client."
+        )
     if error == "invalid_client" or answer.status == 401:
         return Halt.AUTH, (
             f"Asked {login_host}. Check REGION first: a client of another region is not found here. Then "
