@@ -71,11 +71,11 @@ class TestWaiting:
         ran = run("retry", "--type", "order.created")
 
         assert ran.out.splitlines() == [
-            "No event matches (pending): nothing to retry.",
+            "No event matches (pending, type order.created): nothing to retry.",
             "1 such event is dead:",
-            "  -> manage.py eventbridge_retry --state dead --dry-run",
+            "  -> manage.py eventbridge_retry --state dead --type order.created --dry-run",
             "1 such event is unresolved:",
-            "  -> manage.py eventbridge_retry --state unresolved --dry-run",
+            "  -> manage.py eventbridge_retry --state unresolved --type order.created --dry-run",
         ]
 
     def test_what_is_due_already_is_sent_too(self):
@@ -164,6 +164,14 @@ class TestDead:
 
         assert {name for name, row in rows.items() if fresh(row).state == State.PENDING} == chosen
 
+    def test_a_type_that_matches_nothing_is_repeated(self):
+        """It is misspelt more often than not."""
+        dead()
+
+        ran = run("retry", "--state", "dead", "--type", "order.creatd")
+
+        assert ran.out == "No event matches (dead, type order.creatd): nothing to retry.\n"
+
     def test_a_dry_run_says_what_would_be_and_changes_nothing(self):
         rows = [dead() for _ in range(3)] + [dead("order.cancelled")]
 
@@ -171,7 +179,7 @@ class TestDead:
 
         assert {fresh(row).state for row in rows} == {State.DEAD}
         assert "Would requeue 3 events of 4 (dead, rejected, " in ran.out
-        assert "  order.created 3 · order.cancelled 1" in ran.out
+        assert "\n  all 4: order.created 3 · order.cancelled 1\n" in ran.out
         assert "Limit is 3 per run; add --limit 4. To avoid a new wave add --spread 600." in ran.out
         assert ran.out.endswith("Nothing was changed (dry run).\n")
         assert ran.code == 0

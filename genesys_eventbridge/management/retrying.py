@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from genesys_eventbridge import operations
@@ -90,7 +91,8 @@ def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
     of = f" of {number(picked.matched)}" if picked.matched != len(done.ids) else ""
     lines = [f"{_verb(options)} {count}{of}{picked.words}."]
     if picked.types:
-        lines.append(f"  {listed(picked.types)}")
+        whole = f"all {number(picked.matched)}: " if picked.matched > len(picked.ids) else ""
+        lines.append(f"  {whole}{listed(picked.types)}")
     lines += duplicate_lines(done.may_duplicate, dry_run=dry_run)
     lines += skipped_lines(done.skipped)
     for paused in picked.paused:
@@ -103,10 +105,11 @@ def _others(options: dict[str, Any]) -> list[str]:
     if options["state"] or options["ids"]:
         return []
     lines = []
+    types = "".join(f" --type {shlex.quote(name)}" for name in options["type"] or ())
     for state in WAITING_FOR_A_PERSON:
         if count := rows(options).filter(state=state).count():
             lines.append(f"{counted(count, 'such event')} {'is' if count == 1 else 'are'} {state}:")
-            lines.append(next_step(f"eventbridge_retry --state {state} --dry-run"))
+            lines.append(next_step(f"eventbridge_retry --state {state}{types} --dry-run"))
     return lines
 
 

@@ -17,6 +17,7 @@ from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import pause_lines, paused_data
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.text import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def _selected(
     times = rows.aggregate(first=Min("created_at"), last=Max("created_at"))
     ids = dict(rows.order_by("id").values_list("id", "state")[: options["limit"]])
     words = [str(word) for word in (state, options["reason"]) if word]
+    words += [f"type {clean(name, 80)}" for name in dict.fromkeys(options["type"] or ())]
     if times["first"]:
         words.append(_span(times["first"], times["last"]))
     return Selection(
