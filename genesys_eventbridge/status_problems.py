@@ -58,10 +58,11 @@ def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
 
 def _worker(at: Standing) -> Iterator[Problem]:
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
-    start = _("start one: %(command)s   (or: %(other)s)") % {
-        "command": "manage.py qcluster",
-        "other": "manage.py eventbridge_publish --loop",
-    }
+    loop = "manage.py eventbridge_publish --loop"
+    start = _("start one: %(command)s") % {"command": loop}
+    if at.clusters:
+        words = {"command": "manage.py qcluster", "other": loop}
+        start = _("start one: %(command)s   (or: %(other)s)") % words
     if seen is None or ago is None:
         yield Problem(at.alias, "worker", _("no worker has ever reported"), start)
     elif ago > NO_WORKER_AFTER:

@@ -55,13 +55,12 @@ def _log(destination: str, row: Settlement) -> None:
     attempt = row.attempt
     logger.log(
         level,
-        "Event %d of %s is %s%s: status %s %s",
+        "Event %d of %s is %s%s: %s",
         row.id,
         destination,
         row.state.value,
         f" ({row.reason})" if row.reason else "",
-        row.status_code,
-        row.error,
+        row.error or f"status {row.status_code}",
         extra={
             "event": row.id,
             "event_id": row.event_id,

@@ -4,8 +4,10 @@ import io
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core.management.base import OutputWrapper
 from django.db import OperationalError
+from django.test import override_settings
 from django.utils import timezone
 from django_q.models import Schedule
 
@@ -105,6 +107,14 @@ class TestCheck:
             "PROBLEM  no worker has ever reported\n"
             "  -> start one: manage.py qcluster   (or: manage.py eventbridge_publish --loop)\n"
         )
+
+    def test_a_cluster_is_no_remedy_where_django_q_is_not_installed(self):
+        without = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+        with override_settings(INSTALLED_APPS=without):
+            ran = run("status", "--check")
+
+        assert "  -> start one: manage.py eventbridge_publish --loop\n" in ran.out
+        assert "qcluster" not in ran.out
 
     def test_thresholds_come_from_the_flags(self, worker):
         event(row={"created_at": DatabaseNow(-100)})

@@ -110,7 +110,7 @@ def _loop(alias: str, shown: Progress, stop: threading.Event, options: dict[str,
 
 def _served(alias: str, states: Counter[str], pruned: int) -> str:
     words = {word: states[state] for state, word in draining.WORDS.items() if states[state]}
-    told = f"{alias}: {listed(words) or 'nothing was due'}"
+    told = f"{alias}: {listed(words) or 'nothing was sent'}"
     return f"{told}; {counted(pruned, 'old event')} pruned" if pruned else told
 
 
