@@ -241,10 +241,21 @@ class TestArguments:
         with pytest.raises(argparse.ArgumentTypeError):
             arguments.count(text)
 
-    @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x", ""])
+    @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e300", "x", ""])
     def test_seconds_are_a_number_above_0(self, text):
         with pytest.raises(argparse.ArgumentTypeError):
             arguments.seconds(text)
+
+    @pytest.mark.parametrize("read", [arguments.seconds_or_zero, arguments.days, arguments.milliseconds])
+    @pytest.mark.parametrize("text", ["1e300", "-1", "nan", "x"])
+    def test_other_spans_end_somewhere_too(self, read, text):
+        with pytest.raises(argparse.ArgumentTypeError, match="at most"):
+            read(text)
+
+    @pytest.mark.parametrize("text", ["-1", "65536", "x", ""])
+    def test_a_port_is_one(self, text):
+        with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 65535"):
+            arguments.port(text)
 
     def test_what_may_be_0_may_be_0(self):
         assert (arguments.count_or_zero("0"), arguments.seconds_or_zero("0")) == (0, 0.0)

@@ -259,6 +259,18 @@ class TestBounded:
 
 
 class TestCommand:
+    def test_a_destination_that_nobody_configured_is_wrong_usage(self):
+        ran = run("ping", "--destination", "defualt")
+
+        assert ran.code == 2
+        assert "--destination: " in ran.error
+        assert "Did you mean 'default'?" in ran.error
+
+    def test_one_with_wrong_settings_is_looked_at(self, settings):
+        settings.GENESYS_EVENTBRIDGE = {"default": {"REGOIN": "us-east-1"}}
+
+        assert run("ping", "--destination", "default").out.startswith("1/4 settings     FAILED")
+
     def test_it_prints_each_step(self):
         with sandboxed():
             ran = run("ping")

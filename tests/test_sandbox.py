@@ -1310,9 +1310,9 @@ def test_ipv6_loopback_works():
         (["--host", "platform.example"], True, "--allow-remote"),
         (["--host", ""], True, "--allow-remote"),
         (["--host", "::"], True, "--allow-remote"),
-        (["--rate", "0"], True, "rate: 0"),
-        (["--latency", "-1"], True, "latency"),
-        (["--port", "70000"], True, "port"),
+        (["--rate", "0"], True, "--rate: '0'"),
+        (["--latency", "-1"], True, "--latency: '-1'"),
+        (["--port", "70000"], True, "--port: '70000'"),
         (["--scenario", "sunny"], True, "sunny"),
     ],
 )

@@ -22,6 +22,8 @@ from genesys_eventbridge.text import clean
 
 _AGE = re.compile(r"(\d{1,6})\s*(s|m|h|d)", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: A hundred years, longer than anybody waits; sums with it stay inside every clock and calendar.
+_LONGEST = 100 * 366 * 86_400.0
 #: Event numbers are bigints; longer digits are some other id.
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -48,17 +50,29 @@ def count_or_zero(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """A number of seconds above 0."""
-    return _number(text, "seconds above 0", lambda value: 0 < value < math.inf)
+    """A number of seconds above 0, a hundred years at most."""
+    return _number(text, f"seconds above 0, at most {_LONGEST:.0f}", lambda value: 0 < value <= _LONGEST)
 
 
 def seconds_or_zero(text: str) -> float:
-    return _number(text, "seconds, 0 or more", lambda value: 0 <= value < math.inf)
+    what = f"seconds, 0 or more, at most {_LONGEST:.0f}"
+    return _number(text, what, lambda value: 0 <= value <= _LONGEST)
+
+
+def milliseconds(text: str) -> float:
+    return _number(text, "milliseconds, 0 or more, at most an hour", lambda value: 0 <= value <= 3_600_000)
+
+
+def port(text: str) -> int:
+    """A TCP port, or 0 for any free one."""
+    if not _NUMBER.fullmatch(text) or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a port: a whole number from 0 to 65535")
+    return int(text)
 
 
 def days(text: str) -> float:
-    """A number of days above 0."""
-    return _number(text, "days above 0", lambda value: 0 < value < math.inf)
+    """A number of days above 0, a hundred years at most."""
+    return _number(text, "days above 0, at most 36600", lambda value: 0 < value <= _LONGEST / 86_400)
 
 
 def moment(text: str) -> dt.datetime:
@@ -98,6 +112,13 @@ def aliases(options: dict[str, Any], flag: str = "--destination: ") -> tuple[str
             raise WrongUsage(f"{flag}{error}") from error
         raise CommandError(str(error)) from error
     return wanted
+
+
+def refuse_unknown(options: dict[str, Any]) -> None:
+    """``--destination`` must name one that is there; whether its settings are right is another question."""
+    for alias in options["destination"] or ():
+        if _is_unknown([alias]):
+            aliases({"destination": [alias]})
 
 
 def _is_unknown(named: Iterable[str]) -> bool:

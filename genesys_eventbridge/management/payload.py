@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from django.core.management.base import CommandError
 
+from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.text import clean
 
 
@@ -22,12 +23,12 @@ def payload(given: str, max_bytes: int) -> Any:
             f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         )
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise CommandError(
+        raise WrongUsage(
             f"--data is not JSON: {reason}{f' at {place}' if place else ''}. "
             """On a shell put it in single quotes: --data '{"number": 1}', text as --data '"text"'."""
         ) from None
     except RecursionError:
-        raise CommandError("--data is nested too deeply.") from None
+        raise WrongUsage("--data is nested too deeply.") from None
 
 
 def _text(given: str, max_bytes: int) -> str:
@@ -44,11 +45,11 @@ def _text(given: str, max_bytes: int) -> str:
     except OSError as error:
         raise CommandError(f"--data {clean(given, 200)}: cannot read it ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise CommandError(
+        raise WrongUsage(
             f"--data: {where} is not UTF-8 text. Binary data goes by enqueue(data=b...)."
         ) from None
     if len(raw) > max_bytes:
-        raise CommandError(f"--data: {where} holds more than MAX_EVENT_BYTES ({max_bytes:,}) bytes.")
+        raise WrongUsage(f"--data: {where} holds more than MAX_EVENT_BYTES ({max_bytes:,}) bytes.")
     return text
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from genesys_eventbridge import conf, ping
+from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
@@ -19,6 +20,7 @@ class Command(OutboxCommand):
     requires_system_checks: list[str] = []  # wrong settings are what it is for
 
     def work(self, options: dict[str, Any]) -> Result:
+        arguments.refuse_unknown(options)
         aliases = options["destination"] or conf.aliases()
         found = {alias: list(ping.ping(alias)) for alias in dict.fromkeys(aliases)}
         lines = []

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from genesys_eventbridge.management.arguments import WrongUsage, count, milliseconds, port
 from genesys_eventbridge.sandbox import Sandbox, SandboxServer, Scenario, serve
 from genesys_eventbridge.sandbox.start import is_loopback, settings_block
 
@@ -18,13 +19,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-        add("--port", type=int, default=8900, help="port to listen on, 0 for any free one (8900)")
-        add("--scenario", choices=list(Scenario), default="happy", help="how the platform behaves (happy)")
-        add("--latency", type=float, default=0, metavar="MS", help="hold every answer back, milliseconds")
-        add("--rate", type=int, metavar="N", help="publish and status requests allowed in a minute")
-        add(
-            "--refuse-type", action="append", default=[], metavar="TYPE", help="refuse this type (repeatable)"
-        )
+        add("--port", type=port, default=8900, help="port to listen on, 0 for any free one (8900)")
+        names = [each.value for each in Scenario]
+        add("--scenario", choices=names, default="happy", help="how the platform behaves (happy)")
+        why = "hold every answer back, milliseconds (0)"
+        add("--latency", type=milliseconds, default=0, metavar="MS", help=why)
+        why = "publish and status requests allowed in a minute (no limit)"
+        add("--rate", type=count, metavar="N", help=why)
+        why = "refuse this type (repeatable)"
+        add("--refuse-type", action="append", default=[], metavar="TYPE", help=why)
         add("--allow-remote", action="store_true", help="listen where other machines can reach it")
         add("--allow-production", action="store_true", help="run although settings.DEBUG is False")
 
@@ -33,7 +36,7 @@ class Command(BaseCommand):
         if not (settings.DEBUG or options["allow_production"]):
             raise CommandError("DEBUG is False: no platform for production. To insist: --allow-production")
         if not (is_loopback(host) or options["allow_remote"]):
-            raise CommandError(f"--host {host!r} is not loopback: others reach it. To insist: --allow-remote")
+            raise WrongUsage(f"--host {host!r} is not loopback: others reach it. To insist: --allow-remote")
         switches = {"rate": options["rate"], "refused_types": options["refuse_type"]}
         try:
             sandbox = Sandbox(scenario=options["scenario"], latency=options["latency"] / 1000, **switches)
