@@ -37,7 +37,6 @@ class Attempt:
 _COLUMNS = {
     "event_id": "bigint",
     "kind": "text",
-    "started_at": "timestamptz",
     "duration": "float8",
     "verdict": "text",
     "status_code": "int",
@@ -46,10 +45,11 @@ _COLUMNS = {
     "retry_after": "float8",
     "response_excerpt": "text",
     "worker": "text",
+    "started_at": "timestamptz",
     "number": "int",
 }
-_said = attrgetter("event_id", "kind")
-_heard = attrgetter(*list(_COLUMNS)[3:-1])
+#: The columns that every database takes as they are.
+_plain = attrgetter(*[name for name in _COLUMNS if name not in {"started_at", "number"}])
 
 
 def write_log(alias: str, attempts: Sequence[Attempt]) -> None:
@@ -70,9 +70,8 @@ def write_log(alias: str, attempts: Sequence[Attempt]) -> None:
     started_at: Any = DeliveryAttempt._meta.get_field("started_at")
     rows = [
         (
-            *_said(attempt),
+            *_plain(attempt),
             started_at.get_db_prep_save(attempt.started_at, connection),
-            *_heard(attempt),
             last.get(attempt.event_id, 0) + 1,
         )
         for attempt in attempts

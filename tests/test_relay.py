@@ -17,7 +17,7 @@ from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.senders import Senders
-from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.outbox_rows import accepted, event, fresh, in_threads, settings_with
 from tests.scripted import ScriptedPlatform
 
@@ -67,6 +67,17 @@ class TestPublishing:
         assert report.claimed == len(platform.published) == 23
         assert len(set(platform.keys)) == 23
         assert platform.tokens <= 1
+
+    @pytest.mark.parametrize(
+        ("batch", "senders", "step"),
+        [(100, 1, 98), (100, 16, 68), (100, 32, 36), (100, 64, 25), (100, 1000, 25), (5, 3, 1), (1, 16, 1)],
+    )
+    def test_each_sender_keeps_two_rows_while_the_database_is_asked(self, batch, senders, step):
+        """Or they run dry; and never less than a quarter of the batch for one statement."""
+        settings = settings_with(batch_size=batch)
+        crew = Senders(settings, senders)
+
+        assert relay_pass.Pass(AttemptKind.PUBLISH, settings, crew, None, None).step == step
 
     def test_a_limit_is_kept(self):
         for _ in range(5):
