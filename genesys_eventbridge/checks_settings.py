@@ -36,6 +36,7 @@ def problems() -> Iterator[Problem]:
     """What ``conf.problems()`` cannot see. Asks no database."""
     for destination in readable():
         yield from _unusable_schemas(destination)
+        yield from _idle_senders(destination)
     if not settings.USE_TZ:
         yield Problem(
             "W013",
@@ -86,6 +87,19 @@ def _unusable_schemas(destination: DestinationSettings) -> Iterator[Problem]:
                 f"{conf.SETTING}[{destination.alias!r}]: {error}",
                 f'Mend it, or remove {event_type!r} from "SCHEMAS".',
             )
+
+
+def _idle_senders(destination: DestinationSettings) -> Iterator[Problem]:
+    """A pass claims anew when two rows a sender are left: with less room, senders wait for it."""
+    wanted = 2 * destination.concurrency
+    if destination.batch_size < wanted:
+        yield Problem(
+            "W015",
+            "BATCH_SIZE",
+            f"{conf.SETTING}[{destination.alias!r}]: BATCH_SIZE ({destination.batch_size}) is less than "
+            f"twice CONCURRENCY ({destination.concurrency}): the senders wait for the database.",
+            f'Set "BATCH_SIZE": {3 * destination.concurrency}.',
+        )
 
 
 def _is_pretended(destination: DestinationSettings) -> bool:

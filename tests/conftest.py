@@ -9,7 +9,7 @@ import pytest
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
-from tests import databases, loopback
+from tests import databases, flushes, loopback
 
 # No clock judges a test: this machine may be busy. `--hypothesis-profile=deep` looks for new examples.
 settings.register_profile(
@@ -38,6 +38,8 @@ DATABASE_FIXTURES = frozenset(
 
 def pytest_configure(config: pytest.Config) -> None:
     loopback.install()
+    if os.environ.get(databases.CHOICE) == "postgresql":
+        flushes.install()
     place = ExitStack()
     place.enter_context(databases.folder())
     config.add_cleanup(place.close)

@@ -147,6 +147,20 @@ class TestSettings:
         assert message.id == "genesys_eventbridge.W013"
         assert message.hint == "Set USE_TZ = True."
 
+    def test_a_batch_too_small_to_keep_the_senders_busy_is_w015(self, configure):
+        configure(CONCURRENCY=64, BATCH_SIZE=127)
+
+        message = only(our_checks.settings())
+
+        assert message.id == "genesys_eventbridge.W015"
+        assert "BATCH_SIZE (127) is less than twice CONCURRENCY (64)" in message.msg
+        assert message.hint == 'Set "BATCH_SIZE": 192.'
+
+    def test_twice_the_senders_is_enough_of_a_batch(self, configure):
+        configure(CONCURRENCY=64, BATCH_SIZE=128)
+
+        assert our_checks.settings() == []
+
     def test_a_model_in_another_database_than_the_outbox_is_e012(self, configure, monkeypatch):
         configure()
         monkeypatch.setattr(model_problems, "misplaced_models", lambda: [("shop.Order", "archive")])
