@@ -85,14 +85,15 @@ class Standstill:
     #: Events first sent (or, after acceptance, asked about) meanwhile that became due only later: near
     #: none where it stood in a queue, many where it was passed over.
     overtaken: int = 0
-    #: Publishing claims of it, in its whole life, that brought no request: their worker was killed first.
+    #: Attempts of it, in its whole life, beyond its requests: their worker was killed first. A floor, because a
+    #: request that met a pause is no attempt.
     in_vain: int = 0
     #: The longest time within it in which no event at all was sent: pauses, and probes whose worker died.
     silence: float = 0.0
 
     def __str__(self) -> str:
         step = "to be asked about" if self.accepted else "to be sent"
-        passed = f"overtaken by {self.overtaken}, claimed {self.in_vain} times in vain"
+        passed = f"overtaken by {self.overtaken}, {self.in_vain} attempts without a request"
         return f"{self.seconds:.1f} s, {step}, {passed}, silence {self.silence:.1f} s"
 
 
@@ -122,7 +123,7 @@ def longest_standstills(ledger: dict[str, Any]) -> tuple[Standstill, Standstill]
     for gap in (longest, alone):
         gap.accepted = accepted.get(gap.event, float("inf")) <= gap.began
         due, first = (accepted, asked) if gap.accepted else (born_at, sent)
-        gap.in_vain = claims.get(gap.event, 0) - len(sent[gap.event])
+        gap.in_vain = max(0, claims.get(gap.event, 0) - len(sent[gap.event]))
         ends_at = gap.began + gap.seconds
         heard = [gap.began, *(time for time in all_sent if gap.began < time < ends_at), ends_at]
         gap.silence = max(after - before for before, after in pairwise(heard))
