@@ -85,8 +85,8 @@ class Standstill:
     #: Events first sent (or, after acceptance, asked about) meanwhile that became due only later: near
     #: none where it stood in a queue, many where it was passed over.
     overtaken: int = 0
-    #: Attempts of it, in its whole life, beyond its requests: their worker was killed first. A floor, because a
-    #: request that met a pause is no attempt.
+    #: Attempts of it, in its whole life, beyond its requests: their worker was killed first. A floor:
+    #: a request that met a pause is no attempt.
     in_vain: int = 0
     #: The longest time within it in which no event at all was sent: pauses, and probes whose worker died.
     silence: float = 0.0
