@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from django.utils.translation import gettext as _
 
+from genesys_eventbridge import explain_workers
 from genesys_eventbridge.explain_ends import dead, finished, unresolved
 from genesys_eventbridge.explain_facts import Facts, facts_for
 from genesys_eventbridge.explain_retries import last_try, window_closes
@@ -108,7 +109,7 @@ def _no_worker(_event: OutboxEvent, facts: Facts) -> str:
     seen = facts.health.heartbeat_at
     if seen is not None and (facts.now - seen).total_seconds() <= NO_WORKER_AFTER:
         return ""
-    start = _("Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.")
+    start = explain_workers.start_one()
     if seen is None:
         return _("Nothing will happen: no worker has ever reported. %(start)s") % {"start": start}
     words = {"seen": moment(seen, facts.now), "start": start}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
+from genesys_eventbridge import explain_workers
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.explain import LONGEST, NO_WORKER_AFTER
 from genesys_eventbridge.explain_facts import Health
@@ -44,7 +45,7 @@ def _standing(health: Health, settings: DestinationSettings | None, now: dt.date
             words["until"] = moment(health.held_until, now)
             told = _("Paused by %(who)s until %(until)s: “%(why)s”.") % words
         return Standing("held", _("Paused by a person"), told)
-    start = _("Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.")
+    start = explain_workers.start_one()
     if health.heartbeat_at is None:
         return Standing(
             "unused", _("Not used yet"), _("No worker has come by yet. %(start)s") % {"start": start}

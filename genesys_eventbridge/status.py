@@ -10,7 +10,6 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from django.apps import apps
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce
 
@@ -51,8 +50,6 @@ class Standing:
     #: Names of the numbers above of which there are more than were looked at.
     least: frozenset[str] = frozenset()
     health: Health = field(default_factory=Health)
-    #: django-q2 is installed: a cluster could do the work.
-    clusters: bool = field(default_factory=lambda: apps.is_installed("django_q"))
 
     @property
     def undelivered(self) -> int:

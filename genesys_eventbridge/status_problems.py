@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from genesys_eventbridge import explain_workers
 from genesys_eventbridge.explain import NO_WORKER_AFTER
 from genesys_eventbridge.explain_words import moment, span
 from genesys_eventbridge.states import State
@@ -58,11 +59,10 @@ def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
 
 def _worker(at: Standing) -> Iterator[Problem]:
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
-    loop = "manage.py eventbridge_publish --loop"
-    start = _("start one: %(command)s") % {"command": loop}
-    if at.clusters:
-        words = {"command": "manage.py qcluster", "other": loop}
-        start = _("start one: %(command)s   (or: %(other)s)") % words
+    first, *others = explain_workers.commands()
+    start = _("start one: %(command)s") % {"command": first}
+    for other in others:
+        start += _("   (or: %(command)s)") % {"command": other}
     if seen is None or ago is None:
         yield Problem(at.alias, "worker", _("no worker has ever reported"), start)
     elif ago > NO_WORKER_AFTER:

@@ -124,6 +124,15 @@ class TestTheVerdict:
         for command in ("eventbridge_ping", "eventbridge_publish --loop", "eventbridge_enqueue"):
             assert f"manage.py {command}" in plain(response)
 
+    def test_without_django_q_no_cluster_is_named(self, viewer, settings):
+        Destination.objects.update(heartbeat_at=None)
+        settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+
+        words = plain(viewer.get(PAGE))
+
+        assert "manage.py eventbridge_publish --loop" in words
+        assert "qcluster" not in words
+
     def test_wrong_settings_are_said_and_not_a_server_error(self, viewer, settings):
         settings.GENESYS_EVENTBRIDGE = {"default": {"REGOIN": "us-east-1"}}
 

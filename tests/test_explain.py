@@ -68,6 +68,12 @@ def test_without_a_heartbeat_nothing_will_happen_and_the_command_is_named():
     )
 
 
+def test_a_cluster_is_no_advice_where_django_q_is_not_installed(settings):
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+
+    assert explain(event(), facts(Health())).endswith("Start one: manage.py eventbridge_publish --loop.")
+
+
 def test_where_no_worker_ever_came_by_it_says_so():
     assert explain(event(), facts(Health())).startswith(
         "Nothing will happen: no worker has ever reported. Start one: manage.py qcluster"

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import agenda, rollups_figures, status, status_samples
+from genesys_eventbridge import agenda, explain_workers, rollups_figures, status, status_samples
 from genesys_eventbridge.admin import dashboard_health, dashboard_numbers, pictures
 from genesys_eventbridge.admin.assets import CSS
 from genesys_eventbridge.admin.listing import COUNTED
@@ -81,6 +81,7 @@ class Dashboard(admin.ModelAdmin):
                 pictures.wave(retries, now, more=more),
                 pictures.errors(numbers.errors),
             ],
+            "workers": explain_workers.commands()[::-1],  # the loop needs no schedules first
             "health": dashboard_health.rows(here),
             "now": now,
         }

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from genesys_eventbridge import checks, conf, schedules
+from genesys_eventbridge import checks, conf, explain_workers, schedules
 from genesys_eventbridge.admin.words import when
 from genesys_eventbridge.explain import NO_WORKER_AFTER
 from genesys_eventbridge.explain_words import span
@@ -56,7 +56,7 @@ def _destination(at: Standing, *, many: bool) -> Iterator[Row]:
     where = f" ({at.alias})" if many else ""
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
     if ago is None:
-        yield Row(_("Worker") + where, "bad", _("none has come by yet"), "manage.py qcluster")
+        yield Row(_("Worker") + where, "bad", _("none has come by yet"), explain_workers.commands()[0])
     else:
         alive = ago <= NO_WORKER_AFTER
         words = format_html(
@@ -64,7 +64,7 @@ def _destination(at: Standing, *, many: bool) -> Iterator[Row]:
             when(seen, at.now),
             clean(at.health.heartbeat_worker, 80),
         )
-        yield Row(_("Worker") + where, "good" if alive else "bad", words, "manage.py qcluster")
+        yield Row(_("Worker") + where, "good" if alive else "bad", words, explain_workers.commands()[0])
     ping = f"manage.py eventbridge_ping --destination {at.alias}"
     took = at.health.accepted_at
     told = when(took, at.now) if took else _("the platform has taken no event yet")
@@ -93,7 +93,7 @@ def _schedules(standings: Sequence[Standing]) -> Iterator[Row]:
             continue
         started = when(each.started, now) if each.started else _("start not known")
         told, tone = _pace(each)
-        yield Row(each.name, tone, format_html("{} · {}", started, told), "manage.py qcluster")
+        yield Row(each.name, tone, format_html("{} · {}", started, told), explain_workers.CLUSTER)
 
 
 def _pace(each: schedules.Standing) -> tuple[str, str]:

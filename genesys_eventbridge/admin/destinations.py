@@ -20,7 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, explain_workers
 from genesys_eventbridge.admin.assets import CSS, actor_of
 from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
 from genesys_eventbridge.admin.permissions import ReadOnly, may
@@ -111,7 +111,8 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
     ) -> HttpResponse:
         known = set(self.get_queryset(request).values_list("alias", flat=True))
         unused = [(alias, self._url("change", alias)) for alias in conf.aliases() if alias not in known]
-        context = {"unused": unused, "title": capfirst(self.opts.verbose_name_plural)}
+        worker = explain_workers.commands()[0]
+        context = {"unused": unused, "worker": worker, "title": capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def change_view(
