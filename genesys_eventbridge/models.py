@@ -114,6 +114,11 @@ class OutboxEvent(models.Model):
         blank=True,
         help_text=_("First try whose outcome is unknown; kept until a definite answer."),
     )
+    key_known_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("Since when the platform may know the key of an event that it accepted."),
+    )
     remote_id = ExactCharField(max_length=255, blank=True, default="", help_text=_("The platform's id."))
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True, default="")

@@ -147,7 +147,12 @@ def _same_key() -> Move:
 
 def _new_key() -> Move:
     """Publish under a new key: to the platform it is another event."""
-    changes = {"key_epoch": F("key_epoch") + 1, "in_doubt_since": None, **_FORGOTTEN}
+    changes = {
+        "key_epoch": F("key_epoch") + 1,
+        "in_doubt_since": None,
+        "key_known_since": None,
+        **_FORGOTTEN,
+    }
     return Move(State.PENDING, changes=changes, fresh=True, may_duplicate=True)
 
 
@@ -157,12 +162,12 @@ _FORGOTTEN = {"attempts": 0, "checks": 0, "halts": 0, "remote_id": "", "accepted
 
 def _doubt() -> Coalesce:
     """Since when the platform may know the key: also an accepted event must not be sent past its window."""
-    return Coalesce("in_doubt_since", "accepted_at")
+    return Coalesce("key_known_since", "in_doubt_since", "accepted_at")
 
 
 def _key_is_known(row: Row) -> bool:
     """Whether the platform surely remembers the key long enough for another try, and for this event."""
-    since = row.in_doubt_since or row.accepted_at
+    since = row.key_known_since or row.in_doubt_since or row.accepted_at
     if since is None or row.reason == Reason.CONFLICT or row.destination not in conf.aliases():
         return False
     settings = conf.destination(row.destination)

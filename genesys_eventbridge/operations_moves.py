@@ -59,6 +59,7 @@ class Row:
     due_at: dt.datetime | None
     accepted_at: dt.datetime | None
     in_doubt_since: dt.datetime | None
+    key_known_since: dt.datetime | None
     now: dt.datetime
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, connections
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 
 from genesys_eventbridge.clock import DatabaseNow, now_sql
 from genesys_eventbridge.conf import DestinationSettings
@@ -82,6 +82,7 @@ def take_late_answer(row: Settlement) -> bool:
         reason="",
         remote_id=row.remote_id,
         accepted_at=DatabaseNow(),
+        key_known_since=F("in_doubt_since"),  # to the left of what it reads, because of MySQL
         in_doubt_since=None,
         due_at=DatabaseNow(),
     )
@@ -171,12 +172,17 @@ def _update(alias: str, rows: Sequence[Settlement]) -> int:
 
 
 def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
-    """The SET clause; with placeholders their order is ``_PLACEHOLDERS``."""
+    """The SET clause; with placeholders their order is ``_PLACEHOLDERS``.
+
+    MySQL and MariaDB read columns that stand to the left as new: who reads another column comes before it.
+    """
     now = now_sql(connection, "0")
     return (
         f"state = {v['state']}, reason = {v['reason']}, "
         f"due_at = CASE WHEN {v['due_in']} >= 0 THEN {now_sql(connection, v['due_in'])} ELSE NULL END, "
         f"claim_token = NULL, attempts = {v['attempts']}, checks = {v['checks']}, halts = {v['halts']}, "
+        f"key_known_since = CASE WHEN {v['accepted']} = 1 AND {t}key_known_since IS NULL "
+        f"THEN {t}in_doubt_since ELSE {t}key_known_since END, "
         f"in_doubt_since = CASE WHEN {v['keep_doubt']} = 1 THEN {t}in_doubt_since ELSE {v['doubt']} END, "
         f"remote_id = {v['remote_id']}, last_status_code = {v['status_code']}, last_error = {v['error']}, "
         f"correlation_id = {v['correlation_id']}, "
@@ -194,6 +200,7 @@ _PLACEHOLDERS = (
     "attempts",
     "checks",
     "halts",
+    "accepted",
     "keep_doubt",
     "doubt",
     "remote_id",

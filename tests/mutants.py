@@ -95,6 +95,23 @@ MUTANTS = [
         "test_claims.py",
     ),
     Mutant(
+        "the key known since the first try, at acceptance",
+        "settlements.py",
+        (
+            (
+                'f"THEN {t}in_doubt_since ELSE {t}key_known_since END, "',
+                'f"THEN NULL ELSE {t}key_known_since END, "',
+            ),
+        ),
+        "test_settlements.py",
+    ),
+    Mutant(
+        "the key known since the first try, at a person's decision",
+        "operations.py",
+        (("since = row.key_known_since or row.in_doubt_since", "since = row.in_doubt_since"),),
+        "test_operations.py",
+    ),
+    Mutant(
         "count at claim",
         "claims.py",
         (('{"attempts": F("attempts") + 1, "in', '{"in'),),

@@ -441,6 +441,7 @@ def test_an_accepted_event_is_in_doubt_since_its_acceptance_when_it_is_sent_agai
         {"in_doubt_since": DatabaseNow(-23 * 3600 - 1)},
         {"in_doubt_since": DatabaseNow(-23 * 3600 + 30)},
         {"in_doubt_since": None, "accepted_at": DatabaseNow(-2 * 86400)},
+        {"in_doubt_since": None, "accepted_at": DatabaseNow(-60), "key_known_since": DatabaseNow(-86400)},
         {"in_doubt_since": None},
         {"in_doubt_since": DatabaseNow(-60), "reason": Reason.CONFLICT},
         {"in_doubt_since": DatabaseNow(-60), "destination": "gone"},
@@ -449,6 +450,7 @@ def test_an_accepted_event_is_in_doubt_since_its_acceptance_when_it_is_sent_agai
         "window closed",
         "window closes within a lease",
         "accepted too long ago",
+        "first sent too long ago",
         "unknown",
         "conflict",
         "gone",
@@ -468,6 +470,19 @@ def test_where_the_platform_may_have_forgotten_the_key_a_duplicate_must_be_accep
     now = fresh(stuck)
     assert done.may_duplicate == [stuck.pk]
     assert (now.state, now.key_epoch, now.in_doubt_since, now.attempts) == (State.PENDING, 1, None, 0)
+    assert now.key_known_since is None
+
+
+@pytest.mark.parametrize("outcome", [Resolution.NOT_DELIVERED, Resolution.GIVE_UP])
+def test_an_event_accepted_at_a_later_try_is_in_doubt_since_its_first(outcome):
+    first = DatabaseNow(-5 * 3600)
+    row = unresolved(
+        Reason.UNCONFIRMED, accepted_at=DatabaseNow(-7200), in_doubt_since=None, key_known_since=first
+    )
+
+    operations.resolve([row.pk], COMMAND, outcome, "not there")
+
+    assert fresh(row).in_doubt_since == row.key_known_since
 
 
 def test_an_accepted_event_that_is_given_up_is_in_doubt_since_its_acceptance():

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 OK = Outcome(Verdict.ACCEPTED, status_code=202, remote_id="evt-1", correlation_id="c-1")
 NO = Outcome(Verdict.REJECTED, status_code=400, error="400: type is not registered")
+HOUR = 3600.0
 BUSY = Outcome(Verdict.UNKNOWN, status_code=503, error="503")
 
 
@@ -88,6 +89,50 @@ def test_an_unknown_outcome_keeps_the_doubt_that_the_claim_noted():
     now = fresh(row)
     assert (now.state, now.in_doubt_since, now.attempts) == (State.PENDING, doubt, 1)
     assert seconds_between(now.in_doubt_since, now.due_at) > 0
+
+
+@pytest.mark.parametrize("outcome", [OK, Outcome(Verdict.ACCEPTED)], ids=["accepted", "untracked"])
+def test_an_acceptance_remembers_since_when_the_platform_may_know_the_key(outcome):
+    """G7: an earlier try may be the one that was taken, and the platform counts from that one."""
+    before = event(row={"in_doubt_since": DatabaseNow(-20 * HOUR), "attempts": 3})
+    (row,) = claim().rows
+
+    write(settled(row, outcome))
+
+    now = fresh(row)
+    assert (now.in_doubt_since, now.key_known_since) == (None, before.in_doubt_since)
+    assert seconds_between(now.key_known_since, now.accepted_at) > 19 * HOUR
+
+
+def test_an_acceptance_written_by_a_worker_that_was_frozen_remembers_the_time_of_its_claim():
+    """G7: nobody else came by, so its token still holds; the platform took the event long ago."""
+    event()
+    (row,) = claim().rows
+    claimed = fresh(row).in_doubt_since
+
+    with shifted(8 * 24 * HOUR):
+        assert write(settled(row)) == {row.id}
+
+    now = fresh(row)
+    assert (now.state, now.key_known_since) == (State.ACCEPTED, claimed)
+
+
+def test_only_an_acceptance_says_that_the_platform_may_know_the_key():
+    event()
+    (row,) = claim().rows
+
+    write(settled(row, BUSY))
+
+    assert fresh(row).key_known_since is None
+
+
+def test_a_second_acceptance_under_the_same_key_counts_from_the_first():
+    before = event(row={"key_known_since": DatabaseNow(-20 * HOUR), "attempts": 3})
+    (row,) = claim().rows
+
+    write(settled(row))
+
+    assert fresh(row).key_known_since == before.key_known_since
 
 
 def test_a_row_not_begun_goes_back_as_it_was_before_the_claim():
@@ -341,7 +386,8 @@ class TestLateAnswers:
 
     def test_an_unresolved_row_takes_the_platforms_id_and_is_asked_about(self):
         """Fault 11: the only write without a token."""
-        stale = self.late(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+        stale = self.late(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, in_doubt_since=DatabaseNow(-HOUR))
+        doubt = fresh(stale).in_doubt_since
 
         assert write(settled(stale)) == set()
         assert take_late_answer(settled(stale))
@@ -349,6 +395,7 @@ class TestLateAnswers:
         now = fresh(stale)
         assert (now.state, now.reason, now.remote_id) == (State.ACCEPTED, "", "evt-1")
         assert now.in_doubt_since is None
+        assert now.key_known_since == doubt is not None
         assert OutboxEvent.objects.due().exists()
 
     @pytest.mark.parametrize(
