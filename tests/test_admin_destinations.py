@@ -1,5 +1,7 @@
 """Destinations in the admin: how each stands, paused and resumed by a person, no secret anywhere."""
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -68,6 +70,7 @@ def test_a_destination_nobody_used_yet_is_there_too(ana, settings):
     Destination.objects.create(alias="default")
 
     assert f"{LIST}second/change/" in text(ana.get(LIST))
+    assert "Start one: manage.py qcluster" in re.sub(r"<[^>]+>", "", text(ana.get(LIST)))
     assert "No worker has come by yet" in text(ana.get(f"{LIST}second/change/"))
 
 
