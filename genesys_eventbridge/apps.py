@@ -11,7 +11,6 @@ class EventBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from genesys_eventbridge import checks, conf
+        from genesys_eventbridge import checks
 
         checks.register()
-        conf.reset_on_setting_changed()

@@ -1,15 +1,18 @@
-"""System checks: what cannot work, found before the first event (ids: genesys_eventbridge.X000)."""
+"""System checks: what cannot work, found before the first event (ids: genesys_eventbridge.X000).
+
+A process that only serves or works runs none of them, so each loads what it looks with when it is run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from genesys_eventbridge import checks_database, checks_queue, checks_settings, conf, model_problems
-from genesys_eventbridge.conf_rules import Problem
+if TYPE_CHECKING:
+    from genesys_eventbridge.conf_rules import Problem
 
 
 def register() -> None:
@@ -22,16 +25,22 @@ def register() -> None:
 
 def settings(**_kwargs: Any) -> list[checks.CheckMessage]:
     """GENESYS_EVENTBRIDGE and the settings of Django that it depends on."""
+    from genesys_eventbridge import checks_settings, conf
+
     return _messages([*conf.problems(), *checks_settings.problems()])
 
 
 def queue(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Q_CLUSTER, as far as it can harm a pass; nothing where django-q2 is not installed."""
+    from genesys_eventbridge import checks_queue
+
     return _messages(checks_queue.problems())
 
 
 def models(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Models registered with ``publishes()``."""
+    from genesys_eventbridge import model_problems
+
     try:
         return _messages(model_problems.problems())
     except ImproperlyConfigured:
@@ -40,11 +49,15 @@ def models(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 def deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
     """What a demo may have and production may not; asked by ``manage.py check --deploy``."""
+    from genesys_eventbridge import checks_settings
+
     return _messages(checks_settings.deployment_problems())
 
 
 def database(databases: Iterable[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
     """The database of the outbox and the schedules; asked by ``manage.py check --database default``."""
+    from genesys_eventbridge import checks_database, checks_queue
+
     aliases = frozenset(databases or ())
     return _messages([*checks_database.problems(aliases), *checks_queue.schedule_problems(aliases)])
 

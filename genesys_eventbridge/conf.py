@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from genesys_eventbridge import conf_rules as rules
 from genesys_eventbridge.conf_rules import Problem
@@ -140,11 +141,9 @@ def reset() -> None:
     destination.cache_clear()
 
 
-def reset_on_setting_changed() -> None:
-    setting_changed.connect(_setting_changed, dispatch_uid="genesys_eventbridge.conf")
-
-
+@receiver(setting_changed, dispatch_uid="genesys_eventbridge.conf")
 def _setting_changed(*, setting: str, **_kwargs: Any) -> None:
+    """A test that overrides the setting is heard."""
     if setting == SETTING:
         reset()
 

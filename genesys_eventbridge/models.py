@@ -11,13 +11,13 @@ from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
-from genesys_eventbridge import conf
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.fields import ExactCharField
 from genesys_eventbridge.models_rollup import Rollup  # noqa: F401 - Django looks for models here
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, Act, AttemptKind, Reason, State
-from genesys_eventbridge.text import clean
+
+# What only some methods need they load themselves: at each start it would cost more than the models do
+# (benchmarks/starting.py).
 
 
 def outbox_alias() -> str:
@@ -62,6 +62,8 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
     def blockers(self) -> OutboxQuerySet:
         """For a subquery: the earlier rows of the outer row's key that hold it back."""
         holding = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
+        from genesys_eventbridge import conf
+
         unblocked = [alias for alias in conf.aliases() if not conf.destination(alias).block_key_on_dead]
         rows = OutboxEvent.objects.filter(
             holding,
@@ -193,11 +195,15 @@ class OutboxEvent(models.Model):
         ]
 
     def __str__(self) -> str:
+        from genesys_eventbridge.text import clean
+
         return clean(f"{self.type} {self.event_id}", 200)
 
     @property
     def data(self) -> Any:
         """The decoded payload; NO_DATA where the event has none or its body was blanked."""
+        from genesys_eventbridge.cloudevents import NO_DATA
+
         if not self.body:
             return NO_DATA
         event = json.loads(self.body)
