@@ -16,8 +16,7 @@ from genesys_eventbridge.fields import ExactCharField
 from genesys_eventbridge.models_rollup import Rollup  # noqa: F401 - Django looks for models here
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, Act, AttemptKind, Reason, State
 
-# What only some methods need they load themselves: at each start it would cost more than the models do
-# (benchmarks/starting.py).
+# Methods load what only they need: at each start it would cost more than the models (benchmarks/starting.py).
 
 
 def outbox_alias() -> str:
@@ -117,9 +116,7 @@ class OutboxEvent(models.Model):
         help_text=_("First try whose outcome is unknown; kept until a definite answer."),
     )
     key_known_since = models.DateTimeField(
-        null=True,
-        blank=True,
-        help_text=_("Since when the platform may know the key of an event that it accepted."),
+        null=True, blank=True, help_text=_("Since when the platform may know an accepted event's key.")
     )
     remote_id = ExactCharField(max_length=255, blank=True, default="", help_text=_("The platform's id."))
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)

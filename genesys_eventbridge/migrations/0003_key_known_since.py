@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name="key_known_since",
             field=models.DateTimeField(
                 blank=True,
-                help_text="Since when the platform may know the key of an event that it accepted.",
+                help_text="Since when the platform may know an accepted event's key.",
                 null=True,
             ),
         ),
