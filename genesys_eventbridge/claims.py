@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -18,7 +18,7 @@ from django.utils import timezone
 from genesys_eventbridge import destinations
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.database import first_write, in_small_transaction, still_in
 from genesys_eventbridge.destinations import Gate
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import AttemptKind, State
@@ -190,8 +190,8 @@ def _move_away(settings: DestinationSettings, look: list[_Candidate]) -> bool:
     return moved > 0
 
 
-def _still_due(ids: Iterable[int]) -> OutboxQuerySet:
-    return OutboxEvent.objects.on_outbox().filter(id__in=ids, state=State.PENDING, due_at__lte=DatabaseNow())
+def _still_due(ids: Collection[int], state: State = State.PENDING) -> OutboxQuerySet:
+    return still_in(OutboxEvent.objects.on_outbox(), ids, state).filter(due_at__lte=DatabaseNow())
 
 
 _VALUES = (
@@ -232,17 +232,15 @@ def _take(
     drawn = destinations.draw(kind, settings, len(ids))
     if not drawn.tokens:
         return [], drawn.wait
-    rows = _due(kind, settings.alias).filter(id__in=ids[: drawn.tokens])
+    rows = _still_due(ids[: drawn.tokens], FROM_STATE[kind])
     if connection.features.has_select_for_update:
         rows = rows.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
     token = uuid.uuid4()
     started = time.monotonic()
     won = {row["id"] for row in locked}
-    counted = (
-        _due(kind, settings.alias)
-        .filter(id__in=won)
-        .update(claim_token=token, due_at=DatabaseNow(settings.lease_seconds), **_counters(kind))
+    counted = _still_due(won, FROM_STATE[kind]).update(
+        claim_token=token, due_at=DatabaseNow(settings.lease_seconds), **_counters(kind)
     )
     if counted != len(locked):
         mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)

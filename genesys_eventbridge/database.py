@@ -1,4 +1,4 @@
-"""Small transactions that survive a deadlock or a lost connection, and many rows in one parameter."""
+"""Small transactions that survive a deadlock or a lost connection, and many rows in one statement."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Func, QuerySet
 
 logger = logging.getLogger("genesys_eventbridge")
 T = TypeVar("T")
+Rows = TypeVar("Rows", bound=QuerySet[Any])
 
 #: Tries of one small transaction before its error is let through.
 TRIES = 5
@@ -75,3 +78,22 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).enc
 
 def pause(seconds: float) -> None:
     time.sleep(seconds)
+
+
+class _NoIndex(Func):
+    """A column as it is, which SQLite then looks up in no index."""
+
+    template = "%(expressions)s"
+    arity = 1
+
+    def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="+%(expressions)s", **context)
+
+
+def still_in(rows: Rows, ids: Collection[int], *states: str) -> Rows:
+    """Those of ``rows`` with these ids that are in one of these states, found by their ids.
+
+    Without statistics SQLite takes ``state = ?`` for ten rows and would walk all of that state instead: with
+    a million pending, a claim of 100 took 0.27 s.
+    """
+    return rows.alias(state_now=_NoIndex("state")).filter(id__in=ids, state_now__in=states)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf, rollups, wake
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.database import first_write, in_small_transaction, still_in
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.operations_audit import Actor, record
 from genesys_eventbridge.settlements import wake_next_of_key
@@ -181,7 +181,7 @@ def _update(ids: Sequence[int], state: State, chosen: Move, due_in: float) -> in
     }
     if chosen.fresh:
         changes["not_before"] = due
-    guarded = OutboxEvent.objects.on_outbox().filter(id__in=ids, state=state).not_in_flight()
+    guarded = still_in(OutboxEvent.objects.on_outbox(), ids, state).not_in_flight()
     return guarded.update(**changes)
 
 

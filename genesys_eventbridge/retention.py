@@ -11,7 +11,7 @@ from functools import partial
 from genesys_eventbridge import rollups
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.database import first_write, in_small_transaction, still_in
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import FINISHED
 
@@ -134,4 +134,4 @@ def _blank(ids: Sequence[int]) -> int:
 
 
 def _finished(ids: Sequence[int]) -> OutboxQuerySet:
-    return OutboxEvent.objects.on_outbox().filter(id__in=ids, state__in=FINISHED)
+    return still_in(OutboxEvent.objects.on_outbox(), ids, *FINISHED)

@@ -14,7 +14,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 
 from genesys_eventbridge.clock import DatabaseNow, now_sql
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import in_small_transaction, json_rows, json_table
+from genesys_eventbridge.database import in_small_transaction, json_rows, json_table, still_in
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.settlements_log import Attempt, write_log
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, State
@@ -269,10 +269,8 @@ def wake_next_of_key(alias: str, ids: Sequence[int]) -> None:
         if pk is not None
     ]
     if following:
-        rows.filter(
+        still_in(rows, following, State.PENDING).filter(
             Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow()),
-            id__in=following,
-            state=State.PENDING,
             claim_token__isnull=True,
             attempts=0,
             due_at__gt=DatabaseNow(),
