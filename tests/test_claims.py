@@ -400,3 +400,20 @@ def test_settings_of_the_claim_are_the_destinations_own():
         assert claim().rows == []
     with shifted(501):
         assert ids(claim()) == [row.pk]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the other databases have statistics")
+def test_on_sqlite_a_claim_finds_its_rows_by_their_ids_and_not_among_all_that_are_due():
+    """Without statistics SQLite took an equality for ten rows: with a million due a claim took 0.27 s."""
+    for _ in range(40):
+        event()
+
+    with CaptureQueriesContext(connection) as captured:
+        assert len(claim(limit=30).rows) == 30
+
+    by_ids = [query["sql"] for query in captured if '"id" IN (' in query["sql"]]
+    assert len(by_ids) == 2  # the rows as they were, and the stamp
+    with connection.cursor() as cursor:
+        for sql in by_ids:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            assert "INTEGER PRIMARY KEY" in " ".join(row[3] for row in cursor.fetchall())
