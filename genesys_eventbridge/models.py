@@ -60,9 +60,9 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
 
     def blockers(self) -> OutboxQuerySet:
         """For a subquery: the earlier rows of the outer row's key that hold it back."""
-        holding = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
         from genesys_eventbridge import conf
 
+        holding = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
         unblocked = [alias for alias in conf.aliases() if not conf.destination(alias).block_key_on_dead]
         rows = OutboxEvent.objects.filter(
             holding,

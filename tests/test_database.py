@@ -3,11 +3,17 @@
 from types import SimpleNamespace
 
 import pytest
-from django.db import DatabaseError, OperationalError, connections
+from django.db import DatabaseError, OperationalError, connection, connections
+from django.test.utils import CaptureQueriesContext
 
-from genesys_eventbridge import database
+from genesys_eventbridge import conf, database, operations, retention
+from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.database import in_small_transaction
-from genesys_eventbridge.models import Destination
+from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.operations import Actor
+from genesys_eventbridge.settlements import wake_next_of_key
+from genesys_eventbridge.states import Reason, State
+from tests.outbox_rows import ended, event
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +121,38 @@ def test_a_connection_that_was_lost_is_replaced():
     other.close()
 
     assert in_small_transaction("default", work) == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the other databases have statistics")
+@pytest.mark.parametrize("deed", ["requeue", "prune", "wake"])
+def test_on_sqlite_what_names_its_events_by_id_does_not_walk_a_state(deed):
+    """Without statistics SQLite takes an equality for ten rows, however many there are."""
+    dead = [event(row=ended(State.DEAD, Reason.REJECTED)).pk for _ in range(40)]
+    heads = [event(ordering_key=f"key-{number}").pk for number in range(40)]
+    for number in range(40):
+        event(ordering_key=f"key-{number}", row={"due_at": DatabaseNow(60)})
+    old = {"finished_at": DatabaseNow(-40 * 86400), "created_at": DatabaseNow(-40 * 86400)}
+    for _ in range(40):
+        event(row=ended(State.DELIVERED, "", **old))
+    deeds = {
+        "requeue": lambda: operations.requeue(dead, Actor("tests", name="somebody")),
+        "prune": lambda: retention.prune(conf.destination()),
+        "wake": lambda: wake_next_of_key("default", heads),
+    }
+
+    with CaptureQueriesContext(connection) as captured:
+        deeds[deed]()
+
+    table = f'"{OutboxEvent._meta.db_table}"'
+    guarded = [
+        query["sql"]
+        for query in captured
+        if f'{table}."id" IN (' in query["sql"] and f'+{table}."state"' in query["sql"]
+    ]
+    assert guarded
+    with connection.cursor() as cursor:
+        for sql in guarded:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            plan = " ".join(row[3] for row in cursor.fetchall())
+            assert f"{OutboxEvent._meta.db_table} USING INTEGER PRIMARY KEY" in plan
