@@ -11,6 +11,7 @@ class EventBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from genesys_eventbridge import checks
+        from genesys_eventbridge import checks, transactions
 
         checks.register()
+        transactions.install()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections, transaction
 from django.db.models import Model
 from django.views.decorators.debug import sensitive_variables
 
@@ -21,6 +21,9 @@ from genesys_eventbridge.drafts import draft
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
 from genesys_eventbridge.inserts import insert, insert_many
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.transactions import in_transaction, is_conflict, kept, require_intact
+
+_NOT_ENQUEUED = "The event is not enqueued"
 
 
 @sensitive_variables()  # Django's error mails show no payload, in this frame or below it
@@ -49,7 +52,8 @@ def enqueue(
     ``idempotency_key`` with the same content returns the row that is there already.
 
     Raises InvalidEvent (names the field), IdempotencyConflict, NotInTransaction outside ``atomic()``
-    unless ``standalone=True``, and ImproperlyConfigured for a wrong destination or database.
+    unless ``standalone=True``, ImproperlyConfigured for a wrong destination or database, and Django's
+    TransactionManagementError if the database has rolled back the transaction and other code caught that.
     """
     alias = _join(using, destination, standalone)
     row = draft(
@@ -72,7 +76,8 @@ def enqueue(
         if idempotency_key is None and event_id is None:
             insert(row, alias)
         else:
-            known = _insert_or_known(row, alias)
+            with _conflicts(alias, "enqueue()"):
+                known = _insert_or_known(row, alias)
             if known is not row:
                 return known
         _announce([row], alias)
@@ -103,7 +108,7 @@ def enqueue_many(
             callers_keys.add(row.idempotency_key)
         named = named or bool(callers_keys) or event.get("event_id") is not None
         rows.append(row)
-    with _transaction(alias):
+    with _transaction(alias), _conflicts(alias, "enqueue_many()") if named else nullcontext():
         known = _rows_by_key(callers_keys, alias, lock=False) if callers_keys else {}
         fresh: dict[uuid.UUID, OutboxEvent] = {}
         for row in rows:
@@ -140,14 +145,6 @@ async def aenqueue(
     return await sync_to_async(write)()
 
 
-def in_transaction(alias: str) -> bool:
-    """Whether business code opened a transaction; a block of Django's TestCase does not count."""
-    connection = connections[alias]
-    if not connection.in_atomic_block:
-        return not connection.get_autocommit()
-    return not all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
-
-
 def _join(using: str | None, destination: str, standalone: bool) -> str:
     alias = outbox_alias()
     if using not in (None, alias):
@@ -156,18 +153,55 @@ def _join(using: str | None, destination: str, standalone: bool) -> str:
             f"together with data in {using!r}. Call it within transaction.atomic(using={alias!r})."
         )
     if not standalone and conf.destination(destination).require_transaction and not in_transaction(alias):
-        raise NotInTransaction(
-            "enqueue() needs a transaction, so that the event exists exactly if your data does. Wrap both in "
-            "`with transaction.atomic():`, or pass standalone=True where the event stands for itself."
-        )
+        raise NotInTransaction(_how_to_join(alias))
     return alias
 
 
-def _transaction(alias: str) -> AbstractContextManager[Any]:
+def _how_to_join(alias: str) -> str:
+    """What to open, by name where a plain ``atomic()`` would open another database's transaction."""
+    used = [connection.alias for connection in connections.all(initialized_only=True)]
+    elsewhere = [repr(other) for other in used if other != alias and in_transaction(other)]
+    atomic = "transaction.atomic()"
+    problem = "enqueue() needs a transaction, so that the event exists exactly if your data does."
+    if elsewhere or alias != DEFAULT_DB_ALIAS:
+        atomic = f"transaction.atomic(using={alias!r})"
+        problem = f"enqueue() needs a transaction of database {alias!r}, where the outbox lives"
+        problem += f"; the open one is of {' and '.join(elsewhere)}." if elsewhere else "."
+    remedy = f"Wrap both in `with {atomic}:`, or pass standalone=True where the event stands for itself."
+    return f"{problem} {remedy}"
+
+
+@contextmanager
+def _transaction(alias: str) -> Iterator[None]:
+    """The caller's transaction or, if none is open, one for this call; intact before and after."""
     connection = connections[alias]
     if connection.in_atomic_block or not connection.get_autocommit():
-        return nullcontext()
-    return transaction.atomic(using=alias)
+        require_intact(alias, _NOT_ENQUEUED)
+        yield
+        require_intact(alias, _NOT_ENQUEUED)
+    else:
+        with kept(alias, _NOT_ENQUEUED):
+            yield
+
+
+@contextmanager
+def _conflicts(alias: str, call: str) -> Iterator[None]:
+    """Writing a key or an event id waits for, or loses against, a transaction that writes or changes its row.
+
+    The database may have rolled back all of the caller's transaction then: nothing more of it may commit.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        if not is_conflict(error):
+            raise
+        if connections[alias].in_atomic_block:
+            transaction.set_rollback(True, using=alias)
+        raise IdempotencyConflict(
+            "Another transaction just wrote this idempotency key, this event id or its row, and the database "
+            f"does not continue this transaction. Roll it back, and call {call} again in a new one.",
+            retryable=True,
+        ) from error
 
 
 def _row_of_mapping(position: int, event: Mapping[str, Any], destination: str) -> OutboxEvent:

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.relay_pass import Pass, PassReport, worker_name
 from genesys_eventbridge.senders import Senders, TransportFactory
 from genesys_eventbridge.states import AttemptKind
+from genesys_eventbridge.transactions import refuse_in_transaction
 
 __all__ = ["PassReport", "check_accepted", "publish_due", "worker_name"]
 
@@ -28,8 +30,10 @@ def publish_due(
     """Publish what is due, until nothing is, ``limit`` rows are claimed or the time is over.
 
     The pass has ended by ``max_seconds`` (default PASS_SECONDS); ``stop`` ends it earlier, after the
-    requests that have begun. Raises ImproperlyConfigured; never for what the platform does.
+    requests that have begun. Raises ImproperlyConfigured, and TransactionManagementError within a transaction
+    on the outbox's database, before any claim; never for what the platform does.
     """
+    refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")
     settings = _settings(destination, max_seconds)
     with _crew(settings, concurrency, senders, transport) as crew:
         return Pass(AttemptKind.PUBLISH, settings, crew, limit, stop).run()
@@ -46,6 +50,7 @@ def check_accepted(
     transport: TransportFactory | None = None,
 ) -> PassReport:
     """Ask the platform about accepted events whose next check is due; as ``publish_due`` otherwise."""
+    refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")
     settings = _settings(destination, max_seconds)
     with _crew(settings, concurrency, senders, transport) as crew:
         return Pass(AttemptKind.CHECK, settings, crew, limit, stop).run()

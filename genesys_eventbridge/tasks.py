@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.transaction import TransactionManagementError
 
 from genesys_eventbridge import agenda, conf, relay, retention
 from genesys_eventbridge.conf import DestinationSettings
@@ -16,6 +17,7 @@ from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.shifts import shift
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.transactions import refuse_in_transaction
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -53,7 +55,7 @@ def publish(destination: str, asked_at: int = 0, until: int = 0) -> int:
             _follow(destination, until)
         return done.moved
 
-    return _run("publish", destination, work)
+    return _run("publish", destination, work, sends=True)
 
 
 def publish_backlog(destination: str) -> int:
@@ -73,17 +75,17 @@ def publish_backlog(destination: str) -> int:
             _follow(destination, until)
         return done.moved
 
-    return _run("publish", destination, work)
+    return _run("publish", destination, work, sends=True)
 
 
 def poll(destination: str) -> int:
     """Ask the platform about accepted events whose next check is due."""
-    return _run("poll", destination, lambda settings: relay.check_accepted(settings.alias).moved)
+    return _run("poll", destination, lambda settings: relay.check_accepted(settings.alias).moved, sends=True)
 
 
 def retry(destination: str) -> int:
     """Try again what failed before and is due by now, never earlier; and end what may not be tried again."""
-    return _run("retry", destination, lambda settings: relay.publish_due(settings.alias).moved)
+    return _run("retry", destination, lambda settings: relay.publish_due(settings.alias).moved, sends=True)
 
 
 def prune(destination: str) -> int:
@@ -116,11 +118,19 @@ def prune_all() -> int:
     return _each("prune", prune)
 
 
-def _run(task: str, destination: str, work: Callable[[DestinationSettings], int]) -> int:
-    """A task that raised would be run again and again, and its traceback kept: what stopped it is logged."""
+def _run(
+    task: str, destination: str, work: Callable[[DestinationSettings], int], *, sends: bool = False
+) -> int:
+    """A task that raised would be run again and again, and its traceback kept: what stopped it is logged.
+
+    One that ``sends`` is refused within a transaction of business code that called it as a function.
+    """
     try:
-        return work(conf.destination(destination))
-    except ImproperlyConfigured as error:
+        settings = conf.destination(destination)
+        if sends:
+            refuse_in_transaction(outbox_alias(), "nothing is sent")
+        return work(settings)
+    except (ImproperlyConfigured, TransactionManagementError) as error:
         logger.error("Task %s not run for destination %s: %s", task, clean(destination, 64), error)
     except Exception as error:  # noqa: BLE001 - the rows are the truth; the next task goes on from there
         logger.error("Task %s of destination %s stopped: %s", task, destination, type(error).__name__)

@@ -1,48 +1,25 @@
 """Workers at once under every isolation level a site may choose: each event is published once."""
 
-import os
 import threading
 
 import pytest
-from django.db import connection, connections
 
 from genesys_eventbridge import relay
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor, requeue
 from genesys_eventbridge.outbox import enqueue_many
 from genesys_eventbridge.states import Reason, State
-from tests import databases
+from tests.isolation import LEVELS, isolated
 from tests.outbox_rows import claim, ended, event, in_threads
 from tests.scripted import ScriptedPlatform
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LEVELS = {
-    "postgresql": ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
-    "mysql": ["read committed", "repeatable read"],
-    "sqlite": ["IMMEDIATE", "DEFERRED"],
-}
 
-
-@pytest.fixture(params=LEVELS[os.environ.get(databases.CHOICE, "sqlite")])
-def isolation(request, monkeypatch):
-    """Every new connection of this test begins its transactions so."""
-    level = request.param
-    options = dict(connection.settings_dict["OPTIONS"])
-    if connection.vendor == "sqlite":
-        options["transaction_mode"] = level
-    elif connection.vendor == "mysql":
-        options["isolation_level"] = level
-    else:
-        from psycopg import IsolationLevel
-
-        options["isolation_level"] = IsolationLevel[level.replace(" ", "_")]
-    connection.close()
-    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
-    connection.__dict__.pop("isolation_level", None)
-    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
-    yield level
-    connection.close()
+@pytest.fixture(params=LEVELS)
+def isolation(request):
+    with isolated(request.param):
+        yield request.param
 
 
 def enqueue_orders(count, **keywords):

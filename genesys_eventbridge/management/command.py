@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 from django.db import Error as DatabaseError
+from django.db.transaction import TransactionManagementError
 
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.management.output import NEEDS_PERSON, Result
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.transactions import refuse_in_transaction
 
 
 class OutboxCommand(BaseCommand):
@@ -43,9 +45,15 @@ class OutboxCommand(BaseCommand):
     def add_own(self, parser: CommandParser) -> None:
         """The arguments of this command alone."""
 
+    def sends(self, options: dict[str, Any]) -> bool:
+        """Whether it sends events, or waits until a worker has: impossible within a transaction."""
+        return False
+
     @no_translations
     def handle(self, **options: Any) -> None:
         with self._plain_errors():
+            if self.sends(options):
+                refuse_in_transaction(outbox_alias(), f"{self.name} does nothing")
             result = self.work(options)
         text = result.as_json() if options["format"] == "json" else result.as_text()
         self.stdout.write(text)
@@ -78,7 +86,7 @@ class OutboxCommand(BaseCommand):
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
-        except (EventBridgeError, ImproperlyConfigured) as error:
+        except (EventBridgeError, ImproperlyConfigured, TransactionManagementError) as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
             first_line = str(error).partition("\n")[0]

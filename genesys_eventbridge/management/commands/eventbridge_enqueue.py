@@ -29,6 +29,9 @@ class Command(OutboxCommand):
         add("--wait", type=arguments.seconds, metavar="S", help="watch it for at most S seconds")
         add("--destination", default="default", metavar="ALIAS", help="where it goes (default)")
 
+    def sends(self, options: dict[str, Any]) -> bool:
+        return bool(options["wait"])
+
     def work(self, options: dict[str, Any]) -> Result:
         arguments.aliases({"destination": [options["destination"]]})
         event = enqueue(

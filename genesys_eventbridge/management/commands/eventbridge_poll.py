@@ -22,6 +22,9 @@ class Command(OutboxCommand):
         older = "ask now about those accepted more than S seconds ago, due or not"
         add("--older-than", type=arguments.seconds_or_zero, metavar="S", help=older)
 
+    def sends(self, options: dict[str, Any]) -> bool:
+        return True
+
     def work(self, options: dict[str, Any]) -> Result:
         if options["older_than"] is not None:
             working.check_older_now(self, options)

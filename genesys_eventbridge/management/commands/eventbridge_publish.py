@@ -27,6 +27,9 @@ class Command(OutboxCommand):
         add("--max-seconds", type=arguments.seconds, metavar="S", help="have ended after S seconds")
         add("--concurrency", type=arguments.count, metavar="N", help="requests at once (CONCURRENCY)")
 
+    def sends(self, options: dict[str, Any]) -> bool:
+        return True
+
     def work(self, options: dict[str, Any]) -> Result:
         if options["loop"] and (options["limit"] or options["max_seconds"]):
             raise arguments.WrongUsage("--loop has no end: leave --limit and --max-seconds out.")

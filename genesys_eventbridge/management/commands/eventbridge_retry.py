@@ -44,5 +44,8 @@ class Command(OutboxCommand):
             help="why, in a few words; kept with each event",
         )
 
+    def sends(self, options: dict[str, Any]) -> bool:
+        return not options["no_publish"] and not options["dry_run"]
+
     def work(self, options: dict[str, Any]) -> Result:
         return retrying.retry(self, options)

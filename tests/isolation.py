@@ -1,0 +1,61 @@
+"""Isolation levels: every new connection of a test begins its transactions so."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from tests import databases
+
+#: MariaDB's default since 11.6.2. Under REPEATABLE READ a statement fails with error 1020 if it locks a row
+#: that another transaction changed after the snapshot, and InnoDB rolls back the whole transaction.
+SNAPSHOT = "repeatable read, innodb_snapshot_isolation"
+
+LEVELS = {
+    "postgresql": ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
+    "mysql": ["read committed", "repeatable read", SNAPSHOT],
+    "sqlite": ["IMMEDIATE", "DEFERRED"],
+}[os.environ.get(databases.CHOICE, "sqlite")]
+
+
+@contextmanager
+def isolated(level: str) -> Iterator[None]:
+    """One of LEVELS, for this thread and those it starts; skips the test where the server lacks it."""
+    options = {**connection.settings_dict["OPTIONS"], **_options(level)}
+    with pytest.MonkeyPatch.context() as patch:
+        connection.close()
+        patch.setitem(connection.settings_dict, "OPTIONS", options)
+        patch.setitem(connections.settings["default"], "OPTIONS", options)
+        connection.__dict__.pop("isolation_level", None)
+        if level == SNAPSHOT:
+            assert _mysql_variable("innodb_snapshot_isolation") == "ON"
+        try:
+            yield
+        finally:
+            connection.close()
+            connection.__dict__.pop("isolation_level", None)
+
+
+def _options(level: str) -> dict[str, Any]:
+    if connection.vendor == "sqlite":
+        return {"transaction_mode": level}
+    if connection.vendor == "postgresql":
+        from psycopg import IsolationLevel
+
+        return {"isolation_level": IsolationLevel[level.replace(" ", "_")]}
+    if level != SNAPSHOT:
+        return {"isolation_level": level}
+    if _mysql_variable("innodb_snapshot_isolation") is None:
+        pytest.skip("this server has no innodb_snapshot_isolation: it is not MariaDB, or too old")
+    init = "SET SESSION innodb_snapshot_isolation = ON"
+    return {"isolation_level": "repeatable read", "init_command": init}
+
+
+def _mysql_variable(name: str) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION VARIABLES LIKE %s", [name])
+        row = cursor.fetchone()
+    return None if row is None else str(row[1])
