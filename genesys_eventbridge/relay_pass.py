@@ -87,6 +87,8 @@ class Pass:
         self.began = time.monotonic()
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
+        #: An answer of this pass paused the destination.
+        self.paused = False
         self.tally = rollups.Tally(settings.alias)
         # Each statement costs the same for one row and for many; senders that run dry cost more.
         spare = settings.batch_size - ROWS_A_SENDER * senders.count
@@ -109,6 +111,9 @@ class Pass:
             if self._elapsed() >= self.settings.pass_seconds:
                 break
         self.tally.write(self.report.states)
+        if self.paused and not self.report.paused_for:
+            # The answer came after the last claim: nothing else was due by then, or the limit was reached.
+            self._report_pause(destinations.gate(self.kind, self.settings.alias, self.worker))
         return self.report
 
     def _expire(self) -> None:
@@ -138,8 +143,7 @@ class Pass:
                 return True, 0.0
             self.senders.resume()
         gate = destinations.gate(self.kind, self.settings.alias, self.worker)
-        if not gate.open:
-            self.report.paused_for, self.report.paused_reason = gate.paused_for, gate.reason
+        if self._report_pause(gate):
             return False, 0.0
         self.report.paused_for, self.report.paused_reason = 0.0, ""
         if gate.probing and self.in_flight:
@@ -156,6 +160,14 @@ class Pass:
         more = bool(batch.rows or batch.used_up or batch.moved or batch.after_flight or batch.wait)
         self.report.drained = not more
         return more, batch.wait
+
+    def _report_pause(self, gate: Gate) -> bool:
+        """Whether the destination is paused; then the report says so, and that events may still be due."""
+        if gate.open:
+            return False
+        self.report.paused_for, self.report.paused_reason = gate.paused_for, gate.reason
+        self.report.drained = False
+        return True
 
     def _wanted(self, gate: Gate) -> int:
         room = self.settings.batch_size - len(self.in_flight) - len(self.answers)
@@ -226,6 +238,7 @@ class Pass:
         outcomes = [(answer.claimed.id, answer.outcome) for answer in answers if answer.outcome is not None]
         try:
             if health.record(self.kind, self.settings, outcomes):
+                self.paused = True
                 self.senders.stop()
         except DatabaseError as error:
             logger.warning("Health of %s not written: %s", self.settings.alias, type(error).__name__)

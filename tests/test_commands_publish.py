@@ -84,6 +84,20 @@ class TestPublish:
         assert "eventbridge:event:publish" in ran.out
         assert "1 event went back uncharged" in ran.out
 
+    @pytest.mark.parametrize(("arguments", "latency"), [((), 0.3), (("--limit", "1"), 0)])
+    def test_a_pause_by_the_last_answer_is_said_though_no_claim_met_it(self, arguments, latency):
+        """The answer comes after a claim that found nothing else due, or ends the only claim of the limit."""
+        with sandboxed(latency=latency) as sandbox:
+            sandbox.fail_next(403, times=9)
+            event()
+
+            ran = run("publish", *arguments)
+
+        assert ran.code == 3
+        assert "nothing was due" not in ran.out
+        assert "default is paused for another" in ran.out
+        assert "1 event went back uncharged" in ran.out
+
     def test_a_persons_pause_is_respected_and_named(self):
         with sandboxed() as sandbox:
             event()
