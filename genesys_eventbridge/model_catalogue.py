@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
 import inspect
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,42 +11,26 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import models
-from django.db.models import Field, Model
+from django.db.models import Model
 
-from genesys_eventbridge import conf
-from genesys_eventbridge.cloudevents_data import plain
-from genesys_eventbridge.model_payload import Tree, attribute, canonical, concrete_field, relation_named
-from genesys_eventbridge.model_registry import Registration, label, plan, registrations
+from genesys_eventbridge import conf, schemas
+from genesys_eventbridge.model_payload import attribute
+from genesys_eventbridge.model_registry import Registration, label, models_of, plan, registrations
+from genesys_eventbridge.model_shapes import DIALECT, IMPOSSIBLE, REFUSED, Shape, data_shape
 from genesys_eventbridge.models import outbox_alias
-
-_DAY = dt.datetime(2025, 1, 31, 12, 30, tzinfo=dt.UTC)
-#: Field class -> (an example, JSON Schema's format); a class after its subclasses.
-_SAMPLES: tuple[tuple[type[Field[Any, Any]], Any, str], ...] = (
-    (models.DecimalField, decimal.Decimal("19.9"), "decimal"),
-    (models.DateTimeField, _DAY, "date-time"),
-    (models.DateField, _DAY.date(), "date"),
-    (models.TimeField, _DAY.time(), "time"),
-    (models.DurationField, dt.timedelta(hours=36), "duration"),
-    (models.UUIDField, uuid.UUID("6f1c3a52-9d0b-4e6e-8c55-2f0f0d6a7b11"), "uuid"),
-    (models.BooleanField, True, ""),
-    (models.FloatField, 1.5, ""),
-    (models.IntegerField, 1, ""),
-    (models.JSONField, {}, ""),
-    (models.EmailField, "name@example.com", "email"),
-    (models.URLField, "https://example.com/", "uri"),
-    (models.FileField, "folder/file.pdf", "file name"),
-    (models.Field, "text", ""),
-)
-_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One value in ``data``: its path there, JSON type and format, whether it may be null, its choices."""
+    """One value in ``data``: its path there, JSON type and format, whether it may be null, its choices.
+
+    In a path ``a.b`` is member b of object a, and ``a[]`` is each element of list a. A list, and an object
+    that may be null, have a line of their own; what such an object holds may be null with it.
+    """
 
     name: str
     type: str
+    """A JSON type. "any": the model does not say. "refused": JSON has no such value, saving it raises."""
     format: str = ""
     nullable: bool = False
     choices: tuple[Any, ...] = ()
@@ -71,18 +52,22 @@ class Entry:
     text: str
     """What the docstring of ``data=`` says; empty with ``fields=``."""
     members: tuple[Member, ...]
-    """Empty with ``data=``: its schema tells."""
+    """Empty with ``data=``: only a schema in SCHEMAS describes it."""
     schema: Mapping[str, Any] | None
+    """From the setting SCHEMAS."""
     example: Any
-    """An example of ``data``; None where neither fields nor the schema's examples give one."""
+    """An example of ``data`` that both schemas allow; None if there is none."""
+    model_schema: Mapping[str, Any] | None
+    """JSON Schema of ``data``, made from the model and ``fields=``; None with ``data=``."""
 
 
 def entries() -> list[Entry]:
     """The catalogue, by event type. Raises ImproperlyConfigured for wrong settings."""
     found = [
-        _entry(registration, kind, type_)
+        _entry(registration, model, kind, type_)
         for registration in registrations()
         for kind, type_ in (*registration.types.items(), *registration.m2m.items())
+        for model in _models(registration, kind)
     ]
     return sorted(found, key=lambda entry: (entry.type, entry.destination, entry.model, entry.kind))
 
@@ -105,26 +90,38 @@ def object_url(object_type: str, object_id: str) -> str:
     return url if local or url.lower().startswith(("https://", "http://")) else ""
 
 
-def _entry(registration: Registration, kind: str, type_: str) -> Entry:
+def _models(registration: Registration, kind: str) -> list[type[Model]]:
+    """The registered model; for an abstract one, the models that publish this kind by its registration."""
+    if not registration.model._meta.abstract:
+        return [registration.model]
+    found = list(models_of(registration))
+    return [
+        model
+        for model in found
+        if not any(parent in found for parent in model.__mro__[1:])
+        and (
+            registration in plan(model).kinds.get(kind, ())
+            or any(name == kind and one is registration for name, _, one in plan(model).m2m)
+        )
+    ]
+
+
+def _entry(registration: Registration, model: type[Model], kind: str, type_: str) -> Entry:
     schema = _schema(conf.destination(registration.destination).schemas.get(type_))
-    members: tuple[Member, ...] = ()
-    example = None
-    if registration.tree is not None:
-        members = tuple(_members(registration.model, registration.tree, ""))
-        example = _example(registration.model, registration.tree)
-    if schema and isinstance(schema.get("examples"), list) and schema["examples"]:
-        example = schema["examples"][0]
+    shape = None if registration.tree is None else data_shape(model, registration.tree)
+    model_schema = None if shape is None else {"$schema": DIALECT, **shape.schema()}
     data = registration.given["data"]
     return Entry(
-        model=label(registration.model),
+        model=label(model),
         kind=kind,
         type=type_,
         destination=registration.destination,
         changed=(registration.changed or ()) if kind == "updated" else (),
         text=(inspect.getdoc(data) or "") if inspect.isroutine(data) else "",
-        members=members,
+        members=() if shape is None else tuple(_members(shape)),
         schema=schema,
-        example=example,
+        example=_example(shape, [one for one in (schema, model_schema) if one is not None], type_),
+        model_schema=model_schema,
     )
 
 
@@ -135,61 +132,28 @@ def _schema(given: Any) -> Mapping[str, Any] | None:
     return read
 
 
-def _members(model: type[Model], tree: Tree, prefix: str) -> Iterator[Member]:
-    for name, node in tree.items():
-        if isinstance(node, dict):
-            yield from _members(relation_named(model, name) or Model, node, f"{prefix}{name}.")
-        else:
-            yield _member(prefix + name, *_end(model, node))
+def _example(shape: Shape | None, known: Sequence[Mapping[str, Any]], type_: str) -> Any:
+    """The first example of the user's schema that real events can look like, else one made from the model."""
+    made = [] if shape is None or (one := shape.example()) is IMPOSSIBLE else [one]
+    if shape is not None and len(known) == 1:
+        return made[0] if made else None
+    given = [
+        example
+        for schema in known
+        if isinstance(schema.get("examples"), list)
+        for example in schema["examples"]
+    ]
+    fitting = (one for one in (*given, *made) if all(schemas.fits(schema, type_, one) for schema in known))
+    return next(fitting, None)
 
 
-def _end(model: type[Model], path: Sequence[str]) -> tuple[Field[Any, Any] | None, bool]:
-    """The column at the end of a path, and whether a relation on the way may lead nowhere or to many."""
-    crossed = False
-    for position, name in enumerate(path):
-        field = concrete_field(model, name)
-        if position == len(path) - 1 and field is not None:
-            return field, crossed
-        relation = relation_named(model, name)
-        if relation is None:
-            return None, crossed
-        crossed = crossed or field is None or field.null
-        model = relation
-    return None, crossed
-
-
-def _member(name: str, field: Field[Any, Any] | None, crossed: bool) -> Member:
-    if field is None:
-        return Member(name, "any", nullable=True)
-    sample, format_ = _sample(field)
-    return Member(
-        name,
-        _JSON_TYPES.get(type(sample), "any"),
-        format_,
-        nullable=crossed or field.null,
-        choices=tuple(value for value, _ in field.flatchoices),
-        text=str(field.help_text or field.verbose_name),
-    )
-
-
-def _example(model: type[Model], tree: Tree) -> dict[str, Any]:
-    example: dict[str, Any] = {}
-    for name, node in tree.items():
-        if isinstance(node, dict):
-            example[name] = _example(relation_named(model, name) or Model, node)
-        else:
-            field, _ = _end(model, node)
-            example[name] = None if field is None else _sample(field)[0]
-    return example
-
-
-def _sample(field: Field[Any, Any]) -> tuple[Any, str]:
-    """A JSON value such as this column gives, and its format."""
-    while isinstance(field, models.ForeignKey):
-        field = field.target_field
-    sample, format_ = next((value, text) for kind, value, text in _SAMPLES if isinstance(field, kind))
-    if field.flatchoices:
-        sample = field.flatchoices[0][0]
-    elif isinstance(sample, str) and field.max_length:
-        sample = sample[: field.max_length]
-    return plain(canonical(field, sample), limit=10_000), format_
+def _members(shape: Shape, name: str = "", *, within_null: bool = False) -> Iterator[Member]:
+    """One line for each value; ``within_null``: an object around it may be null."""
+    nullable = shape.nullable or within_null
+    if name and (shape.members is None or shape.nullable):
+        type_ = "null" if shape.type == REFUSED and shape.nullable else shape.type
+        yield Member(name, type_, shape.format, nullable, shape.choices, shape.text)
+    if shape.items is not None:
+        yield from _members(shape.items, f"{name}[]")
+    for key, member in (shape.members or {}).items():
+        yield from _members(member, f"{name}.{key}" if name else key, within_null=nullable)

@@ -20,14 +20,7 @@ def validate(destination: str, event_type: str, data: Any) -> None:
     schema = conf.destination(destination).schemas.get(event_type)
     if schema is None:
         return
-    validator = _validator(schema, event_type)
-    try:
-        error = next(iter(validator.iter_errors(data)), None)
-    except Exception as unresolved:  # jsonschema wraps what it cannot resolve in a private type
-        raise ImproperlyConfigured(
-            f"SCHEMAS[{event_type!r}] refers to what it does not hold: {unresolved}. "
-            "Put the definition into the schema; nothing is fetched."
-        ) from unresolved
+    error = _first_error(schema, event_type, data)
     if error is not None:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise InvalidEvent(
@@ -35,9 +28,25 @@ def validate(destination: str, event_type: str, data: Any) -> None:
         )
 
 
+def fits(schema: Any, event_type: str, data: Any) -> bool:
+    """Whether decoded ``data`` matches this JSON Schema."""
+    return _first_error(schema, event_type, data) is None
+
+
 def check(schema: Any, event_type: str) -> None:
     """Raise ImproperlyConfigured where a value of SCHEMAS is no JSON Schema, nor a file that holds one."""
     _validator(schema, event_type)
+
+
+def _first_error(schema: Any, event_type: str, data: Any) -> Any:
+    validator = _validator(schema, event_type)
+    try:
+        return next(iter(validator.iter_errors(data)), None)
+    except Exception as unresolved:  # jsonschema wraps what it cannot resolve in a private type
+        raise ImproperlyConfigured(
+            f"SCHEMAS[{event_type!r}] refers to what it does not hold: {unresolved}. "
+            "Put the definition into the schema; nothing is fetched."
+        ) from unresolved
 
 
 def _validator(schema: Any, event_type: str) -> Any:

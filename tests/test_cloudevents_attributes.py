@@ -124,7 +124,7 @@ def test_the_neighbours_of_forbidden_characters_are_taken(code):
         (datetime(2026, 5, 15, tzinfo=UTC), "must be text, not a datetime"),
         (SimpleLazyObject(lambda: "text"), "must be text, not a SimpleLazyObject"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_what_is_not_text_is_refused(value, reason):
     error = refusal(attributes.check_text, "type", value)

@@ -27,7 +27,8 @@ def test_text_tells_each_event_its_occasion_its_members_and_an_example(orders) -
     assert ran.code == 0
     assert lines[0] == "order.created  (shop.Order created; to default)"
     assert "  amount          string (decimal)" in lines
-    assert "  customer.email  string (email)" in lines
+    assert "  customer        object, or null" in lines
+    assert "  customer.email  string (email), or null" in lines
     assert '  status          string, one of "new", "paid", "shipped", "cancelled"' in lines
     assert any(line.startswith('  example  {"number": ') for line in lines)
     assert "order.paid  (shop.Order updated, when status changed; to default)" in lines

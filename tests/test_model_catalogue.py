@@ -68,11 +68,12 @@ def test_members_tell_type_format_and_what_may_be_null(publish: Publish) -> None
         Member("price", "string", "decimal", text="price"),
         Member("kind", "integer", choices=(1, 2), text="kind"),
         Member("launched", "string", "date-time", nullable=True, text="launched"),
-        Member("details", "object", text="details"),
-        Member("manual", "string", "file name", text="manual"),
+        Member("details", "any", nullable=True, text="details"),
+        Member("manual", "string", "file name", nullable=True, text="manual"),
         Member("country", "string", nullable=True, text="origin"),
         Member("mail", "string", "email", nullable=True, text="email"),
-        Member("tags", "string", nullable=True, text="name"),
+        Member("tags", "array", text="tags"),
+        Member("tags[]", "string", text="name"),
         Member("headline", "any", nullable=True),
     )
 
@@ -85,7 +86,8 @@ def test_nested_members_have_their_path(publish: Publish) -> None:
     assert [(one.name, one.nullable) for one in entry.members] == [
         ("sku", False),
         ("order.number", False),
-        ("order.customer.name", False),
+        ("order.customer", True),
+        ("order.customer.name", True),
     ]
     assert entry.example == {"sku": "text", "order": {"number": "text", "customer": {"name": "text"}}}
 

@@ -12,6 +12,12 @@ from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.model_catalogue import Entry, Member, entries
 
 NOTHING = "No model publishes events yet. Register one: @publishes(created=..., fields=[...])."
+ELEMENTS = "`[]` stands for each element of the list."
+WORDS = {
+    "any": "any JSON value",
+    "null": "null; saving any other value raises InvalidEvent",
+    "refused": "cannot be published: saving it raises InvalidEvent",
+}
 
 
 def catalogue(destinations: Sequence[str], form: str) -> Result:
@@ -51,10 +57,15 @@ def _markdown(found: Sequence[Entry]) -> Iterator[str]:
             yield from ("", "| in `data` | what | meaning |", "| --- | --- | --- |")
             for member in entry.members:
                 yield f"| `{member.name}` | {_cell(_kind(member))} | {_cell(member.text)} |"
-        if entry.schema is not None:
-            yield from ("", "JSON Schema of `data`:", "", "```json", _json(entry.schema, 2), "```")
+            if any("[]" in member.name for member in entry.members):
+                yield from ("", ELEMENTS)
         if entry.example is not None:
             yield from ("", "Example of `data`:", "", "```json", _json(entry.example, 2), "```")
+        if entry.schema is not None:
+            yield from ("", "JSON Schema of `data`:", "", "```json", _json(entry.schema, 2), "```")
+        elif entry.model_schema is not None:
+            yield from ("", "<details><summary>JSON Schema of <code>data</code></summary>", "")
+            yield from ("```json", _json(entry.model_schema, 2), "```", "", "</details>")
 
 
 def _when(entry: Entry) -> str:
@@ -66,11 +77,13 @@ def _when(entry: Entry) -> str:
 
 
 def _kind(member: Member) -> str:
+    if member.type in WORDS:
+        return WORDS[member.type]
     parts = [f"{member.type} ({member.format})" if member.format else member.type]
-    if member.nullable:
-        parts.append("or null")
     if member.choices:
         parts.append("one of " + ", ".join(_json(choice) for choice in member.choices))
+    if member.nullable:
+        parts.append("or null")
     return ", ".join(parts)
 
 

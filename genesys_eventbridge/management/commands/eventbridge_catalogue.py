@@ -2,7 +2,8 @@
 
 JSON: ``events``: a list of ``type``, ``source``, ``destination``, ``model``, ``kind`` (created, updated,
 deleted, or a many-to-many field), ``changed``, ``text``, ``members`` (``name``, ``type``, ``format``,
-``nullable``, ``choices``, ``text``), ``schema`` and ``example``, both null where there is none.
+``nullable``, ``choices``, ``text``), ``schema`` (of the setting SCHEMAS), ``model_schema`` (JSON Schema made
+from the model) and ``example``. The last three are null if there is none.
 """
 
 from typing import Any
