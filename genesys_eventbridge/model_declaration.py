@@ -41,12 +41,9 @@ def _read(model: type[Model], given: Mapping[str, Any]) -> Registration:
     if not types and not m2m:
         raise ImproperlyConfigured(f"{where}: name an event type: created=, updated=, deleted= or m2m=.")
     fields, data, when, changed = (given[name] for name in ("fields", "data", "when", "changed"))
-    if (fields is None) == (data is None):
-        raise ImproperlyConfigured(f"{where}: say what the event carries by fields= or by data=, not both.")
+    _check_content(where, fields, data)
     if changed is not None and (isinstance(changed, str) or not changed or "updated" not in types):
         raise ImproperlyConfigured(f"{where}: changed= is a list of field names and narrows updated=.")
-    if isinstance(fields, str):
-        raise ImproperlyConfigured(f"{where}: fields= is a list of names, or a mapping of names to paths.")
     for name in ("data", "when"):
         if given[name] is not None and not callable(given[name]):
             raise ImproperlyConfigured(f"{where}: {name}= is a callable that takes the instance.")
@@ -63,12 +60,33 @@ def _read(model: type[Model], given: Mapping[str, Any]) -> Registration:
         given=dict(given),
         **{
             name: given[name]
-            for name in ("subject", "ordering_key", "source", "extensions", "url", "destination", "atomic")
+            for name in (
+                "subject",
+                "ordering_key",
+                "source",
+                "extensions",
+                "url",
+                "destination",
+                "atomic",
+                "read_back",
+            )
         },
     )
     if not model._meta.abstract:
         model_registry.check(registration, model)
     return registration
+
+
+def _check_content(where: str, fields: Any, data: Any) -> None:
+    """What the event carries is said by one of the two."""
+    if fields is None and data is None:
+        raise ImproperlyConfigured(f"{where}: fields= or data= is needed: it says what the event carries.")
+    if fields is not None and data is not None:
+        raise ImproperlyConfigured(
+            f"{where}: fields= and data= say what the event carries: give one, not both."
+        )
+    if isinstance(fields, str):
+        raise ImproperlyConfigured(f"{where}: fields= is a list of names, or a mapping of names to paths.")
 
 
 def _fingerprint(value: Any) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
+import decimal
 import enum
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import (
@@ -21,11 +22,16 @@ from django.db.models.fields.files import FieldFile
 from django.db.models.manager import BaseManager
 from django.utils import timezone
 
-from genesys_eventbridge.model_changes import Change, is_expression
+from genesys_eventbridge.model_changes import Change
 
 Tree = dict[str, Any]
 """Name in ``data`` -> a path of attribute names, or the tree of a nested object."""
 TakesChange = Callable[[Any, Change], Any]
+_PLAIN = (
+    *(str, bytes, memoryview, int, float, decimal.Decimal, uuid.UUID, enum.Enum),
+    *(dt.date, dt.time, dt.timedelta, Mapping, list, tuple, set),
+)
+"""What the encoder of events writes or refuses by itself."""
 
 
 def parse_fields(fields: Sequence[str] | Mapping[str, str]) -> Tree:
@@ -152,30 +158,9 @@ def canonical(field: Field[Any, Any], value: Any) -> Any:
         if timezone.is_naive(value):  # as Django itself reads it when it saves
             value = timezone.make_aware(value, timezone.get_default_timezone())
         return value.astimezone(dt.UTC)
+    if not isinstance(value, _PLAIN):  # an object that only this field knows, such as a phone number
+        return field.get_prep_value(value)
     return value
-
-
-def settled(instances: Sequence[Model], alias: str, needed: Collection[str]) -> list[Model]:
-    """The instances with what only the database knows: ``F("stock") - 1``, and needed columns not loaded.
-
-    ``needed`` are attnames. Copies stand for those that lack something: the caller's objects stay as they
-    are. At most one query.
-    """
-    lacking = [(instance, list(_unread(instance, needed))) for instance in instances]
-    keys = [instance.pk for instance, names in lacking if names]
-    if not keys:
-        return list(instances)
-    rows = type(instances[0])._base_manager.using(alias).in_bulk(keys)
-    return [
-        _with_values(instance, names, rows[instance.pk]) if names and instance.pk in rows else instance
-        for instance, names in lacking
-    ]
-
-
-def columns(model: type[Model], tree: Tree) -> frozenset[str]:
-    """The attnames of the columns of the row itself that ``payload`` reads."""
-    fields = (concrete_field(model, path[0]) for path in paths(tree) if len(path) == 1)
-    return frozenset(field.attname for field in fields if field is not None)
 
 
 def prefetch(instances: Sequence[Model], paths: Iterable[Sequence[str]]) -> None:
@@ -216,20 +201,6 @@ def _step(start: Any, name: str) -> Any:
             raise ImproperlyConfigured(f"publishes(): {name!r} of {type(start).__name__} changes data.")
         return value()
     return value
-
-
-def _unread(instance: Model, needed: Collection[str]) -> Iterator[str]:
-    values = vars(instance)
-    for field in instance._meta.concrete_fields:
-        name = field.attname
-        if is_expression(values[name]) if name in values else name in needed:
-            yield name
-
-
-def _with_values(instance: Model, names: Iterable[str], row: Model) -> Model:
-    known = copy.copy(instance)
-    vars(known).update({name: vars(row)[name] for name in names})
-    return known
 
 
 def _relations(model: type[Model], path: Sequence[str]) -> list[str]:

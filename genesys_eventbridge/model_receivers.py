@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Model
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete
 from django.dispatch import Signal
-from django.views.decorators.debug import sensitive_variables
 
-from genesys_eventbridge import (
-    model_changes,
-    model_deletes,
-    model_m2m,
-    model_registry,
-    model_saves,
-    model_writing,
-)
+from genesys_eventbridge import model_deletes, model_m2m, model_registry, model_saves
 from genesys_eventbridge.model_registry import Registration, plan
 
 _UID = "genesys_eventbridge.model_receivers"
@@ -53,16 +45,16 @@ def _listen(model: type[Model]) -> None:
     """Only to what the model publishes: a receiver of deletes takes Django's fast path from it."""
     planned = plan(model)
     if planned.saves:
-        model_saves.wrap_save(model)
-    if planned.saves or planned.m2m:
-        _connect(post_save, _saved, model)
-    if planned.watched:
-        model_saves.wrap_reads(model)
+        model_saves.wrap(model)
+    if planned:  # m2m changes need to know of raw saves, deletes of saves that come between
+        _connect(post_save, model_saves.received, model)
     if planned.kinds["deleted"]:
+        model_deletes.wrap_collector()
         _connect(pre_delete, model_deletes.before, model)
-        _connect(post_delete, model_deletes.after, model)
+        _connect(post_delete, model_deletes.after, model, first=True)
     for name, _, _ in planned.m2m:
-        _connect(m2m_changed, model_m2m.changed, _through(model, name))
+        model_m2m.wrap_managers(model, name)
+        _connect(m2m_changed, model_m2m.changed, _through(model, name), first=True)
 
 
 def _through(model: type[Model], name: str) -> Any:
@@ -73,40 +65,11 @@ def _through(model: type[Model], name: str) -> Any:
     return through
 
 
-def _connect(signal: Signal, receiver: Callable[..., None], sender: Any) -> None:
-    # Django's error mails show no payload, in the receiver's frame or below it.
-    signal.connect(sensitive_variables()(receiver), sender=sender, weak=False, dispatch_uid=_UID)
-
-
-def _saved(
-    sender: type[Model],
-    *,
-    instance: Model,
-    created: bool,
-    raw: bool,
-    using: str,
-    update_fields: Collection[str] | None,
-    **_: Any,
-) -> None:
-    planned = plan(sender)
-    differences: dict[str, model_changes.Difference] = {}
-    if planned.watched:
-        if not created:
-            differences = model_changes.differences(instance, planned.watched, update_fields)
-        model_changes.written(instance, planned.watched, using, update_fields)
-    model_m2m.mark_raw(instance, raw)
-    if raw or model_writing.suppressed():
-        return
-    kind = "created" if created else "updated"
-    for registration in planned.kinds[kind]:
-        change = (
-            model_writing.created(registration, instance)
-            if created
-            else model_writing.updated(registration, sender, differences)
-        )
-        if change is None:
-            continue
-        one = model_writing.draft(registration, registration.types[kind], instance, change, using)
-        if one is not None:
-            model_writing.same_database(sender, using)
-            model_writing.write(one, standalone=not registration.atomic)
+def _connect(signal: Signal, receiver: Callable[..., None], sender: Any, *, first: bool = False) -> None:
+    """``first``: before other receivers, which may change the row again, so that events keep its order."""
+    known = len(signal.receivers)
+    signal.connect(receiver, sender=sender, weak=False, dispatch_uid=_UID)
+    if first and len(signal.receivers) > known:
+        with signal.lock:
+            signal.receivers.insert(0, signal.receivers.pop())
+            signal.sender_receivers_cache.clear()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Field, Model
+from django.db.models import Field, ManyToManyField, Model
 
-from genesys_eventbridge.model_payload import TakesChange, Tree, concrete_field
+from genesys_eventbridge.model_payload import TakesChange, Tree, concrete_field, paths
+from genesys_eventbridge.model_rows import Needs, everything, needs_of_paths
 
 KINDS = ("created", "updated", "deleted")
 Attribute = str | Callable[[Any], Any]
@@ -38,6 +39,8 @@ class Registration:
     url: Attribute | None
     destination: str
     atomic: bool
+    read_back: bool
+    """Whether triggers set columns that the events carry."""
     given: Mapping[str, Any]
     """The arguments as written, to know the same call made twice."""
 
@@ -48,6 +51,29 @@ class Registration:
         if self.changed is None:
             return {field.name: field for field in model._meta.concrete_fields if not field.primary_key}
         return {name: _column(model, name) for name in self.changed}
+
+    def needs(self, model: type[Model]) -> Needs:
+        """What its events read of a row; a callable may read any column. Needs all models loaded."""
+        known = _needs.get((self, model))
+        if known is None:
+            known = _needs[self, model] = self._find_needs(model)
+        return known
+
+    def source_attribute(self, model: type[Model]) -> Attribute | None:
+        """What gives the source; None if ``source`` is the text itself: the model has no such attribute."""
+        if isinstance(self.source, str) and not hasattr(model, self.source.partition(".")[0]):
+            return None
+        return self.source
+
+    def _find_needs(self, model: type[Model]) -> Needs:
+        attributes = (self.subject, self.ordering_key, self.source_attribute(model), self.extensions)
+        read = [path for tree in [self.tree] if tree for path in paths(tree)]
+        read += [tuple(one.split(".")) for one in attributes if isinstance(one, str)]
+        read += [(field.name,) for field in self.watched(model).values()]
+        needs = needs_of_paths(model, read)
+        if self.data or self.when or any(callable(one) for one in attributes):
+            needs |= everything(model)
+        return replace(needs, read_back=self.read_back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,7 @@ class Plan:
 
 _registrations: list[Registration] = []
 _plans: dict[type[Model], Plan] = {}
+_needs: dict[tuple[Registration, type[Model]], Needs] = {}
 
 
 def registrations() -> tuple[Registration, ...]:
@@ -87,12 +114,14 @@ def plan(model: type[Model]) -> Plan:
 def add(registration: Registration) -> None:
     _registrations.append(registration)
     _plans.clear()
+    _needs.clear()
 
 
 def withdraw(registration: Registration) -> None:
     """Publish nothing more by this registration: for tests."""
     _registrations.remove(registration)
     _plans.clear()
+    _needs.clear()
 
 
 def label(model: type[Model]) -> str:
@@ -121,10 +150,16 @@ def check(registration: Registration, model: type[Model]) -> None:
     """Raise ImproperlyConfigured where ``changed`` or ``m2m`` names a field that ``model`` has not."""
     registration.watched(model)
     for name in registration.m2m:
-        if not any(field.name == name for field in model._meta.many_to_many):
+        field = next((field for field in model._meta.many_to_many if field.name == name), None)
+        if field is None:
             raise ImproperlyConfigured(
-                f"publishes(m2m=...) on {model.__name__}: {name!r} is no ManyToManyField of it."
+                f"publishes(m2m=...) on {model.__name__}: {name!r} is not a ManyToManyField of it."
                 + did_you_mean(name, [field.name for field in model._meta.many_to_many])
+            )
+        if not isinstance(field, ManyToManyField):
+            raise ImproperlyConfigured(
+                f"publishes(m2m=...) on {model.__name__}: {name!r} is a {type(field).__name__}, not Django's "
+                "ManyToManyField, so its changes cannot be published. Call enqueue() where it is changed."
             )
 
 

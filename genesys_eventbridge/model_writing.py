@@ -1,20 +1,23 @@
-"""A registration and what happened to an instance -> an event in the outbox."""
+"""From a row and its registrations to events in the outbox."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.db.models import Model
 
 from genesys_eventbridge import outbox
-from genesys_eventbridge.model_changes import UNKNOWN, Change, Difference, is_expression, values_of
-from genesys_eventbridge.model_payload import attribute, columns, paths, payload, prefetch, settled, text
-from genesys_eventbridge.model_registry import Attribute, Registration, label
+from genesys_eventbridge.model_changes import UNKNOWN, Change, Difference
+from genesys_eventbridge.model_payload import attribute, paths, payload, prefetch, text
+from genesys_eventbridge.model_registry import Registration, label
+from genesys_eventbridge.model_rows import Needs, reading_from, twin, values_in
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 
 _suppressed: ContextVar[bool] = ContextVar("genesys_eventbridge_suppressed", default=False)
@@ -39,24 +42,34 @@ def suppressed() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PendingEvent:
     """One event not yet written: its type and the other keywords of ``enqueue``."""
 
     type: str
     keywords: Mapping[str, Any]
 
 
-def updated(
-    registration: Registration, model: type[Model], differences: Mapping[str, Difference]
-) -> Change | None:
-    """The change of one save as this registration sees it; None where it does not concern it."""
+def needs_of(registrations: Iterable[Registration], model: type[Model]) -> Needs:
+    """What the events of all these read of one row."""
+    first, *others = (registration.needs(model) for registration in registrations)
+    for needs in others:
+        first |= needs
+    return first
+
+
+def concerns(registration: Registration, model: type[Model], differences: Mapping[str, Difference]) -> bool:
+    """Whether the registration publishes an update that changed these columns."""
+    watched = registration.watched(model).values()
+    return registration.changed is None or any(field.attname in differences for field in watched)
+
+
+def updated(registration: Registration, model: type[Model], differences: Mapping[str, Difference]) -> Change:
+    """The change of one save, as far as the registration names its columns."""
     seen = {
         name: differences[field.attname]
         for name, field in registration.watched(model).items()
         if field.attname in differences
     }
-    if registration.changed is not None and not seen:
-        return None
     return Change(
         "updated",
         before={name: before for name, (before, _) in seen.items() if before is not UNKNOWN},
@@ -64,49 +77,62 @@ def updated(
     )
 
 
-def created(registration: Registration, instance: Model) -> Change:
-    return Change("created", after=_watched_values(registration, instance))
+def created(registration: Registration, row: Model) -> Change:
+    return Change("created", after=_watched_values(registration, row))
 
 
-def deleted(registration: Registration, instance: Model) -> Change:
-    return Change("deleted", before=_watched_values(registration, instance))
+def deleted(registration: Registration, row: Model) -> Change:
+    return Change("deleted", before=_watched_values(registration, row))
 
 
-def draft(
-    registration: Registration, type_: str, instance: Model, change: Change, alias: str
-) -> Draft | None:
-    """The event of one change, its data as it is now; None where ``when`` says no."""
-    (known,) = settled([instance], alias, _needed(registration, type(instance), [change]))
-    return _draft(registration, type_, known, change)
+def pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
+    """The event of one change of a row, its data as it is now; None if ``when`` says no.
+
+    Each callable is given an object of its own, so that none sees what another did to it.
+    """
+    with _only_reading(row), reading_from(_alias(row)):
+        if registration.when is not None and not registration.when(twin(row), change):
+            return None
+        if registration.data is not None:
+            data = registration.data(twin(row), change)
+        else:
+            data = payload(row, registration.tree or {})
+        return PendingEvent(
+            type_,
+            {
+                "data": data,
+                "subject": text(_attribute(row, registration.subject)),
+                "ordering_key": text(_attribute(row, registration.ordering_key)),
+                "source": text(_source(registration, row)),
+                "extensions": _extensions(registration, row),
+                "destination": registration.destination,
+                "about": row,
+            },
+        )
 
 
-def drafts(
-    registration: Registration, type_: str, changes: Sequence[tuple[Model, Change]], alias: str
-) -> list[Draft]:
-    """``draft`` for many instances, with a number of queries that does not grow with theirs."""
-    if not changes:
-        return []
-    instances = [instance for instance, _ in changes]
-    needed = _needed(registration, type(instances[0]), [change for _, change in changes])
-    known = settled(instances, alias, needed)
-    if registration.tree is not None:
-        prefetch(known, paths(registration.tree))
-    made = (
-        _draft(registration, type_, instance, change)
-        for instance, (_, change) in zip(known, changes, strict=True)
-    )
-    return [one for one in made if one is not None]
+def pending_many(
+    registration: Registration, type_: str, changes: Sequence[tuple[Model, Change]]
+) -> list[PendingEvent | None]:
+    """``pending`` for many rows of one model, with a number of queries that does not grow with theirs."""
+    if registration.tree is not None and changes:
+        with reading_from(_alias(changes[0][0])):
+            prefetch([row for row, _ in changes], paths(registration.tree))
+    return [pending(registration, type_, row, change) for row, change in changes]
 
 
-def write(one: Draft, *, standalone: bool = False) -> OutboxEvent:
-    """One INSERT in the transaction of the save. Raises what ``enqueue`` raises."""
-    return outbox.enqueue(one.type, standalone=standalone, **one.keywords)
+def write(one: PendingEvent) -> OutboxEvent:
+    """One INSERT in the transaction of the change. Raises what ``enqueue`` raises.
+
+    It may be the block of a TestCase, which ``enqueue`` does not take for a transaction of the application.
+    """
+    return outbox.enqueue(one.type, standalone=True, **one.keywords)
 
 
-def write_many(many: Iterable[Draft]) -> list[OutboxEvent]:
-    """All of them, with one call of ``enqueue_many`` a destination."""
+def write_many(many: Iterable[PendingEvent | None]) -> list[OutboxEvent]:
+    """All there are, with one call of ``enqueue_many`` per destination."""
     by_destination: dict[str, list[Mapping[str, Any]]] = {}
-    for one in many:
+    for one in filter(None, many):
         events = by_destination.setdefault(one.keywords["destination"], [])
         events.append({"type": one.type, **one.keywords})
     return [
@@ -126,61 +152,52 @@ def same_database(model: type[Model], alias: str) -> None:
         )
 
 
-def _needed(registration: Registration, model: type[Model], changes: Sequence[Change]) -> Collection[str]:
-    """The columns that the event tells of, by attname."""
-    unknown = {name for change in changes for name, value in change.after.items() if value is UNKNOWN}
-    told = columns(model, registration.tree) if registration.tree is not None else frozenset()
-    watched = registration.watched(model) if unknown else {}
-    return told | {watched[name].attname for name in unknown}
+@contextmanager
+def _only_reading(row: Model) -> Iterator[None]:
+    """Refuse statements that write to the row's table: the event would not say what the row says."""
+    connection = connections[_alias(row)]
+    models = (type(row), *row._meta.get_parent_list())
+    tables = "|".join({re.escape(connection.ops.quote_name(model._meta.db_table)) for model in models})
+    writes = re.compile(
+        rf"\s*(?:INSERT\s+(?:\w+\s+)*INTO|REPLACE\s+INTO|UPDATE|DELETE\s+(?:(?:{tables})\s+)?FROM)\s+(?:{tables})",
+        re.IGNORECASE,
+    )
+
+    def refuse(execute: Any, sql: Any, *rest: Any) -> Any:
+        if isinstance(sql, str) and writes.match(sql):
+            raise ImproperlyConfigured(
+                f"publishes() on {label(type(row))}: a callable (data=, when=, subject= ...) writes to the "
+                "table of the row that the event describes. It may only read: change the row in save() or in "
+                "a signal receiver."
+            )
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(refuse):
+        yield
 
 
-def _watched_values(registration: Registration, instance: Model) -> dict[str, Any]:
-    watched = registration.watched(type(instance))
-    values = values_of(instance, watched.values())
+def _alias(row: Model) -> str:
+    return row._state.db or outbox_alias()
+
+
+def _watched_values(registration: Registration, row: Model) -> dict[str, Any]:
+    watched = registration.watched(type(row))
+    values = values_in(row, watched.values())
     return {name: values[field.attname] for name, field in watched.items() if field.attname in values}
 
 
-def _draft(registration: Registration, type_: str, instance: Model, change: Change) -> Draft | None:
-    change = _with_read_values(registration, instance, change)
-    if registration.when is not None and not registration.when(instance, change):
-        return None
-    if registration.data is not None:
-        data = registration.data(instance, change)
-    else:
-        data = payload(instance, registration.tree or {})
-    return Draft(
-        type_,
-        {
-            "data": data,
-            "subject": text(attribute(instance, registration.subject)),
-            "ordering_key": text(attribute(instance, registration.ordering_key)),
-            "source": text(_source(registration.source, instance)),
-            "extensions": _extensions(registration, instance),
-            "destination": registration.destination,
-            "about": instance,
-        },
-    )
+def _attribute(row: Model, wanted: Any) -> Any:
+    return attribute(twin(row) if callable(wanted) else row, wanted)
 
 
-def _with_read_values(registration: Registration, instance: Model, change: Change) -> Change:
-    """What only the database knew when the change was seen: by now the instance holds it."""
-    if not any(value is UNKNOWN or is_expression(value) for value in change.after.values()):
-        return change
-    values = _watched_values(registration, instance)
-    after = {name: values[name] for name in change.after if name in values}
-    return Change(change.kind, change.before, after, change.added, change.removed)
+def _source(registration: Registration, row: Model) -> Any:
+    wanted = registration.source_attribute(type(row))
+    return registration.source if wanted is None else _attribute(row, wanted)
 
 
-def _source(wanted: Attribute | None, instance: Model) -> Any:
-    """A source is an attribute of the model if it has one of that name, else the source itself."""
-    if isinstance(wanted, str) and not hasattr(type(instance), wanted.partition(".")[0]):
-        return wanted
-    return attribute(instance, wanted)
-
-
-def _extensions(registration: Registration, instance: Model) -> Mapping[str, Any] | None:
+def _extensions(registration: Registration, row: Model) -> Mapping[str, Any] | None:
     extensions = registration.extensions
     if extensions is None or isinstance(extensions, Mapping):
         return extensions
-    found: Mapping[str, Any] | None = attribute(instance, extensions)
+    found: Mapping[str, Any] | None = _attribute(row, extensions)
     return found

@@ -27,6 +27,8 @@ INSTALLED_APPS = [
     "django_q",
     "genesys_eventbridge",
     "tests.shop",
+    "tests.truth",
+    "tests.kinds",
 ]
 
 # django-q2 has an index with a condition, which MariaDB ignores; ours has none (test_models.py).

@@ -2,21 +2,25 @@
 
 import threading
 import uuid
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
-from django.db import NotSupportedError, OperationalError, connection, transaction
+from django.db import NotSupportedError, OperationalError, connection, connections, transaction
 from django.db.models import Count, F, QuerySet
+from django.db.models.signals import post_delete, post_save
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 from genesys_eventbridge.errors import InvalidEvent, NotInTransaction
 from genesys_eventbridge.model_events import EventManager, enqueue_for, suppress_events
 from genesys_eventbridge.models import OutboxEvent
 from tests import settings
-from tests.publishing import Publish, data, events
+from tests.publishing import Publish, data, events, types
 from tests.shop.models import Bargain, Bundle, Country, Customer, Order, Product, Tag
+from tests.truth.models import Land
 
 pytest_plugins = ["tests.registrations"]
 pytestmark = pytest.mark.django_db
@@ -70,13 +74,23 @@ def test_enqueue_for_writes_what_a_loop_of_saves_would_write(products) -> None:
     assert {event.data["supplier"]["email"] for event in events()} == {"ana@example.com"}
 
 
-def test_enqueue_for_takes_objects_as_they_are(products) -> None:
+def test_enqueue_for_says_what_the_rows_hold(products) -> None:
     lamp = products[0]
     lamp.stock = 99
 
     in_block([lamp], "created")
 
-    assert stocks() == [("product.created", "Lamp", 99)]
+    assert stocks() == [("product.created", "Lamp", 0)]
+
+
+def test_enqueue_for_a_row_that_is_not_there_is_refused(products) -> None:
+    lamp = Product.objects.get(name="Lamp")
+    QuerySet(Product).filter(pk=lamp.pk)._raw_delete("default")
+
+    with pytest.raises(ValueError, match=r"1 of these shop\.Product are not in the database"):
+        in_block([*products[1:], lamp], "deleted")
+
+    assert not events()
 
 
 def test_enqueue_for_deletes_before_they_happen(products) -> None:
@@ -548,12 +562,42 @@ def test_an_update_forgets_the_rows_that_were_read_before(products) -> None:
     assert [row.stock for row in rows] == [7]
 
 
-def test_on_sqlite_an_update_begins_with_a_write(products) -> None:
-    """A transaction that reads first fails there at once where another one writes."""
+def test_on_sqlite_an_update_begins_with_a_write(products, monkeypatch) -> None:
+    """A deferred transaction that reads first fails at once while another one writes."""
     if connection.vendor != "sqlite":
         pytest.skip("only SQLite")
+    monkeypatch.setattr(connections["default"], "transaction_mode", "DEFERRED")
     with CaptureQueriesContext(connection) as queries:
         Product.objects.update(stock=7)
     first = next(query["sql"] for query in queries if "SAVEPOINT" not in query["sql"])
 
     assert first.startswith("UPDATE")
+
+
+def test_an_update_of_the_primary_key_is_refused(publish: Publish) -> None:
+    """The rows would be gone under the keys that are known, and nothing would be published."""
+    with suppress_events():
+        Land.objects.create(code="DE")
+    publish(Land, updated="land.updated", fields=["code"])
+    with pytest.raises(NotSupportedError, match="does not say which rows it wrote"):
+        Land.objects.filter(code="DE").update(code="AT")
+    assert Land.objects.get().code == "DE"
+
+    with suppress_events(), transaction.atomic():
+        Land.objects.filter(code="DE").update(code="AT")
+    with transaction.atomic():
+        enqueue_for(Land.objects.filter(code="AT"), "updated")
+    assert data() == [{"code": "AT"}]
+
+
+def test_a_lazy_object_is_taken_for_what_it_stands_for(publish: Publish) -> None:
+    """As ``request.user`` is one."""
+    land = Land.objects.create(code="DE")
+    publish(Land, updated="it.updated", deleted="it.deleted", fields=["code"])
+    lazy: Any = SimpleLazyObject(Land.objects.get)
+    with transaction.atomic():
+        enqueue_for([lazy], "updated")
+    post_save.send(Land, instance=SimpleLazyObject(lambda: land), created=False)
+    post_delete.send(Land, instance=SimpleLazyObject(lambda: land))
+
+    assert types() == ["it.updated", "it.updated", "it.deleted"]

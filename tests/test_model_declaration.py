@@ -32,14 +32,17 @@ async def payload(order: Order) -> dict:
     ("given", "words"),
     [
         ({"fields": ["number"]}, "name an event type"),
-        ({"created": "order.created"}, "by fields= or by data="),
-        ({"created": "order.created", "fields": ["number"], "data": str}, "by fields= or by data="),
+        ({"created": "order.created"}, "fields= or data= is needed"),
+        ({"created": "order.created", "fields": ["number"], "data": str}, "give one, not both"),
         (
             {"created": True, "fields": ["number"]},
             'created= is an event type such as "order.created", got True',
         ),
         ({"created": "", "fields": ["number"]}, "created= is an event type"),
-        ({"m2m": {"customer": "order.customer"}, "fields": ["number"]}, "'customer' is no ManyToManyField"),
+        (
+            {"m2m": {"customer": "order.customer"}, "fields": ["number"]},
+            "'customer' is not a ManyToManyField",
+        ),
         ({"created": "order.created", "fields": "number"}, "fields= is a list"),
         (
             {"created": "order.created", "fields": ["customer", "customer.email"]},
@@ -109,7 +112,7 @@ def test_sets_of_an_abstract_model_are_judged_by_what_derives_from_it(publish: P
 
     publish(Base, m2m={"tags": "thing.tagged"}, data=str)
 
-    with pytest.raises(ImproperlyConfigured, match="on Wrong: 'tags' is no ManyToManyField"):
+    with pytest.raises(ImproperlyConfigured, match="on Wrong: 'tags' is not a ManyToManyField"):
 
         class Wrong(Base):
             tag = models.CharField(max_length=10)

@@ -1,12 +1,18 @@
 """Many-to-many changes are published for each object whose set changed, whichever side changed it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.db import connection
+from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
+from genesys_eventbridge.model_changes import Change
 from genesys_eventbridge.model_events import suppress_events
 from tests.publishing import Publish, data, events, types
 from tests.shop.models import Bundle, Product, Tag
+from tests.truth.models import Badge, Chief, Guard, Label, Phrase, Word
 
 pytest_plugins = ["tests.registrations"]
 pytestmark = pytest.mark.django_db
@@ -171,3 +177,60 @@ def test_an_add_costs_one_insert_more(publish: Publish, lamp: Product, light: Ta
         lamp.tags.add(light)
 
     assert sum("genesys_eventbridge_outboxevent" in query["sql"] for query in queries) == 1
+
+
+def sets() -> dict[str, tuple[type[Model], str, str, Callable[[], Any], Callable[[], Any]]]:
+    """Model with the set, its field, the other side's name for it; an owner and a member in it later."""
+    return {
+        "two parents": (
+            *(Badge, "labels", "badges"),
+            lambda: Guard.objects.create(email="a@example.com", text="main"),
+            lambda: Label.objects.create(name="red"),
+        ),
+        "a child with a key of its own": (
+            *(Badge, "labels", "badges"),
+            lambda: Chief.objects.create(code="main", text="main"),
+            lambda: Label.objects.create(name="red"),
+        ),
+        "to_field in the table between": (
+            *(Phrase, "words", "phrases"),
+            lambda: Phrase.objects.create(slug="main"),
+            lambda: Word.objects.create(text="red"),
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", sets())
+@pytest.mark.parametrize("backwards", [False, True], ids=["from the owner", "from the other side"])
+def test_sets_whose_table_holds_other_values_than_the_primary_key(
+    publish: Publish, kind: str, backwards: bool
+) -> None:
+    model, name, accessor, make_owner, make_member = sets()[kind]
+    for _ in range(3):  # no key of one table is one of another
+        model._base_manager.create(**({} if model is Badge else {"slug": f"other {_}"}))
+    owner, member = make_owner(), make_member()
+    changes: list[tuple[frozenset[Any], frozenset[Any]]] = []
+
+    def tell(owner: Any, change: Change) -> str:
+        changes.append((change.added, change.removed))
+        return str(owner.slug if model is Phrase else owner.text)
+
+    publish(model, m2m={name: "it.changed"}, data=tell)
+    if backwards:
+        this, other = (
+            getattr(member, accessor),
+            model._base_manager.get(pk=getattr(owner, model._meta.pk.attname)),
+        )
+    else:
+        this, other = getattr(owner, name), member
+
+    this.add(other)
+    this.remove(other)
+    this.set([other])
+    this.set([])
+    this.add(other)
+    this.clear()
+
+    assert data() == ["main"] * 6
+    key = frozenset({member.pk})
+    assert changes == [(key, frozenset()), (frozenset(), key)] * 3

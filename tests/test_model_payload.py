@@ -17,11 +17,12 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy, override
 
 from genesys_eventbridge.errors import InvalidEvent
-from genesys_eventbridge.model_changes import is_expression
+from genesys_eventbridge.model_columns import is_expression
 from genesys_eventbridge.model_events import Change
 from genesys_eventbridge.model_payload import canonical
 from tests.publishing import Publish, data, events
 from tests.shop.models import Bundle, Country, Customer, LineItem, Order, Product, Tag
+from tests.truth.models import Phrase, Translation
 
 pytest_plugins = ["tests.registrations"]
 pytestmark = pytest.mark.django_db
@@ -55,7 +56,7 @@ KEY = uuid.UUID("6f1c3a52-9d0b-4e6e-8c55-2f0f0d6a7b11")
         ("details.color", {"color": "red"}, "red"),
         ("details.color", {}, None),
         ("name", gettext_lazy("Lamp"), "Lamp"),
-        ("headline", None, "Lamp for 0"),
+        ("headline", None, "Lamp for 0.00"),
         ("label", None, "LAMP"),
         ("origin", None, None),
         ("id", KEY, str(KEY)),
@@ -269,17 +270,19 @@ def test_a_child_carries_the_fields_of_its_parents(publish: Publish) -> None:
     assert data() == [{"pk": str(bundle.pk), "name": "Box", "size": 3, "tags": []}]
 
 
-def test_prefetched_relations_are_not_read_again(publish: Publish) -> None:
+def test_prefetched_relations_are_read_again(publish: Publish) -> None:
+    """What was read before may be stale."""
     product = Product.objects.create(name="Lamp")
-    product.tags.add(Tag.objects.create(name="light"))
+    product.tags.add(Tag.objects.create(name="heavy"))
     publish(Product, updated="product.updated", fields=["tags.name"])
     read = Product.objects.prefetch_related("tags").get()
+    Tag.objects.update(name="light")
 
     with CaptureQueriesContext(connection) as queries:
         read.save()
 
     assert data() == [{"tags": [{"name": "light"}]}]
-    assert [query["sql"].split()[0] for query in queries] == ["UPDATE", "INSERT"]
+    assert [query["sql"].split()[0] for query in queries] == ["UPDATE", "SELECT", "INSERT"]
 
 
 def test_a_price_that_is_no_number_is_refused_by_its_name(publish: Publish) -> None:
@@ -300,3 +303,14 @@ def test_a_subject_may_be_an_enum(publish: Publish) -> None:
     Order.objects.create(number="A-1")
 
     assert [event.subject for event in events()] == ["hall"]
+
+
+def test_a_relation_that_finds_its_rows_by_to_field_costs_one_query(publish: Publish) -> None:
+    phrase = Phrase.objects.create(slug="hello")
+    Translation.objects.create(phrase=phrase, text="hallo")
+    publish(Phrase, updated="phrase.updated", fields=["translations.text"])
+    with CaptureQueriesContext(connection) as queries:
+        phrase.save()
+
+    assert [query["sql"].split()[0] for query in queries] == ["UPDATE", "SELECT", "INSERT"]
+    assert data() == [{"translations": [{"text": "hallo"}]}]
