@@ -1,0 +1,20 @@
+"""Fixtures of these tests: registrations that end with their test, and every scenario also without any."""
+
+from typing import Any
+
+import pytest
+from django.db.models import Model
+
+from tests.publishing import Publish
+
+pytest_plugins = ["tests.registrations"]
+
+
+@pytest.fixture(params=["without events", "with events"])
+def maybe_publish(request: pytest.FixtureRequest, publish: Publish) -> Publish:
+    """``publish``, in one of two runs of a test: what the library does must be the same in both."""
+
+    def register(model: type[Model], **given: Any) -> Any:
+        return publish(model, **given) if request.param == "with events" else model
+
+    return register
