@@ -2,6 +2,9 @@
 #
 #   PYTHON=python3.13     another interpreter          VENV=.venv-3.13   another environment
 #   PYTEST_ARGS="-x -k relay"                          arguments for every pytest run of `make test`
+#   TEST_DATABASES="sqlite mysql"                      only these (default: SQLite and each server with a URL)
+#   TEST_PROCESSES=1                                   pytest processes on SQLite (default: 2)
+#   EVENTBRIDGE_TEST_DEPTH=full                        all examples of the property tests (default: a quarter)
 
 # The first of these that runs and is new enough; a name on PATH may be a shim that runs nothing.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -19,21 +22,25 @@ comma := ,
 EXTRAS := $(subst $(space),$(comma),$(strip schema $(drivers)))
 DEV := $(VENV)/.dev-$(notdir $(RUN))-$(subst $(comma),-,$(EXTRAS))
 BROWSER := $(VENV)/.browser-$(notdir $(DEV))
+THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help demo serve test browser screenshots coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party browser screenshots coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      orders in the example shop travel to a platform on this machine'
 	@echo 'make serve     the same, and the site stays up for a look at the admin'
-	@echo 'make test      the whole suite on SQLite, and on each server whose TEST_*_URL is set'
+	@echo 'make test      the whole suite on SQLite, and on each server whose TEST_*_URL is set;'
+	@echo '               EVENTBRIDGE_TEST_DEPTH=full for all examples of the property tests'
+	@echo 'make install   only the environment that the tests need'
+	@echo 'make third-party  events from models of other libraries: trees, histories, soft deletes'
 	@echo 'make browser   the admin pages in a real browser; needs Chromium (apt-get install chromium)'
 	@echo 'make screenshots  docs/images anew, with the same browser'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
 	@echo 'make chaos     a long storm of killed processes on each database: SECONDS=900 SEED=1'
-	@echo 'make mutants   take each guard away and see a test fail'
+	@echo 'make mutants   remove each guard and see a test fail'
 	@echo 'make audit     known weaknesses of what a user installs; asks PyPI'
 	@echo 'make bench     what docs/benchmarks.md shows, on this machine: an hour, or BENCH_ARGS=--quick'
 	@echo 'make lint      ruff and mypy'
@@ -46,8 +53,13 @@ demo: $(RUN)
 serve: $(RUN)
 	$(VENV)/bin/python example_project/manage.py demo --serve
 
+install: $(DEV)
+
 test: $(DEV)
 	VENV='$(VENV)' sh tests/run.sh $(PYTEST_ARGS)
+
+third-party: $(THIRD_PARTY)
+	$(VENV)/bin/python -m pytest --ds=tests.third_party.settings $(or $(PYTEST_ARGS),tests/third_party)
 
 # Chromium is not ours to install; what drives it and axe come with pip.
 browser: $(BROWSER)
@@ -115,4 +127,8 @@ $(DEV): $(RUN)
 
 $(BROWSER): $(DEV)
 	$(PIP) --group browser
+	@touch $@
+
+$(THIRD_PARTY): $(DEV)
+	$(PIP) --group third-party
 	@touch $@

@@ -117,7 +117,7 @@ as() { # as USER COMMAND ...: root steps down, anybody else stays who they are
 }
 
 free_port() {
-    "$first" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    "$newest" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 wait_until() { # wait_until NAME LOG COMMAND ...

@@ -22,7 +22,10 @@ settings.register_profile(
 settings.register_profile(
     "deep", settings.get_profile("repeatable"), derandomize=False, max_examples=5_000, print_blob=True
 )
-settings.load_profile("repeatable")
+# `make test` must not take long: full depth is for one leg of CI, and for whoever wants it.
+settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=25)
+DEPTHS = {"quick": "quick", "full": "repeatable"}
+settings.load_profile(DEPTHS[os.environ.get("EVENTBRIDGE_TEST_DEPTH", "quick")])
 
 DATABASE_FIXTURES = frozenset(
     {
@@ -67,6 +70,11 @@ def uses_database(item: pytest.Item) -> bool:
 
 def pytest_report_header() -> str:
     return f"database of this run: {os.environ.get(databases.CHOICE, 'sqlite')}"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """No suffix of pytest-django for pytest-xdist: each worker has its own name, and its children know it."""
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 CHOICE = "EVENTBRIDGE_TEST_DATABASE"  # sqlite (default), postgresql or mysql
 NAME = "EVENTBRIDGE_TEST_NAME"  # set here for child processes; nobody else needs it
+OWNER = "EVENTBRIDGE_TEST_NAME_OWNER"  # the worker of pytest-xdist that made the name; empty without xdist
 URLS = {"postgresql": "TEST_POSTGRESQL_URL", "mysql": "TEST_MYSQL_URL"}
 
 
@@ -48,7 +49,7 @@ def folder() -> Iterator[None]:
 def _sqlite() -> dict[str, Any]:
     """A file, because threads and child processes cannot see a database in memory."""
     folder = Path(tempfile.gettempdir()) / f"eventbridge-tests-{secrets.token_hex(6)}"
-    name = os.environ.setdefault(NAME, str(folder / "tests.sqlite3"))
+    name = _name(str(folder / "tests.sqlite3"))
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": name,
@@ -61,9 +62,22 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
+def _name(new: str) -> str:
+    """The name in the environment, or the new one if there is none or it is that of another pytest process.
+
+    A worker of pytest-xdist inherits the environment of the process that starts it, and needs a database
+    of its own.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if NAME not in os.environ or os.environ.get(OWNER, "") != worker:
+        os.environ[NAME] = new
+        os.environ[OWNER] = worker
+    return os.environ[NAME]
+
+
 def _server(choice: str, url: str) -> dict[str, Any]:
     """The URL names the server and a user who may create databases; a path in it is not used."""
-    name = os.environ.setdefault(NAME, f"test_eventbridge_{os.getpid()}")
+    name = _name(f"test_eventbridge_{os.getpid()}")
     parts = urlsplit(url)
     settings: dict[str, Any] = {
         "ENGINE": f"django.db.backends.{choice}",

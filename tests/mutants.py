@@ -1,19 +1,21 @@
-"""Negative controls: take one guard away in a copy of the tree, and see the tests that hold it fail.
+"""Negative controls: remove one guard in a copy of the tree and run the tests that should then fail.
 
 ``make mutants``, or ``python -m tests.mutants [--machine] [WORD ...]`` for the mutants with one of these
-words in their name. A mutant that no test notices ends it with exit code 1, and so do tests that fail
-without one.
-``--machine`` asks the state machine instead of the tests of the room.
+words in their name. The exit code is 1 if a mutant goes unnoticed, or if a mutant could not be tried: its
+text is not in the file, or its tests fail without it. The other mutants run all the same.
+``--machine`` runs the state machine instead of the tests that a mutant names.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +28,12 @@ LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-i
 
 @dataclass(frozen=True)
 class Mutant:
-    """``changes`` are pairs in one file of the package: a text that stands there once, and another."""
+    """One guard to remove.
+
+    ``file`` is a path in the package. Each of ``changes`` is a text that occurs exactly once in it, after the
+    changes before it, and its replacement. ``tests`` are files in tests/ or pytest's ids of tests in them,
+    separated by spaces.
+    """
 
     name: str
     file: str
@@ -128,12 +135,12 @@ MUTANTS = [
         "claims.py",
         (
             (
-                "rows = _due(kind, settings.alias).filter(id__in=ids",
-                "rows = OutboxEvent.objects.filter(id__in=ids",
+                "rows = _still_due(ids[: drawn.tokens], FROM_STATE[kind])",
+                "rows = OutboxEvent.objects.on_outbox().filter(id__in=ids[: drawn.tokens])",
             ),
             (
-                "_due(kind, settings.alias)\n        .filter(id__in=won)",
-                "OutboxEvent.objects\n        .filter(id__in=won)",
+                "counted = _still_due(won, FROM_STATE[kind]).update(",
+                "counted = OutboxEvent.objects.on_outbox().filter(id__in=won).update(",
             ),
         ),
         "test_claims.py",
@@ -241,7 +248,10 @@ MUTANTS = [
         "operations_moves.py",
         (
             ("return self.claim_token is not None and", "return self.claim_token is None and"),
-            ("state=state).not_in_flight()", "state=state)"),
+            (
+                "still_in(OutboxEvent.objects.on_outbox(), ids, state).not_in_flight()",
+                "still_in(OutboxEvent.objects.on_outbox(), ids, state)",
+            ),
         ),
         "test_operations.py",
     ),
@@ -306,53 +316,797 @@ MUTANTS = [
         "test_clock.py",
         "mysql",
     ),
+    Mutant(
+        "a relation to many is no object in the catalogue",
+        "model_shapes.py",
+        (("    return bool(link.one_to_many or link.many_to_many)", "    return False"),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "a nullable relation in the catalogue",
+        "model_shapes.py",
+        (("    return link.null or not certain", "    return not certain"),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "a row that a base manager hides in the catalogue",
+        "model_shapes.py",
+        ((" and type(link.related_model._base_manager) is Manager", ""),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "null on the way to a value in the catalogue",
+        "model_shapes.py",
+        (("nullable=shape.nullable or _may_be_missing(link))", "nullable=shape.nullable)"),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "an empty file in the catalogue",
+        "model_shapes.py",
+        (("(models.GeneratedField, models.FileField))", "models.GeneratedField)"),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "a field with conversions of its own in the catalogue",
+        "model_shapes.py",
+        (("return base if same else object", "return base"),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "an example that the user's schema refuses",
+        "model_catalogue.py",
+        (("if all(schemas.fits(schema, type_, one) for schema in known)", "if one is not None"),),
+        "test_model_shapes.py",
+    ),
+    Mutant(
+        "an event is written into a transaction that has ended",
+        "outbox.py",
+        (("        require_intact(alias, _NOT_ENQUEUED)\n        yield\n", "        yield\n"),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "no look at the transaction after the event was written",
+        "outbox.py",
+        (("        yield\n        require_intact(alias, _NOT_ENQUEUED)\n", "        yield\n"),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "kept transactions do not ask whether they are intact",
+        "transactions.py",
+        (("    require_intact(alias, what)\n    if", "    if"),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "kept transactions may only be rolled back",
+        "transactions.py",
+        (("    if transaction.get_rollback(alias):", "    if False:"),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "a refusal that is caught lets the rest of the block commit",
+        "transactions.py",
+        (("    if connection.in_atomic_block:\n        connection.set_rollback(True)\n", ""),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "lost transactions are not noted on MySQL",
+        "transactions.py",
+        (('{"mysql", "sqlite"}', '{"sqlite"}'),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "lost transactions are not noted on SQLite",
+        "transactions.py",
+        (('{"mysql", "sqlite"}', '{"mysql"}'),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "SQLite is not asked",
+        "transactions.py",
+        (("    if error is None and not _sqlite_has_ended(connection):", "    if error is None:"),),
+        "test_model_transactions.py",
+    ),
+    Mutant(
+        "PostgreSQL is not asked",
+        "transactions.py",
+        (("in {_INERROR, _UNKNOWN}", "in {_UNKNOWN}"),),
+        "test_transactions.py",
+        "postgresql",
+    ),
+    Mutant(
+        "a note outlives its transaction",
+        "transactions.py",
+        (("        if not connection.errors_occurred:\n            self._error = None\n", ""),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "a later error revives an old note",
+        "transactions.py",
+        (
+            (
+                '        connection = context["connection"]\n        self.error(connection)\n',
+                '        connection = context["connection"]\n',
+            ),
+            ("        self._watch.error(self._connection)\n", ""),
+        ),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "an integrity error on SQLite leaves no note",
+        "transactions.py",
+        (("            connection.errors_occurred = True\n", ""),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "a lock timeout counts as a lost transaction",
+        "transactions.py",
+        (("            return self._rolled_back_on_timeout(connection)\n", "            return True\n"),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "a conflict about a key is the database's own error",
+        "outbox.py",
+        (("        if not is_conflict(error):\n            raise\n", "        raise\n"),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "a conflict about a key does not mark the block for rollback",
+        "outbox.py",
+        (("            transaction.set_rollback(True, using=alias)\n", "            pass\n"),),
+        "test_transactions.py",
+        "postgresql",
+    ),
+    Mutant(
+        "publishing in a transaction",
+        "relay.py",
+        (('    refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")\n', ""),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "checking in a transaction",
+        "relay.py",
+        (('    refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")\n', ""),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "commands change events before they refuse to send in a transaction",
+        "management/command.py",
+        (("            if self.sends(options):", "            if False:"),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "tasks begin in a transaction",
+        "tasks.py",
+        (("        if sends:", "        if False:"),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "a third party's field is trusted",
+        "model_columns.py",
+        (('if not cls.__module__.startswith("django.") and _BEHAVIOUR & vars(cls).keys():', "if False:"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a behaviour set on the field itself is trusted",
+        "model_columns.py",
+        (("if known is None or _BEHAVIOUR & vars(field).keys():", "if known is None:"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "an expression is taken for a value",
+        "model_columns.py",
+        (("if rule is None or is_expression(value):", "if rule is None:"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a column of an unmanaged table is trusted",
+        "model_columns.py",
+        (
+            (
+                'if getattr(field, "generated", False) or not field.model._meta.managed:',
+                'if getattr(field, "generated", False):',
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a decimal is not rounded as the database rounds it",
+        "model_columns.py",
+        (("UNSURE if rounded or len(", "UNSURE if len("),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a decimal with more digits than SQLite keeps",
+        "model_columns.py",
+        (
+            (
+                "UNSURE if rounded or len(exact.as_tuple().digits) > _DECIMAL_DIGITS else exact",
+                "UNSURE if rounded else exact",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a JSON number is written as Python writes it",
+        "model_columns.py",
+        (
+            (
+                "return UNSURE if _JSON_NUMBERS.search(text) else json.loads(text, cls=field.decoder)",
+                "return json.loads(text, cls=field.decoder)",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a float that is no number",
+        "model_columns.py",
+        (("return UNSURE if not math.isfinite(number) or", "return UNSURE if"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a text that is longer than its column",
+        "model_columns.py",
+        (
+            (
+                "return UNSURE if field.max_length and len(text) > field.max_length else str(text)",
+                "return str(text)",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a file name that is longer than its column",
+        "model_columns.py",
+        (
+            (
+                "if not isinstance(name, str) or (field.max_length and len(name) > field.max_length):",
+                "if not isinstance(name, str):",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "an aware time without USE_TZ",
+        "model_columns.py",
+        (("return moment if timezone.is_naive(moment) else UNSURE", "return moment"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a date in a datetime is trusted",
+        "model_columns.py",
+        (
+            (
+                "    moment = value if isinstance(value, dt.date) else field.to_python(value)\n",
+                "    moment = field.to_python(value)\n",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "JSON is compared as Python compares",
+        "model_columns.py",
+        (("if isinstance(field, models.JSONField):  # 1", "if False:  # 1"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "pre_save of a third party is trusted",
+        "model_columns.py",
+        (("    return own and _writes_as_django(model)", "    return _writes_as_django(model)"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a model with _do_update of its own is trusted beside a foreign pre_save",
+        "model_columns.py",
+        (("if former is None or not _writes_as_django(type(instance)):", "if former is None:"),),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a value that pre_save replaced counts as written",
+        "model_columns.py",
+        (
+            (
+                "return value is former.get(name) and not isinstance(value, (dict, list, set))",
+                "return not isinstance(value, (dict, list, set))",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a value that pre_save changed in place counts as written",
+        "model_columns.py",
+        (
+            (
+                "return value is former.get(name) and not isinstance(value, (dict, list, set))",
+                "return value is former.get(name)",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "a column that update_fields leaves out counts as written",
+        "model_rows.py",
+        (
+            (
+                "elif update_fields is None or column.name in update_fields or name in update_fields:",
+                "elif update_fields is None or update_fields:",
+            ),
+        ),
+        "test_truth.py::test_a_child_that_saves_only_its_own_columns_changes_nothing_of_the_parent",
+    ),
+    Mutant(
+        "a generated column keeps its value from before",
+        "model_rows.py",
+        (('elif not getattr(column, "generated", False):', "else:"),),
+        "test_truth.py::test_an_update_of_every_kind_of_column",
+    ),
+    Mutant(
+        "read_back reads nothing back",
+        "model_rows.py",
+        (("    if needs.read_back:\n        return {}\n", ""),),
+        "test_model_rows.py",
+    ),
+    Mutant(
+        "SQLite reads before it writes",
+        "model_rows.py",
+        (("        first_write(alias)\n", "        pass\n"),),
+        "test_model_bulk.py::test_on_sqlite_an_update_begins_with_a_write",
+    ),
+    Mutant(
+        "related rows are read one by one",
+        "model_rows.py",
+        ((" or any(_leads_somewhere(model, needs, values))", ""),),
+        "test_truth.py::test_what_a_creation_and_a_full_update_cost",
+    ),
+    Mutant(
+        "cached properties are kept",
+        "model_rows.py",
+        ((" and not isinstance(inspect.getattr_static(model, name, None), _CACHES)", ""),),
+        "test_truth.py::test_a_copy_without_key_is_a_creation",
+    ),
+    Mutant(
+        "prefetched sets are kept",
+        "model_rows.py",
+        (('left_out = {"_state", "_prefetched_objects_cache", *', 'left_out = {"_state", *'),),
+        "test_truth.py::test_a_copy_without_key_is_a_creation",
+    ),
+    Mutant(
+        "what an instance carries is dropped from a row that is read",
+        "model_rows.py",
+        (("rows.append(with_extras(row, instance))", "rows.append(row)"),),
+        "test_good_guest.py::test_an_attribute_of_the_instance_that_is_no_column_is_still_there",
+    ),
+    Mutant(
+        "the row before is not read",
+        "model_saves.py",
+        (("        save.before = _row_before(save)\n", ""),),
+        "test_good_guest.py::test_a_save_that_publishes_nothing_registers_no_callback",
+    ),
+    Mutant(
+        "a save without a transaction of its own",
+        "model_saves.py",
+        (("    with _transaction(planned, type(self), alias), _open(save):", "    with _open(save):"),),
+        "test_good_guest.py::test_a_receiver_that_refreshes_hides_no_change",
+    ),
+    Mutant(
+        "atomic=False does not ask for the open transaction",
+        "model_saves.py",
+        ((" or connections[alias].in_atomic_block", ""),),
+        "test_model_transactions.py::test_atomic_false_in_a_transaction_that_was_lost_makes_the_save_raise",
+    ),
+    Mutant(
+        "events of a save are written by the receiver",
+        "model_saves.py",
+        (("if _table_argument(*args, **kwargs) is concrete(type(self)):", "if False:"),),
+        "test_good_guest.py::test_a_receiver_of_a_creation",
+    ),
+    Mutant(
+        "Django's post_save is taken for another save",
+        "model_saves.py",
+        (("if save is not None and save.recorded and not save.announced:", "if False:"),),
+        "test_good_guest.py::test_a_receiver_that_refreshes_hides_no_change",
+    ),
+    Mutant(
+        "an INSERT reads the row before",
+        "model_saves.py",
+        (("if not fields or _inserts(save):", "if not fields:"),),
+        "test_truth.py::test_a_save_that_publishes_nothing_costs_nothing",
+    ),
+    Mutant(
+        "a raw save is published",
+        "model_saves.py",
+        (
+            ("if raw or not planned.saves or", "if not planned.saves or"),
+            (
+                "    if raw or model_writing.suppressed():\n        return\n    save =",
+                "    if model_writing.suppressed():\n        return\n    save =",
+            ),
+        ),
+        "test_good_guest.py::test_a_raw_signal_sent_by_others_is_silent",
+    ),
+    Mutant(
+        "a raw post_save of other code is published",
+        "model_saves.py",
+        (
+            (
+                "    if raw or model_writing.suppressed():\n        return\n    save =",
+                "    if model_writing.suppressed():\n        return\n    save =",
+            ),
+        ),
+        "test_good_guest.py::test_a_raw_signal_sent_by_others_is_silent",
+    ),
+    Mutant(
+        "suppressed saves are published",
+        "model_saves.py",
+        (("if raw or not planned.saves or model_writing.suppressed():", "if raw or not planned.saves:"),),
+        "test_good_guest.py::test_a_raw_signal_sent_by_others_is_silent",
+    ),
+    Mutant(
+        "a save in another database than the outbox",
+        "model_saves.py",
+        (("    model_writing.same_database(model, alias)\n", ""),),
+        "test_model_transactions.py::test_a_row_of_another_database_than_the_outbox_is_refused",
+    ),
+    Mutant(
+        "a delete says what the instance holds",
+        "model_deletes.py",
+        (
+            (
+                "needs, [{}] * len(instances), lock=lock)",
+                'needs, [{k: v for k, v in vars(one).items() if k != "_state"} for one in instances])',
+            ),
+        ),
+        "test_model_deletes.py::test_a_multi_table_child_is_one_event",
+    ),
+    Mutant(
+        "rows are read before the receivers of pre_delete",
+        "model_deletes.py",
+        (
+            (
+                "        self.fast_deletes = _BeforeFirstStatement(self.fast_deletes, run)\n",
+                "        run.read_all()\n",
+            ),
+        ),
+        "test_good_guest.py::test_a_receiver_of_pre_delete_that_changes_the_row",
+    ),
+    Mutant(
+        "a child and its parents are two events",
+        "model_deletes.py",
+        (("                    self.silent |= {(registration, row) for row in parents}\n", ""),),
+        "test_model_deletes.py::test_a_multi_table_child_is_one_event",
+    ),
+    Mutant(
+        "keep_parents publishes the delete of the child",
+        "model_deletes.py",
+        (
+            (
+                "                    if parents and rows.isdisjoint(parents):\n",
+                "                    if False:\n",
+            ),
+        ),
+        "test_model_deletes.py::test_keep_parents_deletes_only_the_child",
+    ),
+    Mutant(
+        "each pre_delete of the collector reads its row",
+        "model_deletes.py",
+        ((" or model_writing.suppressed() or _runs.get():", " or model_writing.suppressed():"),),
+        "test_model_deletes.py::test_a_multi_table_child_is_one_event",
+    ),
+    Mutant(
+        "a post_delete alone publishes nothing",
+        "model_deletes.py",
+        (("        if events is None:  # nothing", "        if False:  # nothing"),),
+        "test_model_deletes.py::test_a_multi_table_child_is_one_event",
+    ),
+    Mutant(
+        "a suppressed delete is published",
+        "model_deletes.py",
+        (
+            (
+                "model_writing.suppressed():\n        return\n    instance = unwrapped(instance)\n    alias",
+                "False:\n        return\n    instance = unwrapped(instance)\n    alias",
+            ),
+            ("if not published or model_writing.suppressed():", "if not published:"),
+        ),
+        "test_model_deletes.py::test_suppressed_deletes_publish_nothing",
+    ),
+    Mutant(
+        "other receivers of m2m_changed come first",
+        "model_receivers.py",
+        (("_through(model, name), first=True)", "_through(model, name))"),),
+        "test_good_guest.py::test_a_receiver_of_m2m_changed_that_takes_the_tag_away",
+    ),
+    Mutant(
+        "an error that no execute wrapper sees is not noted",
+        "transactions.py",
+        (("            self._watch.note(self._connection, exc_value)\n", "            pass\n"),),
+        "test_transactions.py",
+        "mysql",
+    ),
+    Mutant(
+        "a generated column is trusted",
+        "model_columns.py",
+        (
+            (
+                '    if getattr(field, "generated", False) or not field.model._meta.managed:',
+                "    if not field.model._meta.managed:",
+            ),
+        ),
+        "test_model_columns.py",
+    ),
+    Mutant(
+        "reads may go to a replica",
+        "model_rows.py",
+        (("    if not router.routers:\n", "    if True:\n"),),
+        "test_model_rows.py",
+    ),
+    Mutant(
+        "the row before is read without a lock",
+        "model_saves.py",
+        (("    lock = any(one.atomic for one in save.planned.saves)", "    lock = False"),),
+        "test_truth.py::test_the_row_is_locked_before_it_is_updated",
+        "postgresql",
+    ),
+    Mutant(
+        "the lock on the row stops new children",
+        "model_rows.py",
+        (("no_key=features.has_select_for_no_key_update", "no_key=False"),),
+        "test_truth.py::test_the_row_is_locked_before_it_is_updated",
+        "postgresql",
+    ),
+    Mutant(
+        "a created row is compared with the row before it",
+        "model_saves.py",
+        (("    if maybe_new and not is_there(*row):\n        return None\n", ""),),
+        "test_model_rows.py",
+        "mysql",
+    ),
+    Mutant(
+        "a save that cannot change a watched column is taken to",
+        "model_saves.py",
+        (
+            (
+                "            written.isdisjoint(field.attname for field in fields)\n            and",
+                "            True\n            and",
+            ),
+        ),
+        "test_model_changes.py",
+    ),
+    Mutant(
+        "a generated column of changed is taken as untouched",
+        "model_saves.py",
+        (('            and not any(getattr(field, "generated", False) for field in fields)\n', ""),),
+        "test_truth.py test_truth_machine.py",
+    ),
+    Mutant(
+        "a save is published again by its signal",
+        "model_saves.py",
+        (("        save.announced = True\n        return\n", "        save.announced = True\n"),),
+        "test_model_events.py",
+    ),
+    Mutant(
+        "a save is published twice by wrappers of child and parent",
+        "model_saves.py",
+        (
+            (
+                "which was registered after this one\n        return updated\n",
+                "which was registered after this one\n        pass\n",
+            ),
+        ),
+        "test_model_registry.py",
+    ),
+    Mutant(
+        "a save does not look at its transaction",
+        "model_saves.py",
+        (
+            (
+                "    return around(alias, _not_saved(model)) if wanted else nullcontext()",
+                "    return nullcontext()",
+            ),
+        ),
+        "test_model_transactions.py",
+    ),
+    Mutant(
+        "a delete does not look at its transaction",
+        "model_deletes.py",
+        (
+            (
+                "            with around(self.using, _not_deleted(published[0])), _open(run):",
+                "            with _open(run):",
+            ),
+        ),
+        "test_model_transactions.py test_transactions.py test_good_guest.py",
+        "mysql",
+    ),
+    Mutant(
+        "a many-to-many change does not look at its transaction",
+        "model_m2m.py",
+        (
+            (
+                "        with around(alias, _not_changed(name)):\n            return",
+                "        if True:\n            return",
+            ),
+        ),
+        "test_model_transactions.py test_transactions.py test_model_m2m.py",
+        "mysql",
+    ),
+    Mutant(
+        "a failed delete takes the object's key",
+        "model_deletes.py",
+        (("                setattr(instance, model._meta.pk.attname, key)\n", "                pass\n"),),
+        "test_model_rows.py test_model_deletes.py test_good_guest.py",
+    ),
+    Mutant(
+        "a delete whose rows were not read loses its event",
+        "model_deletes.py",
+        (("        if sender in run.instances and not run.has_read:", "        if False:"),),
+        "test_model_rows.py",
+    ),
+    Mutant(
+        "a row created again while it is deleted comes first",
+        "model_deletes.py",
+        (("        if created:\n            _write", "        if False:\n            _write"),),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "receivers of others come before ours",
+        "model_receivers.py",
+        (("    if first and", "    if False and"),),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "callables are given the row itself",
+        "model_writing.py",
+        (
+            (
+                "            data = registration.data(twin(row), change)",
+                "            data = registration.data(row, change)",
+            ),
+            ("not registration.when(twin(row), change)", "not registration.when(row, change)"),
+        ),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "callables share related objects",
+        "model_rows.py",
+        (("name: twin(related, made) if isinstance(related, Model) else related", "name: related"),),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "callables may write to the row",
+        "model_writing.py",
+        (("        if isinstance(sql, str) and writes.match(sql):", "        if False:"),),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "loaddata fills sets with events",
+        "model_saves.py",
+        (("        _raw.set(ref(instance))\n", "        pass\n"),),
+        "test_model_events.py",
+    ),
+    Mutant(
+        "any relation to many is taken for m2m",
+        "model_registry.py",
+        (("        if not isinstance(field, ManyToManyField):", "        if False:"),),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "notes about one object are found for another",
+        "identity.py",
+        (("        key = id(owner)\n        self._notes[key]", "        key = 0\n        self._notes[key]"),),
+        "test_model_m2m.py test_model_deletes.py",
+    ),
 ]
 
 
-def main() -> int:
+class NotTried(Exception):
+    """The mutant says nothing about its tests: it does not fit the tree, or they fail without it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Each guard has its test.")
-    parser.add_argument("--machine", action="store_true", help="ask the state machine, not the room's tests")
+    parser.add_argument(
+        "--machine", action="store_true", help="run the state machine, not the tests that a mutant names"
+    )
     parser.add_argument(
         "words", nargs="*", metavar="WORD", help="mutants with one of these words in their name"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     chosen = [
         each for each in MUTANTS if not options.words or any(word in each.name for word in options.words)
     ]
-    caught: list[str] = []
-    missed: list[str] = []
-    skipped: list[str] = []
+    if not chosen:
+        parser.error("no mutant has one of these words in its name")
+    results: Counter[str] = Counter()
     for mutant in chosen:
-        if mutant.database != "sqlite" and not os.environ.get(databases.URLS[mutant.database]):
-            skipped.append(mutant.name)
-            say(f"skipped   {mutant.name}: {databases.URLS[mutant.database]} is not set")
-            continue
-        noticed = is_noticed(mutant, "test_machine.py" if options.machine else mutant.tests)
-        (caught if noticed else missed).append(mutant.name)
-        say(f"{'caught  ' if noticed else 'MISSED  '}  {mutant.name}")
-    say(f"{len(caught)} caught, {len(missed)} missed, {len(skipped)} skipped")
-    return 1 if missed else 0
+        result, reason = outcome(mutant, "test_machine.py" if options.machine else mutant.tests)
+        results[result] += 1
+        say(f"{result:<9} {mutant.name}{reason and ': '}{reason}")
+    say(", ".join(f"{results[result]} {result}" for result in ("caught", "MISSED", "NOT TRIED", "skipped")))
+    return 1 if results["MISSED"] or results["NOT TRIED"] else 0
+
+
+def outcome(mutant: Mutant, tests: str) -> tuple[str, str]:
+    """What became of one mutant, and why if it was not tried. Never raises for a bad entry."""
+    if mutant.database != "sqlite" and not os.environ.get(databases.URLS[mutant.database]):
+        return "skipped", f"{databases.URLS[mutant.database]} is not set"
+    try:
+        return ("caught" if is_noticed(mutant, tests) else "MISSED"), ""
+    except NotTried as error:
+        return "NOT TRIED", str(error)
 
 
 def is_noticed(mutant: Mutant, tests: str) -> bool:
     """Whether these tests, which pass on a copy of the tree, fail on a copy with the mutant."""
-    if not passes(tests, mutant.database):
-        raise RuntimeError(f"{tests} on {mutant.database} fail without any mutant")
+    if found := problems(mutant):
+        raise NotTried("; ".join(found))
+    if failed := failures(tests, mutant.database):
+        raise NotTried(f"without any mutant, on {mutant.database}: {'; '.join(failed)}")
     with tempfile.TemporaryDirectory(prefix="eventbridge-mutant-") as folder:
         copy = _copied(folder)
-        file = copy / "genesys_eventbridge" / mutant.file
-        text = file.read_text(encoding="utf-8")
-        for old, new in mutant.changes:
-            if text.count(old) != 1:
-                raise ValueError(f"{mutant.name}: its text stands {text.count(old)} times in {mutant.file}")
-            text = text.replace(old, new)
-        file.write_text(text, encoding="utf-8")
-        return not _pytest(copy, tests, mutant.database)
+        (copy / "genesys_eventbridge" / mutant.file).write_text(mutated(mutant), encoding="utf-8")
+        return bool(_pytest(copy, tests, mutant.database))
+
+
+def problems(mutant: Mutant) -> list[str]:
+    """Why this mutant cannot be tried on this tree; empty if it can."""
+    found = [f"tests/{name} does not exist" for name in mutant.tests.split() if not _test_exists(name)]
+    if not mutant.tests.split():
+        found.append("names no tests")
+    if not mutant.changes:
+        found.append("changes nothing")
+    try:
+        ast.parse(mutated(mutant))
+    except NotTried as error:
+        found.append(str(error))
+    except SyntaxError as error:
+        found.append(f"{mutant.file} is no longer Python with it: {error}")
+    return found
+
+
+def mutated(mutant: Mutant) -> str:
+    """The text of the mutant's file with all of its changes."""
+    file = HOME / "genesys_eventbridge" / mutant.file
+    if not file.is_file():
+        raise NotTried(f"the package has no file {mutant.file}")
+    text = file.read_text(encoding="utf-8")
+    for old, new in mutant.changes:
+        if text.count(old) != 1:
+            raise NotTried(f"found {text.count(old)} times in {mutant.file}, not once: {old!r}")
+        if old == new:
+            raise NotTried(f"replaced by itself: {old!r}")
+        text = text.replace(old, new)
+    return text
+
+
+def _test_exists(name: str) -> bool:
+    """Whether tests/ has this file, and the file defines the classes and functions that follow ``::``."""
+    path, *inner = name.partition("[")[0].split("::")
+    file = HOME / "tests" / path
+    if not inner:
+        return file.exists()
+    if not file.is_file():
+        return False
+    node: ast.Module | ast.ClassDef = ast.parse(file.read_text(encoding="utf-8"))
+    for part in inner:
+        named = [each for each in node.body if getattr(each, "name", None) == part]
+        if not named:
+            return False
+        if isinstance(named[0], ast.ClassDef):
+            node = named[0]
+    return True
 
 
 @cache
-def passes(tests: str, database: str) -> bool:
-    """Whether these tests pass as things are."""
+def failures(tests: str, database: str) -> list[str]:
+    """Which of these tests fail as things are."""
     with tempfile.TemporaryDirectory(prefix="eventbridge-mutant-") as folder:
         return _pytest(_copied(folder), tests, database)
 
@@ -361,21 +1115,27 @@ def _copied(folder: str) -> Path:
     return Path(shutil.copytree(HOME, Path(folder) / "tree", ignore=LEFT_OUT))
 
 
-def _pytest(tree: Path, tests: str, database: str) -> bool:
+def _pytest(tree: Path, tests: str, database: str) -> list[str]:
+    """The first of these tests that fails, in pytest's words; empty if all pass."""
     files = [f"tests/{name}" for name in tests.split()]
     environment = {name: value for name, value in os.environ.items() if name != databases.NAME}
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not chaos", "-p", "no:cacheprovider", *files],
-        cwd=tree,
-        env={**environment, databases.CHOICE: database, "PYTHONPATH": str(tree)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    if run.returncode not in (0, 1):  # neither passed nor failed: the run itself is broken
-        raise RuntimeError(f"pytest ended with {run.returncode}\n{run.stdout}{run.stderr}")
-    return run.returncode == 0
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not chaos", "-p", "no:cacheprovider", *files],
+            cwd=tree,
+            env={**environment, databases.CHOICE: database, "PYTHONPATH": str(tree)},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotTried(f"{tests} took longer than {error.timeout:.0f} s") from error
+    if run.returncode not in (0, 1):  # no test passed or failed: pytest itself could not run
+        raise NotTried(f"pytest ended with {run.returncode}\n{run.stdout}{run.stderr}")
+    if run.returncode == 0:
+        return []
+    return [line for line in run.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))] or ["failed"]
 
 
 def say(line: str) -> None:

@@ -1,23 +1,33 @@
 #!/bin/sh
 # The whole suite on SQLite, then what uses a database again on each server whose URL is set. Called by `make test`.
+#
+# TEST_DATABASES names the databases to run on instead; one whose URL is not set is then an error.
+# TEST_PROCESSES is the number of pytest processes on SQLite; each has a database of its own.
 set -eu
 
 python="${VENV:-.venv}/bin/python"
-skipped=""
+databases="${TEST_DATABASES:-sqlite ${TEST_POSTGRESQL_URL:+postgresql} ${TEST_MYSQL_URL:+mysql}}"
+processes="${TEST_PROCESSES:-2}"
 
 suite() { # suite DATABASE [ARGUMENT ...]
-	database=$1
+	printf '\n== tests on %s ==\n' "$1"
+	export EVENTBRIDGE_TEST_DATABASE="$1"
 	shift
-	printf '\n== tests on %s ==\n' "$database"
-	EVENTBRIDGE_TEST_DATABASE=$database "$python" -m pytest "$@"
+	"$python" -m pytest "$@"
 }
 
-[ -n "${TEST_REDIS_URL:-}" ] || skipped="$skipped TEST_REDIS_URL"
-suite sqlite "$@"
+[ -n "${databases# }" ] || { echo 'TEST_DATABASES names no database' >&2; exit 1; }
+for database in $databases; do
+	if [ "$database" != sqlite ]; then
+		suite "$database" -m database "$@"
+	elif [ "$processes" -gt 1 ]; then
+		suite sqlite --numprocesses "$processes" --dist loadfile "$@"
+	else
+		suite sqlite "$@"
+	fi
+done
 
-if [ -n "${TEST_POSTGRESQL_URL:-}" ]; then suite postgresql -m database "$@"; else skipped="$skipped TEST_POSTGRESQL_URL"; fi
-if [ -n "${TEST_MYSQL_URL:-}" ]; then suite mysql -m database "$@"; else skipped="$skipped TEST_MYSQL_URL"; fi
-
-for url in $skipped; do
-	printf 'skipped: %s is not set\n' "$url"
+for name in TEST_REDIS_URL TEST_POSTGRESQL_URL TEST_MYSQL_URL; do
+	eval "url=\${$name:-}"
+	[ -n "$url" ] || printf 'skipped: %s is not set\n' "$name"
 done

@@ -656,7 +656,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_invariants_hold_after_every_step(settings):
-    """Guarantees, section 3: hundreds of examples here, thousands with ``--hypothesis-profile=deep``."""
+    """Guarantees, section 3: tens of examples, hundreds at full depth, thousands with the profile "deep"."""
     settings.GENESYS_EVENTBRIDGE = {"default": {**settings.GENESYS_EVENTBRIDGE["default"], **SETTINGS}}
     logging.getLogger("genesys_eventbridge").setLevel(logging.CRITICAL)
     steps = profile(max_examples=BLOCK, stateful_step_count=30)
@@ -669,7 +669,7 @@ def test_the_invariants_hold_after_every_step(settings):
 
 def _seeds() -> Sequence[int]:
     """Blocks of ten examples: past those hypothesis mostly repeats an example with small changes."""
-    deep = profile().max_examples
-    if deep > 100:
-        return [secrets.randbelow(2**32) for _ in range(deep // BLOCK)]
-    return range(20 if connection.vendor == "sqlite" else 5)
+    depth = profile().max_examples
+    if depth > 100:
+        return [secrets.randbelow(2**32) for _ in range(depth // BLOCK)]
+    return range(depth // 5 if connection.vendor == "sqlite" else max(2, depth // 20))

@@ -94,10 +94,11 @@ CREDENTIAL = re.compile(
 
 def test_the_wheel_holds_the_package_and_nothing_else_and_ci_looks():
     assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["genesys_eventbridge"]}
-    run = ROOT / ".ci" / "run"
-    if not run.exists():
+    if not (ROOT / ".ci").exists():
         pytest.skip("a source distribution has no .ci")
-    assert {".ci/contents.py", ".ci/smoke.py"} <= set(run.read_text(encoding="utf-8").split())
+    run, legs = ((ROOT / ".ci" / name).read_text(encoding="utf-8").split() for name in ("run", "legs.sh"))
+    assert {".ci/contents.py", ".ci/smoke.py"} <= set(legs)
+    assert "wheel" in run
 
 
 def test_no_credential_and_no_test_is_in_the_package():

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# What one leg of run does: `bash .ci/legs.sh FUNCTION [ARGUMENT ...]`, in a process of its own so that `set -e` holds.
+set -euo pipefail
+exec </dev/null
+cd "$(dirname "$0")/.."
+
+scratch=$(mktemp -d -t eventbridge-leg.XXXXXX)
+trap 'rm -rf "$scratch"' EXIT
+
+without_servers() { # without_servers COMMAND ...: what make installs and tests depends on these URLs
+    unset TEST_POSTGRESQL_URL TEST_MYSQL_URL TEST_REDIS_URL
+    "$@"
+}
+
+full_depth() { # full_depth COMMAND ...: the property tests with all their examples
+    export EVENTBRIDGE_TEST_DEPTH=full
+    "$@"
+}
+
+install() { # install PYTHON ENVIRONMENT [CONSTRAINT ...]: for several legs that use one environment
+    local python=$1 environment=$2
+    shift 2
+    constrain "$@"
+    make install PYTHON="$python" VENV="$environment"
+    ran_on "$environment"
+}
+
+suite() { # suite PYTHON ENVIRONMENT DATABASES [CONSTRAINT ...]
+    local python=$1 environment=$2 databases=$3
+    shift 3
+    constrain "$@"
+    make test PYTHON="$python" VENV="$environment" TEST_DATABASES="$databases" PYTEST_ARGS="--durations=15"
+    ran_on "$environment"
+}
+
+lowest_versions() { # lowest_versions PYTHON ENVIRONMENT
+    local floors
+    mapfile -t floors < <("$1" .ci/floors.py)
+    [ "${#floors[@]}" -gt 3 ] || { echo "floors.py named too few packages"; return 1; }
+    printf '%s\n' "${floors[@]}"
+    suite "$1" "$2" sqlite "${floors[@]}"
+}
+
+browser() { # browser PYTHON ENVIRONMENT CONSTRAINT [TESTS]: in an environment that has run its suite
+    constrain "$3"
+    make browser PYTHON="$1" VENV="$2" PYTEST_ARGS="${4:-}"
+    ran_on "$2"
+}
+
+third_party() { # third_party PYTHON ENVIRONMENT CONSTRAINT: models of other libraries
+    constrain "$3"
+    make third-party PYTHON="$1" VENV="$2"
+    ran_on "$2"
+}
+
+lint() { # lint PYTHON ENVIRONMENT CONSTRAINT
+    constrain "$3"
+    make lint PYTHON="$1" VENV="$2"
+}
+
+demo() { # demo PYTHON
+    make demo PYTHON="$1" VENV=.venv-demo
+}
+
+wheel() { # wheel PYTHON: what a user installs, in an empty environment
+    "$1" -m venv "$scratch/builder"
+    "$scratch/builder/bin/python" -m pip install --quiet build
+    "$scratch/builder/bin/python" -m build --outdir "$scratch/dist" . >"$scratch/build.log" 2>&1 || { cat "$scratch/build.log"; return 1; }
+    "$1" .ci/contents.py "$scratch/dist"
+    "$1" -m venv "$scratch/user"
+    "$scratch/user/bin/python" -m pip install --quiet "$scratch"/dist/*.whl
+    "$scratch/user/bin/python" -m pip check
+    mkdir "$scratch/project"
+    cp .ci/smoke.py "$scratch/project/"
+    cd "$scratch/project"
+    "$scratch/user/bin/python" -W error::DeprecationWarning:genesys_eventbridge smoke.py
+}
+
+constrain() { # constrain [CONSTRAINT ...]: what pip installs from now on
+    printf '%s\n' "$@" >"$scratch/constraints.txt"
+    export PIP_CONSTRAINT="$scratch/constraints.txt"
+}
+
+ran_on() { # ran_on ENVIRONMENT
+    "$1/bin/python" -c 'import django, sys; print("Python %d.%d.%d," % sys.version_info[:3], "Django", django.__version__)'
+}
+
+"$@"
