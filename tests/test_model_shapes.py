@@ -224,6 +224,7 @@ class Around:
         if self.world["child"]:
             child = self._item()
             child.parent_id = item.pk
+            self.keep_null(child)
             child.save()
         if self.world["labels"]:
             item.labels.add(self.label)
