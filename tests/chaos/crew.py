@@ -34,7 +34,7 @@ def one_pass(pipe: Connection, orders: dict[str, Any]) -> None:
     _obey(orders)
     point = Point(orders.get("point", ""), pipe, alarm=orders.get("alarm", False))
     with TimeoutHandler(600):
-        published = relay.publish_due()
+        published = relay.publish_due(max_seconds=orders.get("max_seconds"))
         point.here("H")
         relay.check_accepted()
     pipe.send(
