@@ -131,8 +131,8 @@ def _is_djangos(function: Any) -> bool:
 
 @functools.cache
 def _rule(field: Field[Any, Any]) -> Callable[[Field[Any, Any], Any], Any] | None:
-    if getattr(field, "generated", False) or not field.model._meta.managed:
-        return None  # computed by the database; a column whose type is not ours to know
+    if not field.model._meta.managed:
+        return None  # its type may be any
     lineage = type(field).__mro__
     known = next((cls for cls in lineage if cls in _RULES), None)
     if known is None or _BEHAVIOUR & vars(field).keys():

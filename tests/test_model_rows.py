@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge import model_deletes
@@ -12,6 +13,7 @@ from genesys_eventbridge.model_events import EventQuerySet, enqueue_for
 from genesys_eventbridge.models import OutboxEvent
 from tests.publishing import Publish, data, events, types
 from tests.shop.models import Country, Customer, LineItem, Order, Product, Tag
+from tests.truth.models import Specimen
 
 pytest_plugins = ["tests.registrations"]
 pytestmark = pytest.mark.django_db
@@ -215,3 +217,32 @@ def test_an_insert_with_a_key_that_was_assigned_locks_nothing(publish: Publish) 
     assert not any(locking[:inserting])
     assert any(locking[inserting:]) is connection.features.has_select_for_update
     assert data() == [{"name": "Allemagne"}]
+
+
+def test_a_generated_column_counts_as_changed_by_a_save_of_what_it_is_made_from(publish: Publish) -> None:
+    publish(Specimen, updated="s.updated", fields=["total"], changed=["total"])
+    specimen = Specimen.objects.create(count=2)
+
+    specimen.count = 4
+    specimen.save(update_fields=["count"])
+    specimen.save(update_fields=["count"])
+
+    assert data() == [{"total": 8}]
+
+
+def test_a_receiver_that_comes_first_and_creates_the_row_again_changes_no_order(publish: Publish) -> None:
+    publish(Country, created="country.created", deleted="country.deleted", fields=["name"])
+
+    def create_again(instance: Country, **_: object) -> None:
+        Country.objects.create(code=instance.code, name="again")
+
+    post_delete.connect(create_again, sender=Country, weak=False)
+    with post_delete.lock:  # before the receiver of this package
+        post_delete.receivers.insert(0, post_delete.receivers.pop())
+        post_delete.sender_receivers_cache.clear()
+    try:
+        Country.objects.create(code="DE", name="Germany").delete()
+    finally:
+        post_delete.disconnect(create_again, sender=Country)
+
+    assert types() == ["country.created", "country.deleted", "country.created"]

@@ -5,7 +5,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models import QuerySet
-from django.db.models.signals import post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.db.transaction import TransactionManagementError
 from django.forms import inlineformset_factory
 from django.http import HttpRequest, HttpResponse
@@ -648,3 +648,56 @@ class atomic_requests:  # noqa: N801 - used as a block
 
     def __exit__(self, *error: object) -> None:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
+
+
+# ------------------------------------------------------- the database ends the transaction of other changes
+
+
+def lose_the_transaction(action: str = "post_delete", **_) -> None:
+    """What a deadlock does on MySQL, and a full disk on SQLite; the receiver carries on."""
+    if not action.startswith("post"):
+        return
+    if connection.vendor == "mysql":
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'Deadlock'")
+        except DatabaseError:
+            connection.connection.rollback()
+    else:
+        connection.connection.rollback()
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL refuses the next statement")
+def test_a_delete_whose_transaction_was_lost_raises_and_leaves_the_object_its_key(publish, receiver) -> None:
+    publish(Order, deleted="order.deleted", fields=["number"])
+    order = Order.objects.create(number="A-1")
+    receiver(lose_the_transaction, signal=post_delete)
+
+    with pytest.raises(TransactionManagementError, match=r"shop\.Order is not deleted"):
+        order.delete()
+
+    assert Order.objects.get().pk == order.pk
+    assert not events()
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL refuses the next statement")
+@pytest.mark.parametrize("change", ["add", "remove", "clear", "set", "the other side"])
+def test_a_many_to_many_change_whose_transaction_was_lost_raises(publish, receiver, change: str) -> None:
+    lamp = Product.objects.create(name="Lamp")
+    light, heavy = Tag.objects.create(name="light"), Tag.objects.create(name="heavy")
+    lamp.tags.add(heavy)
+    publish(Product, m2m={"tags": "product.tagged"}, fields=["name"])
+    receiver(lose_the_transaction, sender=Product.tags.through, signal=m2m_changed)
+    changes = {
+        "add": lambda: lamp.tags.add(light),
+        "remove": lambda: lamp.tags.remove(heavy),
+        "clear": lamp.tags.clear,
+        "set": lambda: lamp.tags.set([light]),
+        "the other side": lambda: light.products.add(lamp),
+    }
+
+    with pytest.raises(TransactionManagementError):
+        changes[change]()
+
+    assert [tag.name for tag in lamp.tags.all()] == ["heavy"]
+    assert not events()

@@ -137,7 +137,7 @@ def test_frozen_before_it_sends_a_worker_sends_nothing_any_more(start, sandbox, 
 @pytest.mark.parametrize("point", ["E", "F", "G"])
 def test_frozen_with_the_answer_a_worker_writes_nothing_over_its_successor(point, start, sandbox, row):
     """Fault 11: the stale write is refused by its token; at G its transaction comes too late instead."""
-    # The pass outlasts LATER: one that is over may end before its sender has handed over the answer read at E.
+    # The pass outlasts LATER: one that is over may end before its sender hands over the answer read at E.
     child = start(crew.one_pass, point=point, max_seconds=4 * LATER)
     child.wait_at(point)
     child.signal(signal.SIGSTOP)
