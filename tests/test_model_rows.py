@@ -13,7 +13,7 @@ from genesys_eventbridge.model_events import EventQuerySet, enqueue_for
 from genesys_eventbridge.models import OutboxEvent
 from tests.publishing import Publish, data, events, types
 from tests.shop.models import Country, Customer, LineItem, Order, Product, Tag
-from tests.truth.models import Specimen
+from tests.truth.models import Bill
 
 pytest_plugins = ["tests.registrations"]
 pytestmark = pytest.mark.django_db
@@ -220,12 +220,13 @@ def test_an_insert_with_a_key_that_was_assigned_locks_nothing(publish: Publish) 
 
 
 def test_a_generated_column_counts_as_changed_by_a_save_of_what_it_is_made_from(publish: Publish) -> None:
-    publish(Specimen, updated="s.updated", fields=["total"], changed=["total"])
-    specimen = Specimen.objects.create(count=2)
+    publish(Bill, updated="bill.updated", fields=["total"], changed=["total"])
+    bill = Bill.objects.create(price=2)
 
-    specimen.count = 4
-    specimen.save(update_fields=["count"])
-    specimen.save(update_fields=["count"])
+    bill.count = 4
+    bill.save(update_fields=["count"])
+    bill.save(update_fields=["count"])
+    bill.save()
 
     assert data() == [{"total": 8}]
 

@@ -699,5 +699,6 @@ def test_a_many_to_many_change_whose_transaction_was_lost_raises(publish, receiv
     with pytest.raises(TransactionManagementError):
         changes[change]()
 
-    assert [tag.name for tag in lamp.tags.all()] == ["heavy"]
     assert not events()
+    if connection.vendor == "mysql":  # on SQLite each statement after the loss commits on its own
+        assert [tag.name for tag in lamp.tags.all()] == ["heavy"]

@@ -236,3 +236,16 @@ class Translation(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Bill(models.Model):
+    """Django's own fields only, and one that the database computes of them."""
+
+    price = models.IntegerField(default=1)
+    count = models.IntegerField(default=1)
+    total = models.GeneratedField(
+        expression=F("price") * F("count"), output_field=models.IntegerField(), db_persist=True
+    )
+
+    def __str__(self) -> str:
+        return str(self.pk)
