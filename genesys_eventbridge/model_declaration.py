@@ -78,7 +78,7 @@ def _read(model: type[Model], given: Mapping[str, Any]) -> Registration:
 
 
 def _check_content(where: str, fields: Any, data: Any) -> None:
-    """What the event carries is said by one of the two."""
+    """Exactly one of the two defines what the event carries."""
     if fields is None and data is None:
         raise ImproperlyConfigured(f"{where}: fields= or data= is needed: it says what the event carries.")
     if fields is not None and data is not None:

@@ -31,7 +31,7 @@ _PLAIN = (
     *(str, bytes, memoryview, int, float, decimal.Decimal, uuid.UUID, enum.Enum),
     *(dt.date, dt.time, dt.timedelta, Mapping, list, tuple, set),
 )
-"""What the encoder of events writes or refuses by itself."""
+"""What the encoder of events writes or refuses without help."""
 
 
 def parse_fields(fields: Sequence[str] | Mapping[str, str]) -> Tree:

@@ -99,7 +99,7 @@ def _require_held(alias: str, what: str) -> None:
 
 
 def require_intact(alias: str, what: str) -> None:
-    """Raise TransactionManagementError if the database has ended the open transaction by itself.
+    """Raise TransactionManagementError if the database has ended the open transaction.
 
     ``what`` begins the sentence of the error: "This shop.Order is not saved". An ``atomic()`` block is also
     marked for rollback, so that a caller who catches the error commits nothing.
