@@ -155,7 +155,7 @@ class EventQuerySet(models.QuerySet[M]):
             with kept(self.db, self._not_done("updated")):
                 if count != len(former):
                     raise OperationalError(
-                        f"Rows of {label(self.model)} changed while update() ran, so nobody can say which "
+                        f"Rows of {label(self.model)} changed while update() ran, so it is unknown which "
                         "ones it wrote. Nothing was written; run it again in a new transaction."
                     )
                 self._result_cache = None
