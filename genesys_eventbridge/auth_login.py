@@ -15,15 +15,13 @@ from genesys_eventbridge.client_platform import (
     Secret,
     check_client_id,
     check_client_secret,
+    maskable,
 )
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline
 from genesys_eventbridge.text import clean
 from genesys_eventbridge.transport import DEADLINE, DirectTransport, read_answer
 from genesys_eventbridge.verdicts import Halt, Token
-
-#: A shorter text is part of ordinary words: masking it would spoil every answer, and every id in them.
-SHORTEST_MASKED = 8
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,11 +41,6 @@ class Basic:
         return cls(f"Basic {encoded}", maskable(client_secret, encoded))
 
 
-def maskable(*texts: str) -> tuple[str, ...]:
-    """Those of ``texts`` that can be looked for in a text from outside and masked there."""
-    return tuple(text for text in texts if len(text) >= SHORTEST_MASKED)
-
-
 def ask_for_token(
     platform: Platform,
     basic: Basic,
@@ -61,8 +54,10 @@ def ask_for_token(
     ``secrets`` are texts, beside those of ``basic``, that must not come into an error.
     """
     request = _request(platform, basic, deadline)
-    secrets = (*secrets, *basic.secrets)
-    own = transport or DirectTransport(ca_bundle=platform.ca_bundle, proxy=platform.proxy)
+    own = transport or DirectTransport(
+        ca_bundle=platform.ca_bundle, proxy=platform.proxy_url(), client_cert=platform.client_cert
+    )
+    secrets = (*secrets, *basic.secrets, *platform.secrets())
     failure: Halted | None = None
     try:
         response = read_answer(own.handle_request(request), request)

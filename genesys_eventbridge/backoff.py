@@ -11,6 +11,8 @@ _MOST_DOUBLINGS = 64
 _SECONDS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
 _COUNT = re.compile(r"[0-9]{1,10}")
 _IN_MESSAGE = re.compile(r"\[([0-9]{1,10})\] seconds")
+# A number above this is a moment and not a wait: seconds since 1970.
+_LONGEST_WAIT = 1e9
 # All three HTTP date forms begin with a day's name. The parser behind would take much else for a date.
 _DATE = re.compile(r"[A-Za-z]{3,9},? [\x20-\x7e]{8,60}")
 
@@ -46,6 +48,7 @@ def retry_after(
 
     The first that is usable of: a ``Retry-After`` header (seconds or an HTTP date), "[N] seconds" in the
     ``body_message``, ``inin-ratelimit-reset`` where the count has reached what is allowed, ``default``.
+    A number above 10^9 is taken for seconds since 1970.
     ``headers`` are (name, value) pairs, repeated names included. A date is measured against the answer's
     own ``Date``, and against ``now`` (aware) where it has none, so a skewed clock does no harm.
     """
@@ -55,8 +58,8 @@ def retry_after(
     sent_at = next((date for text in values.get("date", ()) if (date := _date(text)) is not None), now)
     asked = (
         *(_wait(text, sent_at) for text in values.get("retry-after", ())),
-        _in_message(body_message),
-        _window_left(values),
+        _in_message(body_message, sent_at),
+        _window_left(values, sent_at),
         default,
     )
     found = next((seconds for seconds in asked if seconds is not None), None)
@@ -65,9 +68,14 @@ def retry_after(
 
 def _wait(text: str, sent_at: datetime) -> float | None:
     if _SECONDS.fullmatch(text):
-        return float(math.ceil(float(text)))
+        return _from(math.ceil(float(text)), sent_at)
     date = _date(text)
     return None if date is None else max(0.0, (date - sent_at).total_seconds())
+
+
+def _from(number: float, sent_at: datetime) -> float:
+    """Seconds to wait, for a number of seconds or a moment in epoch seconds."""
+    return float(number) if number <= _LONGEST_WAIT else max(0.0, number - sent_at.timestamp())
 
 
 def _date(text: str) -> datetime | None:
@@ -80,12 +88,12 @@ def _date(text: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _in_message(message: str) -> float | None:
+def _in_message(message: str, sent_at: datetime) -> float | None:
     found = _IN_MESSAGE.search(message)
-    return float(found[1]) if found else None
+    return _from(float(found[1]), sent_at) if found else None
 
 
-def _window_left(values: dict[str, list[str]]) -> float | None:
+def _window_left(values: dict[str, list[str]], sent_at: datetime) -> float | None:
     """What is left of the rate limit's window, where that limit is what stopped us."""
     count, allowed, reset = (
         next((int(text) for text in values.get(f"inin-ratelimit-{part}", ()) if _COUNT.fullmatch(text)), None)
@@ -93,4 +101,4 @@ def _window_left(values: dict[str, list[str]]) -> float | None:
     )
     if count is None or allowed is None or reset is None or count < allowed:
         return None
-    return float(reset)
+    return _from(reset, sent_at)

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import httpcore
 
+from genesys_eventbridge.tls import certificate_alert
+
 Result = TypeVar("Result")
 
 RECORD_BYTES = 64 * 1024
@@ -43,14 +45,29 @@ class Deadline:
 class DeadlineNetwork(httpcore.NetworkBackend):
     """Opens connections whose every wait ends at ``deadline``, which the owner sets before each request.
 
-    ``handshakes`` counts the TLS layers of the latest connection: whether the far end can have seen a byte.
-    ``unsent`` is True while bytes wait for the next read: an answer that needed no read is not ours.
+    It knows how far the latest connection has come, and so what can have been sent. The owner sets
+    ``wanted_layers``, the number of TLS layers that a request needs below it, before a connection is opened.
+    ``layers`` is how many there are: 0 over plain TCP, -1 without a connection. ``handed_over`` counts the
+    bytes that the kernel has taken since the last layer was added or the owner set it to 0.
+    ``ended`` says that the other side has closed its end.
     """
 
     def __init__(self) -> None:
         self.deadline = Deadline(0.0)
-        self.handshakes = 0
-        self.unsent = False
+        self.wanted_layers = 0
+        self.layers = -1
+        self.handed_over = 0
+        self.ended = False
+
+    @property
+    def established(self) -> bool:
+        """Whether what is written now is the request itself, and no longer a tunnel or a handshake."""
+        return self.layers >= self.wanted_layers
+
+    @property
+    def request_sent(self) -> bool:
+        """Whether a byte of the request may have left this host: the kernel has taken it."""
+        return self.established and self.handed_over > 0
 
     def connect_tcp(
         self,
@@ -60,41 +77,54 @@ class DeadlineNetwork(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        self.handshakes = 0
-        self.unsent = False
+        self.layers = -1
+        self.ended = False
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"no address for {host}: {error}") from error
-        failure: Exception = httpcore.ConnectError(f"no address for {host}")
+        failures: list[OSError] = []
         for tried, (family, kind, protocol, _, address) in enumerate(addresses):
             # A fair share each: one address that swallows packets leaves time for the next.
             share = self.deadline.left(LONGEST_WAIT) / (len(addresses) - tried)
             if share <= 0:
                 raise httpcore.ConnectTimeout(f"no connection to {host} in time")
-            sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(share if timeout is None else min(share, timeout))
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock = _connected(
+                    family, kind, protocol, address, share if timeout is None else min(share, timeout)
+                )
             except OSError as error:
-                sock.close()
-                failure = _connect_failure(error, host)
-            except BaseException:
-                sock.close()
-                raise
+                failures.append(error)
             else:
+                self.layers = 0
+                self.handed_over = 0
                 return SocketStream(sock, self)
-        raise failure
+        raise _no_connection(host, failures)
 
 
-def _connect_failure(error: OSError, host: str) -> Exception:
+def _connected(family: int, kind: int, protocol: int, address: Any, timeout: float) -> socket.socket:
+    """Raises OSError also where no socket can be had: no descriptor is free, or IPv6 is switched off."""
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _no_connection(host: str, failures: list[OSError]) -> Exception:
+    """Why none of the addresses could be reached, each reason once; the cause is the last one."""
+    refused = [failure for failure in failures if not isinstance(failure, TimeoutError)]
     failure: Exception
-    if isinstance(error, TimeoutError):
+    if failures and not refused:
         failure = httpcore.ConnectTimeout(f"no connection to {host} in time")
     else:
-        failure = httpcore.ConnectError(f"no connection to {host}: {error}")
-    failure.__cause__ = error
+        reasons = "; ".join(dict.fromkeys(map(str, refused))) or "it has no address"
+        failure = httpcore.ConnectError(f"no connection to {host}: {reasons}")
+    failure.__cause__ = refused[-1] if refused else None
     return failure
 
 
@@ -114,7 +144,8 @@ class _Stream(httpcore.NetworkStream, abc.ABC):
         except BaseException:
             self.close()
             raise
-        self.network.handshakes += 1
+        self.network.layers += 1
+        self.network.handed_over = 0
         return stream
 
     @abc.abstractmethod
@@ -132,29 +163,35 @@ class SocketStream(_Stream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._unsent.append(buffer)
-        self.network.unsent = True
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        # A server may refuse and hang up before it has read the whole request: its answer still counts.
-        with contextlib.suppress(httpcore.WriteError):
+        try:
             self.flush(timeout)
+        except httpcore.WriteError:
+            # A server may refuse and hang up before it has read the whole request: its answer still counts.
+            # What comes when not a byte of the request was taken is no answer to it.
+            if self.network.established and not self.network.request_sent:
+                raise
         try:
             while True:
                 if not self._ready(timeout, writing=False):
                     raise httpcore.ReadTimeout("no complete answer in time")
                 with contextlib.suppress(BlockingIOError):
-                    return self._sock.recv(max_bytes)
+                    data = self._sock.recv(max_bytes)
+                    self.network.ended = not data
+                    return data
         except (OSError, ValueError) as error:
             raise httpcore.ReadError(f"the connection broke before the whole answer: {error}") from error
 
     def flush(self, timeout: float | None) -> None:
         data = memoryview(b"".join(self._unsent))
         self._unsent.clear()
-        self.network.unsent = False
         try:
             while data:
                 try:
-                    data = data[self._sock.send(data) :]
+                    taken = self._sock.send(data)
+                    self.network.handed_over += taken
+                    data = data[taken:]
                 except BlockingIOError:
                     if not self._ready(timeout, writing=True):
                         raise httpcore.WriteTimeout("the request was not taken in time") from None
@@ -185,6 +222,7 @@ class TLSStream(_Stream):
         self._lower = lower
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._heard = False
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         try:
             self._run(self._tls.do_handshake, timeout)
@@ -206,9 +244,16 @@ class TLSStream(_Stream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            return self._run(functools.partial(self._tls.read, max_bytes), timeout)
+            data = self._run(functools.partial(self._tls.read, max_bytes), timeout)
         except ssl.SSLError as error:  # also an end without TLS saying so: half an answer is no answer
+            if not self._heard and certificate_alert(error):
+                # With TLS 1.3 our handshake ends before the server has judged our certificate. Its refusal
+                # comes with the first read, and it has read nothing of what we sent since.
+                raise httpcore.ConnectError(f"no TLS connection: {error}") from error
             raise httpcore.ReadError(f"TLS broke before the whole answer: {error}") from error
+        self._heard = self._heard or bool(data)
+        self.network.ended = not data
+        return data
 
     def flush(self, timeout: float | None) -> None:
         self._lower.flush(timeout)
@@ -217,6 +262,8 @@ class TLSStream(_Stream):
         self._lower.close()
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and (self._incoming.pending or self._tls.pending()):
+            return True  # bytes that have left the socket and were not asked for
         return self._tls if info == "ssl_object" else self._lower.get_extra_info(info)
 
     def _run(self, step: Callable[[], Result], timeout: float | None) -> Result:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
-import ssl
 import threading
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpcore
 import httpx
 
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline, DeadlineNetwork
+from genesys_eventbridge.tls import ClientCertificate, contexts
 
 MAX_ANSWER_BYTES = 1024 * 1024
 #: Where a request carries the ``Deadline`` of the publish or check it belongs to.
 DEADLINE = "deadline"
 #: Where an answer says why its body could not be used; the content is then empty.
 BODY_PROBLEM = "body_problem"
+#: Where an answer says why its body did not arrive whole: trouble of the network, not of what answers. The
+#: words may quote the body.
+BROKEN_OFF = "broken_off"
 #: For a request that carries no deadline of its own.
 DEFAULT_DEADLINE_SECONDS = 20.0
 #: An idle connection older than this is not trusted: a gateway may have forgotten it without a word.
@@ -31,21 +32,34 @@ KEEPALIVE_SECONDS = 15.0
 class DirectTransport(httpx.BaseTransport):
     """Sends each request over one kept connection and reads the whole answer within one deadline.
 
-    For one thread at a time and meant for one origin: another origin, a closed or an expired connection
-    opens a new one. ``request.extensions["deadline"]`` is the ``Deadline`` that bounds connecting, TLS, every
-    write and every read; the connect timeout is ``request.extensions["timeout"]["connect"]``.
+    For one thread at a time and meant for one origin: another origin, a closed or an expired connection, and
+    one on which a byte has come since its last answer, opens a new one.
+    ``request.extensions["deadline"]`` is the ``Deadline`` that bounds connecting, TLS, every write and every
+    read; the connect timeout is ``request.extensions["timeout"]["connect"]``.
 
     The answer comes read, of at most 1 MiB. A body that is larger, broken off or encoded (none was asked for)
-    comes empty, with the reason in ``response.extensions["body_problem"]``. Redirects are not followed.
-    TLS is always verified, against ``ca_bundle`` (a PEM file or folder) or the certificates of certifi; the
-    only proxy is ``proxy`` (``http://user:password@host:port``). The environment is not consulted.
+    comes empty, with the reason in ``response.extensions["body_problem"]``, and ``["broken_off"]`` says how
+    it ended if it did not arrive whole. Redirects are not followed.
+    TLS is always verified, against ``ca_bundle`` (a PEM file or folder) or the certificates of certifi;
+    ``client_cert`` is shown to the origin if it asks, never to a proxy. Both are read again when their
+    files change. The only proxy is ``proxy`` (``http://user:password@host:port``). The environment is not
+    consulted.
 
-    Raises httpx's exceptions: ConnectError and ConnectTimeout mean that nothing was sent. Raises
-    ``Halted(config)`` where ``ca_bundle`` cannot be read.
+    Raises httpx's exceptions. ConnectError, ConnectTimeout, ProxyError and PoolTimeout mean that nothing was
+    sent: whatever fails before the kernel has taken the first byte of the request becomes one of these, also
+    when a kept connection fails and the new one that replaces it. Raises ``Halted`` if ``ca_bundle`` or
+    ``client_cert`` cannot be loaded.
     """
 
-    def __init__(self, *, ca_bundle: str | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ca_bundle: str | None = None,
+        proxy: str | None = None,
+        client_cert: ClientCertificate | None = None,
+    ) -> None:
         self._ca_bundle = ca_bundle
+        self._client_cert = client_cert
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
         self._own_process()
 
@@ -61,7 +75,7 @@ class DirectTransport(httpx.BaseTransport):
         try:
             return self._exchange(request)
         except BaseException:
-            self._drop()  # whatever is half sent or half read on it, nobody shall meet
+            self._drop()  # whatever is half sent or half read on it, no later request may meet
             raise
         finally:
             _tracing.ours = False
@@ -97,27 +111,53 @@ class DirectTransport(httpx.BaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        try:
-            answer = self._connected(target.origin).handle_request(outgoing)
-        except _HTTPCORE_ERRORS as error:
-            self._raise_as_httpx(error, request)
-        if self._network.unsent:  # it lay there since the request before: a second answer to that one
-            raise httpx.RemoteProtocolError("an answer came before the request was sent", request=request)
+        answer = self._answer(outgoing, request)
         try:
             return _bounded(answer.status, answer.headers, answer.stream, request)  # type: ignore[arg-type]
         finally:
             answer.close()  # where the body was not read to its end, this closes the connection
 
-    def _connected(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
+    def _answer(self, outgoing: httpcore.Request, request: httpx.Request) -> httpcore.Response:
+        """The head of the answer. A kept connection that fails before it has taken a byte of the request is
+        replaced: nothing was sent, so this is no second try."""
+        origin = outgoing.url.origin
+        connection = self._clean_connection(origin)
+        while True:
+            kept = connection is not None
+            self._network.handed_over = 0
+            try:
+                if connection is None:
+                    connection = self._open_connection(origin)
+                answer = connection.handle_request(outgoing)
+                if not self._network.request_sent:
+                    raise httpcore.ConnectError("an answer came before the request was sent")
+                return answer
+            except Halted:
+                raise
+            except Exception as error:  # noqa: BLE001 - where nothing was sent, no class may put it in doubt
+                unwritable = isinstance(error, httpcore.LocalProtocolError)
+                if unwritable or not kept or self._network.request_sent:
+                    self._raise_as_httpx(error, request)
+            connection = None
+
+    def _clean_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface | None:
+        """The kept connection where it is open, young, and no byte has come since its last answer."""
         connection = self._connection
         if connection is None or origin != self._origin or connection.is_closed() or connection.has_expired():
-            self._drop()
-            self._origin = origin
-            connection = self._connection = self._new_connection(origin)
-        return connection
+            return None
+        return connection if _unparsed(connection) == b"" else None
+
+    def _open_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
+        self._drop()
+        self._origin = origin
+        over_tls = (origin.scheme, self._proxy and self._proxy.url.raw_scheme)
+        self._network.layers = -1
+        self._network.wanted_layers = over_tls.count(b"https")
+        self._connection = self._new_connection(origin)
+        return self._connection
 
     def _new_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
-        context = ssl_context(self._ca_bundle) if origin.scheme == b"https" else None
+        context = contexts.get(self._ca_bundle, self._client_cert) if origin.scheme == b"https" else None
         if self._proxy is None:
             return httpcore.HTTPConnection(
                 origin,
@@ -130,26 +170,49 @@ class DirectTransport(httpx.BaseTransport):
             httpcore.URL(scheme=proxy.raw_scheme, host=proxy.raw_host, port=proxy.port, target=b"/"),
             proxy_auth=self._proxy.raw_auth,
             ssl_context=context,
-            proxy_ssl_context=ssl_context(self._ca_bundle) if proxy.scheme == "https" else None,
+            proxy_ssl_context=contexts.get(self._ca_bundle) if proxy.scheme == "https" else None,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=self._network,
         ).create_connection(origin)
 
     def _raise_as_httpx(self, error: Exception, request: httpx.Request) -> NoReturn:
-        text = str(error)
-        kind = next(theirs for ours, theirs in _AS_HTTPX.items() if isinstance(error, ours))
+        kind = next((theirs for ours, theirs in _AS_HTTPX.items() if isinstance(error, ours)), None)
+        text = type(error).__name__ if kind is None else str(error)
         if kind is httpx.LocalProtocolError:
             text = "a header or the path of the request holds a character that HTTP does not allow"
-        elif self._tunnel_unfinished() and kind not in _NOT_SENT:
-            kind = httpx.ConnectTimeout if issubclass(kind, httpx.TimeoutException) else httpx.ProxyError
-            text = f"the proxy opened no tunnel: {text}"
+        elif kind not in _NOT_SENT and not self._network.request_sent:
+            kind, text = self._not_sent(kind, text)
+        if kind is None:
+            raise error
         raise kind(text, request=request) from error
 
-    def _tunnel_unfinished(self) -> bool:
-        """Whether a proxy stands between us and a platform that cannot have seen a byte yet."""
-        if self._proxy is None or self._origin is None or self._origin.scheme != b"https":
-            return False
-        return self._network.handshakes < (2 if self._proxy.url.scheme == "https" else 1)
+    def _not_sent(
+        self, kind: type[httpx.TransportError] | None, text: str
+    ) -> tuple[type[httpx.TransportError], str]:
+        """The class of a failure before the first byte of the request, and where it happened."""
+        in_tunnel = self._proxy is not None and 0 <= self._network.layers < self._network.wanted_layers
+        text = f"{'the proxy opened no tunnel' if in_tunnel else 'the request was not sent'}: {text}"
+        if kind is not None and issubclass(kind, httpx.TimeoutException):
+            return httpx.ConnectTimeout, text
+        if in_tunnel and kind is httpx.RemoteProtocolError and not self._network.ended:
+            return httpx.ProxyError, text  # it answers, but not as a proxy does
+        return httpx.ConnectError, text
+
+
+def _unparsed(connection: httpcore.ConnectionInterface) -> bytes | None:
+    """What the parser of an idle connection holds beyond its last answer; None if it cannot be seen.
+
+    httpcore has no public name for it. When it moves, no connection is reused any more, and
+    ``test_requests_share_one_connection`` fails.
+    """
+    inner: Any = connection
+    try:
+        while not hasattr(inner, "_h11_state"):
+            inner = inner._connection  # HTTPConnection and the two kinds of proxy wrap it
+        trailing: bytes = inner._h11_state.trailing_data[0]
+    except AttributeError:
+        return None
+    return trailing
 
 
 def read_answer(response: httpx.Response, request: httpx.Request) -> httpx.Response:
@@ -175,48 +238,26 @@ def _bounded(
             encodings.append(header[1].strip().lower())
         else:
             kept.append(header)
-    content, problem = _read(body)
+    content, problem, broken_off = _read(body)
     if not problem and any(encoding not in {b"", b"identity"} for encoding in encodings):
         content, problem = b"", "the body is compressed, which was not asked for"
-    extensions = {BODY_PROBLEM: problem} if problem else None
+    extensions = {BODY_PROBLEM: problem, BROKEN_OFF: broken_off} if problem else None
     return httpx.Response(status, headers=kept, content=content, request=request, extensions=extensions)
 
 
-def _read(body: Iterable[bytes]) -> tuple[bytes, str]:
+def _read(body: Iterable[bytes]) -> tuple[bytes, str, str]:
+    """The content, or why there is none, and how it broke off: in words that may quote it."""
     parts: list[bytes] = []
     size = 0
     try:
         for part in body:
             size += len(part)
             if size > MAX_ANSWER_BYTES:
-                return b"", f"the body is larger than {MAX_ANSWER_BYTES} bytes"
+                return b"", f"the body is larger than {MAX_ANSWER_BYTES} bytes", ""
             parts.append(part)
     except _BODY_ERRORS as error:
-        return b"", f"the body broke off: {error}"
-    return b"".join(parts), ""
-
-
-@functools.lru_cache(maxsize=16)
-def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """One context for every connection with this ``ca_bundle``: to build one takes 40 ms.
-
-    It verifies chain and host name with TLS 1.2 or later. Raises ``Halted(config)`` where the file or folder
-    cannot be read.
-    """
-    try:
-        if ca_bundle is None:
-            context = httpx.create_ssl_context(trust_env=False)
-        elif Path(ca_bundle).is_dir():
-            context = ssl.create_default_context(capath=ca_bundle)
-        else:
-            context = ssl.create_default_context(cafile=ca_bundle)
-    except OSError as error:
-        raise Halted(
-            f"CA_BUNDLE {ca_bundle} cannot be read ({error}); name a PEM file or folder, or leave it out",
-            kind="config",
-        ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+        return b"", "the body broke off", str(error) or type(error).__name__
+    return b"".join(parts), "", ""
 
 
 _AS_HTTPX: dict[type[Exception], type[httpx.TransportError]] = {
@@ -233,9 +274,14 @@ _AS_HTTPX: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.LocalProtocolError: httpx.LocalProtocolError,
     httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
 }
-_HTTPCORE_ERRORS: tuple[type[Exception], ...] = tuple(_AS_HTTPX)
-_BODY_ERRORS: tuple[type[Exception], ...] = (*_HTTPCORE_ERRORS, httpx.TransportError)
-_NOT_SENT = (httpx.ConnectTimeout, httpx.ConnectError, httpx.ProxyError, httpx.PoolTimeout)
+_BODY_ERRORS: tuple[type[Exception], ...] = (*_AS_HTTPX, httpx.TransportError)
+_NOT_SENT = (
+    httpx.ConnectTimeout,
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+)
 
 
 class _StepsOnly(logging.Filter):

@@ -219,12 +219,20 @@ def relay(port: int, slow: threading.Event) -> Script:
 
 
 def _relay(talk: Conversation, far: socket.socket, slow: threading.Event) -> None:
+    def receive(source: socket.socket) -> bytes:
+        try:
+            return source.recv(65536)
+        except OSError:
+            return b""
+
     def pump(source: socket.socket, drain: socket.socket, slow: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                for piece in [bytes([byte]) for byte in data] if slow.is_set() else [data]:
+        while data := receive(source):
+            for piece in [bytes([byte]) for byte in data] if slow.is_set() else [data]:
+                try:
                     drain.sendall(piece)
-                    talk.server.stopping.wait(0.03 if slow.is_set() else 0)
+                except OSError:
+                    return  # its last words, an alert, may still be on their way back
+                talk.server.stopping.wait(0.03 if slow.is_set() else 0)
         for sock in (source, drain):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

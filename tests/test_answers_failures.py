@@ -1,5 +1,6 @@
 """The failures on the way: what was surely not sent halts, what may have arrived stays in doubt."""
 
+import errno
 import inspect
 import socket
 import ssl
@@ -35,15 +36,62 @@ STRANGE = (Verdict.UNKNOWN, None, Halt.CONFIG)
 refused = ConnectionRefusedError(111, "Connection refused")
 not_found = socket.gaierror(-2, "Name or service not known")
 untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+
+
+def untrusted_for(reason):
+    text = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {reason} (_ssl.c:1000)"
+    return ssl.SSLCertVerificationError(1, text)
+
+
 wrong_version = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
 ended = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+
+TLS = [
+    (untrusted_for("Hostname mismatch, certificate is not valid for 'api.x'."), CONFIG, "another host name"),
+    (untrusted_for("IP address mismatch, certificate is not valid for '::1'."), CONFIG, "another host name"),
+    (untrusted_for("certificate is not yet valid"), CONFIG, "clock of this host"),
+    (untrusted_for("certificate has expired"), CONFIG, "has expired"),
+    (untrusted_for("unable to get local issuer certificate"), CONFIG, "CA_BUNDLE"),
+    *(
+        (untrusted_for(text), CONFIG, "RFC 5280")
+        for text in (
+            "Basic Constraints of CA cert not marked critical",
+            "Missing Authority Key Identifier",
+            "Missing Subject Key Identifier",
+            "CA cert does not include key usage extension",
+            "Path length given without key usage keyCertSign",
+            "Issuer name empty",
+            "Empty Subject Alternative Name extension",
+            "Authority Key Identifier marked critical",
+            "Using cert extension requires at least X509v3",
+        )
+    ),
+    *(
+        (ssl.SSLError(1, f"[SSL: {reason}] {reason.lower().replace('_', ' ')} (_ssl.c:1)"), decided, words)
+        for reason, decided, words in (
+            ("HTTP_REQUEST", CONFIG, "does not speak TLS"),
+            ("HTTPS_PROXY_REQUEST", CONFIG, "does not speak TLS"),
+            ("RECORD_LAYER_FAILURE", CONFIG, "does not speak TLS"),
+            ("PACKET_LENGTH_TOO_LONG", CONFIG, "does not speak TLS"),
+            ("TLSV1_ALERT_PROTOCOL_VERSION", CONFIG, "no TLS version in common"),
+            ("UNSUPPORTED_PROTOCOL", CONFIG, "no TLS version in common"),
+            ("WRONG_SSL_VERSION", CONFIG, "no TLS version in common"),
+            ("SSLV3_ALERT_HANDSHAKE_FAILURE", CONFIG, "no cipher in common"),
+            ("TLSV1_ALERT_INSUFFICIENT_SECURITY", CONFIG, "no cipher in common"),
+            ("DH_KEY_TOO_SMALL", CONFIG, "no cipher in common"),
+            ("TLSV1_UNRECOGNIZED_NAME", CONFIG, "does not serve this host name"),
+            ("TLSV1_ALERT_INTERNAL_ERROR", NETWORK, "an error of its own"),
+            ("SOMETHING_NEW", CONFIG, "no TLS connection. Check API_BASE_URL"),
+        )
+    ),
+]
 
 CASES = [
     (caused(httpx.ConnectError("refused"), httpcore.ConnectError("refused"), refused), NETWORK, "route"),
     (httpx.ConnectError("refused"), NETWORK, "PROXY"),
     (caused(httpx.ConnectError("no name"), httpcore.ConnectError("no name"), not_found), NETWORK, "REGION"),
     (caused(httpx.ConnectError("tls"), httpcore.ConnectError("tls"), untrusted), CONFIG, "CA_BUNDLE"),
-    (caused(httpx.ConnectError("tls"), wrong_version), CONFIG, "certificate"),
+    (caused(httpx.ConnectError("tls"), wrong_version), CONFIG, "does not speak TLS"),
     (caused(httpx.ConnectError("eof"), ended), NETWORK, "TLS handshake"),
     (caused(httpx.ConnectError("eof"), ssl.SSLZeroReturnError()), NETWORK, "TLS handshake"),
     (httpx.ConnectTimeout("timed out"), NETWORK, "Nothing was sent"),
@@ -55,6 +103,32 @@ CASES = [
         "user and password into the URL of PROXY",
     ),
     (httpx.ProxyError("403 Forbidden"), CONFIG, "whether that proxy lets us through"),
+    *(
+        (httpx.ProxyError(f"{before}{status} {reason}"), decided, words)
+        for before in ("", "the proxy opened no tunnel: ")
+        for status, reason, decided, words in (
+            (502, "Bad Gateway", NETWORK, "does not reach the platform"),
+            (503, "", NETWORK, "does not reach the platform"),
+            (504, "Gateway Timeout", NETWORK, "does not reach the platform"),
+            (500, "Internal Server Error", NETWORK, "does not reach the platform"),
+            (522, "", NETWORK, "does not reach the platform"),
+            (429, "Too Many Requests", NETWORK, "too much to do"),
+            (408, "Request Timeout", NETWORK, "too much to do"),
+            (302, "Found", CONFIG, "lets us through"),
+            (400, "Bad Request", CONFIG, "lets us through"),
+            (405, "Method Not Allowed", CONFIG, "lets us through"),
+            (501, "Not Implemented", CONFIG, "lets us through"),
+            (505, "", CONFIG, "lets us through"),
+            (511, "Network Authentication Required", CONFIG, "lets us through"),
+        )
+    ),
+    (httpx.ProxyError("illegal status line: 502502 nonsense"), CONFIG, "lets us through"),
+    (caused(httpx.ConnectError("x"), OSError(errno.EMFILE, "Too many open files")), NETWORK, "LimitNOFILE"),
+    (caused(httpx.ConnectError("x"), OSError(errno.ENFILE, "Too many open files")), NETWORK, "LimitNOFILE"),
+    (caused(httpx.ConnectError("x"), OSError(errno.ENOBUFS, "No buffer space")), NETWORK, "out of memory"),
+    (caused(httpx.ConnectError("MemoryError"), MemoryError()), NETWORK, "out of memory"),
+    (caused(httpx.ConnectError("x"), socket.gaierror(socket.EAI_AGAIN, "again")), NETWORK, "name server"),
+    *((caused(httpx.ConnectError("tls"), error), decided, words) for error, decided, words in TLS),
     (httpx.UnsupportedProtocol("no scheme"), CONFIG, "API_BASE_URL"),
     (httpx.ReadTimeout("total deadline passed"), DOUBT, "same key"),
     (httpx.WriteTimeout(""), DOUBT, "same key"),
@@ -109,7 +183,12 @@ def test_every_failure_has_its_verdict(error, decided, words):
 def test_a_check_that_failed_is_only_asked_again(error):
     publishing, checking = failure_outcome(error), failure_outcome(error, checking=True)
 
-    assert checking == Outcome(Verdict.NOT_YET, error=publishing.error)
+    sent, checked = (
+        "It may have arrived; the same key and bytes are sent again.",
+        "Delivery is checked again later.",
+    )
+    assert checking == Outcome(Verdict.NOT_YET, error=publishing.error.replace(sent, checked))
+    assert (checked in checking.error) == (publishing.verdict is Verdict.UNKNOWN)
 
 
 def test_no_exception_class_of_httpx_is_left_out():

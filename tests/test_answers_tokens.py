@@ -93,6 +93,15 @@ def test_a_token_that_was_cut_off_is_none():
     assert "cut off" in str(refused(200, b"", extensions={"body_problem": "the body is cut off"}))
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 503])
+def test_an_answer_that_broke_off_is_trouble_of_the_network(status):
+    """Its other half may have held the token: credentials and host are not accused."""
+    error = refused(status, b"", extensions={"body_problem": "the body broke off", "broken_off": "reset"})
+
+    assert error.kind == "network"
+    assert "broke off on its way" in str(error)
+
+
 @pytest.mark.parametrize(
     ("life", "seconds"),
     [

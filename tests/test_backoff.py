@@ -87,12 +87,31 @@ def wait(*values, message="", default=None, cap=CAP, now=NOW, **headers):
         ("1.5", 2),
         ("1.0", 1),
         ("0.001", 1),
+        ("1000000000", CAP),
         ("9999999999", CAP),
         ("9999999999.9", CAP),
     ],
 )
 def test_seconds_are_read_and_broken_ones_rounded_up(value, seconds):
     assert wait(value) == seconds
+
+
+EPOCH = int(NOW.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"), [(EPOCH + 42, 42), (EPOCH, 0), (EPOCH - 42, 0), (1_000_000_001, 0)]
+)
+def test_a_number_above_a_thousand_million_is_a_moment_in_epoch_seconds(moment, seconds):
+    """In the header, in the message and in the window alike; by the clock of the answer where it has one."""
+    assert wait(str(moment)) == seconds
+    assert wait(message=f"Retry the request in [{moment}] seconds") == seconds
+    assert (
+        wait(inin_ratelimit_count="9", inin_ratelimit_allowed="9", inin_ratelimit_reset=str(moment))
+        == seconds
+    )
+    skewed = NOW + timedelta(hours=3)
+    assert wait(str(moment), now=skewed, Date=format_datetime(NOW, usegmt=True)) == seconds
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ def token_answer(
     ``login_host`` is named in the error; ``random`` returns [0, 1) and spreads the wait after a rate limit.
     """
     answer = read(response, rules, secrets)
+    if answer.broken_off:
+        hint = f"The answer of {login_host} broke off on its way."
+        raise _halted(answer, Halt.NETWORK, hint, retry_after=answer.asked_wait())
     if answer.status == 200:
         return _granted(answer, login_host)
     if answer.status == 400 and _is_rate_limit(answer):
