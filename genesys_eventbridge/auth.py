@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from genesys_eventbridge.auth_login import Basic, ask_for_token, maskable
-from genesys_eventbridge.client_platform import Platform, Secret
+from genesys_eventbridge.auth_login import Basic, ask_for_token
+from genesys_eventbridge.client_platform import Platform, maskable
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline
 from genesys_eventbridge.transport import DEADLINE
@@ -31,6 +31,8 @@ EARLY_RETRY_SECONDS = 5.0
 REFUSAL_MEMORY_SECONDS = 5.0
 #: How many clients a process remembers tokens of.
 REMEMBERED_CLIENTS = 64
+#: How many tokens of a client, and how many of its secrets, are looked for in answers.
+REMEMBERED_SECRETS = 6
 
 
 class ClientCredentials(httpx.Auth):
@@ -65,10 +67,12 @@ class ClientCredentials(httpx.Auth):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text may show: the token in use and what it was asked for with."""
+        """What no text may show: the latest tokens and what they were asked for with.
+
+        A request on its way may still carry a token that another thread has replaced meanwhile.
+        """
         memory = self._memory()
-        bearer, basic = memory.bearer, memory.basic
-        return (*(bearer.secrets if bearer else ()), *(basic.secrets if basic else ()))
+        return (*memory.bearers, *memory.basics)
 
     def _memory(self) -> _Memory:
         """This process's memory: locks and tokens of a parent mean nothing after a fork."""
@@ -130,17 +134,23 @@ class ClientCredentials(httpx.Auth):
         return flight.result(flight.deadline)
 
     def _fetched(self, memory: _Memory, deadline: Deadline, transport: httpx.BaseTransport | None) -> _Bearer:
-        basic = memory.basic = memory.basic or Basic.of(self._platform)
+        basic = memory.basic or self._read(memory)
         try:
             return self._asked(memory, basic, deadline, transport)
         except Halted as error:
             if error.kind != Halt.AUTH:
                 raise
             memory.basic = None
-            changed = memory.basic = Basic.of(self._platform)
+            changed = self._read(memory)
             if changed == basic:
                 raise
         return self._asked(memory, changed, deadline, transport)
+
+    def _read(self, memory: _Memory) -> Basic:
+        """Read id and secret, now."""
+        basic = memory.basic = Basic.of(self._platform)
+        memory.basics = _latest(memory.basics, basic.secrets)
+        return basic
 
     def _asked(
         self, memory: _Memory, basic: Basic, deadline: Deadline, transport: httpx.BaseTransport | None
@@ -149,9 +159,9 @@ class ClientCredentials(httpx.Auth):
         now = self._clock()
         with memory.lock:
             memory.generation += 1
+            memory.bearers = _latest(memory.bearers, maskable(token.value))
             return _Bearer(
                 header=f"Bearer {token.value}",
-                secrets=maskable(token.value),
                 generation=memory.generation,
                 follows_refusal=memory.refused,
                 issued_at=now,
@@ -184,6 +194,8 @@ def credentials_for(platform: Platform) -> ClientCredentials:
         _identity(platform.client_secret),
         platform.scopes,
         platform.ca_bundle,
+        platform.client_cert and platform.client_cert.files,
+        _identity(platform.client_cert.passphrase if platform.client_cert else None),
         _identity(platform.proxy),
     )
     with _process.lock:
@@ -194,7 +206,12 @@ def credentials_for(platform: Platform) -> ClientCredentials:
     return credentials
 
 
-def _identity(secret: Secret | None) -> object:
+def _latest(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """``known`` with ``new``, as many as are remembered."""
+    return (*(one for one in known if one not in new), *new)[-REMEMBERED_SECRETS:]
+
+
+def _identity(secret: object) -> object:
     return hashlib.sha256(secret.encode()).digest() if isinstance(secret, str) else secret
 
 
@@ -219,7 +236,6 @@ class _Bearer:
     """One token in memory; times by the monotonic clock."""
 
     header: str
-    secrets: tuple[str, ...]
     generation: int
     follows_refusal: bool
     issued_at: float
@@ -254,6 +270,8 @@ class _Memory:
     lock: threading.Lock = field(default_factory=threading.Lock)
     bearer: _Bearer | None = None
     basic: Basic | None = None
+    bearers: tuple[str, ...] = ()  # the latest tokens, which no text may show
+    basics: tuple[str, ...] = ()  # the latest secrets, alike
     generation: int = 0
     proven: int = 0  # the latest generation that was answered by anything but a 401
     refused: bool = False  # the next token replaces a refused one

@@ -9,9 +9,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from genesys_eventbridge.errors import (
     Rejected,
     Unavailable,
     Unconfirmed,
+    without_arguments,
 )
 from genesys_eventbridge.timestamps import parse_rfc3339
 from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
@@ -37,6 +38,8 @@ __all__ = ["Accepted", "EventBridgeClient", "Platform", "Sender", "Status"]
 
 #: Seconds between the questions of ``wait_until_final``; the last one repeats.
 WAIT_DELAYS = (1.0, 2.0, 2.0, 5.0)
+#: So many of its latest events a client recognises in the answers of a platform that repeats them.
+REMEMBERED_EVENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Status:
     remote_id: str
     verdict: Verdict
     detail: str = ""
-    answer: str = ""
+    answer: str = field(default="", repr=False)
     status_code: int | None = None
     correlation_id: str = ""
 
@@ -88,6 +91,7 @@ class EventBridgeClient:
     requests at the same time give each thread a client of its own.
     """
 
+    @without_arguments
     def __init__(
         self,
         *,
@@ -111,6 +115,7 @@ class EventBridgeClient:
         )
         credentials = ClientCredentials(self.platform) if transport else credentials_for(self.platform)
         self._sender = Sender(self.platform, credentials, transport=transport)
+        self._sent: dict[str, Sent] = {}
         self._own_process()
 
     def __enter__(self) -> EventBridgeClient:
@@ -132,6 +137,9 @@ class EventBridgeClient:
             outcome = self._sender.publish(body, key, sent)
         if outcome.verdict is not Verdict.ACCEPTED:
             _raise(outcome)
+        self._sent[outcome.remote_id] = dataclasses.replace(sent, body="")
+        if len(self._sent) > REMEMBERED_EVENTS:
+            del self._sent[next(iter(self._sent))]
         return Accepted(
             outcome.remote_id,
             duplicate=outcome.duplicate,
@@ -144,7 +152,7 @@ class EventBridgeClient:
         """Ask once. Raises Halted, and OutcomeUnknown where the platform no longer knows the event."""
         self.platform.status_url(remote_id)  # ValueError for what is no id
         with self._turn():
-            outcome = self._sender.check(remote_id)
+            outcome = self._sender.check(remote_id, sent=self._sent.get(remote_id))
         if outcome.verdict in {Verdict.HALTED, Verdict.UNKNOWN}:
             _raise(outcome)
         return Status(
@@ -227,7 +235,7 @@ def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str,
 
 def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords of Platform and of Rules; TypeError for others."""
-    own = {item.name for item in dataclasses.fields(Platform)} - {"rules"}
+    own = {item.name for item in dataclasses.fields(Platform) if item.init} - {"rules"}
     rules = {item.name for item in dataclasses.fields(Rules)}
     for name in settings.keys() - own - rules:
         close = difflib.get_close_matches(name, own | rules, n=1)
@@ -240,9 +248,12 @@ def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _rules(given: dict[str, Any]) -> Rules:
-    """Rules from settings as people write them: lists for sets, words in any case."""
+    """Rules from settings as people write them: lists for sets, words in any case. Raises ValueError."""
     shaped: dict[str, Any] = {}
     for name, value in given.items():
+        if name.endswith(("_codes", "_statuses", "_keys")) and not _is_list(value, name):
+            kind = "HTTP status codes" if name.endswith("_codes") else "texts"
+            raise ValueError(f"{name.upper()} must be a list of {kind}")
         if name.endswith("_codes"):
             shaped[name] = frozenset(value)
         elif name.endswith("_statuses"):
@@ -250,6 +261,15 @@ def _rules(given: dict[str, Any]) -> Rules:
         else:
             shaped[name] = tuple(value) if name == "redact_keys" else value
     return Rules(**shaped)
+
+
+def _is_list(value: object, name: str) -> bool:
+    kind = int if name.endswith("_codes") else str
+    return (
+        isinstance(value, Iterable)
+        and not isinstance(value, str | bytes)
+        and all(isinstance(item, kind) for item in value)
+    )
 
 
 def _sent(body: str) -> Sent:
@@ -269,7 +289,14 @@ def _sent(body: str) -> Sent:
     except ValueError:
         at = None
     subject = event.get("subject")
-    return Sent(event["id"], event["source"], event["type"], subject if isinstance(subject, str) else "", at)
+    return Sent(
+        event["id"],
+        event["source"],
+        event["type"],
+        subject=subject if isinstance(subject, str) else "",
+        time=at,
+        body=body,
+    )
 
 
 def _raise(outcome: Outcome) -> NoReturn:

@@ -13,6 +13,15 @@
 Wrong settings are Django's ``ImproperlyConfigured``.
 """
 
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
 
 class EventBridgeError(Exception):
     """Base of every error this package raises on purpose."""
@@ -102,3 +111,23 @@ class InvalidEvent(EventBridgeError, ValueError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+def without_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """``function``, whose errors carry no frame that holds its arguments.
+
+    Error reports and mails show the variables of each frame that an exception came through. For functions
+    that take secrets, and whose errors say all that there is to know.
+    """
+
+    @functools.wraps(function)
+    def called(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - raised again below
+            problem = error
+        del args, kwargs
+        problem.__cause__ = problem.__context__ = None
+        raise problem.with_traceback(None)
+
+    return called

@@ -127,10 +127,11 @@ def _remove(ids: Sequence[int]) -> int:
 
 
 def _blank(ids: Sequence[int]) -> int:
-    """Within a transaction; answers may repeat what was sent, so they go too. Ids, times and hashes stay."""
+    """Within a transaction; what was answered may repeat what was sent. Ids, codes, times and hashes stay."""
     first_write(outbox_alias())
-    DeliveryAttempt.objects.using(outbox_alias()).filter(event__in=ids).update(response_excerpt="")
-    return _finished(ids).update(body="")
+    attempts = DeliveryAttempt.objects.using(outbox_alias()).filter(event__in=ids)
+    attempts.update(response_excerpt="", error="")
+    return _finished(ids).update(body="", last_error="")
 
 
 def _finished(ids: Sequence[int]) -> OutboxQuerySet:

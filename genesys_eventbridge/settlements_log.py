@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -30,7 +30,7 @@ class Attempt:
     correlation_id: str = ""
     #: Seconds the platform asked for.
     retry_after: float | None = None
-    response_excerpt: str = ""
+    response_excerpt: str = field(default="", repr=False)
     worker: str = ""
 
 

@@ -90,7 +90,7 @@ def test_a_given_transport_carries_tokens_and_requests_and_nothing_is_shared():
     ("answer", "error", "facts"),
     [
         (
-            reply(400, {"message": "no"}, ININ_Correlation_Id="c-1"),
+            reply(400, {"message": "no", "code": "bad.request"}, ININ_Correlation_Id="c-1"),
             Rejected,
             {"status_code": 400, "correlation_id": "c-1"},
         ),
@@ -333,6 +333,11 @@ def test_explicit_urls_win_over_the_region_and_login_follows_the_api(given, api,
         ({"api_base_url": "http://api.example.com"}, "API_BASE_URL"),
         ({"client_secret": ""}, "CLIENT_SECRET"),
         ({"request_deadline": 0}, "REQUEST_DEADLINE"),
+        ({"redact_keys": 5}, "REDACT_KEYS must be a list of texts"),
+        ({"redact_keys": "iban"}, "REDACT_KEYS must be a list of texts"),
+        ({"accepted_codes": 5}, "ACCEPTED_CODES must be a list of HTTP status codes"),
+        ({"duplicate_codes": ["409"]}, "DUPLICATE_CODES must be a list of HTTP status codes"),
+        ({"failed_statuses": [5]}, "FAILED_STATUSES must be a list of texts"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, words):
@@ -441,7 +446,9 @@ def test_an_error_tells_neither_secret_token_nor_payload():
         if request.url.path == "/oauth/token":
             return httpx.Response(200, json=TOKEN | {"access_token": "canary-token-123"})
         heard = f"{request.headers['Authorization']} canary-secret-123"
-        return httpx.Response(400, json={"message": heard}, headers={"ININ-Correlation-Id": heard})
+        return httpx.Response(
+            400, json={"message": heard, "contextId": "c"}, headers={"ININ-Correlation-Id": heard}
+        )
 
     client = EventBridgeClient(
         region="us-east-1",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from genesys_eventbridge.client_platform import Platform
+from genesys_eventbridge.wire import RESERVED_HEADERS
 
 GOOD: dict[str, Any] = {
     "api_base_url": "https://api.mypurecloud.com",
@@ -50,11 +51,16 @@ GOOD: dict[str, Any] = {
         ("EVENTS_PATH", "//evil.example"),
         ("EVENTS_PATH", "/a\r\nX-Evil: 1"),
         ("EVENTS_PATH", None),
+        ("EVENTS_PATH", "/a/%2e%2E/b"),
+        ("EVENTS_PATH", "/a%zz"),
         ("IDEMPOTENCY_HEADER", "Idempotency Key"),
         ("IDEMPOTENCY_HEADER", "X\r\nY"),
         ("IDEMPOTENCY_HEADER", ""),
         ("CONTENT_TYPE", "a\r\nb"),
         ("CONTENT_TYPE", " a"),
+        ("CONTENT_TYPE", "json"),
+        ("CONTENT_TYPE", "application/json; charset"),
+        *(("IDEMPOTENCY_HEADER", name.title()) for name in sorted(RESERVED_HEADERS)),
         ("EXTRA_HEADERS", ["X"]),
         ("EXTRA_HEADERS", {"X Y": "1"}),
         ("EXTRA_HEADERS", {"X\r\nY": "1"}),
@@ -82,6 +88,14 @@ GOOD: dict[str, Any] = {
         ("PROXY", "http://user:canary-@[::1"),
         ("PROXY", ""),
         ("PROXY", 5),
+        ("PROXY", "http://10.0.0.256:3128"),
+        ("PROXY", "http://0x7f.1:3128"),
+        ("PROXY", "http://a..b"),
+        ("PROXY", "http://proxy.example.com:65536"),
+        ("PROXY", "http://proxy.example.com/path"),
+        ("PROXY", "http://proxy.example.com?q"),
+        ("PROXY", "http://[fe80::1%25eth0]:3128"),
+        ("PROXY", "http://canary-%3Auser:canary-password@proxy.example.com"),
     ],
 )
 def test_a_value_that_can_never_work_is_refused_by_its_name_without_its_secret(setting, value):
@@ -107,11 +121,42 @@ def test_a_value_that_can_never_work_is_refused_by_its_name_without_its_secret(s
         ("ca_bundle", "/etc/ssl/ca.pem"),
         ("proxy", "http://user:p%40ss@proxy.example.com:3128"),
         ("proxy", "https://proxy.example.com"),
+        ("proxy", "http://[::1]:3128/"),
+        ("proxy", "http://user:pass:word@10.0.0.7"),
+        ("content_type", 'application/cloudevents+json; charset="utf-8"'),
+        ("events_path", "/a%20b/events"),
         ("connect_timeout", 1),
     ],
 )
 def test_what_can_work_is_taken(name, value):
     Platform(**GOOD | {name: value})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"api_base_url": "http://localhost:8900"},
+        {"login_base_url": "http://127.0.0.1"},
+        {"api_base_url": "http://[::1]", "login_base_url": "http://[::1]"},
+    ],
+)
+def test_a_proxy_that_could_read_the_secret_is_refused(changes):
+    """What is asked over http is not tunnelled: the proxy itself receives the header with the secret."""
+    with pytest.raises(ValueError, match=r"^PROXY would read CLIENT_SECRET.*Use https there") as caught:
+        Platform(**GOOD | changes, proxy="http://user:canary-proxy@proxy.example.com:3128")
+
+    assert {setting.upper() for setting in changes} == {
+        word for word in ("API_BASE_URL", "LOGIN_BASE_URL") if word in str(caught.value)
+    }
+    assert "canary" not in str(caught.value)
+
+
+def test_events_and_tokens_at_one_address_are_refused():
+    gateway = {"api_base_url": "https://gateway.example/api", "login_base_url": "https://gateway.example"}
+
+    with pytest.raises(ValueError, match="EVENTS_PATH and TOKEN_PATH are one address"):
+        Platform(**GOOD | gateway, events_path="/token", token_path="/api/token")
+    Platform(**GOOD, events_path="/token", token_path="/token")
 
 
 def test_urls_are_normalised_and_joined():

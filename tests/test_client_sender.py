@@ -191,7 +191,7 @@ COMPRESSED = ("Content-Encoding: gzip",)
             Verdict.UNKNOWN,
         ),
         (lambda talk: talk.send(HEAD % 202 + json.dumps(TAKEN).encode()), Verdict.UNKNOWN),
-        (lambda talk: talk.send(HEAD % 400 + b"{}"), Verdict.REJECTED),
+        (lambda talk: talk.send(HEAD % 400 + b"{}"), Verdict.HALTED),
         (lambda talk: talk.drip(HEAD % 202, b" "), Verdict.UNKNOWN),
         (lambda talk: talk.drip(HEAD % 403, b" "), Verdict.HALTED),
         (lambda talk: talk.drip(b"HTTP/1.1 202 ", b"A"), Verdict.UNKNOWN),

@@ -179,7 +179,7 @@ def test_bodies_are_blanked_earlier_and_ids_times_and_hashes_stay():
 
     now = fresh(old)
     attempt.refresh_from_db()
-    assert (now.body, attempt.response_excerpt) == ("", "")
+    assert (now.body, now.last_error, attempt.response_excerpt, attempt.error) == ("", "", "", "")
     assert fresh(young).body
     kept = ("event_id", "idempotency_key", "body_sha256", "content_sha256", "created_at", "finished_at")
     assert [getattr(now, name) for name in kept] == [getattr(old, name) for name in kept]

@@ -1,13 +1,17 @@
 """Texts from outside: one line, bounded, without control characters, without credentials."""
 
+import base64
+import html
 import json
 import unicodedata
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED, clean, redact, redact_text
+from genesys_eventbridge.text_readings import plain
 
 KEYS = DEFAULT_REDACT_KEYS
 CANARY = "hunter2-c4n4ry"
@@ -148,15 +152,15 @@ def test_redacting_a_value_nested_without_end_ends():
         ('{"a":"ü","password":{"x":1}}', '{"a": "ü", "password": "[redacted]"}'),
         ('["Authorization: Bearer abc.def-1"]', '["Authorization: [redacted]"]'),
         (
-            '{"m":"sent Bearer abc","k Basic abc":1}',
+            '{"m":"sent Bearer abc.def-1","k Basic abc123==":1}',
             '{"m": "sent Bearer [redacted]", "k Basic [redacted]": 1}',
         ),
         ('{"body":"{\\"password\\":\\"x\\"}"}', '{"body": "{\\"password\\":[redacted]}"}'),
         ("Authorization: Bearer abc.def-1", "Authorization: [redacted]"),
-        ("got bearer  abc, want", "got bearer  [redacted] want"),
-        ("Bearer%20abc+def", "Bearer%20[redacted]"),
+        ("got bearer  abcDefgh, want", "got bearer  [redacted] want"),
+        ("Bearer%20abc1+def", "Bearer%20[redacted]"),
         ('Bearer "abc"', 'Bearer "[redacted]"'),
-        ("Basic Bearer abc", "Basic Bearer [redacted]"),
+        ("Basic Bearer abcDefgh", "Basic Bearer [redacted]"),
         ("Basic dXNlcjpwYXNz==", "Basic [redacted]"),
         ("eyJhbGciOi.eyJzdWIiOj.c2ln rest", "[redacted] rest"),
         ("client_secret=abc&x=1", "client_secret=[redacted]&x=1"),
@@ -167,7 +171,7 @@ def test_redacting_a_value_nested_without_end_ends():
         ('Set-Cookie: a="b c"; d', "Set-Cookie: [redacted]"),
         ("password=cookie: a b", "password=[redacted] [redacted]"),
         ("password=secret=a secret=b&c", "password=[redacted] secret=[redacted]&c"),
-        ("Basic Authorization: a", "Basic [redacted] [redacted]"),
+        ("Basic Authorization: a", "Basic Authorization: [redacted]"),
         ('broken {"access_token":"a\\"b","x":1', 'broken {"access_token":[redacted],"x":1'),
         ("{'password': 'it\\'s', 'x': 1}", "{'password': [redacted], 'x': 1}"),
         ('{\\"password\\":\\"abc\\",\\"x', '{\\"password\\":[redacted],\\"x'),
@@ -221,17 +225,19 @@ def test_a_secret_is_found_in_other_spellings():
 
 
 def test_the_longer_of_two_secrets_is_masked_first_and_an_empty_one_masks_nothing():
-    assert redact_text("abcdef", KEYS, ["abc", "abcdef", ""]) == "[redacted]"
+    assert redact_text("abcdefghij", KEYS, ["abcdefgh", "abcdefghij", ""]) == "[redacted]"
     assert redact_text("text", KEYS, [""]) == "text"
 
 
 def test_secrets_side_by_side_are_masked_as_one():
-    assert redact_text("-abcdef-", KEYS, ["abc", "def"]) == "-[redacted]-"
+    assert redact_text("-abcdefghijklmnop-", KEYS, ["abcdefgh", "ijklmnop"]) == "-[redacted]-"
 
 
 def test_without_keys_only_tokens_and_secrets_are_masked():
-    assert redact_text("password=x Bearer y z", (), ["z"]) == "password=x Bearer [redacted] [redacted]"
-    assert redact_text("Bearer y", ()) == "Bearer [redacted]"
+    masked = redact_text("password=x Bearer yyyy-1234 z", (), ["z"])
+
+    assert masked == "password=x Bearer [redacted] [redacted]"
+    assert redact_text("Bearer yyyy-1234", ()) == "Bearer [redacted]"
 
 
 def test_json_nested_too_deeply_to_be_written_is_searched_as_text():
@@ -301,3 +307,174 @@ def test_a_hostile_text_of_a_megabyte_is_searched_to_its_end(piece):
     text = piece * (2**20 // len(piece))
 
     assert CANARY not in redact_text(f"{text}\nBearer {CANARY}", KEYS, [CANARY])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "TLS: Basic Constraints of CA cert not marked critical",
+        "No authentication bearer token specified",
+        "Bearer authentication is required; Basic authentication is not offered",
+        "WWW-Authenticate: Bearer realm=genesys, error=invalid_token",
+        "Invalid bearer",
+        "Missing authorization header",
+        "Invalid login credentials by the host 10.0.0.15",
+        "Property 'type' is missing; the password is too short",
+        "the cookie isn't valid, and the user's session isn't either",
+        "authorization: missing",
+        "card_number: must have at least 12 digits.",
+        "<li>password: is required</li>",
+    ],
+)
+def test_words_of_a_sentence_are_no_credentials(words):
+    assert redact_text(words, KEYS) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "masked"),
+    [
+        ("Invalid value '4111-1' for card_number", "Invalid value '[redacted]' for card_number"),
+        ("'x' is not valid at password", "'[redacted]' is not valid at password"),
+        ('"x y" is not valid at /data/password.', '"[redacted]" is not valid at /data/password.'),
+        ("Invalid value 'x' for $.data['password']", "Invalid value '[redacted]' for $.data['password']"),
+        ("Invalid value “x” at data.cardNumber", "Invalid value “[redacted]” at data.cardNumber"),
+        ("Invalid value `x` in field 'iban'", "Invalid value `[redacted]` in field 'iban'"),
+        ("value 4111 is not valid for card_number", "value [redacted] is not valid for card_number"),
+        ("value hunter2 rejected: password policy", "value [redacted] rejected: password policy"),
+        ("the password hunter2 is weak", "the password [redacted] is weak"),
+        ("password: must be horse", "password: [redacted]"),
+        ("password: must be a string; got hunter2", "password: [redacted]"),
+        ("password: must be a string. hunter2 is none", "password: [redacted]"),
+        ("password: 12", "password: [redacted]"),
+        ("password: isrequired", "password: [redacted]"),
+        ("value: abcd for password", "value: [redacted] for password"),
+        ("hunter2 is not a valid password", "[redacted] is not a valid password"),
+        ("4111111111111111 for card number", "[redacted] for card number"),
+        ("password must not be 'x'", "password must not be '[redacted]'"),
+        ("'password' has the value 'x'", "'password' has the value '[redacted]'"),
+        ("Invalid 'a. b' for password. Try 'c'", "Invalid '[redacted]' for password. Try 'c'"),
+        ("Invalid 'O'Brien' for password", "Invalid '[redacted]' for password"),
+        ("Invalid value 'x' for password: no", "Invalid value '[redacted]' for password: [redacted]"),
+        (r"{\"m\": \"Invalid \"", r"{\"m\": \"Invalid \""),
+    ],
+)
+def test_a_value_is_masked_where_it_stands_before_its_name(words, masked):
+    assert redact_text(words, KEYS) == masked
+    assert redact_text(masked, KEYS) == masked
+    assert json.loads(redact_text(json.dumps({"message": words}), KEYS)) == {"message": masked}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"field": "password", "rejectedValue": CANARY},
+        {"name": "password", "value": CANARY},
+        {"path": "/data/card_number", "received": 4111111111111111},
+        {"path": ["data", "password"], "actual": {"deep": [CANARY]}},
+        {"loc": ["body", "data", "password"], "msg": "too short", "input": CANARY},
+        {"property": "data.clientSecret", "errors": [{"value": CANARY}]},
+        {"parameter": "$.data.iban", "message": f"Invalid value '{CANARY}'"},
+        {"source": {"pointer": "/data/password"}, "detail": f"'{CANARY}' is too short"},
+        {"instancePath": "/data/password", "data": CANARY},
+        {"propertyName": "Password", "attemptedValue": CANARY},
+        {"message": "invalid", "messageParams": {"field": "password", "value": CANARY}},
+        {"field": "password", "messageParams": {"0": f"'{CANARY}'"}},
+    ],
+)
+def test_a_value_is_masked_where_a_member_beside_it_has_its_name(error):
+    text = redact_text(json.dumps({"code": "bad.request", "errors": [error]}), KEYS)
+
+    assert "bad.request" in text
+    assert CANARY not in text
+    assert "4111" not in text
+    assert REDACTED in text
+    masked = redact({"errors": [error]}, KEYS)
+    assert CANARY not in json.dumps(masked) or "'" in json.dumps(masked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"errors": [{"field": "password", "rejectedValue": "hunter2"',
+        '{\\"path\\": \\"/data/password\\", \\"value\\": \\"hunter2\\"}',
+        "field: password\nvalue: hunter2",
+        "field=data.password&value=hunter2",
+        "<error><field>password</field><value>hunter2</value></error>",
+        "Field error on field 'password': rejected value [hunter2]",
+        "rejectedValue='hunter2' property=password",
+    ],
+)
+def test_a_value_is_masked_beside_its_name_also_where_the_text_is_no_json(text):
+    assert "hunter2" not in redact_text(text, KEYS)
+    assert "hunter2" in redact_text(text.replace("password", "email"), KEYS)
+
+
+def test_an_error_about_another_member_keeps_its_value():
+    error = {"field": "email", "rejectedValue": "x@example", "message": "'x@example' is no address"}
+
+    assert json.loads(redact_text(json.dumps({"errors": [error, {"password": "x"}]}), KEYS)) == {
+        "errors": [error, {"password": REDACTED}]
+    }
+
+
+def spelled(secret):
+    escaped = json.dumps(secret)[1:-1]
+    quoted = quote(secret, safe="")
+    return {
+        "as it stands": secret,
+        "HTML": html.escape(secret),
+        "HTML by number": "".join(f"&#{ord(letter)};" for letter in secret),
+        "HTML in JSON": json.dumps(html.escape(secret))[1:-1],
+        "JSON": escaped,
+        "JSON in JSON": json.dumps(escaped)[1:-1],
+        "every letter as a number": "".join(f"\\u{ord(letter):04x}" for letter in secret),
+        "every letter by \\x": "".join(f"\\x{ord(letter):02x}" for letter in secret),
+        "hexadecimal": secret.encode().hex(),
+        "URL": quoted,
+        "URL in small letters": quoted.replace("%2F", "%2f").replace("%3D", "%3d"),
+        "URL, twice": quote(quoted, safe=""),
+        "URL, slashes kept": quote(secret),
+        "every letter by %": "".join(f"%{ord(letter):02X}" for letter in secret),
+        "form": quote_plus(secret),
+        "base64": base64.b64encode(secret.encode()).decode(),
+        "base64 behind one letter": base64.b64encode(b":" + secret.encode()).decode(),
+        "base64 behind two": base64.b64encode(b"u:" + secret.encode() + b"@host").decode(),
+        "base64 for URLs": base64.urlsafe_b64encode(b"user:" + secret.encode()).decode(),
+    }
+
+
+@pytest.mark.parametrize("spelling", spelled(""))
+@pytest.mark.parametrize("secret", ["hunter2-c4n4ry/+=&%41 <c0lon>:\"'", "~~~???>>>hunter2", "12345678"])
+@pytest.mark.parametrize("frame", ["no route for {} here", '{{"message": "no route for \'{}\' here"}}'])
+def test_a_secret_is_masked_however_it_is_written(secret, spelling, frame):
+    written = spelled(secret)[spelling]
+    if frame.startswith("{") and '"' in written.replace('\\"', ""):
+        written = json.dumps(written)[1:-1]
+    text = frame.format(written)
+
+    masked = redact_text(text, KEYS, [secret])
+
+    assert REDACTED in masked
+    assert written.rstrip("=") not in masked
+    assert secret not in plain(masked)
+    assert "no route for" in masked
+    assert " here" in masked
+
+
+def test_a_secret_of_few_letters_is_masked_as_a_whole_word_only():
+    assert redact_text("pass, passage, 'pass' and bypass", KEYS, ["pass"]) == (
+        "[redacted], passage, '[redacted]' and bypass"
+    )
+
+
+def test_what_stands_behind_the_searched_part_of_a_text_is_masked():
+    text = f"password=x {'y ' * 500_000}{CANARY}"
+
+    masked = redact_text(text, KEYS)
+
+    assert masked.endswith(REDACTED)
+    assert len(masked) < 70_000
+
+
+def test_a_number_in_json_that_is_a_secret_is_masked():
+    assert redact_text('{"n": [12345678, 1234567]}', KEYS, ["12345678"]) == '{"n": ["[redacted]", 1234567]}'

@@ -4,6 +4,7 @@ import base64
 import json
 import string
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import pytest
 from hypothesis import example, given
@@ -35,15 +36,15 @@ def token(value="t0ken-of-the-test"):
     return answer(200, {"access_token": value, "token_type": "bearer", "expires_in": 3600})
 
 
-def taking(*, name="t0ken-of-the-test", remote_id="evt-1", status="accepted"):
-    """A platform that gives a token and takes every event."""
+def taking(*, name="t0ken-of-the-test", remote_id="", status="accepted"):
+    """A platform that gives a token and takes every event, each with an id of its own or this one."""
 
     def script(talk):
         while request := talk.read_request():
             if request.target == "/oauth/token":
                 talk.send(token(name))
             else:
-                talk.answer(202, {"id": remote_id, "status": status})
+                talk.answer(202, {"id": remote_id or f"evt-{uuid4()}", "status": status})
 
     return script
 
@@ -340,7 +341,7 @@ def test_a_token_goes_nowhere_its_settings_did_not_name(settings, changes):
                 if "token" in request.target:
                     talk.send(token(f"t0ken-{name}-{len(talk.server.requests)}"))
                 else:
-                    talk.answer(202, {"id": "evt-1", "status": "delivered"})
+                    talk.answer(202, {"id": f"evt-{uuid4()}", "status": "delivered"})
 
         return talking
 

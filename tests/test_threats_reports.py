@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -12,8 +13,8 @@ from django.utils.log import AdminEmailHandler
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from genesys_eventbridge import conf, relay, relay_pass
-from genesys_eventbridge.client import EventBridgeClient
-from genesys_eventbridge.errors import Halted, InvalidEvent
+from genesys_eventbridge.client import EventBridgeClient, Platform
+from genesys_eventbridge.errors import Halted, InvalidEvent, without_arguments
 from genesys_eventbridge.model_events import EventQuerySet, enqueue_for
 from genesys_eventbridge.outbox import aenqueue, enqueue, enqueue_many
 from genesys_eventbridge.senders import platform_of
@@ -71,7 +72,7 @@ def our_variables(error):
     frames = [
         frame
         for frame in reporter.get_traceback_data()["frames"]
-        if "genesys_eventbridge/" in frame["filename"]
+        if "genesys_eventbridge/" in frame["filename"] or frame["filename"].startswith("<")  # generated code
     ]
     assert frames
     return [f"{frame['function']}: {name}={value}" for frame in frames for name, value in frame["vars"]]
@@ -174,6 +175,122 @@ class TestCredentials:
         assert isinstance(error, Halted)
         assert not leaks(str(error))
         assert not leaks(our_variables(error))
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"region": 5},
+            {"region": None},
+            {"region": "atlantis"},
+            {"api_base_url": "http://api.example.com"},
+            {"login_base_url": "login"},
+            {"client_id": f"{SECRET}:x"},
+            {"client_id": ""},
+            {"client_secret": f"{SECRET}\n"},
+            {"client_secret": SECRET.encode()},
+            {"scopes": SECRET},
+            {"token_path": 5},
+            {"idempotency_header": 5},
+            {"content_type": f"{HEADER}\n"},
+            {"extra_headers": f"X-Key: {HEADER}"},
+            {"extra_headers": [("X-Key", HEADER)]},
+            {"extra_headers": {"X-Key": f"{HEADER}\n"}},
+            {"extra_headers": {"X-Key": HEADER.encode()}},
+            {"extra_headers": {"Authorization": f"Bearer {HEADER}"}},
+            {"extra_headers": {f"X-{HEADER}\n": "1"}},
+            {"connect_timeout": SECRET},
+            {"request_deadline": -1},
+            {"ca_bundle": 5},
+            {"proxy": f"user:{PROXY_PASSWORD}@proxy.example"},
+            {"proxy": f"http://user:{PROXY_PASSWORD}@[::1"},
+            {"proxy": f"socks5://user:{PROXY_PASSWORD}@proxy.example"},
+            {"proxy": PROXY_PASSWORD.encode()},
+            {"accepted_codes": 5},
+            {"delivered_statuses": 5},
+            {"secret": SECRET},
+            {"client_secrte": SECRET},
+            {"transport": 5, "redact_keys": 5},
+        ],
+        ids=str,
+    )
+    def test_a_client_or_platform_with_a_wrong_argument_shows_no_secret(self, mode, wrong):
+        """Also in the frame of a generated ``__init__``; the argument in question may be the secret."""
+        right = {
+            "region": "us-east-1",
+            "client_id": "an-id",
+            "client_secret": SECRET,
+            "extra_headers": {"X-Gateway-Key": HEADER},
+            "proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:1",
+        }
+
+        error = raised(lambda: EventBridgeClient(**right | wrong))
+
+        assert not leaks(str(error).replace(f"takes no {next(iter(wrong))!r}", ""))
+        assert not leaks(our_variables(error))
+        hosts = {"api_base_url": "https://api.example", "login_base_url": "https://login.example"}
+        own = {name: value for name, value in (right | wrong).items() if name != "region"}
+        error = raised(lambda: Platform(**hosts | own | {"nonsense": 1}))
+        assert isinstance(error, TypeError)
+        assert not leaks(our_variables(error))
+
+    @pytest.mark.parametrize("name", ["client_id", "client_secret", "api_base_url"])
+    def test_a_client_without_an_argument_shows_none_of_the_others(self, mode, name):
+        given: dict[str, Any] = dict.fromkeys(("client_id", "client_secret"), SECRET)
+        given["api_base_url"] = "https://api.example.com"
+        del given[name]
+
+        error = raised(lambda: EventBridgeClient(**given, extra_headers={"X-Key": HEADER}))
+
+        assert not leaks(str(error))
+        assert not leaks(our_variables(error))
+
+    def test_a_platform_that_is_refused_shows_no_secret(self, mode):
+        error = raised(
+            lambda: Platform(
+                api_base_url="https://api.example.com",
+                login_base_url="https://login.example.com",
+                client_id="an-id",
+                client_secret=SECRET,
+                extra_headers={"X-Gateway-Key": HEADER},
+                proxy=PROXY_PASSWORD,
+            )
+        )
+
+        assert isinstance(error, ValueError)
+        assert not leaks(str(error))
+        assert not leaks(our_variables(error))
+
+    def test_a_callable_that_fails_takes_no_value_with_it(self, mode):
+        def vault():
+            key = HEADER
+            raise LookupError(key)
+
+        error = raised(
+            Platform(
+                api_base_url="https://api.example.com",
+                login_base_url="https://login.example.com",
+                client_id="an-id",
+                client_secret=SECRET,
+                extra_headers={"X-Gateway-Key": vault},
+            ).headers
+        )
+
+        assert isinstance(error, Halted)
+        assert not leaks(page(error))
+
+    def test_the_wrapper_keeps_the_words_and_the_kind_of_an_error(self):
+        @without_arguments
+        def fail(_secret):
+            try:
+                raise LookupError(SECRET)
+            except LookupError as error:
+                raise ValueError("CLIENT_SECRET is wrong") from error
+
+        error = raised(lambda: fail(SECRET))
+
+        assert (type(error), str(error)) == (ValueError, "CLIENT_SECRET is wrong")
+        assert (error.__cause__, error.__context__) == (None, None)
+        assert not leaks(page(error))
 
     def test_diffsettings_shows_nothing_of_a_secret_that_is_a_callable(self, configure, capsys):
         configure(CLIENT_SECRET=lambda: SECRET, EXTRA_HEADERS={})

@@ -1,0 +1,102 @@
+"""The ways to read a text: as it stands, and with the escapes of JSON, HTML, URLs and Python undone."""
+
+from __future__ import annotations
+
+import html
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+#: A text is escaped once where it is repeated, and again by each envelope around that.
+ROUNDS = 4
+_ESCAPE = re.compile(
+    r"""
+    (?P<bytes> (?: %[0-9A-Fa-f]{2} )+ | (?: \\x[0-9A-Fa-f]{2} )+ )
+  | (?P<pair>  \\u[dD][89abAB][0-9A-Fa-f]{2} \\u[dD][c-fC-F][0-9A-Fa-f]{2} )
+  | (?P<unit>  \\u[0-9A-Fa-f]{4} )
+  | (?P<point> \\U00[01][0-9A-Fa-f]{5} )
+  | (?P<html>  &(?: \#[0-9]{1,7} | \#[xX][0-9A-Fa-f]{1,6} | [A-Za-z]{2,8} ); )
+  | (?P<sign>  \\["'\\/bfnrt] )
+    """,
+    re.VERBOSE,
+)
+_SIGNS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+class Reading(NamedTuple):
+    """``text``, and for each of its characters, and its end, the place in the original where it begins."""
+
+    text: str
+    starts: Sequence[int]
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """Where in the original the characters from ``start`` to ``end`` stand."""
+        return self.starts[start], self.starts[end]
+
+
+def readings(text: str) -> Iterator[Reading]:
+    """``text`` as it stands, then with its escapes undone, again and again until none is left."""
+    reading = Reading(text, range(len(text) + 1))
+    yield reading
+    for _round in range(ROUNDS):
+        if not has_escapes(reading.text) or (undone := _undone(reading)).text == reading.text:
+            return
+        reading = undone
+        yield reading
+
+
+def plain(text: str) -> str:
+    """``text`` with every escape undone."""
+    *_others, last = readings(text)
+    return last.text
+
+
+def has_escapes(text: str) -> bool:
+    """A cheap look: whether there may be one."""
+    return "\\" in text or "%" in text or "&" in text
+
+
+def _undone(reading: Reading) -> Reading:
+    parts: list[str] = []
+    starts = array("L")
+    done = 0
+    for match in _ESCAPE.finditer(reading.text):
+        parts.append(reading.text[done : match.start()])
+        starts.extend(reading.starts[done : match.start()])
+        place = match.start()
+        for letters, length in _letters(match):
+            parts.append(letters)
+            starts.extend([reading.starts[place]] * len(letters))
+            place += length
+        done = match.end()
+    parts.append(reading.text[done:])
+    starts.extend(reading.starts[done:])
+    return Reading("".join(parts), starts)
+
+
+def _letters(match: re.Match[str]) -> list[tuple[str, int]]:
+    """What an escape stands for, with the length of each part as it is written."""
+    escape = match[0]
+    match match.lastgroup:
+        case "bytes":
+            return _of_bytes(escape)
+        case "pair":
+            units = bytes.fromhex(escape[2:6] + escape[8:12])
+            return [(units.decode("utf-16-be"), len(escape))]
+        case "unit" | "point":
+            code = int(f"0x{escape[2:]}", 0)
+            return [(chr(code) if code <= 0x10FFFF else escape, len(escape))]
+        case "html":
+            return [(html.unescape(escape), len(escape))]
+    return [(_SIGNS.get(escape[1], escape[1]), len(escape))]
+
+
+def _of_bytes(escape: str) -> list[tuple[str, int]]:
+    mark = "%" if escape[0] == "%" else r"\x"
+    width = len(mark) + 2
+    raw = bytes.fromhex(escape.replace(mark, ""))
+    try:
+        return [(letter, width * len(letter.encode())) for letter in raw.decode()]
+    except UnicodeDecodeError:
+        return [(letter, width) for letter in raw.decode("latin-1")]
