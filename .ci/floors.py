@@ -6,4 +6,7 @@ from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 for requirement in [*project["dependencies"], *project["optional-dependencies"]["schema"]]:
-    print(re.sub(r"\[.*\]|>=", lambda part: "==" if part.group() == ">=" else "", requirement))
+    floor = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.*\])?>=([0-9.]+)(?:,<[0-9.]+)?", requirement)
+    if floor is None:
+        raise SystemExit(f"pyproject.toml: {requirement} has no lowest version, like name>=1.2")
+    print(f"{floor[1]}=={floor[2]}")

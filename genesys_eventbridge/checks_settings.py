@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from genesys_eventbridge import conf, schemas
-from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge import conf, regions, schemas
+from genesys_eventbridge.conf import DestinationSettings, Secret
 from genesys_eventbridge.conf_rules import Problem
+from genesys_eventbridge.wire import is_credential_header
 
 # What samples and templates put where a secret belongs. No secret of the platform is such words alone.
 _PLACEHOLDER = re.compile(
@@ -37,6 +38,7 @@ def problems() -> Iterator[Problem]:
     for destination in readable():
         yield from _unusable_schemas(destination)
         yield from _idle_senders(destination)
+        yield from _real_credentials_on_this_machine(destination, "W016")
     if not settings.USE_TZ:
         yield Problem(
             "W013",
@@ -51,7 +53,8 @@ def deployment_problems() -> Iterator[Problem]:
     """What a demo may have and production may not."""
     for destination in readable():
         where = f"{conf.SETTING}[{destination.alias!r}]"
-        if _is_pretended(destination):
+        yield from _real_credentials_on_this_machine(destination, "E016")
+        if _is_pretended(destination.client_secret) or _is_pretended(destination.client_id):
             yield Problem(
                 "W020",
                 "CLIENT_SECRET",
@@ -59,6 +62,7 @@ def deployment_problems() -> Iterator[Problem]:
                 'Set "CLIENT_ID": os.environ["GENESYS_CLIENT_ID"] and '
                 '"CLIENT_SECRET": os.environ["GENESYS_CLIENT_SECRET"].',
             )
+        yield from _plain_secrets(destination)
         if destination.retention_days is None:
             yield Problem(
                 "W021",
@@ -102,14 +106,63 @@ def _idle_senders(destination: DestinationSettings) -> Iterator[Problem]:
         )
 
 
-def _is_pretended(destination: DestinationSettings) -> bool:
-    """A callable is not called: it may ask a vault."""
+def _real_credentials_on_this_machine(destination: DestinationSettings, number: str) -> Iterator[Problem]:
+    """Addresses left over from a trial with the sandbox; a callable counts as a real secret."""
+    local = [
+        f"{key} ({url})"
+        for key, url in (
+            ("API_BASE_URL", destination.api_base_url),
+            ("LOGIN_BASE_URL", destination.login_base_url),
+        )
+        if regions.is_this_machine(url)
+    ]
+    if local and not settings.DEBUG and not _is_pretended(destination.client_secret):
+        yield Problem(
+            number,
+            local[0].partition(" ")[0],
+            f"{conf.SETTING}[{destination.alias!r}]: DEBUG is False and the credentials may be real, but "
+            f"{' and '.join(local)} is this machine: CLIENT_SECRET is sent to whatever listens there, and no "
+            "event reaches Genesys Cloud.",
+            'Set "REGION" and remove "API_BASE_URL" and "LOGIN_BASE_URL". If a gateway on this machine '
+            f"forwards to Genesys Cloud, add genesys_eventbridge.{number} to SILENCED_SYSTEM_CHECKS.",
+        )
+
+
+def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
+    """What Django's error report would show: it masks a setting by its name, or the name of its member."""
+    from django.views.debug import SafeExceptionReporterFilter  # a start without --deploy does not pay for it
+
+    where = f"{conf.SETTING}[{destination.alias!r}]"
+    hidden = SafeExceptionReporterFilter.hidden_settings
+    if isinstance(destination.proxy, str) and "@" in destination.proxy:
+        yield Problem(
+            "W024",
+            "PROXY",
+            f"{where}: PROXY holds a password, and Django's error reports show it.",
+            "Give a callable that returns the URL; it is called when a connection is made.",
+        )
+    if destination.client_cert and isinstance(destination.client_cert.passphrase, str):
+        yield Problem(
+            "W024",
+            "CLIENT_CERT",
+            f"{where}: CLIENT_CERT holds a passphrase, and Django's error reports show it.",
+            "Give a callable that returns the passphrase; it is called when the key is loaded.",
+        )
+    for name, value in destination.extra_headers.items():
+        if isinstance(value, str) and is_credential_header(name) and not hidden.search(name):
+            yield Problem(
+                "W024",
+                "EXTRA_HEADERS",
+                f"{where}: EXTRA_HEADERS holds {name}, and Django's error reports show its value.",
+                f"Give a callable that returns the value of {name}; it is called when a request is made.",
+            )
+
+
+def _is_pretended(credential: Secret) -> bool:
+    """Whether it is the sandbox's secret or a placeholder. A callable is not called: it may ask a vault."""
     from genesys_eventbridge.sandbox.start import CLIENT_SECRET  # no process of a site loads a sandbox
 
-    return destination.client_secret == CLIENT_SECRET or any(
-        isinstance(text, str) and _is_placeholder(text)
-        for text in (destination.client_id, destination.client_secret)
-    )
+    return credential == CLIENT_SECRET or (isinstance(credential, str) and _is_placeholder(credential))
 
 
 def _is_placeholder(text: str) -> bool:

@@ -16,7 +16,9 @@ from django.dispatch import receiver
 
 from genesys_eventbridge import conf_rules as rules
 from genesys_eventbridge.conf_rules import Problem
+from genesys_eventbridge.errors import without_arguments
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean
+from genesys_eventbridge.tls import ClientCertificate
 
 SETTING = "GENESYS_EVENTBRIDGE"
 HOUR = 3600.0
@@ -44,16 +46,17 @@ class DestinationSettings:
     scopes: tuple[str, ...] = _key(rules.scopes, ("eventbridge:event:publish", "eventbridge:events:read"))
     token_path: str = _key(rules.path, "/oauth/token")
     events_path: str = _key(rules.path, "/api/v2/eventbridge/events")
-    idempotency_header: str = _key(rules.header_name, "Idempotency-Key")
+    idempotency_header: str = _key(rules.idempotency_header, "Idempotency-Key")
     idempotency_window: float = _key(rules.seconds, 24 * HOUR)
     idempotency_margin: float = _key(rules.seconds, 1 * HOUR)
-    content_type: str = _key(rules.header_value, "application/cloudevents+json")
-    extra_headers: Mapping[str, str] = _key(rules.headers, {}, repr=False)
+    content_type: str = _key(rules.content_type, "application/cloudevents+json")
+    extra_headers: Mapping[str, Secret] = _key(rules.headers, {}, repr=False)
     max_event_bytes: int = _key(rules.count, 262144)
     connect_timeout: float = _key(rules.seconds, 5.0)
     request_deadline: float = _key(rules.seconds, 20.0)
     ca_bundle: str | None = _key(rules.optional_file, None)
-    proxy: str | None = _key(rules.optional_proxy, None, repr=False)
+    client_cert: ClientCertificate | None = _key(rules.optional_client_cert, None)  # noqa: RUF009
+    proxy: str | Callable[[], str | None] | None = _key(rules.optional_proxy, None, repr=False)  # noqa: RUF009
     accepted_codes: tuple[int, ...] = _key(rules.codes, (200, 201, 202))
     duplicate_codes: tuple[int, ...] = _key(rules.codes, (409,))
     delivered_statuses: tuple[str, ...] = _key(rules.words, ("delivered",))
@@ -89,6 +92,11 @@ class DestinationSettings:
         """How long a doubtful event may be sent again under its key."""
         return self.idempotency_window - self.idempotency_margin
 
+    @property
+    def run_length(self) -> int:
+        """So many failures or refusals in a row are the destination's trouble and no longer the events'."""
+        return max(5, 2 * self.concurrency)
+
 
 CHECKS: dict[str, rules.Check] = {
     item.name.upper(): item.metadata["check"]
@@ -111,6 +119,7 @@ def aliases() -> tuple[str, ...]:
 
 
 @functools.cache
+@without_arguments
 def destination(alias: str = "default") -> DestinationSettings:
     """The settings of one destination. Raises ImproperlyConfigured naming each wrong key and its remedy."""
     if alias not in aliases():
@@ -122,7 +131,6 @@ def destination(alias: str = "default") -> DestinationSettings:
     values, problems = _read(alias, _raw()[alias])
     errors = [problem for problem in problems if problem.is_error]
     if errors:
-        del values  # error reports show the variables of the frames an exception came through
         raise ImproperlyConfigured("\n".join(f"{problem.message} {problem.hint}" for problem in errors))
     return DestinationSettings(alias=alias, **values)
 
@@ -133,7 +141,11 @@ def problems() -> list[Problem]:
         raw = _raw()
     except ImproperlyConfigured as error:
         return [Problem("E001", "", str(error), f"Add a {SETTING} dict with a 'default' destination.")]
-    return [problem for alias, keys in raw.items() for problem in _read(alias, keys)[1]]
+    found: list[Problem] = []
+    for alias, keys in raw.items():
+        values, problems = _read(alias, keys)
+        found += [*problems, *rules.unloadable(alias, values)]
+    return found
 
 
 def reset() -> None:

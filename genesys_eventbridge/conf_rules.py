@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any
 
 from genesys_eventbridge import regions
 from genesys_eventbridge.cloudevents import build_event
-from genesys_eventbridge.errors import InvalidEvent
+from genesys_eventbridge.errors import Halted, InvalidEvent
+from genesys_eventbridge.tls import ClientCertificate, load_trust
 from genesys_eventbridge.wire import (
     RESERVED_HEADERS,
+    conflicts,
     is_credential,
+    is_free_header_name,
     is_header_name,
     is_header_value,
+    is_media_type,
     is_proxy_url,
     is_url_path,
 )
@@ -25,7 +30,7 @@ from genesys_eventbridge.wire import (
 Check = Callable[[Any], Any]
 CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET")
 #: Their values stand in no message.
-MAY_HOLD_SECRETS = (*CREDENTIALS, "PROXY", "EXTRA_HEADERS")
+MAY_HOLD_SECRETS = (*CREDENTIALS, "PROXY", "EXTRA_HEADERS", "CLIENT_CERT")
 HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: What a claim and a settle may take beside the request; part of every lease.
 LEASE_MARGIN = 5.0
@@ -74,7 +79,8 @@ def hosts(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, str], list[Prob
     except ValueError as error:
         number = "E001" if key == "REGION" else "E007"
         return {}, [Problem(number, key, f"{where}: {error}", "")]
-    if found["API_BASE_URL"] == found["LOGIN_BASE_URL"] and "//127.0.0.1" not in found["API_BASE_URL"]:
+    one_host = found["API_BASE_URL"] == found["LOGIN_BASE_URL"]
+    if one_host and not regions.is_this_machine(found["API_BASE_URL"]):
         problems.append(
             Problem(
                 "W014",
@@ -153,11 +159,32 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
             "DELIVERED_STATUSES and FAILED_STATUSES share a word.",
         ),
     )
+    found = [(key, message) for holds, key, message in rules if not holds]
+    found += conflicts(
+        proxied=isinstance(values["proxy"], str),  # a callable is judged by what it returns, when it does
+        **{key: values[key] for key in ("api_base_url", "login_base_url", "token_path", "events_path")},
+    )
     return [
         Problem("E005", key, f"GENESYS_EVENTBRIDGE[{alias!r}]: {message}", f"Change {key}.")
-        for holds, key, message in rules
-        if not holds
+        for key, message in found
     ]
+
+
+def unloadable(alias: str, values: Mapping[str, Any]) -> list[Problem]:
+    """TLS files that cannot be loaded here: for the system checks, as only processes that send need them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    found: list[Problem] = []
+    bundle, certificate = values.get("ca_bundle"), values.get("client_cert")
+    for key, load in (
+        ("CA_BUNDLE", bundle and (lambda: load_trust(context, bundle))),
+        ("CLIENT_CERT", certificate and (lambda: certificate.load_into(context))),
+    ):
+        try:
+            if load:
+                load()
+        except Halted as error:
+            found.append(Problem("E004", key, f"GENESYS_EVENTBRIDGE[{alias!r}]: {error}.", f"Change {key}."))
+    return found
 
 
 def seconds(value: Any) -> float:
@@ -239,19 +266,32 @@ def header_name(value: Any) -> str:
     return value
 
 
+def idempotency_header(value: Any) -> str:
+    if not is_free_header_name(value):
+        raise ValueError("the name of an HTTP header that the app does not set itself")
+    return value
+
+
+def content_type(value: Any) -> str:
+    if not is_media_type(value):
+        raise ValueError("a media type such as application/cloudevents+json")
+    return value
+
+
 def header_value(value: Any) -> str:
     if not is_header_value(value):
         raise ValueError("printable ASCII text without spaces at its ends")
     return value
 
 
-def headers(value: Any) -> dict[str, str]:
+def headers(value: Any) -> dict[str, Any]:
+    """Names and texts, or callables that return them: called when a request is made."""
     if not isinstance(value, Mapping):
         raise ValueError("a dict of header names and values")
     for name in value:
         if str(name).lower() in RESERVED_HEADERS:
             raise ValueError(f"a dict without {name!r}, which the app sets itself")
-    return {header_name(name): header_value(text) for name, text in value.items()}
+    return {header_name(name): text if callable(text) else header_value(text) for name, text in value.items()}
 
 
 def codes(value: Any) -> tuple[int, ...]:
@@ -276,18 +316,15 @@ def optional_file(value: Any) -> str | None:
     return os.fspath(value)
 
 
-def optional_proxy(value: Any) -> str | None:
-    """A callable keeps a password off Django's debug page; it is called when the settings are read."""
-    what = "a proxy URL such as http://proxy.example.com:3128, a callable that returns one, or None"
-    if callable(value):
-        try:
-            value = value()
-        except Exception as error:  # noqa: BLE001 - a person's code; its text may hold the password
-            raise ValueError(f"{what}; it raised {type(error).__name__}") from None
-    if value is None:
-        return None
-    if not is_proxy_url(value):
-        raise ValueError(what)
+optional_client_cert = ClientCertificate.of
+
+
+def optional_proxy(value: Any) -> Any:
+    """A callable keeps a password off Django's debug page; it is called when a connection is made."""
+    if value is not None and not callable(value) and not is_proxy_url(value):
+        raise ValueError(
+            "a proxy URL such as http://proxy.example.com:3128, a callable that returns one, or None"
+        )
     return value
 
 

@@ -4,13 +4,13 @@ The table is a convenience, never a gate: new regions appear before any list kno
 official Python SDK 269.0.0 and the official Terraform provider.
 """
 
-import ipaddress
 import logging
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.wire import is_loopback, normal_host
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -44,7 +44,6 @@ _TUTORIAL_NAMES = {
     "eu.mypurecloud.com": "mypurecloud.ie",
     "us-gov-west-1": "us-east-2",
 }
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]*\]|[^/:\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)?",
     re.IGNORECASE,
@@ -111,8 +110,12 @@ def check_url(url: str, setting: str) -> str:
             "without user name, password, query or fragment."
         )
     scheme = match["scheme"].lower()
-    host = _host(match["host"].lower().rstrip("."), setting)
-    if scheme == "http" and not _is_loopback(host):
+    host = normal_host(match["host"])
+    if not host:
+        raise ValueError(
+            f"{setting} names {_shown(match['host'])}, which is no host name or address. {_remedy(setting)}"
+        )
+    if scheme == "http" and not is_loopback(host):
         raise ValueError(
             f"{setting} {_shown(given)} would send credentials in clear text: http is for this machine only "
             "(localhost, 127.0.0.1, [::1]). Use https."
@@ -122,6 +125,12 @@ def check_url(url: str, setting: str) -> str:
         path = path.removesuffix("/api/v2")
         logger.warning("API_BASE_URL ends with /api/v2, which EVENTS_PATH begins with; it is left out.")
     return f"{scheme}://{host}{_port(match['port'], scheme, setting)}{path}"
+
+
+def is_this_machine(url: str) -> bool:
+    """Whether a URL that ``check_url`` returned names this machine."""
+    match = _URL.fullmatch(url)
+    return match is not None and is_loopback(match["host"])
 
 
 def _text(value: object, setting: str) -> str:
@@ -149,7 +158,7 @@ def _remedy(setting: str) -> str:
 def _domain(given: str) -> str:
     domain = _stem(given)
     labels = domain.split(".")
-    if len(labels) < 2 or labels[-1].isdigit() or len(domain) > 240 or not all(map(_LABEL.fullmatch, labels)):
+    if len(labels) < 2 or labels[-1].isdigit() or len(domain) > 240 or normal_host(domain) != domain:
         meant = did_you_mean(given)
         raise ValueError(
             f"REGION {_shown(given)} is no region, no domain and no https URL of one."
@@ -167,28 +176,9 @@ def _stem(given: str) -> str:
 
 
 def _shown(given: str) -> str:
-    """What was given, for an error text; a user name or password in it is not shown."""
-    return repr(clean("***" + given[given.rfind("@") :] if "@" in given else given, 100))
-
-
-def _host(host: str, setting: str) -> str:
-    try:
-        if host.startswith("["):
-            return f"[{ipaddress.IPv6Address(host[1:-1])}]"
-        labels = host.split(".")
-        if labels[-1].isdigit():
-            return str(ipaddress.IPv4Address(host))
-        if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"{setting} names {_shown(host)}, which is no host name or address. {_remedy(setting)}"
-        ) from None
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "[::1]"} or (host.startswith("127.") and host[-1].isdigit())
+    """What was given, for an error text; a user name, a password and a query in it are not shown."""
+    place = "***" + given[given.rfind("@") :] if "@" in given else given
+    return repr(clean(re.sub(r"([?#]).+", r"\1***", place, count=1), 100))
 
 
 def _port(port: str | None, scheme: str, setting: str) -> str:

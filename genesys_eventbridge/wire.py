@@ -1,10 +1,15 @@
-"""What may stand on the wire: header names and values, URL paths, credentials for a Basic header."""
+"""What may stand on the wire: header names and values, hosts, URL paths, credentials for a Basic header."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from typing import TypeGuard
+from urllib.parse import unquote
+
+#: What a request is made of, in lower case. Neither EXTRA_HEADERS nor IDEMPOTENCY_HEADER may name one.
+from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, names_a_key
 
 #: What a request is made of; EXTRA_HEADERS cannot replace it.
 RESERVED_HEADERS = frozenset(
@@ -20,6 +25,7 @@ RESERVED_HEADERS = frozenset(
         "host",
         "keep-alive",
         "proxy-authorization",
+        "proxy-connection",
         "te",
         "trailer",
         "transfer-encoding",
@@ -27,13 +33,19 @@ RESERVED_HEADERS = frozenset(
         "user-agent",
     }
 )
+_CREDENTIAL_NAMES = (*DEFAULT_REDACT_KEYS, "token", "key", "auth", "pass", "signature")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_PATH = re.compile(r"(?:/[A-Za-z0-9._~%:@!$&'()*+,;=-]+)+")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_MEDIA_TYPE = re.compile(
+    rf"{_NAME.pattern}/{_NAME.pattern}"
+    rf'(?:[ \t]*;[ \t]*{_NAME.pattern}=(?:{_NAME.pattern}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*'
+)
+_PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~:@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)+")
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PROXY = re.compile(
-    rf"https?://(?:[^\s/?#@\[\]\x00-\x20\x7f-\U0010ffff]+@)?"
-    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?/?"
+    r"https?://(?:(?P<login>[^\s/?#@\[\]\x00-\x20\x7f-\U0010ffff]+)@)?"
+    r"(?P<host>\[[^\]]*\]|[^\s/?#@\[\]:]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
 
 
@@ -47,12 +59,27 @@ def is_header_value(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _VALUE.fullmatch(value) is not None
 
 
+def is_free_header_name(value: object) -> TypeGuard[str]:
+    """A header's name that the app does not set itself (RESERVED_HEADERS, compared without case)."""
+    return is_header_name(value) and value.lower() not in RESERVED_HEADERS
+
+
+def is_media_type(value: object) -> TypeGuard[str]:
+    """``type/subtype; name=value``: a media type of RFC 9110, section 8.3.1."""
+    return isinstance(value, str) and _MEDIA_TYPE.fullmatch(value) is not None
+
+
+def is_credential_header(name: str) -> bool:
+    """Whether a header of this name is likely to carry a credential."""
+    return names_a_key(name, _CREDENTIAL_NAMES)
+
+
 def is_url_path(value: object) -> TypeGuard[str]:
-    """``/a/b``: no empty segment, none of dots alone, nothing that would need escaping."""
+    """``/a/b``: no empty segment, none of dots alone, escaped or not, nothing that would need escaping."""
     return (
         isinstance(value, str)
         and _PATH.fullmatch(value) is not None
-        and not {".", ".."} & set(value.split("/"))
+        and not {".", ".."} & set(map(unquote, value.split("/")))
     )
 
 
@@ -61,12 +88,71 @@ def is_credential(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()
 
 
-def is_proxy_url(value: object) -> TypeGuard[str]:
-    """``http://user:password@proxy.example.com:3128``: no path, no query."""
-    found = _PROXY.fullmatch(value) if isinstance(value, str) else None
-    if found is None or int(found["port"] or 1) not in range(1, 65536):
-        return False
+def normal_host(host: str) -> str:
+    """A DNS name in lower case or a literal address, IPv6 in brackets; "" for what is neither.
+
+    Resolvers read a name whose last label is a number as an IPv4 address (``2130706433``, ``0x7f.1``), so
+    such a name must be an address in dotted form. One dot at the end of a name is left out.
+    """
     try:
-        return not found["ipv6"] or bool(ipaddress.IPv6Address(found["ipv6"]))
+        if host.startswith("["):
+            inner = host[1:-1] if host.endswith("]") and "%" not in host else ""  # no zone in a URL
+            return f"[{ipaddress.IPv6Address(inner)}]"
+        name = host.lower().removesuffix(".")
+        labels = name.split(".")
+        if _NUMBER.fullmatch(labels[-1]):
+            return str(ipaddress.IPv4Address(name))
+    except ValueError:
+        return ""
+    return name if len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, as ``normal_host`` writes it, is this machine: localhost, 127.0.0.0/8 or [::1].
+
+    Every other name and address counts as another machine, ``127.example.com`` and ``[::ffff:127.0.0.1]``
+    included.
+    """
+    if host in {"localhost", "[::1]"}:
+        return True
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_proxy_url(value: object) -> TypeGuard[str]:
+    """``http://user:password@proxy.example.com:3128``: no path, no query.
+
+    A user name with a colon, escaped too, is refused: Basic ends it there (RFC 7617).
+    """
+    found = _PROXY.fullmatch(value) if isinstance(value, str) else None
+    return (
+        found is not None
+        and int(found["port"] or 1) in range(1, 65536)
+        and bool(normal_host(found["host"]))
+        and ":" not in unquote((found["login"] or "").partition(":")[0])
+    )
+
+
+def conflicts(
+    *, api_base_url: str, login_base_url: str, token_path: str, events_path: str, proxied: bool
+) -> Iterator[tuple[str, str]]:
+    """What is right alone and cannot work together: the setting to change, and why with the remedy."""
+    plain = [
+        setting
+        for setting, url in (("API_BASE_URL", api_base_url), ("LOGIN_BASE_URL", login_base_url))
+        if url.startswith("http:")
+    ]
+    if proxied and plain:
+        yield (
+            "PROXY",
+            f"PROXY would read CLIENT_SECRET and every token in clear text, because {' and '.join(plain)} "
+            "begins with http. Use https there, or set PROXY to None.",
+        )
+    if api_base_url + events_path == login_base_url + token_path:
+        yield (
+            "EVENTS_PATH",
+            f"EVENTS_PATH and TOKEN_PATH are one address, {api_base_url}{events_path}. "
+            "Set EVENTS_PATH to the path of the events.",
+        )

@@ -63,7 +63,7 @@ GENESYS_EVENTBRIDGE: dict[str, dict[str, Any]] = {
         "API_BASE_URL": "http://127.0.0.1:1",
         "LOGIN_BASE_URL": "http://127.0.0.1:1",
         "CLIENT_ID": "test-client",
-        "CLIENT_SECRET": "test-secret-canary",
+        "CLIENT_SECRET": "test-secret-sample",
         "SOURCE": "com.example.tests",
     },
 }

@@ -87,7 +87,7 @@ def test_a_destination_that_is_not_there_is_not_found(ana, name):
 
 
 def test_no_secret_is_shown(ana, row):
-    assert "test-secret-canary" not in text(ana.get(PAGE)) + text(ana.get(LIST))
+    assert "test-secret-sample" not in text(ana.get(PAGE)) + text(ana.get(LIST))
     assert "test-client" not in text(ana.get(PAGE))
 
 
@@ -290,7 +290,7 @@ def test_testing_shows_no_secret_and_changes_nothing(ana, row):
         sandbox.fail_next(401, on="token", times=9)
         shown += text(ana.post(TEST))
 
-    assert "test-secret-canary" not in shown
+    assert "test-secret-sample" not in shown
     assert "test-client" not in shown
     assert Destination.objects.values().get() == before
     assert not LogEntry.objects.exists()

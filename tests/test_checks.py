@@ -10,6 +10,7 @@ import pytest
 from django.core import checks
 from django.db import connections
 from django.test import override_settings
+from django.views.debug import SafeExceptionReporterFilter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from genesys_eventbridge import conf, model_problems, schemas
 from genesys_eventbridge.conf_rules import Problem
 from genesys_eventbridge.sandbox.start import CLIENT_ID, CLIENT_SECRET
 from genesys_eventbridge.senders import platform_of
+from tests.certificates import Authority
 from tests.shop.models import LineItem
 
 GOOD = {
@@ -41,6 +43,10 @@ def configure(settings):
             settings.Q_CLUSTER = {key: value for key, value in kept.items() if value is not ...}
 
     return change
+
+
+def _refuse(*_args, **_kwargs):
+    raise AssertionError("the checks must not call it")
 
 
 def ours(*, deploy=False, databases=None):
@@ -160,6 +166,54 @@ class TestSettings:
         configure(CONCURRENCY=64, BATCH_SIZE=128)
 
         assert our_checks.settings() == []
+
+    @pytest.mark.parametrize(
+        "addresses",
+        [
+            {"API_BASE_URL": "http://127.0.0.1:8900", "LOGIN_BASE_URL": "http://127.0.0.1:8900"},
+            {"API_BASE_URL": "http://localhost:8900", "LOGIN_BASE_URL": "https://login.example.com"},
+            {"LOGIN_BASE_URL": "http://[::1]:8900"},
+            {"LOGIN_BASE_URL": "https://127.9.9.9"},
+        ],
+    )
+    @pytest.mark.parametrize("secret", [GOOD["CLIENT_SECRET"], _refuse], ids=["text", "callable"])
+    def test_real_credentials_for_this_machine_are_w016_and_e016_when_deployed(
+        self, configure, addresses, secret
+    ):
+        configure(**addresses, CLIENT_SECRET=secret)
+
+        assert numbers(ours()) == ["W016"]
+        assert numbers(ours(deploy=True)) == ["E016", "W016"]
+        for message in ours(deploy=True):
+            assert all(setting in message.msg for setting in addresses if "//l" not in addresses[setting])
+            assert 'Set "REGION"' in message.hint
+            assert GOOD["CLIENT_SECRET"] not in message.msg
+
+    def test_a_real_secret_beside_an_id_that_reads_like_a_placeholder_is_w016(self, configure):
+        configure(CLIENT_ID="my-client-id", LOGIN_BASE_URL="http://[::1]:8900")
+
+        assert numbers(ours()) == ["W016"]
+        assert numbers(ours(deploy=True)) == ["E016", "W016", "W020"]
+
+    @pytest.mark.parametrize(
+        ("changes", "debug"),
+        [
+            ({"CLIENT_ID": CLIENT_ID, "CLIENT_SECRET": CLIENT_SECRET}, False),
+            ({"CLIENT_SECRET": "changeme"}, False),
+            ({}, True),
+        ],
+    )
+    def test_a_trial_with_the_sandbox_is_silent(self, configure, settings, changes, debug):
+        settings.DEBUG = debug
+        configure(API_BASE_URL="http://127.0.0.1:8900", LOGIN_BASE_URL="http://127.0.0.1:8900", **changes)
+
+        assert ours() == []
+        assert "E016" not in numbers(ours(deploy=True))
+
+    def test_a_name_that_begins_like_a_loopback_address_is_another_machine(self, configure):
+        configure(API_BASE_URL="https://127.gateway.dc1", LOGIN_BASE_URL="https://login.gateway.dc1")
+
+        assert ours(deploy=True) == []
 
     def test_a_model_in_another_database_than_the_outbox_is_e012(self, configure, monkeypatch):
         configure()
@@ -338,6 +392,54 @@ class TestDeployment:
         assert message.id == "genesys_eventbridge.W021"
         assert message.hint == 'Set "RETENTION_DAYS": 30.'
 
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("PROXY", "http://user:c4n4ry@proxy.example.com:3128"),
+            ("PROXY", "http://c4n4ry@proxy.example.com:3128"),
+            ("EXTRA_HEADERS", {"Cookie": "c4n4ry"}),
+            ("EXTRA_HEADERS", {"X-Gateway-Credential": "c4n4ry"}),
+        ],
+    )
+    def test_a_plain_secret_that_djangos_reports_would_show_is_w024(self, configure, key, value):
+        configure(**{key: value})
+
+        message = only(ours(deploy=True))
+
+        assert message.id == "genesys_eventbridge.W024"
+        assert key in message.msg
+        assert "callable" in message.hint
+        assert "c4n4ry" not in f"{message.msg} {message.hint}"
+        shown = SafeExceptionReporterFilter().get_safe_settings()["GENESYS_EVENTBRIDGE"]["default"][key]
+        assert "c4n4ry" in repr(shown)
+
+    def test_a_passphrase_that_djangos_reports_would_show_is_w024(self, configure, tmp_path):
+        certificate, key = Authority(tmp_path).issue("client", passphrase="c4n4ry")
+        configure(CLIENT_CERT=(certificate, key, "c4n4ry"))
+
+        message = only(ours(deploy=True))
+
+        assert message.id == "genesys_eventbridge.W024"
+        assert "CLIENT_CERT" in message.msg
+        assert "c4n4ry" not in f"{message.msg} {message.hint}"
+        assert "c4n4ry" in repr(SafeExceptionReporterFilter().get_safe_settings()["GENESYS_EVENTBRIDGE"])
+        configure(CLIENT_CERT=(certificate, key, lambda: "c4n4ry"))
+        assert ours(deploy=True) == []
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("PROXY", "http://proxy.example.com:3128"),
+            ("PROXY", lambda: _refuse()),  # noqa: PLW0108 - it is defined below
+            ("EXTRA_HEADERS", {"X-Gateway-Key": "masked by its name"}),
+            ("EXTRA_HEADERS", {"X-Region": "eu-west-1", "Cookie": lambda: _refuse()}),  # noqa: PLW0108
+        ],
+    )
+    def test_what_djangos_reports_mask_or_may_show_is_silent(self, configure, key, value):
+        configure(**{key: value})
+
+        assert ours(deploy=True) == []
+
     def test_a_plain_check_says_neither(self, configure):
         configure(RETENTION_DAYS=None, CLIENT_SECRET=CLIENT_SECRET)
 
@@ -357,6 +459,7 @@ KEYS = st.sampled_from([*conf.CHECKS, "REGION", "NONSENSE"])
 #: What goes into requests, and texts that might.
 WIRE_KEYS = [
     "CA_BUNDLE",
+    "CLIENT_CERT",
     "CLIENT_ID",
     "CLIENT_SECRET",
     "CONTENT_TYPE",
@@ -427,6 +530,11 @@ class TestNeverATraceback:
     @example({"PROXY": "http://d:65536"})
     @example({"PROXY": "http://[::g]:1"})
     @example({"PROXY": "http://a..b"})
+    @example({"PROXY": "http://10.0.0.256:3128"})
+    @example({"PROXY": "http://proxy:3128", "LOGIN_BASE_URL": "http://localhost"})
+    @example({"IDEMPOTENCY_HEADER": "Authorization"})
+    @example({"CONTENT_TYPE": "json"})
+    @example({"EVENTS_PATH": "/%2e%2e"})
     @example({"EXTRA_HEADERS": {"idempotency-key": "x"}})
     @example({"IDEMPOTENCY_HEADER": "X-Key", "EXTRA_HEADERS": {"x-key": "x"}})
     def test_what_the_checks_take_the_client_takes(self, keys):
@@ -449,10 +557,6 @@ def _checked_with(**changes):
         asked = (our_checks.settings, our_checks.queue, our_checks.models, our_checks.deployment)
         for message in [message for check in asked for message in check()]:
             assert message.msg
-
-
-def _refuse(*_args, **_kwargs):
-    raise AssertionError("nobody may ask for this")
 
 
 def test_a_number_says_whether_it_is_an_error():

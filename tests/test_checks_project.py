@@ -51,6 +51,20 @@ def test_check_deploy_says_what_production_may_not_have(project):
     assert f"{OURS}W02" not in here.manage("check").stdout
 
 
+def test_a_sandbox_left_in_the_settings_is_a_warning_and_stops_a_deploy(project):
+    here = project(
+        'GENESYS_EVENTBRIDGE["default"] |= {'
+        '"API_BASE_URL": "http://127.0.0.1:8900", "LOGIN_BASE_URL": "http://127.0.0.1:8900"}'
+    )
+
+    plain, deploy = here.manage("check"), here.manage("check", "--deploy")
+
+    assert (plain.returncode, deploy.returncode) == (0, 1)
+    assert f"{OURS}W016" in plain.stdout
+    assert f"{OURS}E016" in deploy.stdout
+    assert SECRET not in plain.stdout + deploy.stdout
+
+
 @pytest.mark.parametrize(
     ("line", "number"),
     [

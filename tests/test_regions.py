@@ -232,6 +232,8 @@ def test_a_url_is_normalised_and_then_stays_as_it_is(given, normal):
         "http://localhost.evil.example",
         "http://127.0.0.1.evil.example",
         "http://127.evil",
+        "http://127.gateway.dc1",
+        "http://127.0.0.x1",
         "http://a.localhost",
     ],
 )
@@ -300,6 +302,10 @@ def test_http_is_for_this_machine_only(url):
         "https://256.1.1.1",
         "https://127.1",
         "https://2130706433",
+        "https://0x7f000001",
+        "https://127.0.0.0x1",
+        "https://10.0.0.256",
+        "https://api.mypurecloud.de..",
         "https://127.0.0.01",
         "https://" + "a" * 64 + ".x",
         "https://" + "a." * 127 + "example",
@@ -315,6 +321,20 @@ def test_what_is_no_plain_url_is_refused_and_a_password_in_it_not_shown(url, set
     assert "hunter2@" not in text
     assert text.isprintable()
     assert len(text) < 400
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://gateway.example/in?sig=hunter2&v=1", "'https://gateway.example/in?***'"),
+        ("https://gateway.example/in#hunter2", "'https://gateway.example/in#***'"),
+        ("https://user:hunt?er2@api.x/?k=hunter2", "'***@api.x/?***'"),
+    ],
+)
+def test_a_query_of_a_refused_url_may_be_a_key_and_is_not_shown(url, shown):
+    with pytest.raises(ValueError, match="API_BASE_URL") as caught:
+        regions.check_url(url, "API_BASE_URL")
+    assert f"API_BASE_URL {shown} is not" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import base64
 import contextlib
+import io
 import json
+import logging
 import os
 import re
 import signal
@@ -25,7 +27,7 @@ from hypothesis import strategies as st
 from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.management.commands.eventbridge_sandbox import Command
-from genesys_eventbridge.sandbox import HangUp, Options, Sandbox, Scenario, serve
+from genesys_eventbridge.sandbox import HangUp, Options, Sandbox, Scenario, control, serve
 from genesys_eventbridge.sandbox.hostile import TRICKS
 from genesys_eventbridge.sandbox.memory import Memory
 from genesys_eventbridge.sandbox.start import CLIENT_ID, CLIENT_SECRET, is_loopback, settings_block
@@ -771,6 +773,7 @@ def test_a_planned_429_says_retry_after_as_told(caller, sandbox, given_, seen):
         ({"fault": "no-status"}, "'no-status' is unknown"),
         ({"fault": 503, "on": "moon"}, "'moon' is unknown; choose from publish, status, token"),
         ({"fault": 503, "times": 0}, "times: 0"),
+        ({"fault": 503, "times": 10_001}, "times: 10001 is not a whole number from 1 to 10000"),
         ({"fault": 429, "retry_after": "1\r\nX: y"}, "retry_after: must be printable ASCII"),
         ({"fault": 429, "retry_after": "٣"}, "retry_after: must be printable ASCII"),
     ],
@@ -814,10 +817,22 @@ def test_a_refused_type_is_accepted_once_it_is_registered(caller, sandbox):
         ({"replay_status": 200.5}, "replay_status"),
         ({"latency": -1}, "latency: -1 is not a number of at least 0"),
         ({"latency": float("nan")}, "latency"),
-        ({"rate": 0}, "rate: 0 is not a number of at least 1"),
+        ({"rate": 0}, "rate: 0 is not a whole number of at least 1"),
         ({"rate_window": 0}, "rate_window"),
         ({"deliver_after": float("inf")}, "deliver_after"),
+        ({"latency": 3601}, "latency: 3601 is not a number of at least 0 and at most 3600"),
+        ({"rate": 10**400}, "rate: 1000"),
+        ({"rate": True}, "rate: True"),
+        ({"rate": 1.5}, "rate: 1.5 is not a whole number"),
+        ({"rate_window": "60"}, "rate_window: '60'"),
+        ({"scenario": None}, "scenario: None"),
         ({"flaky_every": 0}, "flaky_every"),
+        ({"idempotency_header": "authorization"}, "idempotency_header: 'authorization'"),
+        ({"idempotency_header": "a b"}, "idempotency_header: 'a b'"),
+        ({"content_type": "json"}, "content_type: 'json'"),
+        ({"events_path": "events"}, "events_path: 'events'"),
+        ({"token_path": None}, "token_path: None"),
+        ({"events_path": "/oauth/token"}, "events_path: '/oauth/token' is the token_path"),
     ],
 )
 def test_an_option_out_of_bounds_is_refused_and_nothing_changes(sandbox, changes, words):
@@ -884,6 +899,34 @@ def test_the_control_door_plans_faults_and_resets(caller, sandbox):
         ({"fail_next": 503, "times": "x"}, "times: 'x' is not a number"),
         ({"fail_next": 503, "on": "moon"}, "'moon' is unknown"),
         ({"fail_next": 503, "scenario": "sunny"}, "choose from happy"),
+        ({"scenario": ["slow"]}, "scenario: ['slow'] is not text"),
+        ({"scenario": None}, "scenario: None is not text"),
+        ({"latency_ms": -1}, "latency_ms: "),
+        ({"latency_ms": 3_600_001}, "is not a number of milliseconds from 0 to 3600000"),
+        ({"latency_ms": True}, "latency_ms: True is not a number"),
+        ({"latency_ms": "nan"}, "latency_ms: 'nan' is not a number"),
+        ({"latency_ms": "9" * 400}, "latency_ms: "),
+        ({"rate": 2.5}, "rate: 2.5 is not a number without a fraction"),
+        ({"rate": "٣"}, "rate: "),
+        ({"rate": 10**17}, "rate: "),
+        ({"rate_window": [1]}, "rate_window: [1] is not a number"),
+        ({"rate_window": 10**400}, "rate_window: "),
+        ({"deliver_after": "inf"}, "deliver_after: 'inf' is not a number"),
+        ({"deliver_after": {}}, "deliver_after: {} is not a number"),
+        ({"unregister": None}, "unregister: an event type"),
+        ({"fail_next": True}, "fail_next: True"),
+        ({"fail_next": 503.5}, "fail_next: 503.5"),
+        ({"fail_next": ["half-body"]}, "fail_next: ['half-body']"),
+        ({"fail_next": 503, "times": 10_001}, "times: 10001"),
+        ({"fail_next": 503, "times": -1}, "times: "),
+        ({"fail_next": 503, "times": True}, "times: True"),
+        ({"fail_next": 503, "on": ["publish"]}, "on: ['publish'] is not text"),
+        ({"fail_next": 429, "retry_after": [1]}, "retry_after: [1]"),
+        ({"fail_next": 429, "retry_after": "a\nb"}, "retry_after: "),
+        ({"times": 2}, "times: means nothing without fail_next"),
+        ({"reset": "false"}, "reset: 'false' is not true or false"),
+        ({"reset": 2.5}, "reset: 2.5"),
+        ({"x" * 9_000: 1}, "is unknown"),
     ],
 )
 @pytest.mark.parametrize("as_form", [False, True])
@@ -894,18 +937,51 @@ def test_a_wrong_switch_is_refused_by_name_and_nothing_else_is_changed(
     body = {"deliver_after": 7, **fields}
     answer = caller.http.post("/_control", **({"data": body} if as_form else {"json": body}))
 
-    if as_form and not isinstance(next(iter(fields.values())), str | int):
+    if as_form and not all(type(value) in (str, int) for value in fields.values()):
         return  # a form carries text only
     assert answer.status_code == 400
+    assert len(answer.text) < 1_000
     assert words.replace(": 0", ": ") in answer.text
     assert sandbox.state() == before
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"rate": NaN}',
+        b'{"rate": 1, "rate": 2}',
+        b'{"rate": ' + b"9" * 5000 + b"}",
+        b'{"rate": ' + b"[" * 600 + b"]" * 600 + b"}",
+        b'{"rate": 1}' + b" " * 64 * 1024,
+    ],
+)
 def test_a_control_body_that_is_no_json_object_is_refused(caller, body):
     headers = {"Content-Type": "application/json"}
+    answer = caller.http.post("/_control", content=body, headers=headers)
 
-    assert caller.http.post("/_control", content=body, headers=headers).status_code == 400
+    assert answer.status_code == 400
+    assert "the body" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("body", [b"rate=1&rate=2", b"rate=\xff", b"rate=1" + b"&" * 64 * 1024])
+def test_a_control_form_that_cannot_be_read_is_refused(caller, body):
+    answer = caller.http.post("/_control", content=body, headers={"Content-Type": FORM})
+
+    assert (answer.status_code, answer.text[:30]) == (400, "Nothing was changed. the body ")
+
+
+def test_no_number_of_requests_plans_more_faults_than_a_sandbox_can_hold(caller, sandbox):
+    assert caller.control(fail_next=503, times=10_000).status_code == 200
+    refused = caller.control(fail_next=503, times=1)
+
+    assert refused.status_code == 400
+    assert refused.json()["message"].startswith("times: 10000 faults are planned on publish already")
+    assert caller.control(fail_next=503, times=1, on="status").status_code == 200
 
 
 def test_a_form_sends_the_browser_back_to_the_page(caller, sandbox):
@@ -920,9 +996,10 @@ def test_a_page_of_another_site_cannot_switch_the_sandbox(caller, sandbox):
     forged = caller.http.post(
         "/_control", data={"scenario": "outage"}, headers={"Origin": "https://evil.example"}
     )
+    broken = caller.http.post("/_control", data={"scenario": "outage"}, headers={"Origin": "http://["})
     own = caller.http.post("/_control", data={"scenario": "slow"}, headers={"Origin": "http://sandbox"})
 
-    assert (forged.status_code, own.status_code) == (403, 303)
+    assert (forged.status_code, broken.status_code, own.status_code) == (403, 403, 303)
     assert sandbox.scenario is Scenario.SLOW
 
 
@@ -1125,6 +1202,17 @@ def server(sandbox):
         yield running
 
 
+@pytest.fixture(scope="module")
+def fuzzed():
+    """A server that stays for all examples, and what it logged so far: a defect with its traceback."""
+    logged = io.StringIO()
+    handler = logging.StreamHandler(logged)
+    logging.getLogger("genesys_eventbridge").addHandler(handler)
+    with serve(Sandbox(sleep=lambda seconds: None)) as running:
+        yield running, logged.getvalue
+    logging.getLogger("genesys_eventbridge").removeHandler(handler)
+
+
 @pytest.fixture
 def remote(sandbox, server):
     caller = Caller(sandbox, server.url)
@@ -1145,10 +1233,10 @@ def exchange(server, request, *, finish=True):
 
 
 def test_one_connection_serves_many_requests_with_content_length_and_without_nagle(server):
-    answer = exchange(server, b"GET /_control HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    answer = exchange(server, b"GET /_control HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
     options = set()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(b"GET /_control HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /_control HTTP/1.1\r\nHost: localhost\r\n\r\n")
         connection.recv(1)
         for accepted in list(server._server._open):
             options.add(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
@@ -1202,8 +1290,8 @@ def test_the_server_survives_every_trick(remote, sandbox, door):
 
 def test_a_refused_large_body_is_read_to_its_end_and_no_further(server):
     body = b"x" * (9 * 1024 * 1024 + 1)
-    post = f"POST /_control HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    get = b"GET /_control HTTP/1.1\r\nHost: x\r\n\r\n"
+    post = f"POST /_control HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    get = b"GET /_control HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = exchange(server, post + body + get)
 
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"400", b"200"]
@@ -1232,10 +1320,16 @@ def test_a_body_above_the_read_limit_is_never_read(sandbox):
         (b"Transfer-Encoding: chunked", b"HTTP/1.1 411"),
         (b"Content-Length: many", b"HTTP/1.1 400"),
         (b"Content-Length: -1", b"HTTP/1.1 400"),
+        (b"Content-Length: " + b"1" * 5000, b"HTTP/1.1 400"),
+        (b"Content-Length: 2\r\nContent-Length: 2", b"HTTP/1.1 400"),
+        (b"Content-Length: 2, 2", b"HTTP/1.1 400"),
+        (b"no colon\r\nContent-Length: 2", b"HTTP/1.1 400"),
     ],
 )
 def test_a_body_without_a_usable_length_is_refused_and_the_connection_closed(server, headers, status):
-    answer = exchange(server, b"POST /_control HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n", finish=False)
+    answer = exchange(
+        server, b"POST /_control HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n", finish=False
+    )
 
     assert answer.startswith(status)
 
@@ -1243,7 +1337,7 @@ def test_a_body_without_a_usable_length_is_refused_and_the_connection_closed(ser
 def test_half_a_request_is_not_accepted(remote, server, sandbox):
     body = json.dumps(event()).encode() + b" " * 10
     head = (
-        f"POST {EVENTS_PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {remote.bearer}\r\n"
+        f"POST {EVENTS_PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {remote.bearer}\r\n"
         f"Content-Type: application/cloudevents+json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     answer = exchange(server, head.encode() + body[:-5])
@@ -1253,20 +1347,197 @@ def test_half_a_request_is_not_accepted(remote, server, sandbox):
 
 
 def test_head_is_answered_without_a_body(server):
-    answer = exchange(server, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = exchange(server, b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"\r\n\r\n")
 
 
 def test_an_unknown_method_is_refused(server):
-    assert exchange(server, b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 501")
+    assert exchange(server, b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 501")
+
+
+def refused(answer):
+    """The status of an answer that is an error in the platform's shape and ends its connection."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    members = json.loads(body)
+    assert b"\r\nConnection: close" in head
+    assert (members["status"], bool(members["message"])) == (int(head.split()[1]), True)
+    return members["status"]
+
+
+LOCAL = [
+    "localhost",
+    "LOCALHOST:80",
+    "localhost.",
+    "127.0.0.1",
+    "127.9.8.7:8900",
+    "[::1]",
+    "[::1]:",
+    "[0::1]:1",
+]
+ELSEWHERE = [
+    "evil.example",
+    "evil.example:8900",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "127.gateway.dc1",
+    "0.0.0.0",
+    "10.0.0.1",
+    "2130706433",
+    "0x7f.1",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "host.docker.internal",
+]
+ROUTES = [
+    "GET /",
+    "GET /_ledger",
+    "GET /_control",
+    "POST /_control",
+    f"POST {TOKEN_PATH}",
+    f"POST {EVENTS_PATH}",
+]
+
+
+@pytest.mark.parametrize("host", LOCAL)
+def test_this_machine_is_answered_under_each_of_its_names(server, host):
+    answer = exchange(server, f"GET /_control HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_name_that_was_rebound_to_this_machine_reaches_nothing(server, sandbox, route, host):
+    """DNS rebinding: to the browser a page of that name and the sandbox are one site."""
+    body = b'{"scenario": "outage"}'
+    head = f"{route} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    answer = exchange(server, head.encode() + body)
+
+    assert refused(answer) == 421
+    assert b"--allow-remote" in answer
+    assert sandbox.scenario is Scenario.HAPPY
+    assert sandbox.ledger()["attempts"] == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["", "Host:", "Host: localhost\r\nHost: localhost", "Host: a b:c", "Host: localhost:1:2", "Host: [::1"],
+)
+def test_a_host_that_is_missing_doubled_or_malformed_is_a_400(server, lines):
+    head = f"GET / HTTP/1.1\r\n{lines}".removesuffix("\r\n") + "\r\n\r\n"
+
+    assert refused(exchange(server, head.encode())) == 400
+
+
+def test_http_1_0_needs_no_host(server):
+    assert exchange(server, b"GET /_control HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_where_others_are_allowed_every_name_is_answered(sandbox):
+    with serve(sandbox, allow_remote=True) as server:
+        answer = exchange(server, b"GET /_control HTTP/1.1\r\nHost: platform.example\r\n\r\n")
+        missing = exchange(server, b"GET /_control HTTP/1.1\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert refused(missing) == 400
+
+
+LINES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1",
+        b"POST /_control HTTP/1.1",
+        f"POST {EVENTS_PATH} HTTP/1.1".encode(),
+        f"POST {TOKEN_PATH} HTTP/1.0".encode(),
+        f"GET {EVENTS_PATH}/%ff%00%f0 HTTP/1.1".encode(),
+        b"GET http://evil.example/_control HTTP/1.1",
+        b"GET /\xff\x00 HTTP/1.1",
+        b"GET /",
+        b"GARBAGE",
+        b"GET / HTTP/9.9",
+        b"GET / HTTP/1.1 more",
+        b"",
+    ]
+)
+HEADER_LINES = st.lists(
+    st.sampled_from(
+        [
+            b"Host: localhost",
+            b"Host: evil.example",
+            b"Host: \xff",
+            b"Content-Length: 5",
+            b"Content-Length: 99999999999999999999",
+            b"Content-Length: \xb2",
+            b"Content-Type: application/x-www-form-urlencoded",
+            b"Content-Type: application/cloudevents+json",
+            b"Authorization: Basic \xff\xfe",
+            b"Authorization: Basic " + base64.b64encode(b"client:secret"),
+            b"Authorization: Bearer x",
+            b"Origin: http://[",
+            b"Idempotency-Key: \xff\x01",
+            b"Expect: 100-continue",
+            b"no colon",
+            b": no name",
+            b" folded",
+            b"X" * 70_000,
+            b"Connection: close",
+        ]
+    )
+    | st.binary(max_size=40),
+    max_size=6,
+)
+
+
+@given(line=LINES | st.binary(max_size=40), lines=HEADER_LINES, body=st.binary(max_size=60))
+def test_no_bytes_at_all_make_the_server_fail(fuzzed, line, lines, body):
+    server, logged = fuzzed
+    with contextlib.suppress(ConnectionError):
+        exchange(server, b"\r\n".join([line, *lines, b"", body]))
+
+    assert logged() == ""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+SWITCHES = st.sampled_from(sorted(control._KNOWN - {"reset"}))
+
+
+@given(fields=st.dictionaries(SWITCHES | st.text(max_size=9), JSON, max_size=4))
+def test_a_control_value_is_taken_or_refused_by_its_name(fuzzed, fields):
+    server, logged = fuzzed
+    body = json.dumps(fields, default=str)
+    head = f"POST /_control HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    answer = exchange(server, (head + body).encode())
+
+    status = int(answer.split()[1])
+    assert status in (200, 400)
+    if status == 400:
+        message = json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
+        assert re.match(r"the body|[a-z_]+: |.* is unknown; choose from", message), message
+    page = exchange(server, b"GET / HTTP/1.0\r\n\r\n")
+    assert page.startswith(b"HTTP/1.1 200")
+    assert logged() == ""
+
+
+@pytest.mark.parametrize("depth", [400, 498, 499, 500, 700, 900, 950, 990, 3000])
+def test_however_deep_an_event_is_the_page_and_the_ledger_are_shown(remote, depth, caplog):
+    deep = json.dumps(event()).replace('{"number": 1}', "[" * depth + '"\\ud800"' + "]" * depth)
+    answer = remote.publish(deep.encode())
+
+    assert answer.status_code == (202 if depth < 499 else 400)
+    assert remote.http.get("/").status_code == 200
+    assert remote.http.get("/_ledger").status_code == 200
+    assert caplog.text == ""
 
 
 def test_close_drops_open_connections_and_frees_the_port_at_once(sandbox):
     server = serve(sandbox)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(b"GET /_control HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /_control HTTP/1.1\r\nHost: localhost\r\n\r\n")
         connection.recv(65536)
         server.close()
         while connection.recv(65536):
@@ -1339,6 +1610,18 @@ def test_the_command_refuses_and_names_the_flag(settings, monkeypatch, arguments
 )
 def test_only_loopback_counts_as_this_machine(host, local):
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_allow_remote_is_warned_about_and_switches_the_check_of_host(settings, monkeypatch, capsys, flag):
+    settings.DEBUG = True
+    answers = []
+    ask = b"GET /_control HTTP/1.1\r\nHost: platform.example\r\n\r\n"
+    monkeypatch.setattr(Command, "_run", lambda self, server: answers.append(exchange(server, ask)))
+    call_command("eventbridge_sandbox", "--port", "0", *(["--allow-remote"] if flag else []))
+
+    assert answers[0].startswith(b"HTTP/1.1 200" if flag else b"HTTP/1.1 421")
+    assert ("Warning: --allow-remote: every machine" in capsys.readouterr().err) is flag
 
 
 def test_a_port_in_use_is_an_error_with_its_remedy(settings, server):

@@ -2,6 +2,10 @@
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -60,13 +64,54 @@ def test_the_sandbox_is_at_no_url_and_its_secret_in_no_other_file():
 # ----------------------------------------------------------------------------------- T31: what it depends on
 
 
-def test_the_runtime_dependencies_are_those_of_the_contract_and_have_no_upper_pin():
+def test_the_runtime_dependencies_are_those_of_the_contract_and_only_httpx_has_an_upper_bound():
+    """httpx 1.0 is not built on httpcore, which transport.py imports."""
     required = PROJECT["project"]["dependencies"]
     extras = PROJECT["project"]["optional-dependencies"]
 
-    assert {re.split(r"[>=<~!\[ ]", line)[0] for line in required} == {"Django", "httpx", "django-q2", "tqdm"}
+    names = {re.split(r"[>=<~!\[ ]", line)[0] for line in required}
+    assert names == {"Django", "httpx", "httpcore", "django-q2", "tqdm"}
     for line in [*required, *(line for lines in extras.values() for line in lines)]:
-        assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z]+\])?>=[0-9.]+", line), line
+        bounded = line.removesuffix(",<1") if line.startswith("httpx>") else line
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z]+\])?>=[0-9.]+", bounded), line
+    assert "httpx>=0.28.1,<1" in required
+
+
+#: The first versions without the weaknesses that were known when they were chosen.
+SAFE = {"Django": (5, 2, 19), "httpx": (0, 28, 1), "httpcore": (1, 0, 9), "tqdm": (4, 66, 3)}
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_no_version_with_a_known_weakness_satisfies_us(name):
+    (floor,) = (
+        line.partition(">=")[2].partition(",")[0]
+        for line in PROJECT["project"]["dependencies"]
+        if line.startswith(f"{name}>")
+    )
+
+    assert tuple(map(int, floor.split("."))) >= SAFE[name]
+    assert _numbers(distribution(name).version) >= SAFE[name]
+
+
+def test_httpcore_brings_an_h11_that_reads_chunked_answers_strictly():
+    """CVE-2025-43859: h11 before 0.16 took two bytes of anything for the end of a chunk."""
+    assert _numbers(distribution("h11").version) >= (0, 16)
+    assert "h11>=0.16" in [line.replace(" ", "") for line in distribution("httpcore").requires or []]
+
+
+def _numbers(version):
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:3])
+
+
+def test_ci_installs_exactly_the_lowest_versions_that_are_promised():
+    floors = ROOT / ".ci" / "floors.py"
+    if not floors.exists():
+        pytest.skip("a source distribution has no .ci")
+    done = subprocess.run([sys.executable, floors], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    promised = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["schema"]]
+    assert done.stdout.split() == [line.replace(">=", "==").partition(",")[0] for line in promised]
+    assert "lowest_versions" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 FREE = ("MIT", "BSD", "MPL-2.0", "Apache", "PSF")
@@ -99,6 +144,33 @@ def test_the_wheel_holds_the_package_and_nothing_else_and_ci_looks():
     run, legs = ((ROOT / ".ci" / name).read_text(encoding="utf-8").split() for name in ("run", "legs.sh"))
     assert {".ci/contents.py", ".ci/smoke.py"} <= set(legs)
     assert "wheel" in run
+
+
+def test_the_sdist_holds_what_git_tracks_and_nothing_else(tmp_path):
+    """A note with a password beside the code is one `python -m build` away from everybody."""
+    tracked = ["pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "genesys_eventbridge/__init__.py"]
+    for name in [*tracked, ".ci/run"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        source = ROOT / name
+        (tmp_path / name).write_bytes(source.read_bytes() if source.exists() else b"")
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    for name in ("notes.txt", "genesys_eventbridge/notes.txt", ".env.local"):
+        (tmp_path / name).write_text("password", encoding="utf-8")
+
+    assert _sdist(tmp_path) == {*tracked, "PKG-INFO"}
+    shutil.rmtree(tmp_path / ".git")
+    assert "notes.txt" in _sdist(tmp_path)  # without git nothing is known: an unpacked sdist takes all it has
+
+
+def _sdist(folder):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", "out"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    (built,) = (folder / "out").glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    shutil.rmtree(folder / "out")
+    return names
 
 
 def test_no_credential_and_no_test_is_in_the_package():

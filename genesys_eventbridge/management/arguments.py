@@ -18,7 +18,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.text import clean, is_storable
 
 _AGE = re.compile(r"(\d{1,6})\s*(s|m|h|d)", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -140,7 +140,8 @@ def _event_number(text: str) -> int:
     rows = OutboxEvent.objects.on_outbox()
     if _NUMBER.fullmatch(text) and rows.filter(pk=int(text)).exists():
         return int(text)
-    found = list(rows.filter(_names(text)).order_by("id").values_list("id", "source")[:3])
+    named = rows.filter(_names(text)) if is_storable(text) else rows.none()
+    found = list(named.order_by("id").values_list("id", "source")[:3])
     if not found:
         raise CommandError(
             f"No event {clean(text, 80)!r}: give its number, event id, idempotency key or the platform's id. "

@@ -17,7 +17,7 @@ from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import pause_lines, paused_data
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.text import clean, is_storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,9 @@ def select(options: dict[str, Any]) -> Selection:
 
 
 def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:
+    if options["type"]:
+        rows = rows.filter(type__in=[name for name in options["type"] if is_storable(name)])
     filters = {
-        "type__in": options["type"],
         "reason": options["reason"],
         "created_at__gte": options["since"],
         "created_at__lt": options["until"],

@@ -10,6 +10,8 @@ from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
 DOORS = tuple(TRICKS)
 
 Fault = int | str
+#: Faults planned at one door, at most.
+MOST_PLANNED = 10_000
 
 
 class Faults:
@@ -33,12 +35,18 @@ class Faults:
             raise ValueError(f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[door])}")
         if isinstance(fault, int) and fault != 0 and not 300 <= fault <= 999:
             raise ValueError(f"fail_next: {fault!r} is no status from 300 to 999, nor 0 (close unanswered)")
-        if times < 1:
-            raise ValueError(f"times: {times!r} is not at least 1")
+        if not 1 <= times <= MOST_PLANNED:
+            raise ValueError(f"times: {times!r} is not a whole number from 1 to {MOST_PLANNED}")
         if not (retry_after.isascii() and (retry_after == "" or retry_after.isprintable())):
             raise ValueError("retry_after: must be printable ASCII")
         with self._lock:
-            self._planned[door].extend([(fault, retry_after)] * times)
+            planned = self._planned[door]
+            if len(planned) + times > MOST_PLANNED:
+                raise ValueError(
+                    f"times: {len(planned)} faults are planned on {door} already, and {MOST_PLANNED} are the "
+                    "most. Reset the sandbox to drop them."
+                )
+            planned.extend([(fault, retry_after)] * times)
 
     def take(self, door: str) -> tuple[Fault, str] | None:
         """The fault planned for this request, if any; it is used up."""

@@ -1,8 +1,11 @@
 """What the sandbox is told to be: every switch with its default and its bounds, as one frozen value."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from genesys_eventbridge.wire import is_free_header_name, is_media_type, is_url_path
 
 
 class Scenario(StrEnum):
@@ -34,6 +37,29 @@ _MEANINGS = {
     Scenario.LOST_RESPONSE: "each event is accepted and the connection closed without an answer",
     Scenario.HOSTILE: "HTML, half bodies, wrong ids, redirects, echoes of secrets, one after another",
 }
+
+
+# Least and most of each number; where the least is an int, only whole numbers are taken.
+_MOST = 1_000_000_000
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "latency": (0.0, 3600.0),
+    "slow_latency": (0.0, 3600.0),
+    "deliver_after": (0.0, _MOST),
+    "rate_window": (0.001, _MOST),
+    "idempotency_window": (0.001, _MOST),
+    "rate": (1, _MOST),
+    "token_rate": (1, _MOST),
+    "token_lifetime": (1, _MOST),
+    "max_event_bytes": (1, _MOST),
+    "token_uses": (1, _MOST),
+    "flaky_every": (1, _MOST),
+    "flaky_failures": (0, _MOST),
+}
+
+
+def shown(value: object) -> str:
+    """A wrong value as a message shows it: ASCII, and short whatever it holds."""
+    return reprlib.repr(value).encode("ascii", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +97,14 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.scenario not in list(Scenario):
-            raise ValueError(f"scenario: {self.scenario!r} is unknown; choose from {', '.join(Scenario)}")
+            raise ValueError(
+                f"scenario: {shown(self.scenario)} is unknown; choose from {', '.join(Scenario)}"
+            )
         if self.replay_status not in (200, 409):
             raise ValueError(f"replay_status: {self.replay_status!r} is not 200 or 409")
-        for name in ("latency", "deliver_after", "slow_latency", "flaky_failures"):
-            self._at_least(name, 0)
-        for name in ("token_lifetime", "max_event_bytes", "token_uses", "flaky_every", "rate", "token_rate"):
-            self._at_least(name, 1)
-        for name in ("rate_window", "idempotency_window"):
-            self._at_least(name, 0.001)
+        for name, (least, most) in _BOUNDS.items():
+            self._within(name, least, most)
+        self._check_wire()
         object.__setattr__(self, "scenario", Scenario(self.scenario))
         object.__setattr__(self, "refused_types", frozenset(self.refused_types))
         if self.registered_types is not None:
@@ -102,7 +127,28 @@ class Options:
         """How long an answer is held back."""
         return max(self.latency, self.slow_latency) if self.scenario is Scenario.SLOW else self.latency
 
-    def _at_least(self, name: str, least: float) -> None:
+    def _check_wire(self) -> None:
+        for name in ("token_path", "events_path"):
+            if not is_url_path(getattr(self, name)):
+                raise ValueError(f"{name}: {getattr(self, name)!a} is not a URL path such as /oauth/token")
+        if self.token_path == self.events_path:
+            raise ValueError(f"events_path: {self.events_path!a} is the token_path, too")
+        if not is_media_type(self.content_type):
+            raise ValueError(f"content_type: {self.content_type!a} is not a media type")
+        if not is_free_header_name(self.idempotency_header):
+            raise ValueError(
+                f"idempotency_header: {self.idempotency_header!a} is not the name of a header, or every "
+                "request sets it for another purpose"
+            )
+
+    def _within(self, name: str, least: float, most: float) -> None:
         value = getattr(self, name)
-        if value is not None and not least <= value < float("inf"):
-            raise ValueError(f"{name}: {value!r} is not a number of at least {least:g}")
+        if value is None and name in ("rate", "token_rate"):
+            return
+        whole = isinstance(least, int)
+        kind = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not kind or not least <= value <= most:
+            what = "a whole number" if whole else "a number"
+            raise ValueError(
+                f"{name}: {shown(value)} is not {what} of at least {least:g} and at most {most:g}"
+            )

@@ -3,10 +3,12 @@
 import contextlib
 import io
 import logging
+import re
 import socket
 import socketserver
 import sys
 import threading
+import uuid
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
@@ -14,19 +16,24 @@ from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from genesys_eventbridge.sandbox.wire import HangUp
+from genesys_eventbridge.sandbox.wire import HangUp, error_body, json_reply
+from genesys_eventbridge.text import clean
+from genesys_eventbridge.wire import is_loopback, normal_host
 
 log = logging.getLogger("genesys_eventbridge.sandbox")
 
 # What is left of a refused body is read up to here, so that the client sees the answer and not a reset.
 _DRAIN_LIMIT = 16 * 1024 * 1024
+_HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:\[\]]+)(?::[0-9]{0,5})?")
+_LONGEST_NUMBER = 18
+_LONGEST_MESSAGE = 200
 
 
 class SandboxServer:
     """A running server. ``url`` is its base URL; ``close()`` drops every open connection."""
 
-    def __init__(self, app: WSGIApplication, host: str, port: int) -> None:
-        self._server = _Server(app, host, port)
+    def __init__(self, app: WSGIApplication, host: str, port: int, *, allow_remote: bool) -> None:
+        self._server = _Server(app, host, port, allow_remote=allow_remote)
         bound_host, bound_port = self._server.server_address[:2]
         # A server on every address is reached from here by loopback.
         named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(bound_host), str(bound_host))  # noqa: S104
@@ -51,9 +58,16 @@ class SandboxServer:
         self.close()
 
 
-def serve(sandbox: WSGIApplication, host: str = "127.0.0.1", port: int = 0) -> SandboxServer:
-    """Serves the sandbox from threads; ``port`` 0 takes a free one. Raises OSError where it cannot bind."""
-    return SandboxServer(sandbox, host, port)
+def serve(
+    sandbox: WSGIApplication, host: str = "127.0.0.1", port: int = 0, *, allow_remote: bool = False
+) -> SandboxServer:
+    """Serves the sandbox from threads; ``port`` 0 takes a free one. Raises OSError where it cannot bind.
+
+    A request whose Host is not a loopback name (localhost, 127.0.0.0/8, [::1]) is answered 421 unless
+    ``allow_remote``: a web page whose name was rebound to this machine's address could read and switch the
+    sandbox.
+    """
+    return SandboxServer(sandbox, host, port, allow_remote=allow_remote)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -62,8 +76,9 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, app: WSGIApplication, host: str, port: int) -> None:
+    def __init__(self, app: WSGIApplication, host: str, port: int, *, allow_remote: bool) -> None:
         self.app = app
+        self.allow_remote = allow_remote
         self._open: set[socket.socket] = set()
         self._opening = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -107,6 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
         if length is None:
             return
         body = _Body(self.rfile, length)
+        if refusal := self._host_refusal():
+            self._drain(body)
+            self.send_error(*refusal)
+            return
         try:
             chunks, status, headers = self._call(body)
         except HangUp:
@@ -120,18 +139,50 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
         """Quiet: the page and the ledger show every request."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse a request that does not reach the app, in the shape of the platform's errors, and close."""
+        shown = clean(message or self.responses.get(code, ("",))[0], _LONGEST_MESSAGE)
+        reply = json_reply(code, error_body(str(uuid.uuid4()), code, shown))
+        self.request_version = self.protocol_version  # a request line that could not be read has none
+        self.close_connection = True
+        length = ("Content-Length", str(len(reply.body)))
+        self._write(reply.status_line, [*reply.headers, length], reply.body)
+
     def _length(self) -> int | None:
         """The Content-Length, or None after answering that there is no usable one."""
-        text = self.headers.get("Content-Length", "0").strip()
-        if "Transfer-Encoding" in self.headers:
-            self.close_connection = True
+        given = self.headers.get_all("Content-Length", ["0"])
+        text = given[0].strip()
+        if self.headers.defects:
+            self.send_error(400, "a header line has no colon or no name")
+        elif "Transfer-Encoding" in self.headers:
             self.send_error(411, "Content-Length is required")
-        elif not (text.isascii() and text.isdigit()):
-            self.close_connection = True
-            self.send_error(400, "Content-Length is not a number")
+        elif len(given) > 1:
+            self.send_error(400, "Content-Length is there more than once")
+        elif not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
+            self.send_error(400, "Content-Length is not a number of bytes")
         else:
             return int(text)
         return None
+
+    def _host_refusal(self) -> tuple[int, str] | None:
+        """The status and message for a request that is not addressed to this server, or None.
+
+        RFC 9112, section 3.2: with HTTP/1.1 exactly one Host, and 400 where it is missing or malformed.
+        """
+        given = self.headers.get_all("Host", [])
+        if not given and self.request_version != "HTTP/1.1":
+            return None
+        if len(given) != 1:
+            return 400, "Host is required once"
+        found = _HOST.fullmatch(given[0].strip())
+        if found is None:
+            return 400, "Host is not a host name or address with an optional port"
+        if self.server.allow_remote or is_loopback(normal_host(found["name"])):
+            return None
+        return 421, (
+            f"Host {clean(given[0], 60)} is not this machine: use localhost, 127.0.0.1 or [::1]. For other "
+            "names start the sandbox with --allow-remote."
+        )
 
     def _call(self, body: "_Body") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         seen: list[tuple[str, list[tuple[str, str]]]] = []

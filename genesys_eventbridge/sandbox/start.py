@@ -1,6 +1,6 @@
 """What people need to use a sandbox: the settings to paste, and which addresses stay on this machine."""
 
-import ipaddress
+from genesys_eventbridge import wire
 
 # Taken by every sandbox and by nothing else; a deploy check knows them.
 CLIENT_ID = "sandbox"
@@ -26,10 +26,5 @@ Stop with Ctrl-C."""
 
 
 def is_loopback(host: str) -> bool:
-    """Can ``host`` be reached from this machine only? Names other than localhost count as no."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """Can ``host``, IPv6 without brackets, be reached from this machine only? See ``wire.is_loopback``."""
+    return wire.is_loopback(wire.normal_host(f"[{host}]" if ":" in host else host))

@@ -18,6 +18,7 @@ _JSON_MEDIA_TYPE = re.compile(r"[^/]+/(?:[^/]+\+)?json")
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-5][0-9])"
 )
+_DEEPEST = 500
 _REQUIRED = ("id", "source", "type", "time")
 
 
@@ -28,7 +29,7 @@ class Invalid(ValueError):
 def read_members(body: bytes) -> dict[str, Any]:
     """The members of the JSON object in ``body``. Raises Invalid where there is no such object."""
     if not body:
-        raise Invalid("the body is empty; a CloudEvent in JSON is expected")
+        raise Invalid("the body is empty; a JSON object is expected")
     try:
         value = json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_no_repetition)
     except UnicodeDecodeError:
@@ -41,7 +42,22 @@ def read_members(body: bytes) -> dict[str, Any]:
         raise Invalid("the body is nested too deeply") from None
     if not isinstance(value, dict):
         raise Invalid(f"the body is not a JSON object but {_kind(value)}")
+    if _is_deep(value):
+        raise Invalid("the body is nested too deeply")
     return value
+
+
+def _is_deep(value: object) -> bool:
+    """Deeper than _DEEPEST: how deep json reads and writes depends on how deep its caller is."""
+    level = [value]
+    for _depth in range(_DEEPEST):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return bool(level)
 
 
 def check_event(members: dict[str, Any]) -> None:

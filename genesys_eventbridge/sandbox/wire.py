@@ -20,6 +20,7 @@ CODES = {
     408: "client.timeout",
     413: "request.entity.too.large",
     415: "unsupported.media.type",
+    421: "misdirected.request",
     429: "too.many.requests.retry.after",
     500: "internal.server.error",
     502: "bad.gateway",
@@ -88,21 +89,26 @@ def json_reply(status: int, value: Any, headers: Headers = ()) -> Reply:
 
 
 def text_reply(status: int, text: str, media_type: str, headers: Headers = ()) -> Reply:
-    """``text`` as UTF-8 of ``media_type``."""
-    return Reply(status, (("Content-Type", f"{media_type}; charset=utf-8"), *headers), text.encode())
+    """``text`` as UTF-8 of ``media_type``; a lone surrogate becomes "?"."""
+    body = text.encode("utf-8", "replace")
+    return Reply(status, (("Content-Type", f"{media_type}; charset=utf-8"), *headers), body)
 
 
 def error_reply(request: Request, status: int, message: str, headers: Headers = ()) -> Reply:
     """The Platform API's error body; its contextId is the correlation id of the answer."""
-    body = {
+    return json_reply(status, error_body(request.correlation_id, status, message), headers)
+
+
+def error_body(correlation_id: str, status: int, message: str) -> dict[str, Any]:
+    """An error as the Platform API writes it."""
+    return {
         "message": message,
         "code": CODES.get(status, f"error.{status}"),
         "status": status,
-        "contextId": request.correlation_id,
+        "contextId": correlation_id,
         "details": [],
         "errors": [],
     }
-    return json_reply(status, body, headers)
 
 
 def _path(raw: str) -> str:

@@ -28,7 +28,11 @@ class Command(BaseCommand):
         add("--rate", type=count, metavar="N", help=why)
         why = "refuse this type (repeatable)"
         add("--refuse-type", action="append", default=[], metavar="TYPE", help=why)
-        add("--allow-remote", action="store_true", help="listen where other machines can reach it")
+        add(
+            "--allow-remote",
+            action="store_true",
+            help="listen where other machines can reach it, under any name",
+        )
         add("--allow-production", action="store_true", help="run although settings.DEBUG is False")
 
     def handle(self, **options: Any) -> None:
@@ -40,11 +44,16 @@ class Command(BaseCommand):
         switches = {"rate": options["rate"], "refused_types": options["refuse_type"]}
         try:
             sandbox = Sandbox(scenario=options["scenario"], latency=options["latency"] / 1000, **switches)
-            server = serve(sandbox, host, port)
+            server = serve(sandbox, host, port, allow_remote=options["allow_remote"])
         except (ValueError, OverflowError) as problem:
             raise CommandError(str(problem)) from None
         except OSError as problem:
             raise CommandError(f"--host {host} --port {port}: {problem}. Choose another --port") from None
+        if options["allow_remote"]:
+            self.stderr.write(
+                f"Warning: --allow-remote: every machine and web page that reaches {host} port "
+                f"{server.port} can read what the sandbox received and change its switches."
+            )
         with server:
             self._run(server)
 
