@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party browser screenshots coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party gateways browser screenshots coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      orders in the example shop travel to a platform on this machine'
@@ -36,6 +36,7 @@ help:
 	@echo '               EVENTBRIDGE_TEST_DEPTH=full for all examples of the property tests'
 	@echo 'make install   only the environment that the tests need'
 	@echo 'make third-party  events from models of other libraries: trees, histories, soft deletes'
+	@echo 'make gateways  events through real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
 	@echo 'make browser   the admin pages in a real browser; needs Chromium (apt-get install chromium)'
 	@echo 'make screenshots  docs/images anew, with the same browser'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
@@ -61,6 +62,10 @@ test: $(DEV)
 third-party: $(THIRD_PARTY)
 	$(VENV)/bin/python -m pytest --ds=tests.third_party.settings $(or $(PYTEST_ARGS),tests/third_party)
 
+# A gateway that is not installed is skipped, and pytest's summary says so.
+gateways: $(DEV)
+	$(VENV)/bin/python -m pytest $(or $(PYTEST_ARGS),tests/gateways)
+
 # Chromium is not ours to install; what drives it and axe come with pip.
 browser: $(BROWSER)
 	$(VENV)/bin/python -m pytest --ds=tests.browser.settings $(or $(PYTEST_ARGS),tests/browser)
@@ -81,13 +86,18 @@ chaos: $(DEV)
 mutants: $(DEV)
 	$(VENV)/bin/python -m tests.mutants
 
-# pip-audit has dependencies of its own: it looks from another environment at what a user gets. Without --strict it
+# pip-audit has dependencies of its own: it looks from another environment at what a user gets, and at the lowest
+# versions that are promised (a source distribution cannot name them: it has no .ci). Without --strict it
 # calls it a success where the advisory service knows none of the packages, as a mirror does.
 audit: $(RUN)
 	$(VENV)/bin/python -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(VENV)/bin/python -m pip freeze --exclude-editable > $(VENV)-audit/installed.txt
-	$(VENV)-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)-audit/installed.txt || { \
+	test ! -e .ci/floors.py || $(VENV)/bin/python .ci/floors.py > $(VENV)-audit/lowest.txt
+	touch $(VENV)-audit/lowest.txt
+	for versions in installed lowest; do \
+		$(VENV)-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)-audit/$$versions.txt || exit 1; \
+	done || { \
 		echo 'make audit: not clean. Either a weakness is listed above, or the advisory service did not answer for' >&2; \
 		echo 'each package: then nothing is known. Run it again where PyPI itself is reached.' >&2; exit 1; }
 

@@ -169,6 +169,7 @@ def test_a_list_of_legs_with_a_mistake_runs_nothing(side_by_side, line):
         "full_depth suite {python} {folder}/venv sqlite",
         "install {python} {folder}/venv",
         "browser {python} {folder}/venv Django",
+        "gateways {python} {folder}/venv Django",
         "lint {python} {folder}/venv Django",
         "wheel {python}",
         "no_such_function",
