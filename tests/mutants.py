@@ -49,7 +49,7 @@ _FOLLOW = (
     "{indent}        extensions={request}.extensions)\n"
     "{indent}    {call}"
 )
-_SEND = "response = read_answer(self._transport.handle_request(outgoing), outgoing)"
+_SEND = "response = read_answer(transport.handle_request(outgoing), outgoing)"
 _LOGIN = "response = read_answer(own.handle_request(request), request)"
 
 
@@ -135,8 +135,8 @@ MUTANTS = [
         "claims.py",
         (
             (
-                "rows = _still_due(ids[: drawn.tokens], FROM_STATE[kind])",
-                "rows = OutboxEvent.objects.on_outbox().filter(id__in=ids[: drawn.tokens])",
+                "rows = _still_due(ids, FROM_STATE[kind])",
+                "rows = OutboxEvent.objects.on_outbox().filter(id__in=ids)",
             ),
             (
                 "counted = _still_due(won, FROM_STATE[kind]).update(",
@@ -234,7 +234,7 @@ MUTANTS = [
     Mutant(
         "a success ends no rate pause",
         "destinations.py",
-        (('ENDS_BY_SUCCESS = ("network",)', 'ENDS_BY_SUCCESS = ("network", "rate")'),),
+        (("(Halt.NETWORK, Halt.REFUSALS)", "(Halt.NETWORK, Halt.REFUSALS, Halt.RATE)"),),
         "test_destinations.py",
     ),
     Mutant(
@@ -301,6 +301,428 @@ MUTANTS = [
         "auth_login.py",
         ((_LOGIN, _FOLLOW.format(call=_LOGIN, indent=" " * 8, only="", request="request")),),
         "test_auth.py",
+    ),
+    Mutant(
+        "an event's values in the platform's words",
+        "answers/reading.py",
+        (
+            (
+                "self.rules.redact_keys, self.secrets, self.values), limit)",
+                "self.rules.redact_keys, self.secrets), limit)",
+            ),
+        ),
+        "test_client_secrets.py test_threats_values.py",
+    ),
+    Mutant(
+        "an event's values in what a check answers",
+        "senders.py",
+        (("            body=row.body,\n", ""),),
+        "test_threats_values.py",
+    ),
+    Mutant(
+        "an event's values in the words of an exception",
+        "answers/failures.py",
+        (("masked(_reason(error), PayloadValues(body))", "masked(_reason(error))"),),
+        "test_client_secrets.py test_threats_values.py",
+    ),
+    Mutant(
+        "the platform's codes and limits stay",
+        "text_values.py",
+        (("if not any(begun <= start", "if not all(begun <= start"),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "a value that the platform cut",
+        "text_values.py",
+        (("reached - token.start() >= SHORTEST_CUT and", "False and"),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "one spelling of a number",
+        "text_values.py",
+        (('fraction = whole.lstrip("0") or "0", fraction.rstrip("0")', "fraction = whole, fraction"),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "a number in other groups",
+        "text_values.py",
+        (("                *self._regrouped(tokens),\n", ""),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "words are masked where they are not searched",
+        "text_values.py",
+        (("            yield longest, len(text)\n", ""),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "a text is masked where it is not searched",
+        "text.py",
+        (("spans.append((_LONGEST_PARSED, len(part)))", "pass"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "escapes within escapes",
+        "text_readings.py",
+        (("ROUNDS = 4", "ROUNDS = 1"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "secrets in base64",
+        "text.py",
+        (("encoded |= set(_in_base64(raw))", "encoded |= set()"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "a value before the name of its key",
+        "text.py",
+        (("        spans += _in_sentences(text, folded)\n", "        pass\n"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "a value beside the name of its key",
+        "text.py",
+        (("or (accused and name in _VALUE_MEMBERS)", ""),),
+        "test_text.py",
+    ),
+    Mutant(
+        "a value beside the name of its key, in a text that is no JSON",
+        "text.py",
+        (("            spans += _values(text, _VALUE_NAMES)\n", "            pass\n"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "words about a key beside its name",
+        "text.py",
+        (("[*spans, *_accused(part)] if accused else spans", "spans"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "English behind Basic and Bearer",
+        "text.py",
+        (('if match["quote"] or _is_no_word(match["value"]):', "if match:"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "a replaced token stays hidden",
+        "auth.py",
+        (("(*(one for one in known if one not in new), *new)[-REMEMBERED_SECRETS:]", "new"),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "headers and proxies are secrets",
+        "client_sender.py",
+        (("(*self._credentials.secrets, *self._platform.secrets())", "self._credentials.secrets"),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "what callables returned is a secret",
+        "client_platform.py",
+        (("self._returned[setting] = (*known, value)[-_REMEMBERED_VALUES:]", "pass"),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "callables are called again after a refusal",
+        "client_sender.py",
+        (("if outcome.halt in _REFUSALS:", "if outcome.halt is None and outcome.halt:"),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "a short header that is no credential spoils no words",
+        "client_platform.py",
+        (("_SHORTEST_SECRET if is_credential_header(name) else SHORTEST_ANYWHERE", "1"),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "no frame with the arguments of a platform",
+        "client_platform.py",
+        (
+            (
+                "Platform.__init__ = without_arguments(Platform.__init__)",
+                "Platform.__init__ = Platform.__init__",
+            ),
+        ),
+        "test_threats_reports.py",
+    ),
+    Mutant(
+        "no frame with the arguments of a client",
+        "client.py",
+        (("    @without_arguments\n", ""),),
+        "test_threats_reports.py",
+    ),
+    Mutant(
+        "no frame with the settings",
+        "conf.py",
+        (("@without_arguments\n", ""),),
+        "test_threats_reports.py",
+    ),
+    Mutant(
+        "no answer in the frame of a pass",
+        "verdicts.py",
+        (('excerpt: str = field(default="", repr=False)', 'excerpt: str = field(default="")'),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "blanking reaches the errors of attempts",
+        "retention.py",
+        (('attempts.update(response_excerpt="", error="")', 'attempts.update(response_excerpt="")'),),
+        "test_retention.py test_threats_values.py",
+    ),
+    Mutant(
+        "blanking reaches the last error",
+        "retention.py",
+        (('update(body="", last_error="")', 'update(body="")'),),
+        "test_retention.py test_threats_values.py",
+    ),
+    Mutant(
+        "answers need the permission for payloads",
+        "admin/timeline.py",
+        (
+            (
+                'redact_text(attempt.response_excerpt, keys)) if payload else ""',
+                "redact_text(attempt.response_excerpt, keys))",
+            ),
+        ),
+        "test_threats_values.py",
+    ),
+    Mutant(
+        "plain secrets that Django's reports would show",
+        "checks_settings.py",
+        (("        yield from _plain_secrets(destination)\n", ""),),
+        "test_checks.py",
+    ),
+    Mutant(
+        "a passphrase that Django's reports would show",
+        "checks_settings.py",
+        (("if destination.client_cert and isinstance(", "if not destination.client_cert and isinstance("),),
+        "test_checks.py",
+    ),
+    Mutant(
+        "a real secret counts beside the id of a placeholder",
+        "checks_settings.py",
+        (
+            (
+                "not settings.DEBUG and not _is_pretended(destination.client_secret):",
+                "not settings.DEBUG and not any(map(_is_pretended, (destination.client_secret, "
+                "destination.client_id))):",
+            ),
+        ),
+        "test_checks.py",
+    ),
+    Mutant(
+        "the words about a body that broke off stand without what it quotes",
+        "answers/reading.py",
+        (
+            (
+                "words = self.say(self.broken_off or self.first_words, _MESSAGE_LIMIT)",
+                "words = self.broken_off or self.say(self.first_words, _MESSAGE_LIMIT)",
+            ),
+        ),
+        "test_threats_values.py",
+    ),
+    Mutant(
+        "a conflict does not repeat the id, which may be a value of the event",
+        "relay_pass.py",
+        (("has the remote id of event {owner}.", "has {outcome.remote_id}, the id of event {owner}."),),
+        "test_accusation.py",
+    ),
+    Mutant(
+        "excerpts are without the values that REDACT_KEYS name",
+        "answers/reading.py",
+        (("        if text and names_a_key(body, keys):", "        if not text:"),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "an event is not read for an answer without a correlation id",
+        "answers/reading.py",
+        (('return first if first == "" or _UUID', "return first if _UUID"),),
+        "test_text_values.py",
+    ),
+    Mutant(
+        "what a validator says behind a name is no value",
+        "text.py",
+        (("if separator[1] and _COMPLAINT.match(text, start):", "if False:"),),
+        "test_text.py",
+    ),
+    Mutant(
+        "a complaint is made of words of complaint alone",
+        "text.py",
+        ((r"[;.)]?\s{{0,3}}(?:[\r\n<]|\Z)", ""),),
+        "test_text.py",
+    ),
+    Mutant(
+        "short secrets in base64 and in hexadecimal",
+        "text.py",
+        (('words |= {*in_hex, base64.b64encode(raw).decode().rstrip("=")}', "pass"),),
+        "test_client_secrets.py",
+    ),
+    Mutant(
+        "the query of a refused URL is not shown",
+        "regions.py",
+        (('re.sub(r"([?#]).+", r"\\1***", place, count=1)', "place"),),
+        "test_regions.py",
+    ),
+    Mutant(
+        "a name that begins with 127. is another machine",
+        "wire.py",
+        (("return ipaddress.IPv4Address(host).is_loopback", 'return host.startswith("127.")'),),
+        "test_regions.py::test_http_is_for_this_machine_only",
+    ),
+    Mutant(
+        "a name whose last label is a number is an address",
+        "wire.py",
+        (("if _NUMBER.fullmatch(labels[-1]):", "if not host:"),),
+        "test_client_platform.py test_regions.py",
+    ),
+    Mutant(
+        "an escaped path segment of dots is refused",
+        "wire.py",
+        (('set(map(unquote, value.split("/")))', 'set(value.split("/"))'),),
+        "test_client_platform.py",
+    ),
+    Mutant(
+        "a proxy's user name without a colon",
+        "wire.py",
+        (('and ":" not in unquote(', 'and "\\0" not in unquote('),),
+        "test_client_platform.py",
+    ),
+    Mutant(
+        "IDEMPOTENCY_HEADER is none of the headers that requests set, in the settings",
+        "conf_rules.py",
+        (("if not is_free_header_name(value):", "if not is_header_name(value):"),),
+        "test_conf.py",
+    ),
+    Mutant(
+        "IDEMPOTENCY_HEADER is none of the headers that requests set, in the client",
+        "client_platform.py",
+        (("if not is_free_header_name(value):", "if not is_header_name(value):"),),
+        "test_client_platform.py",
+    ),
+    Mutant(
+        "no PROXY in front of an http address, in the settings",
+        "conf_rules.py",
+        (('proxied=isinstance(values["proxy"], str)', "proxied=False"),),
+        "test_conf.py",
+    ),
+    Mutant(
+        "no PROXY in front of an http address, in the client",
+        "client_platform.py",
+        (("proxied=isinstance(self.proxy, str)", "proxied=False"),),
+        "test_client_platform.py",
+    ),
+    Mutant(
+        "events and tokens have addresses of their own",
+        "wire.py",
+        (("if api_base_url + events_path == login_base_url + token_path:", "if not events_path:"),),
+        "test_client_platform.py",
+    ),
+    Mutant(
+        "real credentials for this machine are an error when deployed",
+        "checks_settings.py",
+        (('yield from _real_credentials_on_this_machine(destination, "E016")', "pass"),),
+        "test_checks.py",
+    ),
+    Mutant(
+        "real credentials for this machine are a warning where DEBUG is False",
+        "checks_settings.py",
+        (("if local and not settings.DEBUG and not _is_pretended(", "if not ("),),
+        "test_checks.py",
+    ),
+    Mutant(
+        "the sandbox's credentials are for this machine",
+        "checks_settings.py",
+        (("not settings.DEBUG and not _is_pretended(destination.client_secret):", "not settings.DEBUG:"),),
+        "test_checks.py",
+    ),
+    Mutant(
+        "the sandbox answers to loopback names only",
+        "sandbox/server.py",
+        (('if self.server.allow_remote or is_loopback(normal_host(found["name"])):', "if found:"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "the sandbox wants one Host",
+        "sandbox/server.py",
+        (("if len(given) != 1:", "if not given:"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "the sandbox's Content-Length is short enough for int()",
+        "sandbox/server.py",
+        ((" and len(text) <= _LONGEST_NUMBER", ""),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "the sandbox takes one Content-Length",
+        "sandbox/server.py",
+        (("elif len(given) > 1:", "elif not given:"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "the sandbox takes no broken header lines",
+        "sandbox/server.py",
+        (("if self.headers.defects:", "if self.close_connection and not given:"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "an origin that is no URL is another site",
+        "sandbox/control.py",
+        (
+            (
+                'origin.partition("://")[2].lower() != host.lower()',
+                '__import__("urllib.parse").parse.urlsplit(origin).netloc != host',
+            ),
+        ),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "planned faults are bounded",
+        "sandbox/faults.py",
+        (("if len(planned) + times > MOST_PLANNED:", "if times > MOST_PLANNED:"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "times is bounded",
+        "sandbox/faults.py",
+        (("if not 1 <= times <= MOST_PLANNED", "if times < 1"),),
+        "test_sandbox.py::test_a_fault_that_cannot_be_planned_is_refused",
+    ),
+    Mutant(
+        "a control body is bounded",
+        "sandbox/control.py",
+        (("if request.length > _LONGEST_BODY:", "if not request:"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "an event for the sandbox is not too deep to be shown",
+        "sandbox/validation.py",
+        (("if _is_deep(value):", "if not value and _is_deep(value):"),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "true is no number for the sandbox",
+        "sandbox/options.py",
+        ((" and not isinstance(value, bool)", ""),),
+        "test_sandbox.py",
+    ),
+    Mutant(
+        "a destination of a name that no database stores is a 404",
+        "admin/destinations.py",
+        (("if not is_storable(name):", "if not name:"),),
+        "test_unstorable.py",
+        "postgresql",
+    ),
+    Mutant(
+        "an event of a name that no database stores is not found",
+        "management/arguments.py",
+        (("rows.filter(_names(text)) if is_storable(text) else rows.none()", "rows.filter(_names(text))"),),
+        "test_unstorable.py",
+    ),
+    Mutant(
+        "an event type that no database stores has no events",
+        "management/selecting.py",
+        (('[name for name in options["type"] if is_storable(name)]', 'options["type"]'),),
+        "test_unstorable.py",
     ),
     Mutant(
         "the UTC clock, MariaDB",
@@ -975,6 +1397,542 @@ MUTANTS = [
         "identity.py",
         (("        key = id(owner)\n        self._notes[key]", "        key = 0\n        self._notes[key]"),),
         "test_model_m2m.py test_model_deletes.py",
+    ),
+    Mutant(
+        "a failure before the first byte is not sent",
+        "network.py",
+        (("return self.established and self.handed_over > 0", "return True"),),
+        "test_transport.py::test_before_the_first_byte_no_class_of_error_puts_an_event_in_doubt",
+    ),
+    Mutant(
+        "a request of which the kernel took a byte is in doubt",
+        "network.py",
+        (("self.handed_over > 0", "self.handed_over > 1"),),
+        "test_transport.py::test_one_byte_in_the_hands_of_the_kernel_makes_the_difference",
+    ),
+    Mutant(
+        "without a socket the other addresses are tried",
+        "network.py",
+        (
+            (
+                "            except OSError as error:\n                failures.append(error)",
+                "            except ConnectionError as error:\n                failures.append(error)",
+            ),
+        ),
+        "test_transport.py::test_an_address_family_that_is_switched_off_leaves_the_other_addresses",
+    ),
+    Mutant(
+        "a kept connection that took no byte is replaced",
+        "transport.py",
+        (("if unwritable or not kept or self._network.request_sent:", "if True:"),),
+        "test_transport.py::test_a_kept_connection_that_breaks_before_it_took_a_byte_is_replaced",
+    ),
+    Mutant(
+        "what comes before a byte was taken is no answer, socket",
+        "network.py",
+        (("if self.network.established and not self.network.request_sent:", "if self.network.layers > 99:"),),
+        "test_transport.py::test_what_comes_before_a_byte_was_taken_is_no_answer",
+    ),
+    Mutant(
+        "what comes before a byte was taken is no answer, transport",
+        "transport.py",
+        (
+            (
+                "                if not self._network.request_sent:\n",
+                "                if self._network.layers > 99:\n",
+            ),
+        ),
+        "test_transport.py::test_an_answer_to_a_request_that_tls_did_not_write_is_none",
+    ),
+    Mutant(
+        "bytes in the parser make a connection unclean",
+        "transport.py",
+        (('return connection if _unparsed(connection) == b"" else None', "return connection"),),
+        "test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
+    ),
+    Mutant(
+        "bytes in TLS make a connection unclean",
+        "network.py",
+        (
+            (
+                'if info == "is_readable" and (self._incoming.pending or self._tls.pending()):',
+                'if info == "nothing":',
+            ),
+        ),
+        "test_transport.py::test_the_rest_of_a_tls_record_is_a_byte_that_was_not_asked_for",
+    ),
+    Mutant(
+        "bytes in the socket make a connection unclean",
+        "transport.py",
+        (("connection.is_closed() or connection.has_expired()", "connection.is_closed()"),),
+        "test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
+    ),
+    Mutant(
+        "a refused client certificate was not sent",
+        "network.py",
+        (("if not self._heard and certificate_alert(error):", "if certificate_alert(error) == self:"),),
+        "test_tls.py::test_a_refused_client_certificate_is_configuration_and_nothing_was_sent",
+    ),
+    Mutant(
+        "an alert after an answer leaves doubt",
+        "network.py",
+        (("if not self._heard and certificate_alert(error):", "if certificate_alert(error):"),),
+        "test_tls.py::test_an_alert_after_an_answer_leaves_the_next_request_in_doubt",
+    ),
+    Mutant(
+        "no client certificate for a proxy",
+        "transport.py",
+        (
+            (
+                "contexts.get(self._ca_bundle) if proxy.scheme",
+                "contexts.get(self._ca_bundle, self._client_cert) if proxy.scheme",
+            ),
+        ),
+        "test_tls.py::test_a_gateway_with_mutual_tls_takes_token_request_and_event",
+    ),
+    Mutant(
+        "a token belongs to a client certificate",
+        "auth.py",
+        (("        platform.client_cert and platform.client_cert.files,\n", ""),),
+        "test_tls.py::test_another_client_certificate_gets_a_token_of_its_own",
+    ),
+    Mutant(
+        "no session keys to SSLKEYLOGFILE",
+        "tls.py",
+        (("context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)", "context = ssl.create_default_context()"),),
+        "test_tls.py::test_no_session_key_is_written_to_the_file_of_sslkeylogfile",
+    ),
+    Mutant(
+        "OpenSSL asks no terminal",
+        "tls.py",
+        (
+            (
+                "context.load_cert_chain(self.certificate, self.key, passphrase)",
+                "context.load_cert_chain(self.certificate, self.key)",
+            ),
+        ),
+        "test_tls.py::test_an_encrypted_key_never_asks_at_the_terminal",
+    ),
+    Mutant(
+        "a callable for a passphrase is not quoted",
+        "tls.py",
+        (('raised {type(error).__name__}"', 'raised {error}"'),),
+        "test_tls.py::test_one_that_cannot_be_loaded_is_an_error_of_the_checks_and_a_halt_of_the_relay",
+    ),
+    Mutant(
+        "TLS files are read again",
+        "tls.py",
+        (("elif now >= held.look_at:", "elif now >= 1e18:"),),
+        "test_tls.py::test_files_are_looked_at_once_a_second",
+    ),
+    Mutant(
+        "TLS files are looked at once a second",
+        "tls.py",
+        (("elif now >= held.look_at:", "else:"),),
+        "test_tls.py::test_files_are_looked_at_once_a_second",
+    ),
+    Mutant(
+        "a half written file keeps the old context",
+        "tls.py",
+        (
+            (
+                "    except Halted as error:\n        if state != held.failed:\n",
+                "    except Halted as error:\n        raise\n        if state != held.failed:\n",
+            ),
+        ),
+        "test_tls.py::test_a_bundle_that_vanished_or_is_half_written_keeps_the_old_one_and_warns_once",
+    ),
+    Mutant(
+        "one warning for a file that cannot be loaded",
+        "tls.py",
+        (("        if state != held.failed:\n            logger", "        if state:\n            logger"),),
+        "test_tls.py::test_a_bundle_that_vanished_or_is_half_written_keeps_the_old_one_and_warns_once",
+    ),
+    Mutant(
+        "a late passphrase is asked for again",
+        "tls.py",
+        (("if state == held.failed and now < held.retry_at:", "if state == held.failed:"),),
+        "test_tls.py::test_a_passphrase_that_comes_later_than_its_key_is_asked_for_again",
+    ),
+    Mutant(
+        "TLS files are loaded by the checks",
+        "conf.py",
+        (("found += [*problems, *rules.unloadable(alias, values)]", "found += problems"),),
+        "test_tls.py::test_a_ca_bundle_that_is_no_pem_file_is_an_error_of_the_checks",
+    ),
+    Mutant(
+        "a gateway that is down behind a proxy is the network's",
+        "answers/failures.py",
+        (
+            (
+                "if status in {408, 425, 429} or (status >= 500 and status not in {501, 505, 511}):",
+                "if status in {408, 425, 429}:",
+            ),
+        ),
+        "test_transport.py::test_what_a_proxy_says_to_connect_is_the_networks_trouble_or_a_setting",
+    ),
+    Mutant(
+        "a proxy that hangs up is the network's",
+        "transport.py",
+        (
+            (
+                "if in_tunnel and kind is httpx.RemoteProtocolError and not self._network.ended:",
+                "if in_tunnel:",
+            ),
+        ),
+        "test_transport.py::test_a_proxy_that_hangs_up_is_the_networks_trouble",
+    ),
+    Mutant(
+        "a body that breaks off is the network's, event",
+        "answers/publishing.py",
+        (
+            (
+                '    if answer.broken_off:\n        hint = "The answer broke off on',
+                '    if answer.broken_off is None:\n        hint = "The answer broke off on',
+            ),
+        ),
+        "test_answers.py::test_a_body_that_broke_off_is_trouble_of_the_network_and_of_no_setting",
+    ),
+    Mutant(
+        "a body that breaks off is the network's, token",
+        "answers/tokens.py",
+        (("    if answer.broken_off:\n", "    if answer.broken_off is None:\n"),),
+        "test_answers_tokens.py::test_an_answer_that_broke_off_is_trouble_of_the_network",
+    ),
+    Mutant(
+        "a Retry-After in epoch seconds",
+        "backoff.py",
+        (("if number <= _LONGEST_WAIT else", "if number >= 0 else"),),
+        "test_backoff.py",
+    ),
+    Mutant(
+        "http through a proxy that a callable returns",
+        "client_platform.py",
+        (("self._check_together(proxied=value is not None)", "self._check_together(proxied=False)"),),
+        "test_client_secrets.py::test_http_through_a_proxy_that_a_callable_returns_is_refused",
+    ),
+    Mutant(
+        "only the platform's own words refuse",
+        "answers/publishing.py",
+        (("    if answer.is_refusal:", "    if answer.status:"),),
+        "test_answers.py::test_without_the_platforms_own_words_a_gateway_answered",
+    ),
+    Mutant(
+        "a login accuses no event",
+        "answers/publishing.py",
+        (("accuses=status not in _NOT_THE_EVENT", "accuses=True"),),
+        "test_answers.py::test_every_status_code_has_its_verdict",
+    ),
+    Mutant(
+        "only an answer to the event's own POST counts",
+        "decisions.py",
+        (("            if not outcome.accuses:\n", "            if not outcome.halt:\n"),),
+        "test_decisions.py::test_only_an_answer_to_the_events_own_post_counts_against_it",
+    ),
+    Mutant(
+        "a pause decides when a suspect goes again",
+        "decisions.py",
+        (("    if case.paused:\n", "    if case.elapsed < 0:\n"),),
+        "test_decisions.py::test_a_suspect_lets_the_others_go_first_and_waits_no_longer_than_a_pause",
+    ),
+    Mutant(
+        "a suspect that is accepted clears them all",
+        "destinations.py",
+        (("filter(cleared, accepted_at__gt=moment)", "filter(accepted_at__gt=moment)"),),
+        "test_destinations.py::TestWhoAccuses",
+    ),
+    Mutant(
+        "a page pauses at once where nothing was accepted lately",
+        "destinations.py",
+        (("in_a_row or not _accepted_lately(row) or", "in_a_row or"),),
+        "test_destinations.py::TestWhoAccuses",
+    ),
+    Mutant(
+        "a page is first a suspicion where something was",
+        "destinations.py",
+        (("in_a_row or not _accepted_lately(row) or", "in_a_row or True or"),),
+        "test_destinations.py::TestWhoAccuses",
+    ),
+    Mutant(
+        "three events in a row pause",
+        "destinations.py",
+        (("        in_a_row = len(suspects) >= RUN_EVENTS\n", "        in_a_row = False\n"),),
+        "test_destinations.py::TestWhoAccuses",
+    ),
+    Mutant(
+        "a pause begins short where something was accepted lately",
+        "destinations.py",
+        (("base if _accepted_lately(row) else TROUBLE_BASE", "TROUBLE_BASE"),),
+        "test_destinations.py::TestWhoAccuses",
+    ),
+    Mutant(
+        "answers without proof are the network's where something was accepted lately",
+        "destinations.py",
+        (("Halt.NETWORK if _accepted_lately(row) else kind", "kind"),),
+        "test_destinations.py",
+    ),
+    Mutant(
+        "one event's page stops no sender",
+        "senders.py",
+        (("not (outcome.accuses and self.accepted_lately)", "True"),),
+        "test_accusation.py::TestGateways::test_one_events_page_stops_no_sender_where_others_are_accepted",
+    ),
+    Mutant(
+        "a run of refusals stops the senders",
+        "senders.py",
+        (("return self._refused_in_a_row >= self.settings.run_length", "return False"),),
+        "test_accusation.py::TestRefusals::test_a_run_of_refusals_pauses",
+    ),
+    Mutant(
+        "a run of refusals pauses",
+        "destinations.py",
+        (("begins = (len(run.events) >= settings.run_length or probed) and not holding", "begins = False"),),
+        "test_destinations.py::TestRefusals",
+    ),
+    Mutant(
+        "a refusal after a person ended the run pauses",
+        "destinations.py",
+        (("(len(run.events) >= settings.run_length or probed)", "(len(run.events) >= settings.run_length)"),),
+        "test_accusation.py::TestRefusals::test_after_an_operator_ended_it_one_more_refusal_pauses",
+    ),
+    Mutant(
+        "a person ends a run of refusals",
+        "operations_pause.py",
+        (("rows.filter(refused_until__isnull=False)", "rows.none()"),),
+        "test_accusation.py::TestRefusals::test_an_operator_ends_it_for_a_type_that_is_sent_no_more",
+    ),
+    Mutant(
+        "many refused types are held back",
+        "refusals.py",
+        (("MOST_TYPES = 200", "MOST_TYPES = 20"),),
+        "test_destinations.py::TestRefusals::test_all_of_many_refused_types_are_held_back",
+    ),
+    Mutant(
+        "an event of a refused type is explained",
+        "explain.py",
+        (("    _of_a_refused_type,\n", ""),),
+        "test_explain.py::test_an_event_of_a_refused_type_is_held_back",
+    ),
+    Mutant(
+        "a destination that holds types back is explained",
+        "explain_destination.py",
+        (
+            (
+                "if health.refused is not None and health.refused_until is not None:",
+                "if health.refused is ...:",
+            ),
+        ),
+        "test_explain_destination.py::test_each_standing_has_its_word_and_its_sentence",
+    ),
+    Mutant(
+        "a Location may be relative",
+        "answers/publishing.py",
+        (('f"/{parent}".endswith', "parent.endswith"),),
+        "test_answers.py::test_a_location_below_our_path_brings_the_id",
+    ),
+    Mutant(
+        "a status in digits may complain",
+        "answers/reading.py",
+        (("or _is_error_number(status)", "or (isinstance(status, int) and status >= 400)"),),
+        "test_answers.py::test_an_error_in_the_body_is_never_success",
+    ),
+    Mutant(
+        "only an event's source accuses a key",
+        "answers/publishing.py",
+        (('if answer.word("specversion") else _whose(answer)', ""),),
+        "test_answers.py::test_the_source_of_an_answer_that_is_no_event_accuses_no_key",
+    ),
+    Mutant(
+        "an event refused again and again is no run",
+        "refusals.py",
+        (("if not known and len(events) < enough:", "if len(events) < enough:"),),
+        "test_destinations.py::TestRefusals",
+    ),
+    Mutant(
+        "an acceptance ends a run of refusals",
+        "destinations.py",
+        (("        _rows(alias).update(refusals=None, refused_until=None)\n", "        pass\n"),),
+        "test_destinations.py::TestRefusals",
+    ),
+    Mutant(
+        "another type ends no hold",
+        "destinations.py",
+        (("not set(run.types).isdisjoint(types)", "True"),),
+        "test_destinations.py::TestRefusals",
+    ),
+    Mutant(
+        "refused types go one at a time",
+        "claims.py",
+        (("held=turn != pk and event_type in held_types", "held=False"),),
+        "test_accusation.py::TestRefusals",
+    ),
+    Mutant(
+        "one worker tries a refused type",
+        "claims.py",
+        (("if not row.turn or destinations.take_refused_turn(settings)", "if True"),),
+        "test_accusation.py::TestRefusals::test_of_two_workers_one_tries_an_event_of_a_refused_type",
+    ),
+    Mutant(
+        "the probe takes a type that is not refused",
+        "claims.py",
+        (("if gate.kind == Halt.REFUSALS and", "if gate.kind is None and"),),
+        "test_accusation.py::TestRefusals",
+    ),
+    Mutant(
+        "one id proves one event",
+        "relay_pass.py",
+        (("and answer.claimed.id not in proven", "and answer.claimed.id is None"),),
+        "test_accusation.py::TestOneIdProvesOneEvent",
+    ),
+    Mutant(
+        "an id from before a requeue stays that event's",
+        "settlements.py",
+        ((".union(rows.filter(remote_key__in=named))", ""),),
+        "test_accusation.py::TestOneIdProvesOneEvent",
+    ),
+    Mutant(
+        "one id proves one event, in the database",
+        "settlements.py",
+        (
+            (
+                "    if not remote_id:\n        return None\n",
+                "    if len(remote_id) < 256:\n        return None\n",
+            ),
+        ),
+        "test_settlements.py::TestLateAnswers",
+    ),
+    Mutant(
+        "a late answer keeps the acceptance",
+        "settlements.py",
+        (('accepted_at=Coalesce("accepted_at", DatabaseNow())', "accepted_at=DatabaseNow()"),),
+        "test_settlements.py::TestLateAnswers",
+    ),
+    Mutant(
+        "a late answer keeps since when the key is known",
+        "settlements.py",
+        (
+            (
+                'key_known_since=Coalesce("key_known_since", "in_doubt_since")',
+                'key_known_since=F("in_doubt_since")',
+            ),
+            ("import OuterRef, Q, Subquery", "import F, OuterRef, Q, Subquery"),
+        ),
+        "test_settlements.py::TestLateAnswers",
+    ),
+    Mutant(
+        "a complaint is no proof",
+        "answers/publishing.py",
+        (
+            (
+                "    if answer.complaint(sent.attributes):\n        return _without_proof",
+                "    if answer.complaint(sent.attributes) is None:\n        return _without_proof",
+            ),
+        ),
+        "test_answers.py::test_an_error_in_the_body_is_never_success",
+    ),
+    Mutant(
+        "our own attributes are no complaint",
+        "answers/reading.py",
+        (("if own.get(name, ...) != value}", "if own is not value}"),),
+        "test_answers.py::test_our_own_attributes_repeated_are_no_complaint",
+    ),
+    Mutant(
+        "a 409 with an error is in progress",
+        "answers/publishing.py",
+        (
+            (
+                'if answer.member("source") is not None and (',
+                "if (",
+            ),
+        ),
+        "test_answers.py::test_the_type_of_an_answer_that_is_no_event_is_not_compared",
+    ),
+    Mutant(
+        "times within a second are equal",
+        "answers/publishing.py",
+        (("<= timedelta(seconds=1)", "<= timedelta(seconds=0)"),),
+        "test_answers.py",
+    ),
+    Mutant(
+        "the id of an echo comes from the address",
+        "answers/publishing.py",
+        (("return (_located_id(answer) or remote_id) if", "return remote_id if"),),
+        "test_answers.py",
+    ),
+    Mutant(
+        "an empty body may have an address",
+        "answers/publishing.py",
+        (("if answer.document is None and not answer.is_empty:", "if answer.document is None:"),),
+        "test_answers.py",
+    ),
+    Mutant(
+        "a status that repeats our event is about it",
+        "answers/checking.py",
+        (("and not (sent and answer.echoes(sent))", ""),),
+        "test_answers_checking.py",
+    ),
+    Mutant(
+        "a status with a complaint is no delivery",
+        "answers/checking.py",
+        (("    if answer.complaint(", "    if not answer.complaint("),),
+        "test_answers_checking.py",
+    ),
+    Mutant(
+        "a page is masked before its tags go",
+        "answers/reading.py",
+        (
+            (
+                "redact_text(self.text[: 2 * _PAGE_LIMIT], self.rules.redact_keys, self.secrets)[",
+                "(self.text)[",
+            ),
+        ),
+        "test_answers.py",
+    ),
+    Mutant(
+        "ping judges the body like the relay",
+        "ping.py",
+        (("if sent.verdict is not Verdict.REJECTED or", "if"),),
+        "test_ping.py::TestWrong::test_a_gateways_refusal_is_not_the_platforms",
+    ),
+    Mutant(
+        "a date that is none is not compared",
+        "ping.py",
+        (
+            (
+                "except (ValueError, TypeError, OverflowError):\n        return before",
+                "except KeyError:\n        return before",
+            ),
+        ),
+        "test_ping.py::TestClocks",
+    ),
+    Mutant(
+        "a conflict is an ERROR line each time",
+        "transitions.py",
+        (("logging.ERROR if row.conflict else ", ""),),
+        "test_accusation.py::TestOneIdProvesOneEvent",
+    ),
+    Mutant(
+        "a gateway's page uses up no attempts",
+        "answers/publishing.py",
+        (("in {421, 423, 425} and not answer.is_page", "in {421, 423, 425}"),),
+        "test_answers.py::test_a_gateways_page_uses_up_no_attempts",
+    ),
+    Mutant(
+        "an id belongs to the request that began first",
+        "relay_pass.py",
+        (("key=lambda answer: answer.began", "key=lambda answer: -answer.began"),),
+        "test_accusation.py::TestOneIdProvesOneEvent",
+    ),
+    Mutant(
+        "what was on its way is no probe of a pause for refusals",
+        "destinations.py",
+        (
+            (
+                "on_its_way = paused_until is not None and paused_until > row",
+                "on_its_way = paused_until is None and row",
+            ),
+        ),
+        "test_destinations.py::TestRefusals",
     ),
 ]
 
