@@ -33,6 +33,7 @@ def claimed(count: int, *, log: bool) -> list[Settlement]:
         )
         return Settlement(
             id=pk,
+            destination="default",
             event_id="",
             type="",
             token=token,

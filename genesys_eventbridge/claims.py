@@ -22,6 +22,7 @@ from genesys_eventbridge.database import first_write, in_small_transaction, stil
 from genesys_eventbridge.destinations import Gate
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.verdicts import Halt
 
 #: Other workers hold all the rows that were seen: look again after so many seconds.
 CONTENDED = 0.02
@@ -37,6 +38,7 @@ class Claimed:
     """One claimed row, as it was before the claim but for the counters; plain values, safe in a thread."""
 
     id: int
+    destination: str
     token: uuid.UUID
     kind: AttemptKind
     event_id: str
@@ -94,7 +96,7 @@ def claim(kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: i
     """
     look = _candidates(kind, settings, gate, limit)
     used_up = [row.id for row in look if row.used_up]
-    moved = _move_away(settings, look)
+    moved = _move_away(settings, gate, look)
     ready = [row for row in look if row.ready]
     lapsed_first = bool(ready) and ready[0].lapsed
     if lapsed_first and not idle:
@@ -102,9 +104,7 @@ def claim(kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: i
     ready = ready[:1] if lapsed_first or gate.probing else list(takewhile(lambda row: not row.lapsed, ready))
     if not ready:
         return Batch(used_up=used_up, moved=moved)
-    rows, wait = in_small_transaction(
-        outbox_alias(), lambda: _take(kind, settings, gate, [row.id for row in ready[:limit]])
-    )
+    rows, wait = in_small_transaction(outbox_alias(), lambda: _take(kind, settings, gate, ready[:limit]))
     if not rows and not wait and not gate.probing:
         wait = CONTENDED
     return Batch(rows, used_up=used_up, moved=moved, wait=wait)
@@ -119,12 +119,15 @@ class _Candidate:
     lapsed: bool
     blocked: bool
     used_up: bool
+    #: Of a type that the platform refuses: the one whose turn it is, or one that waits for its turn.
+    turn: bool
+    held: bool
     #: Seconds until its doubt may no longer be sent, where that is nearer than a lease.
     closes_in: float | None
 
     @property
     def ready(self) -> bool:
-        return not self.blocked and not self.used_up and self.closes_in is None
+        return not (self.blocked or self.used_up or self.held) and self.closes_in is None
 
 
 def _candidates(kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: int) -> list[_Candidate]:
@@ -141,11 +144,17 @@ def _candidates(kind: AttemptKind, settings: DestinationSettings, gate: Gate, li
     # The time only beside a doubt: to read it takes psycopg longer than the rest of a row.
     now = Case(When(in_doubt_since__isnull=False, then=DatabaseNow()))
     look = rows.annotate(blocked=blocked, now=now).values_list(
-        "id", "halts", "claim_token", "blocked", "attempts", "in_doubt_since", "now"
+        "id", "type", "halts", "claim_token", "blocked", "attempts", "in_doubt_since", "now"
     )
     bound = LOOK_AHEAD * limit
 
+    held_types = gate.refused_types if publishing and not gate.probing else frozenset()
+
     def read(rows: Any) -> list[_Candidate]:
+        found = list(rows.order_by("due_at", "id")[:bound])
+        turn = None
+        if held_types and gate.refused_for <= 0:
+            turn = next((pk for pk, event_type, *_others in found if event_type in held_types), None)
         return [
             _Candidate(
                 id=pk,
@@ -153,13 +162,17 @@ def _candidates(kind: AttemptKind, settings: DestinationSettings, gate: Gate, li
                 lapsed=token is not None,
                 blocked=bool(held),
                 used_up=publishing and attempts >= settings.max_attempts,
+                turn=turn == pk,
+                held=turn != pk and event_type in held_types,
                 closes_in=_closes_in(settings, doubt, now) if publishing else None,
             )
-            for pk, halts, token, held, attempts, doubt, now in rows.order_by("due_at", "id")[:bound]
+            for pk, event_type, halts, token, held, attempts, doubt, now in found
         ]
 
     if not (gate.probing and publishing):
         return read(look)
+    if gate.kind == Halt.REFUSALS and (others := read(look.exclude(type__in=gate.refused_types))):
+        return others
     tried = read(look.filter(attempts__gt=0) if gate.probe_tried else look.filter(attempts=0))
     return sorted(tried or read(look), key=lambda row: row.halts)
 
@@ -177,15 +190,22 @@ def _closes_in(settings: DestinationSettings, doubt: dt.datetime | None, now: dt
     return left if left < settings.lease_seconds else None
 
 
-def _move_away(settings: DestinationSettings, look: list[_Candidate]) -> bool:
-    """Let rows that cannot go now be looked at later: followers in a lease, closing doubts at their close."""
+def _move_away(settings: DestinationSettings, gate: Gate, look: list[_Candidate]) -> bool:
+    """Let rows that cannot go now be looked at later.
+
+    Followers in a lease, closing doubts at their close, rows of refused types at the next one's turn.
+    """
     moved = 0
     followers = [row.id for row in look if row.blocked and not row.used_up]
     if followers:
         # Also one whose claim lapsed before its head came back: left as it is, it would be met for ever.
         moved += _still_due(followers).update(due_at=DatabaseNow(settings.lease_seconds), claim_token=None)
+    held = [row.id for row in look if row.held and not row.blocked and not row.used_up]
+    if held:
+        wait = max(gate.refused_for, settings.pause_base)
+        moved += _still_due(held).update(due_at=DatabaseNow(wait), claim_token=None)
     for row in look:
-        if row.closes_in is not None and row.closes_in > 0 and not row.blocked:
+        if row.closes_in is not None and not row.held and row.closes_in > 0 and not row.blocked:
             moved += _still_due([row.id]).update(due_at=DatabaseNow(row.closes_in))
     return moved > 0
 
@@ -221,7 +241,7 @@ _VALUES = (
 
 
 def _take(
-    kind: AttemptKind, settings: DestinationSettings, gate: Gate, ids: list[int]
+    kind: AttemptKind, settings: DestinationSettings, gate: Gate, ready: list[_Candidate]
 ) -> tuple[list[Claimed], float]:
     """In one transaction: draw the rate, lock, stamp the token, and read what was won."""
     alias = outbox_alias()
@@ -229,10 +249,13 @@ def _take(
     first_write(alias)
     if gate.probing and not destinations.take_probe(kind, settings):
         return [], 0.0
-    drawn = destinations.draw(kind, settings, len(ids))
+    drawn = destinations.draw(kind, settings, len(ready))
     if not drawn.tokens:
         return [], drawn.wait
-    rows = _still_due(ids[: drawn.tokens], FROM_STATE[kind])
+    ids = [
+        row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
+    ]
+    rows = _still_due(ids, FROM_STATE[kind])
     if connection.features.has_select_for_update:
         rows = rows.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
@@ -266,6 +289,7 @@ def _claimed(
     publishing = kind is AttemptKind.PUBLISH
     return Claimed(
         id=row["id"],
+        destination=settings.alias,
         token=token,
         kind=kind,
         event_id=row["event_id"],

@@ -12,7 +12,7 @@ from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.settlements import Settlement
 from genesys_eventbridge.states import AttemptKind, Reason, State
-from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+from genesys_eventbridge.verdicts import Outcome, Verdict
 
 Random = Callable[[], float]
 
@@ -31,6 +31,7 @@ class _Case:
     settings: DestinationSettings
     elapsed: float
     others_accepted: bool
+    paused: bool
     random: Random
 
 
@@ -41,15 +42,17 @@ def decide(
     *,
     elapsed: float = 0.0,
     others_accepted: bool = False,
+    paused: bool = False,
     random: Random = random_module.random,
 ) -> Settlement:
     """The one transition that this answer means for this row (guarantees.md, section 2).
 
     ``elapsed`` is seconds since the claim; ``others_accepted`` says that the destination took other
-    events since this row halted last.
+    events since this row halted last, and none that had halted like it; ``paused`` that the destination is
+    paused now, which decides when the row goes again.
     """
     answered = settled(claimed, outcome)
-    case = _Case(claimed, outcome, settings, elapsed, others_accepted, random)
+    case = _Case(claimed, outcome, settings, elapsed, others_accepted, paused, random)
     return _checked(case, answered) if claimed.kind is AttemptKind.CHECK else _published(case, answered)
 
 
@@ -62,6 +65,7 @@ def settled(claimed: Claimed, outcome: Outcome | None = None) -> Settlement:
     """The row as it stands, to be changed: same state, definite answer; learnt is what the outcome says."""
     return Settlement(
         id=claimed.id,
+        destination=claimed.destination,
         event_id=claimed.event_id,
         type=claimed.type,
         token=claimed.token,
@@ -87,13 +91,14 @@ def _published(case: _Case, row: Settlement) -> Settlement:
         case Verdict.REJECTED:
             return _refused(claimed, row)
         case Verdict.HALTED:
-            guilty = outcome.halt in (Halt.PERMISSION, Halt.CONFIG)
-            if guilty and claimed.halts >= POISON_HALTS and case.others_accepted:
+            if not outcome.accuses:
+                return _uncharged(claimed, row)
+            if claimed.halts >= POISON_HALTS and case.others_accepted:
                 return _refused(claimed, row)
-            return replace(_uncharged(claimed, row), halts=claimed.halts + guilty)
+            return _suspected(case, row)
         case Verdict.UNAVAILABLE:
             return _again(case, row)
-    row = replace(row, keep_doubt=True)
+    row = replace(row, keep_doubt=True, conflict=outcome.conflict)
     if outcome.conflict and claimed.attempts >= CONFLICTS:
         return replace(row, state=State.UNRESOLVED, reason=Reason.CONFLICT)
     return _again(case, row)
@@ -115,6 +120,16 @@ def _refused(claimed: Claimed, row: Settlement) -> Settlement:
     if claimed.doubt_before is not None:
         return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
     return replace(row, state=State.DEAD, reason=Reason.REJECTED)
+
+
+def _suspected(case: _Case, row: Settlement) -> Settlement:
+    """Uncharged, but not again at once: the others go first. No longer than a pause: it may be innocent."""
+    settings, halts = case.settings, case.claimed.halts + 1
+    if case.paused:
+        return replace(_uncharged(case.claimed, row), halts=halts)
+    cap = min(settings.backoff_cap, settings.pause_cap)
+    wait = backoff.delay(halts, min(settings.backoff_base, cap), cap, random=case.random)
+    return replace(_uncharged(case.claimed, row), halts=halts, due_in=wait)
 
 
 def _again(case: _Case, row: Settlement) -> Settlement:

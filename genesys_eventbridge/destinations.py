@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connections
 from django.db.models import F, Q
 
+from genesys_eventbridge import backoff
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.database import first_write, in_small_transaction
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.refusals import Refusal, Refusals
 from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.verdicts import Halt
 
 HEARTBEAT_SECONDS = 10.0
 #: Pauses for what a person has to mend: a login, a role, a path.
 TROUBLE_BASE = 60.0
 TROUBLE_CAP = 900.0
 #: Pauses that a success ends early: the way to the platform is open again.
-ENDS_BY_SUCCESS = ("network",)
+ENDS_BY_SUCCESS = (Halt.NETWORK, Halt.REFUSALS)
 #: Failures of how many different events make a run, and a pause.
 RUN_EVENTS = 3
+#: A destination that accepted anything in the last seconds works: a page may be about one event.
+LATELY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,11 @@ class Gate:
     paused_for: float = 0.0
     reason: str = ""
     kind: str = ""
+    accepted_lately: bool = False
+    #: Types whose events the platform refuses one after the other: one event at a time is sent, the next in
+    #: ``refused_for`` seconds.
+    refused_types: frozenset[str] = frozenset()
+    refused_for: float = 0.0
 
 
 def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
@@ -59,6 +70,27 @@ def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
             until, reason, why = row["paused_until"], row["paused_reason"], "rate"
     else:
         until, reason, why = row["paused_until"], row["paused_reason"], row["paused_kind"]
+    return replace(_gate(kind, row, until, reason, why), **_lately(row))
+
+
+def _lately(row: dict[str, Any]) -> dict[str, Any]:
+    """What the answers of the last minutes mean for single events."""
+    run, until = Refusals.read(row["refusals"]), row["refused_until"]
+    held = run if until is not None else None
+    return {
+        "accepted_lately": _accepted_lately(row),
+        "refused_types": frozenset(held.types if held else ()),
+        "refused_for": max(0.0, (until - row["now"]).total_seconds()) if held else 0.0,
+    }
+
+
+def _accepted_lately(row: dict[str, Any]) -> bool:
+    accepted_at = row["accepted_at"]
+    return accepted_at is not None and (row["now"] - accepted_at).total_seconds() < LATELY_SECONDS
+
+
+def _gate(kind: AttemptKind, row: dict[str, Any], until: dt.datetime | None, reason: str, why: str) -> Gate:
+    now: dt.datetime = row["now"]
     if until is None:
         return Gate(True)
     left = (until - now).total_seconds()
@@ -81,6 +113,15 @@ def take_probe(kind: AttemptKind, settings: DestinationSettings) -> bool:
         _rows(settings.alias)
         .filter(free, paused_until__lte=DatabaseNow())
         .update(probe_until=DatabaseNow(settings.lease_seconds), probe_turn=F("probe_turn") + 1)
+    )
+
+
+def take_refused_turn(settings: DestinationSettings) -> bool:
+    """Within the claim's transaction: whether this worker may try the next event of a refused type."""
+    return bool(
+        _rows(settings.alias)
+        .filter(refused_until__lte=DatabaseNow())
+        .update(refused_until=DatabaseNow(settings.lease_seconds))
     )
 
 
@@ -131,7 +172,8 @@ def halted(
 ) -> float:
     """Pause for every worker; returns the length in seconds. A pause never gets shorter by a new one.
 
-    Trouble doubles the pause when it outlasts one, not when several senders meet it at once.
+    Trouble doubles the pause when it outlasts one, not when several senders meet it at once. Where anything
+    was accepted lately it begins short, whatever its kind (G22).
     """
     prefix = "check_" if checking and kind != "rate" else ""
 
@@ -144,11 +186,9 @@ def halted(
             length = step = seconds or settings.retry_after_default
             step = before
         else:
-            base, cap = (
-                (settings.pause_base, settings.pause_cap)
-                if kind == "network"
-                else (TROUBLE_BASE, TROUBLE_CAP)
-            )
+            base, cap = settings.pause_base, settings.pause_cap
+            if kind not in ENDS_BY_SUCCESS:
+                base, cap = base if _accepted_lately(row) else TROUBLE_BASE, TROUBLE_CAP
             step = before if still and before else min(cap, max(base, before * 2) if until else base)
             length = max(step, seconds or 0.0)
         new_until = row["now"] + dt.timedelta(seconds=length)
@@ -158,17 +198,21 @@ def halted(
             if not prefix:
                 changes["paused_kind"] = kind
         if not prefix:
-            changes |= {"probe_until": None, "run_failures": 0, "run_events": ""}
+            changes |= {"probe_until": None, "run_failures": 0, "run_events": "", "suspects": ""}
         _rows(settings.alias).update(**changes)
         return length
 
     return in_small_transaction(outbox_alias(), work)
 
 
-def succeeded(alias: str, *, checking: bool = False) -> bool:
+def succeeded(
+    alias: str, *, checking: bool = False, types: Collection[str] = (), cleared: bool = False
+) -> bool:
     """An answer proves the way is open; returns whether that ended a pause.
 
-    It ends a network pause at once, and any pause that is over; never one that the platform asked for.
+    It ends a pause for trouble of the network or for refusals at once, and any pause that is over; never one
+    that the platform asked for. ``types`` are the types of the events accepted, which the platform does not
+    refuse any more; ``cleared`` says that one of them had met a page or a 403 before.
     """
     if checking:
         return bool(
@@ -179,8 +223,15 @@ def succeeded(alias: str, *, checking: bool = False) -> bool:
     row = _read(alias)
     if row["accepted_at"] is None or (row["now"] - row["accepted_at"]).total_seconds() >= 1.0:
         _rows(alias).update(accepted_at=DatabaseNow())
-    if row["run_failures"]:
-        _rows(alias).filter(run_failures__gt=0).update(run_failures=0, run_events="")
+    if row["run_failures"] or row["suspects"]:
+        _rows(alias).update(run_failures=0, run_events="", suspects="")
+    if cleared:
+        _rows(alias).update(cleared_at=DatabaseNow())
+    run = Refusals.read(row["refusals"])
+    if row["refusals"] is not None and (
+        run is None or row["refused_until"] is None or not set(run.types).isdisjoint(types)
+    ):
+        _rows(alias).update(refusals=None, refused_until=None)
     if row["paused_until"] is None:
         return False
     over = Q(paused_until__lte=DatabaseNow()) | Q(paused_kind__in=ENDS_BY_SUCCESS)
@@ -192,9 +243,12 @@ def succeeded(alias: str, *, checking: bool = False) -> bool:
 
 
 def failed(settings: DestinationSettings, event_ids: list[int], kind: str, reason: str) -> float:
-    """Count failures to the shared run; a run, or one more failure after a pause, pauses. Returns seconds."""
+    """Count failures to the shared run; a run, or one more failure after a pause, pauses. Returns seconds.
 
-    def work() -> bool:
+    Where anything was accepted lately the settings are right, so the pause is one of the network.
+    """
+
+    def work() -> tuple[bool, str]:
         first_write(outbox_alias())
         row = _read(settings.alias, lock=True)
         events = [part for part in row["run_events"].split(",") if part]
@@ -203,17 +257,89 @@ def failed(settings: DestinationSettings, event_ids: list[int], kind: str, reaso
                 events.append(event_id)
         failures = row["run_failures"] + len(event_ids)
         _rows(settings.alias).update(run_failures=failures, run_events=",".join(events))
-        run = failures >= max(5, 2 * settings.concurrency) and len(events) >= RUN_EVENTS
-        return run or row["paused_until"] is not None
+        run = failures >= settings.run_length and len(events) >= RUN_EVENTS
+        pauses = run or row["paused_until"] is not None
+        return pauses, Halt.NETWORK if _accepted_lately(row) else kind
+
+    pauses, kind_now = in_small_transaction(outbox_alias(), work)
+    return halted(settings, kind_now, reason, None) if pauses else 0.0
+
+
+def suspected(settings: DestinationSettings, event_ids: Sequence[int], kind: str, reason: str) -> float:
+    """A page or a 403 answered these events; returns the pause's seconds, 0.0 where it may be their fault.
+
+    It is about the destination where nothing was accepted lately, where three different events in a row
+    meet it, and where a pause for trouble is not over yet.
+    """
+
+    def work() -> bool:
+        first_write(outbox_alias())
+        row = _read(settings.alias, lock=True)
+        suspects = [part for part in row["suspects"].split(",") if part]
+        for event_id in map(str, event_ids):
+            if event_id not in suspects and len(suspects) < RUN_EVENTS:
+                suspects.append(event_id)
+        _rows(settings.alias).update(suspects=",".join(suspects))
+        in_a_row = len(suspects) >= RUN_EVENTS
+        return in_a_row or not _accepted_lately(row) or row["paused_until"] is not None
 
     if not in_small_transaction(outbox_alias(), work):
         return 0.0
     return halted(settings, kind, reason, None)
 
 
-def accepted_since(alias: str, moment: dt.datetime) -> bool:
-    """Whether the destination took any event after ``moment``."""
-    return bool(_rows(alias).filter(accepted_at__gt=moment).exists())
+def refused(
+    settings: DestinationSettings, refusals: Sequence[Refusal], *, before: Sequence[Refusal] = ()
+) -> tuple[float, Refusals | None]:
+    """Count events that the platform refused since it accepted any; returns the pause's seconds and the run.
+
+    A run of ``settings.run_length`` different events pauses the destination; from then on the events of its
+    types go one at a time, until one of them is accepted. ``before`` are refusals that an acceptance of
+    another type followed: they count where that has begun.
+    """
+
+    def work() -> tuple[bool, Refusals | None]:
+        first_write(outbox_alias())
+        row = _read(settings.alias, lock=True)
+        holding = row["refused_until"] is not None
+        news = [*before, *refusals] if holding else list(refusals)
+        if not news:
+            return False, None
+        run = Refusals.read(row["refusals"]) or Refusals(since=row["now"])
+        for refusal in news:
+            run = run.after(refusal, settings.run_length)
+        changes: dict[str, Any] = {}
+        paused_until = row["paused_until"]
+        # What was on its way when the pause began is no probe of it.
+        on_its_way = paused_until is not None and paused_until > row["now"]
+        probed = row["paused_kind"] == Halt.REFUSALS and paused_until is not None and not on_its_way
+        # Where an operator ended the run, the refusal of the probe begins the next one.
+        begins = (len(run.events) >= settings.run_length or probed) and not holding
+        if begins or (holding and not on_its_way):
+            run = replace(run, seconds=backoff.doubled(run.seconds, settings.pause_base, settings.pause_cap))
+            changes["refused_until"] = row["now"] + dt.timedelta(seconds=run.seconds)
+        _rows(settings.alias).update(refusals=run.stored(), **changes)
+        return begins or probed, run
+
+    pauses, run = in_small_transaction(outbox_alias(), work)
+    if not pauses or run is None:
+        return 0.0, run
+    return halted(settings, Halt.REFUSALS, run.error, None), run
+
+
+def alone_since(alias: str, moment: dt.datetime) -> bool:
+    """Whether since ``moment`` the destination took other events, and none that had met a page or a 403.
+
+    Where such an event was accepted later, the pages came from a gateway that answers now and then: they
+    accuse no event.
+    """
+    cleared = Q(cleared_at__isnull=True) | Q(cleared_at__lte=moment)
+    return bool(_rows(alias).filter(cleared, accepted_at__gt=moment).exists())
+
+
+def waiting(alias: str) -> int:
+    """How many events are still to be sent."""
+    return OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=alias).count()
 
 
 def _publishing_is_due(alias: str) -> bool:

@@ -170,6 +170,20 @@ def _used_up(event: OutboxEvent, facts: Facts) -> str:
     return _("All attempts are used up: the next pass calls it dead.")
 
 
+def _of_a_refused_type(event: OutboxEvent, facts: Facts) -> str:
+    """The platform refuses one event of its type after the other: they go one at a time."""
+    run, until = facts.health.refused, facts.health.refused_until
+    is_delayed = event.not_before is not None and event.not_before > facts.now
+    if run is None or until is None or event.type not in run.types or is_delayed:
+        return ""
+    words = {"until": moment(max(until, facts.now), facts.now), "why": run.error}
+    held = _(
+        "Held back: the platform refuses events of this type, so one of them goes at a time until one is "
+        "accepted, the next at about %(until)s. The latest refusal: %(why)s"
+    )
+    return held % words + _doubt(event, facts)
+
+
 def _lapsed(event: OutboxEvent, facts: Facts) -> str:
     if event.claim_token is None:
         return ""
@@ -276,6 +290,7 @@ _PENDING: tuple[Rule, ...] = (
     _held,
     _paused,
     _behind_another,
+    _of_a_refused_type,
     _lapsed,
     _retry,
     _delayed,

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import explain_workers
+from genesys_eventbridge import explain_words, explain_workers
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.explain import LONGEST, NO_WORKER_AFTER
 from genesys_eventbridge.explain_facts import Health
-from genesys_eventbridge.explain_words import moment, relative
+from genesys_eventbridge.explain_words import moment, refused_since, relative
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.verdicts import Halt
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,10 @@ def _standing(health: Health, settings: DestinationSettings | None, now: dt.date
 
 def _trouble(health: Health, now: dt.datetime) -> Standing | None:
     if health.paused_until is not None:
-        words = {"why": health.paused_reason, "until": moment(health.paused_until, now)}
+        why = health.paused_reason
+        if health.paused_kind == Halt.REFUSALS and health.refused is not None:
+            why = f"{refused_since(health.refused, now)}."
+        words = {"why": why, "until": moment(health.paused_until, now)}
         if health.paused_until > now:
             return Standing("paused", _("Paused"), _("Nothing is sent until %(until)s: %(why)s") % words)
         return Standing(
@@ -72,6 +76,14 @@ def _trouble(health: Health, now: dt.datetime) -> Standing | None:
         words = {"why": health.check_paused_reason, "until": moment(health.check_paused_until, now)}
         told = _("Events are sent; asking for their delivery is paused until %(until)s: %(why)s") % words
         return Standing("paused", _("Checks paused"), told)
+    if health.refused is not None and health.refused_until is not None:
+        words = {
+            "types": explain_words.types(health.refused),
+            "until": moment(health.refused_until, now),
+            "why": health.refused.error,
+        }
+        sentence = _("Events of refused types go one at a time (%(types)s), the next at %(until)s: %(why)s")
+        return Standing("paused", _("Some types held back"), sentence % words)
     return None
 
 

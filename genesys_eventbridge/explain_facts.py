@@ -12,6 +12,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent, outbox_alias
+from genesys_eventbridge.refusals import Refusals
 from genesys_eventbridge.states import State
 
 
@@ -40,6 +41,20 @@ class Health:
     held_until: dt.datetime | None = None
     #: When the platform took an event last.
     accepted_at: dt.datetime | None = None
+    #: What ``Refusals`` stores; events of its types go one at a time, the next one then.
+    refusals: str | None = None
+    refused_until: dt.datetime | None = None
+
+    @property
+    def refused(self) -> Refusals | None:
+        """The run of refusals that holds events back; None where there is none."""
+        return Refusals.read(self.refusals) if self.refused_until is not None else None
+
+    @property
+    def others_flow(self) -> bool:
+        """Whether events of other types were accepted since that run began."""
+        run = self.refused
+        return run is not None and self.accepted_at is not None and self.accepted_at > run.since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,12 @@ from django.utils import timezone
 from django.utils.dateformat import format as date_format
 from django.utils.translation import gettext as _
 
+from genesys_eventbridge.refusals import Refusals
+from genesys_eventbridge.text import clean
+
+#: Types that a sentence names.
+MOST_SHOWN = 10
+
 
 def span(seconds: float) -> str:
     """A length of time by its largest unit, two where the second one tells something: "1 h 20 min"."""
@@ -55,6 +61,41 @@ def relative(when: dt.datetime, now: dt.datetime) -> str:
         return _("now")
     words = {"span": span(round(seconds))}
     return _("in %(span)s") % words if seconds > 0 else _("%(span)s ago") % words
+
+
+def types(run: Refusals) -> str:
+    """The types of the run; of many the first ones."""
+    shown = ", ".join(run.types[:MOST_SHOWN])
+    more = len(run.types) - MOST_SHOWN
+    return _("%(types)s and %(count)s more") % {"types": shown, "count": more} if more > 0 else shown
+
+
+def refused_since(run: Refusals, now: dt.datetime, *, others_accepted: bool = False) -> str:
+    """What the platform refuses, since when and in which words; without a full stop."""
+    words = {
+        "since": moment(run.since, now),
+        "error": clean(run.error.rstrip("."), 250),
+        "types": types(run),
+    }
+    if others_accepted:
+        return _("The platform has refused every event of %(types)s since %(since)s (%(error)s)") % words
+    return _("The platform has refused every event since %(since)s (%(error)s)") % words
+
+
+def refusals(run: Refusals, waiting: str, now: dt.datetime, *, others_accepted: bool = False) -> str:
+    """What a run of refusals came to; ``waiting`` is the number of events that are still to be sent."""
+    words = {
+        "refused": refused_since(run, now, others_accepted=others_accepted),
+        "count": f"{run.count:,}",
+        "waiting": waiting,
+        "types": types(run),
+    }
+    if others_accepted:
+        return (
+            _("%(refused)s: %(count)s are dead, and one at a time is tried. %(waiting)s of all types wait.")
+            % words
+        )
+    return _("%(refused)s: %(count)s events are dead, %(waiting)s wait. Refused types: %(types)s.") % words
 
 
 def _local(when: dt.datetime) -> dt.datetime:

@@ -119,6 +119,9 @@ class OutboxEvent(models.Model):
         null=True, blank=True, help_text=_("Since when the platform may know an accepted event's key.")
     )
     remote_id = ExactCharField(max_length=255, blank=True, default="", help_text=_("The platform's id."))
+    remote_key = models.UUIDField(
+        null=True, blank=True, help_text=_("Hash of destination and remote id: one id proves one event.")
+    )
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True, default="")
     correlation_id = models.CharField(max_length=128, blank=True, default="")
@@ -162,6 +165,7 @@ class OutboxEvent(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["event_id", "source"], name="eventbridge_event_source"),
+            models.UniqueConstraint(fields=["remote_key"], name="eventbridge_remote_key"),
             models.CheckConstraint(condition=Q(state__in=State.values), name="eventbridge_state"),
             models.CheckConstraint(
                 condition=Q(state__in=OPEN, due_at__isnull=False)
@@ -286,6 +290,23 @@ class Destination(models.Model):
     bucket_at = models.DateTimeField(null=True, blank=True)
     run_failures = models.PositiveIntegerField(default=0)
     run_events = models.CharField(max_length=100, blank=True, default="")
+    suspects = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Events that met a page or a 403 in a row, while others were accepted before."),
+    )
+    cleared_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("Last acceptance of an event that had met a page or a 403 before.")
+    )
+    # No JSONField: its system check asks the database, which may be away.
+    refusals = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
+        null=True, blank=True, help_text=_("Events the platform refused in a row; see refusals.py.")
+    )
+    refused_until = models.DateTimeField(
+        null=True, blank=True, help_text=_("When the next event of a type of that run may go.")
+    )
     accepted_at = models.DateTimeField(null=True, blank=True, help_text=_("Last acceptance."))
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     heartbeat_worker = models.CharField(max_length=128, blank=True, default="")

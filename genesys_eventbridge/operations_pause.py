@@ -48,8 +48,8 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
     """End a person's hold; returns whether there was anything to end.
 
     ``also_trouble`` ends the pauses that the platform or the network caused, too: the next pass probes
-    with one event at once, and pauses again where it fails. Raises ImproperlyConfigured for an unknown
-    destination.
+    with one event at once, and pauses again where it fails. It ends a run of refusals, too. Raises
+    ImproperlyConfigured for an unknown destination.
     """
     conf.destination(alias)
     kept = one_line(reason)
@@ -63,6 +63,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
             ended += publishing.filter(paused_until__isnull=False).update(
                 paused_until=DatabaseNow(), probe_until=None
             )
+            ended += rows.filter(refused_until__isnull=False).update(refusals=None, refused_until=None)
             ended += rows.filter(check_paused_until__gt=DatabaseNow()).update(
                 check_paused_until=DatabaseNow()
             )

@@ -29,8 +29,6 @@ from genesys_eventbridge.verdicts import Outcome, Sent, Verdict
 if TYPE_CHECKING:
     import httpx
 
-#: What the platform answers to an empty body where path and right are there.
-THERE = frozenset({400, 411, 413, 415, 422})
 #: Seconds by which clocks may differ before somebody should look at them; a Date header has whole seconds.
 SKEW = 5.0
 
@@ -63,7 +61,14 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
     yield _settings(settings)
     token = _token(platform, clock)
     yield token
-    transport = _Listening(ca_bundle=platform.ca_bundle, proxy=platform.proxy)
+    try:
+        transport = _Listening(
+            ca_bundle=platform.ca_bundle, proxy=platform.proxy_url(), client_cert=platform.client_cert
+        )
+    except Halted as error:  # a callable that fails now and then
+        yield Step("permission", False, str(error))
+        yield Step("clocks", None, "not looked at: it needs a connection")
+        return
     try:
         if token.ok and clock.left() <= 0:
             yield Step("permission", None, "not looked at: the time was over")
@@ -91,13 +96,18 @@ class _Listening(DirectTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = super().handle_request(request)
-        try:
-            told = parsedate_to_datetime(response.headers.get("date", ""))
-        except ValueError:
-            return response
-        moment = told if told.tzinfo else told.replace(tzinfo=dt.UTC)
-        self.ahead = moment.timestamp() - time.time()
+        self.ahead = _ahead(response.headers.get("date", ""), self.ahead)
         return response
+
+
+def _ahead(date: str, before: float | None) -> float | None:
+    """By how many seconds a ``Date`` header is ahead of this host's clock; ``before`` where it is none."""
+    try:
+        given = parsedate_to_datetime(date)
+        moment = given if given.tzinfo else given.replace(tzinfo=dt.UTC)
+        return (moment - dt.datetime.now(tz=dt.UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return before
 
 
 def _settings(settings: DestinationSettings) -> Step:
@@ -126,7 +136,7 @@ def _permission(settings: DestinationSettings, sender: Sender) -> Step:
     """An empty body is refused for what it is, if path and right are there; it is never an event."""
     nothing = Sent(event_id="", source=settings.source, type="")
     sent = sender.publish("", str(uuid.uuid4()), nothing)
-    if sent.status_code not in THERE:
+    if sent.verdict is not Verdict.REJECTED or sent.status_code is None:
         return _refused(sent, "POST", settings)
     if not settings.confirm:
         return Step("permission", True, f"POST {settings.events_path}")

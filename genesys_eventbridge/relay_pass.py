@@ -10,11 +10,11 @@ import socket
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError, connections
 
-from genesys_eventbridge import claims, destinations, expiry, health, rollups, transitions
+from genesys_eventbridge import claims, destinations, expiry, health, rollups, settlements, transitions
 from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
@@ -24,6 +24,7 @@ from genesys_eventbridge.senders import Report, Senders
 from genesys_eventbridge.settlements import Settlement, settle, take_late_answer
 from genesys_eventbridge.settlements_log import Attempt
 from genesys_eventbridge.states import OPEN, AttemptKind, State
+from genesys_eventbridge.text import clean
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -143,6 +144,7 @@ class Pass:
                 return True, 0.0
             self.senders.resume()
         gate = destinations.gate(self.kind, self.settings.alias, self.worker)
+        self.senders.accepted_lately = gate.accepted_lately
         if self._report_pause(gate):
             return False, 0.0
         self.report.paused_for, self.report.paused_reason = 0.0, ""
@@ -215,8 +217,9 @@ class Pass:
         answers, self.answers = self.answers, []
         if not answers:
             return
-        self._record_health(answers)
-        rows = {answer.claimed.id: self._decide(answer) for answer in answers}
+        answers = self._each_proven_once(answers)
+        paused = self._record_health(answers)
+        rows = {answer.claimed.id: self._decide(answer, paused=paused) for answer in answers}
         lease_ends = min(answer.claimed.started for answer in answers) + self.settings.lease_seconds
         won = settle(self.settings, list(rows.values()), until=lease_ends)
         moved: list[Settlement] = []
@@ -233,15 +236,43 @@ class Pass:
                 self._count(answer, answer.outcome, row)
         transitions.announce(self.settings.alias, moved)
 
-    def _record_health(self, answers: list[Report]) -> None:
-        """A destination whose health cannot be written keeps its last one; the rows' outcomes go first."""
-        outcomes = [(answer.claimed.id, answer.outcome) for answer in answers if answer.outcome is not None]
+    def _each_proven_once(self, answers: list[Report]) -> list[Report]:
+        """An id of the platform proves one event: for a second one it is another event's answer.
+
+        Where several answers name the same id it belongs to the request that began first: a cache or a
+        mixed-up connection can repeat only what was answered before.
+        """
+        outcomes = [answer.outcome for answer in answers if answer.outcome]
+        named = {outcome.remote_id for outcome in outcomes if outcome.remote_id}
+        if not named:
+            return answers
+        owners = settlements.owners(self.settings.alias, named)
+        for answer in sorted(answers, key=lambda answer: answer.began):
+            if answer.outcome and answer.outcome.remote_id:
+                owners.setdefault(answer.outcome.remote_id, {answer.claimed.id})
+        return [
+            replace(answer, outcome=_names_another(answer.outcome, min(proven)))
+            if answer.outcome
+            and (proven := owners.get(answer.outcome.remote_id))
+            and answer.claimed.id not in proven
+            else answer
+            for answer in answers
+        ]
+
+    def _record_health(self, answers: list[Report]) -> bool:
+        """Whether the answers paused the destination.
+
+        One whose health cannot be written keeps its last one; the rows' outcomes go first.
+        """
+        outcomes = [(answer.claimed, answer.outcome) for answer in answers if answer.outcome is not None]
         try:
             if health.record(self.kind, self.settings, outcomes):
                 self.paused = True
                 self.senders.stop()
+                return True
         except DatabaseError as error:
             logger.warning("Health of %s not written: %s", self.settings.alias, type(error).__name__)
+        return False
 
     def _count(self, answer: Report, outcome: Outcome, row: Settlement) -> None:
         self.tally.asked(self.kind, outcome)
@@ -252,18 +283,18 @@ class Pass:
         else:
             self.report.states[row.state.value] += 1
 
-    def _decide(self, answer: Report) -> Settlement:
+    def _decide(self, answer: Report, *, paused: bool) -> Settlement:
         claimed, outcome = answer.claimed, answer.outcome
         if outcome is None:
             return released(claimed)
-        guilty = outcome.halt in (Halt.PERMISSION, Halt.CONFIG)
         row = decide(
             claimed,
             outcome,
             self.settings,
             elapsed=time.monotonic() - claimed.started,
-            others_accepted=guilty
-            and destinations.accepted_since(self.settings.alias, claimed.waiting_since),
+            others_accepted=outcome.accuses
+            and destinations.alone_since(self.settings.alias, claimed.waiting_since),
+            paused=paused,
         )
         news = (outcome.status_code, outcome.error) != (claimed.last_status_code, claimed.last_error)
         if claimed.kind is AttemptKind.CHECK and row.state is State.ACCEPTED and not news:
@@ -286,3 +317,24 @@ class Pass:
             response_excerpt=outcome.excerpt,
             worker=self.worker[:128],
         )
+
+
+def _names_another(outcome: Outcome, owner: int) -> Outcome:
+    """An acceptance whose remote id is the proof of another event: no proof of this one.
+
+    The text does not repeat the id, which may be a value of the event's data.
+    """
+    line = (
+        f"HTTP {outcome.status_code}: the answer has the remote id of event {owner}. "
+        "A stub, a cache or a proxy may answer for the platform. Check API_BASE_URL and PROXY."
+    )
+    return replace(
+        outcome,
+        verdict=Verdict.UNKNOWN,
+        error=clean(line, 500),
+        remote_id="",
+        final=None,
+        duplicate=False,
+        conflict=True,
+        outage=Halt.CONFIG,
+    )

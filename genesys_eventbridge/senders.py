@@ -14,7 +14,7 @@ from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.client import Platform, Sender
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.states import AttemptKind
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def platform_of(settings: DestinationSettings) -> Platform:
         request_deadline=settings.request_deadline,
         ca_bundle=settings.ca_bundle,
         proxy=settings.proxy,
+        client_cert=settings.client_cert,
         rules=Rules(
             accepted_codes=frozenset(settings.accepted_codes),
             duplicate_codes=frozenset(settings.duplicate_codes),
@@ -83,6 +84,10 @@ class Senders:
         self._rows: queue.SimpleQueue[Claimed | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
+        #: The destination accepted something lately: a page may then be about one event (G20).
+        self.accepted_lately = False
+        #: By all threads together; a lost update only delays the stop by one event.
+        self._refused_in_a_row = 0
 
     def __enter__(self) -> Senders:
         return self
@@ -104,6 +109,7 @@ class Senders:
         self._stopped.set()
 
     def resume(self) -> None:
+        self._refused_in_a_row = 0
         self._stopped.clear()
 
     @property
@@ -125,7 +131,9 @@ class Senders:
                         sender = self._sender()
                     except Exception as error:  # noqa: BLE001 - no thread may die with rows in its hands
                         self._stopped.set()
-                        self.reports.put(Report(row, _cannot_begin(error), time.monotonic()))
+                        self.reports.put(
+                            Report(row, _cannot_begin(error, self._platform.secrets()), time.monotonic())
+                        )
                         continue
                 self.reports.put(self._ask(sender, row))
         finally:
@@ -142,19 +150,37 @@ class Senders:
         begin_until = row.started + self.settings.lease_seconds - self.settings.request_deadline
         if self._stopped.is_set() or began >= begin_until:
             return Report(row, None)
+        sent = Sent(
+            event_id=row.event_id,
+            source=row.source,
+            type=row.type,
+            subject=row.subject,
+            time=row.time,
+            body=row.body,
+        )
         if row.kind is AttemptKind.CHECK:
-            outcome = sender.check(row.remote_id, age=row.accepted_age)
+            outcome = sender.check(row.remote_id, sent=sent, age=row.accepted_age)
         else:
-            sent = Sent(
-                event_id=row.event_id, source=row.source, type=row.type, subject=row.subject, time=row.time
-            )
             outcome = sender.publish(row.body, row.key, sent)
-        if outcome.verdict is Verdict.HALTED:
+        if self._means_trouble(outcome):
             self._stopped.set()
         return Report(row, outcome, began, time.monotonic() - began)
 
+    def _means_trouble(self, outcome: Outcome) -> bool:
+        """Whether no sender should begin anything more before the pass has looked at the answers so far."""
+        match outcome.verdict:
+            case Verdict.HALTED:
+                return not (outcome.accuses and self.accepted_lately)
+            case Verdict.REJECTED:
+                self._refused_in_a_row += 1
+                return self._refused_in_a_row >= self.settings.run_length
+            case Verdict.ACCEPTED:
+                self._refused_in_a_row = 0
+        return False
 
-def _cannot_begin(error: Exception) -> Outcome:
+
+def _cannot_begin(error: Exception, secrets: tuple[str, ...]) -> Outcome:
     """No sender can be made (an unreadable CA_BUNDLE, say): the installation is at fault, not an event."""
-    line = f"No connection can be set up: {clean(error, 300)}. Check CA_BUNDLE and PROXY."
+    reason = clean(redact_text(str(error), DEFAULT_REDACT_KEYS, secrets), 300)
+    line = f"No connection can be set up: {reason}. Check CA_BUNDLE, CLIENT_CERT and PROXY."
     return Outcome(Verdict.HALTED, error=line, halt=Halt.CONFIG)

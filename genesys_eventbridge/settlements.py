@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, connections
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db import DatabaseError, IntegrityError, connections
+from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from genesys_eventbridge.clock import DatabaseNow, now_sql
 from genesys_eventbridge.conf import DestinationSettings
@@ -27,6 +29,7 @@ class Settlement:
     """What one row becomes, if the token still holds it."""
 
     id: int
+    destination: str
     event_id: str
     type: str
     token: uuid.UUID
@@ -47,6 +50,8 @@ class Settlement:
     #: The outcome of this very try is unknown: the doubt that the claim noted stays.
     keep_doubt: bool = False
     accepted: bool = False
+    #: The answer was about another event.
+    conflict: bool = False
     #: The request and its answer, for the log; None where no request was made or nothing new was said.
     attempt: Attempt | None = None
 
@@ -75,20 +80,59 @@ def take_late_answer(row: Settlement) -> bool:
     The worker was frozen, others ended the doubt without an answer, and now the platform's id is known:
     ask by it. Returns whether the row took it.
     """
-    taken = bool(row.remote_id) and OutboxEvent.objects.on_outbox().filter(
+    if not row.remote_id:
+        return False
+    unresolved = OutboxEvent.objects.on_outbox().filter(
         id=row.id, state=State.UNRESOLVED, remote_id="", claim_token__isnull=True
-    ).update(
-        state=State.ACCEPTED,
-        reason="",
-        remote_id=row.remote_id,
-        accepted_at=DatabaseNow(),
-        key_known_since=F("in_doubt_since"),  # to the left of what it reads, because of MySQL
-        in_doubt_since=None,
-        due_at=DatabaseNow(),
     )
+
+    def work() -> int:
+        return unresolved.update(
+            state=State.ACCEPTED,
+            reason="",
+            remote_id=row.remote_id,
+            remote_key=remote_key(row.destination, row.remote_id),
+            accepted_at=Coalesce("accepted_at", DatabaseNow()),
+            # To the left of what it reads, because of MySQL. It may be known from an earlier acceptance.
+            key_known_since=Coalesce("key_known_since", "in_doubt_since"),
+            in_doubt_since=None,
+            due_at=DatabaseNow(),
+        )
+
+    try:
+        taken = in_small_transaction(outbox_alias(), work)
+    except IntegrityError:
+        logger.error("A late answer names the remote id of another event; event %d stays unresolved", row.id)
+        return False
     if taken:
         logger.warning("Event %d was unresolved; a late answer says it is accepted", row.id)
     return bool(taken)
+
+
+def remote_key(destination: str, remote_id: str) -> uuid.UUID | None:
+    """What of ``remote_id`` is unique: one id of the platform proves one event of the destination.
+
+    Half of a SHA-256, in the form of a UUID: MariaDB refuses other bits in a column of that type.
+    """
+    if not remote_id:
+        return None
+    digest = hashlib.sha256(f"{destination}\0{remote_id}".encode()).digest()
+    return uuid.UUID(bytes=digest[:16], version=5)
+
+
+def owners(destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
+    """The rows that these ids of the platform have proven, by remote id. One query.
+
+    By id rows of the release before are found, by key those that a person sent again since.
+    """
+    named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
+    found: dict[str, set[int]] = {}
+    rows = OutboxEvent.objects.on_outbox().values_list("remote_id", "remote_key", "id")
+    by_id = rows.filter(destination=destination, remote_id__in=remote_ids)
+    # A union and no OR: each part has its index on every database.
+    for remote_id, key, pk in by_id.union(rows.filter(remote_key__in=named)):
+        found.setdefault(named.get(key, remote_id), set()).add(pk)
+    return found
 
 
 class _Short(Exception):
@@ -131,6 +175,7 @@ _COLUMNS = {
     "keep_doubt": "int",
     "doubt": "timestamptz",
     "remote_id": "text",
+    "remote_key": "uuid",
     "status_code": "int",
     "error": "text",
     "correlation_id": "text",
@@ -147,7 +192,11 @@ def _update(alias: str, rows: Sequence[Settlement]) -> int:
     """
     connection = connections[alias]
     values = [_values(row) for row in rows]
-    for name, field in (("token", "claim_token"), ("doubt", "in_doubt_since")):
+    for name, field in (
+        ("token", "claim_token"),
+        ("doubt", "in_doubt_since"),
+        ("remote_key", "remote_key"),
+    ):
         prepared: Any = OutboxEvent._meta.get_field(field)
         for row in values:
             row[name] = prepared.get_db_prep_value(row[name], connection)
@@ -184,7 +233,9 @@ def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
         f"key_known_since = CASE WHEN {v['accepted']} = 1 AND {t}key_known_since IS NULL "
         f"THEN {t}in_doubt_since ELSE {t}key_known_since END, "
         f"in_doubt_since = CASE WHEN {v['keep_doubt']} = 1 THEN {t}in_doubt_since ELSE {v['doubt']} END, "
-        f"remote_id = {v['remote_id']}, last_status_code = {v['status_code']}, last_error = {v['error']}, "
+        f"remote_id = {v['remote_id']}, "
+        f"remote_key = CASE WHEN {v['accepted']} = 1 THEN {v['remote_key']} ELSE {t}remote_key END, "
+        f"last_status_code = {v['status_code']}, last_error = {v['error']}, "
         f"correlation_id = {v['correlation_id']}, "
         f"accepted_at = CASE WHEN {v['accepted']} = 1 AND {t}accepted_at IS NULL THEN {now} "
         f"ELSE {t}accepted_at END, "
@@ -204,6 +255,8 @@ _PLACEHOLDERS = (
     "keep_doubt",
     "doubt",
     "remote_id",
+    "accepted",
+    "remote_key",
     "status_code",
     "error",
     "correlation_id",
@@ -230,6 +283,7 @@ def _values(row: Settlement) -> dict[str, Any]:
         "keep_doubt": int(row.keep_doubt),
         "doubt": row.doubt,
         "remote_id": row.remote_id,
+        "remote_key": remote_key(row.destination, row.remote_id),
         "status_code": row.status_code,
         "error": row.error,
         "correlation_id": row.correlation_id,

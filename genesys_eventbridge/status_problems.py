@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from genesys_eventbridge import explain_workers
 from genesys_eventbridge.explain import NO_WORKER_AFTER
-from genesys_eventbridge.explain_words import moment, span
+from genesys_eventbridge.explain_words import moment, refusals, span
 from genesys_eventbridge.states import State
 from genesys_eventbridge.status import Standing
 from genesys_eventbridge.text import clean
@@ -73,6 +73,22 @@ def _worker(at: Standing) -> Iterator[Problem]:
 
 def _pauses(at: Standing) -> Iterator[Problem]:
     health = at.health
+    run = health.refused
+    if run is not None:
+        waiting = at.shown(at.waiting + at.retrying, "waiting", "retrying")
+        yield Problem(
+            at.alias,
+            "refusals",
+            refusals(run, waiting, at.now, others_accepted=health.others_flow),
+            _(
+                "correct what the platform refuses (SOURCE, the event type, its schema), or cancel these "
+                "events, then: %(resume)s, and %(retry)s"
+            )
+            % {
+                "resume": f"manage.py eventbridge_resume {at.alias}",
+                "retry": f"manage.py eventbridge_retry --destination {at.alias} --state dead",
+            },
+        )
     if health.paused_until is not None and health.paused_kind in MENDED_BY_PEOPLE:
         yield Problem(
             at.alias,

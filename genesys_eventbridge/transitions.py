@@ -49,7 +49,7 @@ def announce_resumed(alias: str) -> None:
 
 
 def _log(destination: str, row: Settlement) -> None:
-    level = LEVELS.get(row.state, logging.INFO)
+    level = logging.ERROR if row.conflict else LEVELS.get(row.state, logging.INFO)
     if not logger.isEnabledFor(level):
         return
     attempt = row.attempt

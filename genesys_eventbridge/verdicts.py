@@ -1,8 +1,10 @@
 """What an answer of the platform means, as plain values: verdict, halt, outcome, token, and the rules."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED
 
@@ -32,6 +34,7 @@ class Halt(StrEnum):
     CONFIG = "config"
     RATE = "rate"
     NETWORK = "network"
+    REFUSALS = "refusals"  # the platform refuses one event after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,14 @@ class Sent:
     type: str
     subject: str = ""
     time: datetime | None = None
+    #: The encoded event, to recognise its own words in an answer.
+    body: str = field(default="", repr=False)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The members of the event; empty where no body is known."""
+        event = json.loads(self.body) if self.body else None
+        return event if isinstance(event, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,8 @@ class Outcome:
     ``duplicate``    accepted as the original of an earlier request
     ``conflict``     the answer is about another event than ours
     ``halt``         only with HALTED
+    ``accuses``      HALTED by an HTTP answer to the event's own POST, which may be this event's fault:
+                     nothing else counts against an event (guarantee G20)
     ``retry_after``  seconds the platform asked us to wait
     ``outage``       UNKNOWN that counts to a run of failures: NETWORK for 5xx and transport trouble,
                      CONFIG for a 2xx without proof
@@ -85,9 +98,10 @@ class Outcome:
     duplicate: bool = False
     conflict: bool = False
     halt: Halt | None = None
+    accuses: bool = False
     retry_after: float | None = None
     outage: Halt | None = None
-    excerpt: str = ""
+    excerpt: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -25,8 +25,12 @@ PUBLISH_FATES: dict[str, tuple[bool, Outcome]] = {
     "refused": (False, Outcome(Verdict.REJECTED, status_code=400, error="400: not registered")),
     "conflict": (False, Outcome(Verdict.UNKNOWN, status_code=409, conflict=True, error="another event")),
     "halted, auth": (False, Outcome(Verdict.HALTED, status_code=401, halt=Halt.AUTH)),
-    "halted, permission": (False, Outcome(Verdict.HALTED, status_code=403, halt=Halt.PERMISSION)),
-    "halted, config": (False, Outcome(Verdict.HALTED, status_code=404, halt=Halt.CONFIG)),
+    "halted, permission": (
+        False,
+        Outcome(Verdict.HALTED, status_code=403, halt=Halt.PERMISSION, accuses=True),
+    ),
+    "halted, a page": (False, Outcome(Verdict.HALTED, status_code=400, halt=Halt.CONFIG, accuses=True)),
+    "halted, config": (False, Outcome(Verdict.HALTED, error="a certificate", halt=Halt.CONFIG)),
     "halted, rate": (False, Outcome(Verdict.HALTED, status_code=429, halt=Halt.RATE, retry_after=30.0)),
     "halted, network": (False, Outcome(Verdict.HALTED, error="refused", halt=Halt.NETWORK)),
 }

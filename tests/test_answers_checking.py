@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesys_eventbridge.answers import Halt, Outcome, Rules, Verdict, status_outcome
+from genesys_eventbridge.answers import Halt, Outcome, Rules, Sent, Verdict, status_outcome
 from genesys_eventbridge.text import clean, redact_text
 from tests import hostile
 
@@ -16,10 +16,21 @@ GRACE, OVER = RULES.not_found_grace, RULES.confirm_for
 HALTS = {401: Halt.AUTH, 403: Halt.PERMISSION, 429: Halt.RATE}
 
 
-def decide(status, body=None, headers=None, *, age=10.0, remote_id="evt-1", rules=RULES, secrets=(), **more):
+def decide(
+    status,
+    body=None,
+    headers=None,
+    *,
+    age=10.0,
+    remote_id="evt-1",
+    sent=None,
+    rules=RULES,
+    secrets=(),
+    **more,
+):
     content = json.dumps(body).encode() if isinstance(body, dict | list) else body
     response = httpx.Response(status, headers=headers, content=content, **more)
-    return status_outcome(response, rules, remote_id=remote_id, age=age, secrets=secrets)
+    return status_outcome(response, rules, remote_id=remote_id, sent=sent, age=age, secrets=secrets)
 
 
 def event(**changes):
@@ -75,7 +86,6 @@ def test_a_final_status_is_final_however_late_it_comes(words, verdict, age):
         {"deliveryStatus": "delivered"},
         {"status": "queued"},
         {"status": "undelivered"},
-        {"status": "error"},
         {"status": ..., "deliveryStatus": "pending"},
     ],
 )
@@ -119,6 +129,60 @@ def test_the_status_of_another_event_says_nothing(other, age):
     outcome = decide(200, event(id=other, status="delivered"), age=age)
 
     assert (outcome.verdict, outcome.conflict) == (Verdict.NOT_YET, True)
+
+
+OURS = Sent("e-1", "com.example.ordering", "order.created", body='{"code": "C-1"}')
+ECHO = {"id": "e-1", "source": "com.example.ordering", "type": "order.created", "specversion": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [("delivered", Verdict.DELIVERED), ("failed", Verdict.FAILED), ("accepted", Verdict.NOT_YET)],
+)
+def test_a_platform_that_repeats_our_event_answers_for_it(status, verdict):
+    """Its own id came in ``Location``: the body has ours."""
+    assert decide(200, ECHO | {"status": status}, sent=OURS).verdict is verdict
+
+
+def test_an_event_that_is_repeated_and_never_delivered_ends_with_the_confirmation():
+    assert decide(200, ECHO | {"status": "accepted"}, sent=OURS, age=OVER).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("change", [{"id": "e-2"}, {"source": "other"}, {"type": "other"}, {"source": None}])
+def test_half_an_echo_is_another_events_status(change):
+    outcome = decide(200, ECHO | {"status": "delivered"} | change, sent=OURS)
+
+    assert (outcome.verdict, outcome.conflict) == (Verdict.NOT_YET, True)
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        {"errors": ["no"]},
+        {"error": "no"},
+        {"success": False},
+        {"code": "too.many.requests", "message": "slow down"},
+        {"title": "Too many requests", "detail": "slow down"},
+    ],
+)
+def test_a_delivery_with_a_complaint_is_none(complaint):
+    body = event(status="delivered", **complaint)
+
+    assert decide(200, body).verdict is Verdict.NOT_YET
+    assert decide(200, body, age=OVER).verdict is Verdict.UNKNOWN
+    assert decide(200, body | {"id": None}, age=OVER).verdict is Verdict.NOT_YET  # about no event
+
+
+def test_our_own_attributes_repeated_are_no_complaint():
+    body = ECHO | {"status": "delivered", "code": "C-1", "message": "of the platform"}
+
+    assert decide(200, body, sent=OURS).verdict is Verdict.DELIVERED
+
+
+def test_the_details_of_a_failure_are_no_complaint():
+    body = event(status="failed", errors=["no such target"], code="target.gone", message="no such target")
+
+    assert decide(200, body).verdict is Verdict.FAILED
 
 
 def test_a_body_that_could_not_be_read_says_nothing():

@@ -34,6 +34,7 @@ def claimed(**changes):
     return Claimed(
         **{
             "id": 7,
+            "destination": "default",
             "token": uuid.UUID(int=7),
             "kind": AttemptKind.PUBLISH,
             "event_id": "e-7",
@@ -73,13 +74,14 @@ def middle():
     return 0.5
 
 
-def decided(row, outcome, *, elapsed=0.0, others_accepted=False, **changes):
+def decided(row, outcome, *, elapsed=0.0, others_accepted=False, paused=False, **changes):
     return decide(
         row,
         outcome,
         settings(**changes),
         elapsed=elapsed,
         others_accepted=others_accepted,
+        paused=paused,
         random=middle,
     )
 
@@ -160,39 +162,45 @@ def test_a_halt_charges_no_event_and_gives_its_old_doubt_back(halt, doubt):
     assert became.error == "stop"
 
 
-@pytest.mark.parametrize(
-    ("halt", "counted"),
-    [
-        (Halt.PERMISSION, 1),
-        (Halt.CONFIG, 1),
-        (Halt.AUTH, 0),
-        (Halt.RATE, 0),
-        (Halt.NETWORK, 0),
-    ],
-)
-def test_only_refusals_that_may_be_the_events_own_fault_are_counted_as_halts(halt, counted):
-    assert decided(claimed(), Outcome(Verdict.HALTED, halt=halt)).halts == counted
+@pytest.mark.parametrize("halt", Halt)
+@pytest.mark.parametrize("accuses", [True, False])
+def test_only_an_answer_to_the_events_own_post_counts_against_it(halt, accuses):
+    """A CA bundle, a proxy, a login host or a name that does not resolve accuses no event."""
+    became = decided(claimed(halts=2), Outcome(Verdict.HALTED, halt=halt, accuses=accuses))
+
+    assert became.halts == 2 + accuses
+    assert became.attempts == 0
 
 
 @pytest.mark.parametrize(
-    ("halts", "others_accepted", "halt", "state"),
+    ("halts", "others_accepted", "accuses", "state"),
     [
-        (3, True, Halt.PERMISSION, State.DEAD),
-        (3, True, Halt.CONFIG, State.DEAD),
-        (3, True, Halt.AUTH, State.PENDING),
-        (3, False, Halt.PERMISSION, State.PENDING),
-        (2, True, Halt.PERMISSION, State.PENDING),
+        (3, True, True, State.DEAD),
+        (99, True, False, State.PENDING),
+        (3, False, True, State.PENDING),
+        (2, True, True, State.PENDING),
     ],
 )
 def test_an_event_that_halts_again_while_others_are_accepted_is_itself_refused(
-    halts, others_accepted, halt, state
+    halts, others_accepted, accuses, state
 ):
     row = claimed(halts=halts)
+    page = Outcome(Verdict.HALTED, halt=Halt.CONFIG, accuses=accuses)
 
-    became = decided(row, Outcome(Verdict.HALTED, halt=halt), others_accepted=others_accepted)
+    became = decided(row, page, others_accepted=others_accepted)
 
     assert became.state == state
     assert became.reason == (Reason.REJECTED if state is State.DEAD else "")
+
+
+@pytest.mark.parametrize(
+    ("halts", "wait"), [(0, 3.75), (1, 7.5), (2, 15.0), (3, 30.0), (9, 45.0), (40, 45.0)]
+)
+def test_a_suspect_lets_the_others_go_first_and_waits_no_longer_than_a_pause(halts, wait):
+    page = Outcome(Verdict.HALTED, halt=Halt.CONFIG, accuses=True)
+
+    assert decided(claimed(halts=halts), page).due_in == wait
+    assert decided(claimed(halts=halts), page, paused=True).due_in == 0.0  # the pause decides
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from django.utils import timezone
 from genesys_eventbridge import destinations
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
+from genesys_eventbridge.refusals import Refusal, Refusals
 from tests.outbox_rows import CHECK, PUBLISH, accepted, claim, event, fresh, seconds_between, settings_with
 
 pytestmark = pytest.mark.django_db
@@ -278,6 +279,21 @@ class TestRuns:
 
         assert self.fail(5, concurrency=1) == 0.0
 
+    @pytest.mark.parametrize(
+        ("accepted", "kind", "seconds"), [(False, "config", 60.0), (True, "network", 5.0)]
+    )
+    def test_answers_without_proof_are_configuration_only_where_nothing_was_accepted(
+        self, accepted, kind, seconds
+    ):
+        gate()
+        if accepted:
+            destinations.succeeded("default")
+
+        assert (
+            destinations.failed(settings_with(concurrency=1), list(range(9)), "config", "a page") == seconds
+        )
+        assert Destination.objects.get().paused_kind == kind
+
     def test_a_failed_probe_pauses_again_without_a_run(self):
         event()
         halted("network")
@@ -387,12 +403,163 @@ class TestTheHeartbeat:
         assert Destination.objects.get().heartbeat_at is not None
 
 
-def test_what_was_accepted_since_a_moment_is_known():
-    gate()
-    before = timezone.now() - timedelta(seconds=5)
-    assert not destinations.accepted_since("default", before)
+class TestWhoAccuses:
+    """A page accuses an event only where others are accepted and none that had met a page is."""
 
-    destinations.succeeded("default")
+    def test_others_accepted_since_then_leave_the_event_alone_with_its_page(self):
+        gate()
+        before = timezone.now() - timedelta(seconds=5)
+        assert not destinations.alone_since("default", before)
 
-    assert destinations.accepted_since("default", before)
-    assert not destinations.accepted_since("default", timezone.now() + timedelta(seconds=60))
+        destinations.succeeded("default")
+
+        assert destinations.alone_since("default", before)
+        assert not destinations.alone_since("default", timezone.now() + timedelta(seconds=60))
+
+    def test_a_suspect_that_is_accepted_later_clears_them_all(self):
+        """The pages came from a gateway that answers now and then."""
+        gate()
+        before = timezone.now() - timedelta(seconds=5)
+
+        destinations.succeeded("default", cleared=True)
+
+        assert not destinations.alone_since("default", before)
+
+    def test_where_nothing_was_accepted_lately_the_first_page_pauses(self):
+        gate()
+
+        assert suspected(1) == 60.0
+
+    def test_where_something_was_the_third_event_in_a_row_does(self):
+        gate()
+        destinations.succeeded("default")
+
+        assert [suspected(1), suspected(1), suspected(2), suspected(1)] == [0.0] * 4
+        assert suspected(3) == 5.0
+
+    def test_an_acceptance_between_them_begins_anew(self):
+        gate()
+        destinations.succeeded("default")
+        suspected(1, 2)
+        destinations.succeeded("default")
+
+        assert [suspected(3), suspected(4)] == [0.0, 0.0]
+        assert suspected(5) == 5.0
+
+    def test_five_minutes_without_an_acceptance_end_the_benefit_of_the_doubt(self):
+        gate()
+        destinations.succeeded("default")
+        Destination.objects.update(accepted_at=DatabaseNow(-destinations.LATELY_SECONDS))
+
+        assert suspected(1) == 60.0
+
+    def test_a_probe_that_meets_a_page_pauses_again(self):
+        destinations.succeeded("default")
+        halted("network")
+        Destination.objects.update(paused_until=DatabaseNow(-1))
+
+        assert suspected(1) > 0
+
+
+def suspected(*events):
+    return destinations.suspected(settings_with(), list(events), "config", "a page")
+
+
+class TestRefusals:
+    """A run of refusals over different events pauses, and then its types go one at a time."""
+
+    def test_a_run_is_so_many_different_events(self):
+        assert refused(*range(9)) == 0.0
+        assert refused(*range(9)) == 0.0
+        assert Destination.objects.get().paused_until is None
+
+        assert refused(9) == 5.0
+
+        now = Destination.objects.get()
+        run = Refusals.read(now.refusals)
+        assert run is not None
+        assert (now.paused_kind, run.count, run.types) == ("refusals", 10, ("a",))
+        assert now.paused_reason == "400: no such schema"
+
+    def test_an_acceptance_between_them_begins_a_new_run(self):
+        refused(*range(9))
+        destinations.succeeded("default", types=["b"])
+
+        assert refused(*range(9)) == 0.0
+
+    def test_the_pause_doubles_to_a_minute_while_its_probes_are_refused(self):
+        lengths = [refused(*range(10))]
+        for number in range(10, 16):
+            Destination.objects.update(paused_until=DatabaseNow(-1), refused_until=DatabaseNow(-1))
+            lengths.append(refused(number))
+
+        assert lengths == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+
+    def test_what_was_on_its_way_when_the_pause_began_is_no_probe_of_it(self):
+        refused(*range(10))
+
+        assert refused(10) == 0.0
+
+        now = Destination.objects.get()
+        run = Refusals.read(now.refusals)
+        assert run is not None
+        assert (run.count, run.seconds, now.pause_seconds) == (11, 5.0, 5.0)
+
+    def test_an_acceptance_of_another_type_ends_the_pause_and_not_the_hold(self):
+        refused(*range(10))
+
+        assert destinations.succeeded("default", types=["b"])
+
+        assert gate().open
+        assert gate().refused_types == {"a"}
+
+    def test_an_acceptance_of_the_type_ends_both(self):
+        refused(*range(10))
+
+        assert destinations.succeeded("default", types=["b", "a"])
+
+        assert gate().open
+        assert gate().refused_types == frozenset()
+        assert Destination.objects.get().refusals is None
+
+    def test_while_others_flow_a_refused_event_of_the_type_pauses_only_its_type(self):
+        refused(*range(10))
+        destinations.succeeded("default", types=["b"])
+
+        assert refused(11) == 0.0
+        assert refused(12, before=True) == 0.0
+
+        assert gate().open
+        assert 15 < gate().refused_for <= 20
+
+    def test_one_worker_at_a_time_tries_a_refused_type(self):
+        refused(*range(10))
+        assert not destinations.take_refused_turn(settings_with())
+
+        Destination.objects.update(refused_until=DatabaseNow(-1))
+
+        assert destinations.take_refused_turn(settings_with())
+        assert not destinations.take_refused_turn(settings_with())
+
+    def test_all_of_many_refused_types_are_held_back(self):
+        """A wrong SOURCE refuses as many types as an application has, and one more may be accepted."""
+        found = [Refusal(number, f"type.{number}", "400: no such source") for number in range(200)]
+        destinations.refused(settings_with(), found)
+        destinations.succeeded("default", types=["good"])
+
+        assert len(gate().refused_types) == 200
+
+    def test_what_another_release_wrote_there_is_no_run(self):
+        gate()
+        Destination.objects.update(refusals='{"since": "yesterday"}', refused_until=DatabaseNow(60))
+
+        assert gate().refused_types == frozenset()
+        destinations.succeeded("default")
+        assert Destination.objects.get().refused_until is None
+
+
+def refused(*events, before=False):
+    found = [Refusal(number, "a", "400: no such schema") for number in events]
+    given = {"refusals": [], "before": found} if before else {"refusals": found}
+    seconds, _run = destinations.refused(settings_with(concurrency=5), **given)
+    return seconds

@@ -14,6 +14,7 @@ from genesys_eventbridge.explain import Facts, explain, facts_for, is_in_flight
 from genesys_eventbridge.explain_facts import Blocker, Health
 from genesys_eventbridge.explain_words import day, moment, relative, span
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent
+from genesys_eventbridge.refusals import Refusals
 from genesys_eventbridge.states import Act, Reason, State
 from tests import outbox_rows as rows
 
@@ -388,6 +389,21 @@ def test_a_state_of_a_newer_release_is_no_error():
     assert "does not know the state parked" in explain(event("parked"), facts())
 
 
+def test_an_event_of_a_refused_type_is_held_back():
+    run = Refusals(since=at(minutes=9), count=8, types=("order.created",), error="HTTP 400: no such schema.")
+    holding = replace(ALIVE, refusals=run.stored(), refused_until=at(minutes=-1))
+
+    held = explain(event(due_at=at(minutes=-1)), facts(holding))
+
+    assert held.startswith("Held back: the platform refuses events of this type")
+    assert "the next at about 14:36. The latest refusal: HTTP 400: no such schema." in held
+    assert "may have been accepted" in explain(event(in_doubt_since=at(hours=1)), facts(holding))
+    assert "Held back" not in explain(event(type="order.paid"), facts(holding))
+    assert "Held back" not in explain(event(), facts(replace(holding, refused_until=None)))
+    later = event(due_at=at(hours=-1), not_before=at(hours=-1))
+    assert explain(later, facts(holding)) == "Will be sent in 1 h, at 15:35."
+
+
 # ---------------------------------------------------------------------------------------- all combinations
 
 HEALTHS = [
@@ -397,6 +413,11 @@ HEALTHS = [
     replace(ALIVE, paused_until=at(minutes=1), paused_kind="network", paused_reason="refused."),
     replace(ALIVE, held_by="ben", held_reason="why"),
     replace(ALIVE, check_paused_until=at(minutes=-1), check_paused_reason="403."),
+    replace(
+        ALIVE,
+        refusals=Refusals(at(hours=1), types=("order.created",), error="400.").stored(),
+        refused_until=NOW,
+    ),
 ]
 OPEN_ROWS = [
     event(

@@ -9,6 +9,7 @@ import pytest
 from genesys_eventbridge import conf
 from genesys_eventbridge.explain_destination import explain_destination
 from genesys_eventbridge.explain_facts import Health
+from genesys_eventbridge.refusals import Refusals
 
 NOW = dt.datetime(2026, 11, 23, 14, 35, tzinfo=dt.UTC)
 
@@ -19,6 +20,7 @@ def at(**ago) -> dt.datetime:
 
 ALIVE = Health(heartbeat_at=at(seconds=5), accepted_at=at(seconds=8))
 HELD: dict[str, Any] = {"held_by": "ben", "held_reason": "their maintenance"}
+RUN = Refusals(at(hours=1), types=tuple(f"t{number}" for number in range(12)), error="400.")
 START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop."
 
 
@@ -56,6 +58,13 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
             "Events are sent; asking for their delivery is paused until 14:40: 403.",
         ),
         (replace(ALIVE, check_paused_until=at(minutes=1)), "connected", "Last event accepted: 8 s ago."),
+        (
+            replace(ALIVE, refusals=RUN.stored(), refused_until=at(minutes=-1)),
+            "paused",
+            "Events of refused types go one at a time (t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 and 2 more), "
+            "the next at 14:36: 400.",
+        ),
+        (replace(ALIVE, refusals=RUN.stored()), "connected", "Last event accepted: 8 s ago."),
         (replace(Health(), **HELD), "held", "Paused by ben until somebody resumes it: “their maintenance”."),
         (
             replace(ALIVE, heartbeat_at=at(hours=1), paused_until=at(minutes=-5)),

@@ -1,8 +1,12 @@
 """What a group of answers means for the destination: said once, in the order in which they came."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from genesys_eventbridge import health, signals
+from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 from tests.outbox_rows import CHECK, PUBLISH, settings_with
@@ -15,8 +19,13 @@ SLOW_DOWN = Outcome(Verdict.HALTED, halt=Halt.RATE, retry_after=30.0, error="429
 BROKEN = Outcome(Verdict.UNKNOWN, status_code=503, outage=Halt.NETWORK, error="503")
 
 
-def record(*outcomes, kind=PUBLISH):
-    return health.record(kind, settings_with(concurrency=2), list(enumerate(outcomes, 1)))
+def record(*outcomes, kind=PUBLISH, **row):
+    rows = [(claimed(number, **row), outcome) for number, outcome in enumerate(outcomes, 1)]
+    return health.record(kind, settings_with(concurrency=2), rows)
+
+
+def claimed(number, *, halts=0, kind="order.created"):
+    return cast(Claimed, SimpleNamespace(id=number, halts=halts, type=kind))
 
 
 def destination():

@@ -36,13 +36,14 @@ from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
+from genesys_eventbridge.destinations import Gate
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, CannotResend, Resolution
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.senders import Report, Senders
 from genesys_eventbridge.settlements import settle, take_late_answer
 from genesys_eventbridge.states import OPEN, AttemptKind, Reason, State
-from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+from genesys_eventbridge.verdicts import Outcome, Verdict
 from tests.invariants import broken
 from tests.model_platform import CHECK_FATES, PUBLISH_FATES, ModelPlatform, Request
 from tests.shop.models import Order
@@ -123,6 +124,18 @@ STEPS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
             "act": st.sampled_from(["requeue", "cancel", "retry", "check", "resolve", "resolve"]),
         },
     ),
+    "late": (
+        2,
+        {
+            "taken": st.sampled_from(["taken", "taken and delivered"]),
+            "lost": st.sampled_from(["taken without an id", "taken, answer lost"]),
+            "after": st.sampled_from([0.0, 30 * HOUR]),
+            "check": st.sampled_from(sorted(CHECK_FATES)),
+            "resolution": st.sampled_from(Resolution),
+            "accept_duplicates": st.booleans(),
+            "fate": st.sampled_from(sorted(PUBLISH_FATES)),
+        },
+    ),
     "resend": (1, {"data": st.data()}),
     "pause": (
         1,
@@ -178,7 +191,7 @@ class FakeSender:
     def publish(self, body: str, key: str, sent: Any) -> Outcome:
         return self.launch(body, key)
 
-    def check(self, remote_id: str, *, age: float | None = None) -> Outcome:
+    def check(self, remote_id: str, *, sent: Any = None, age: float | None = None) -> Outcome:
         return self.launch(remote_id, "")
 
 
@@ -280,6 +293,49 @@ class Machine(RuleBasedStateMachine):
                 self._ask(self.workers[number], *call)
         self._finish(self.workers[number], all_of_them=all_of_them)
 
+    def late(
+        self,
+        *,
+        taken: str,
+        lost: str,
+        after: float,
+        check: str,
+        resolution: Resolution,
+        accept_duplicates: bool,
+        fate: str,
+    ) -> None:
+        """A frozen worker holds the proof, a second one gives the event up, then people act on it."""
+        for worker in list(self.workers):
+            self._finish(worker)
+            self._die(worker, requests_too=False)
+        frozen, other, third = self.workers
+        with self.clocks():
+            if not self._claim(frozen, AttemptKind.PUBLISH, 1):
+                return
+            row = frozen.held[0].claimed.id
+            self._ask(frozen, taken, check, 0.0, slow_way=False)
+        self.offset += 61.0
+        with self.clocks():
+            self._claim(other, AttemptKind.PUBLISH, 1)
+            self._ask(other, lost, check, 0.0, slow_way=False)
+        self._finish(other)
+        self._finish(frozen)
+        self.offset += 6.0
+        with self.clocks():
+            self._claim(third, AttemptKind.CHECK, 8)
+            for _held in range(len(third.held)):
+                self._ask(third, fate, check, 0.0, slow_way=False)
+        self._finish(third)
+        self.offset += after
+        with self.clocks():
+            done = self._resolve(row, resolution, accept_duplicates)
+        self.epochs.update(done.may_duplicate)
+        self.touched.update(done.ids)
+        with self.clocks():
+            self._claim(third, AttemptKind.PUBLISH, 1)
+            self._ask(third, fate, check, 0.0, slow_way=False)
+        self._finish(third)
+
     def _claim(self, worker: Worker, kind: AttemptKind, limit: int) -> int:
         if worker.senders.stopped or any(held.claimed.kind is not kind for held in worker.held):
             if worker.held:
@@ -291,7 +347,7 @@ class Machine(RuleBasedStateMachine):
         if not gate.open or (gate.probing and worker.held):
             return 0
         for _look in range(50):
-            runnable = self._runnable(kind)
+            runnable = self._runnable(kind, gate)
             before = {row.pk: row for row in OutboxEvent.objects.all()}
             batch = claims.claim(kind, self.settings, gate, limit, idle=not worker.held)
             if batch.used_up:
@@ -313,17 +369,23 @@ class Machine(RuleBasedStateMachine):
         )
         assert not doubtful.exists(), "a doubt outlived its window"
 
-    def _runnable(self, kind: AttemptKind) -> list[tuple[int, bool]]:
-        """What may go now, in the order it became due, with whether its last claim lapsed; by the tables."""
+    def _runnable(self, kind: AttemptKind, gate: Gate) -> list[tuple[int, bool]]:
+        """What may go now, in the order it became due, with whether its last claim lapsed; by the tables.
+
+        Of a type that the platform refuses one row at a time goes; all rows are of one type here.
+        """
         rows = OutboxEvent.objects.filter(due_at__lte=DatabaseNow(), state=claims.FROM_STATE[kind])
         if kind is AttemptKind.PUBLISH:
             free = self.settings.doubt_seconds - self.settings.lease_seconds
             rows = rows.filter(attempts__lt=self.settings.max_attempts).exclude(id__in=self._waiting())
             rows = rows.exclude(in_doubt_since__isnull=False, in_doubt_since__lte=DatabaseNow(-free))
-        return [
+        found = [
             (pk, token is not None)
             for pk, token in rows.order_by("due_at", "id").values_list("id", "claim_token")
         ]
+        if kind is AttemptKind.PUBLISH and gate.refused_types and not gate.probing:
+            return found[: int(gate.refused_for <= 0)]
+        return found
 
     @staticmethod
     def _waiting() -> set[int]:
@@ -419,7 +481,7 @@ class Machine(RuleBasedStateMachine):
         kind = asked[0].claimed.kind
         reports = [self._answered(held) for held in asked]
         worker.held = [held for held in worker.held if held not in asked]
-        outcomes = [(each.claimed.id, each.outcome) for each in reports if each.outcome is not None]
+        outcomes = [(each.claimed, each.outcome) for each in reports if each.outcome is not None]
         if health.record(kind, self.settings, outcomes):
             worker.senders.stop()
         rows = [self._settlement(each) for each in reports]
@@ -453,8 +515,7 @@ class Machine(RuleBasedStateMachine):
             outcome,
             self.settings,
             elapsed=self.now() - row.started,
-            others_accepted=outcome.halt in (Halt.PERMISSION, Halt.CONFIG)
-            and destinations.accepted_since("default", since),
+            others_accepted=outcome.accuses and destinations.alone_since("default", since),
             random=lambda: 0.5,
         )
 
@@ -463,6 +524,11 @@ class Machine(RuleBasedStateMachine):
         """The one write without a token: proof for a row that was given up without an id."""
         fits = before is not None and before["state"] == State.UNRESOLVED and not before["remote_id"]
         assert take_late_answer(row) is (fits and bool(row.remote_id))
+        if fits and row.remote_id and before is not None:
+            after = OutboxEvent.objects.get(pk=row.id)
+            known = before["key_known_since"] or before["in_doubt_since"]
+            assert after.key_known_since == known is not None, "the platform's memory of the key is forgotten"
+            assert before["accepted_at"] in (None, after.accepted_at), "the acceptance moved"
 
     @staticmethod
     def _judge_definite(report: Report, after: dict[str, Any]) -> None:
@@ -588,8 +654,10 @@ class Machine(RuleBasedStateMachine):
             if row["body"]:
                 assert row["body"] == self.bodies[pk]
                 assert hashlib.sha256(row["body"].encode()).hexdigest() == row["body_sha256"]
+            else:
+                assert row["last_error"] == "", "a blanked event keeps what the platform said of it"
             if row["state"] == State.DELIVERED:
-                end = tuple(value for name, value in row.items() if name not in ("body", "now"))
+                end = tuple(value for name, value in row.items() if name not in ("body", "last_error", "now"))
                 assert self.ends.setdefault(pk, end) == end, "delivered changed"
             self._judge_end(row)
 

@@ -5,6 +5,7 @@ import json
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -102,7 +103,7 @@ class TestPublishing:
 
         def look(request):
             seen.append((threading.current_thread() is threading.main_thread(), connection.in_atomic_block))
-            return reply(202, id="evt-1")
+            return reply(202, id=f"evt-{uuid4()}")
 
         publish(ScriptedPlatform(look))
 
@@ -227,7 +228,7 @@ class TestVerdicts:
         def choke(request):
             if b"poison" in request.content:
                 return httpx.Response(500)
-            return reply(202, id="evt-1")
+            return reply(202, id=f"evt-{uuid4()}")
 
         publish(ScriptedPlatform(choke))
 
@@ -242,7 +243,7 @@ class TestVerdicts:
         def forbid(request):
             if b"poison" in request.content:
                 return httpx.Response(403, text="<html>blocked</html>")
-            return reply(202, id="evt-1")
+            return reply(202, id=f"evt-{uuid4()}")
 
         later = 0.0
         for _ in range(6):
@@ -435,7 +436,7 @@ class TestStopping:
         def stop_then_accept(request):
             stop.set()
             assert stopped.wait(10)
-            return reply(202, id="evt-1")
+            return reply(202, id=f"evt-{uuid4()}")
 
         platform = ScriptedPlatform(stop_then_accept)
         with Senders(settings_with(concurrency=1), 1, transport=platform.transport) as crew:
@@ -554,7 +555,7 @@ class TestALostDatabase:
 
         def two_at_once_the_others_after_the_next_claim(request):
             assert len(platform.published) <= 2 or again.wait(10)
-            return reply(202, id=f"evt-{len(platform.published)}")
+            return reply(202, id=f"evt-{uuid4()}")
 
         platform.publish_script = [two_at_once_the_others_after_the_next_claim]
 
@@ -649,7 +650,7 @@ class TestHostileAnswers:
         def answer(request):
             if b"poison" in request.content:
                 return httpx.Response(202, content=body)
-            return reply(202, id="evt-1")
+            return reply(202, id=f"evt-{uuid4()}")
 
         publish(ScriptedPlatform(answer))
 
@@ -688,7 +689,7 @@ def test_a_site_without_time_zones_publishes_all_the_same(settings, zone):
 
     def echo(request):
         sent = json.loads(request.content)
-        return reply(202, **{**sent, "id": "evt-1", "status": "accepted"})
+        return reply(202, **{**sent, "id": f"evt-{uuid4()}", "status": "accepted"})
 
     publish(ScriptedPlatform(echo))
     with shifted(60):

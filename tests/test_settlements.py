@@ -27,6 +27,9 @@ BUSY = Outcome(Verdict.UNKNOWN, status_code=503, error="503")
 
 
 def settled(row, outcome=OK, **changes):
+    """Each row accepted gets an id of its own, as a platform gives it."""
+    if outcome is OK:
+        outcome = replace(OK, remote_id=f"evt-{row.id}")
     return replace(decide(row, outcome, conf.destination()), **changes)
 
 
@@ -54,7 +57,7 @@ def test_an_accepted_row_carries_its_proof_and_its_next_check():
     assert write(settled(row)) == {row.id}
 
     now = fresh(row)
-    assert (now.state, now.remote_id, now.correlation_id) == (State.ACCEPTED, "evt-1", "c-1")
+    assert (now.state, now.remote_id, now.correlation_id) == (State.ACCEPTED, f"evt-{row.id}", "c-1")
     assert (now.claim_token, now.in_doubt_since, now.last_status_code) == (None, None, 202)
     assert now.accepted_at is not None
     assert 1 < seconds_between(now.accepted_at, now.due_at) < 3
@@ -393,10 +396,29 @@ class TestLateAnswers:
         assert take_late_answer(settled(stale))
 
         now = fresh(stale)
-        assert (now.state, now.reason, now.remote_id) == (State.ACCEPTED, "", "evt-1")
+        assert (now.state, now.reason, now.remote_id) == (State.ACCEPTED, "", f"evt-{stale.id}")
         assert now.in_doubt_since is None
         assert now.key_known_since == doubt is not None
         assert OutboxEvent.objects.due().exists()
+
+    def test_what_was_known_of_an_earlier_acceptance_stays(self):
+        """An untracked event has no doubt any more; its key is known since its acceptance."""
+        before = {"accepted_at": DatabaseNow(-30 * HOUR), "key_known_since": DatabaseNow(-31 * HOUR)}
+        stale = self.late(State.UNRESOLVED, Reason.UNTRACKED, in_doubt_since=None, **before)
+        known = OutboxEvent.objects.values_list("accepted_at", "key_known_since").get()
+
+        assert take_late_answer(settled(stale))
+
+        assert OutboxEvent.objects.values_list("accepted_at", "key_known_since").get() == known
+
+    def test_an_id_that_proves_another_event_is_no_late_proof(self):
+        stale = self.late(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, in_doubt_since=DatabaseNow(-HOUR))
+        other = event()
+        (held,) = claim().rows
+        assert write(settled(held, remote_id="evt-twice")) == {other.pk}
+
+        assert not take_late_answer(settled(stale, remote_id="evt-twice"))
+        assert fresh(stale).state == State.UNRESOLVED
 
     @pytest.mark.parametrize(
         ("state", "reason", "row"),

@@ -17,7 +17,7 @@ HOUSE = Path(genesys_eventbridge.__file__).parent
 
 # From the ground up: the layer, its rooms, the layers it may know. A room may know its own layer, too.
 _TABLE = [
-    ("plain", "errors text wire timestamps verdicts cloudevents backoff regions", ""),
+    ("plain", "errors text wire timestamps verdicts cloudevents backoff refusals regions tls", ""),
     ("http", "answers network transport auth client", "plain"),
     ("sandbox", "sandbox", "plain"),
     (
@@ -52,6 +52,7 @@ DJANGO_ROOMS = frozenset(
 DEPENDENCIES = {
     "httpx": frozenset({"answers", "auth", "client", "transport", "testing"}),
     "httpcore": frozenset({"network", "transport"}),
+    "certifi": frozenset({"tls"}),  # comes with httpx
     "django": DJANGO_ROOMS,
     "asgiref": DJANGO_ROOMS,
     "django_q": frozenset({"wake", "tasks", "schedules", "checks"}),

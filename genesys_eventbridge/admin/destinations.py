@@ -28,9 +28,10 @@ from genesys_eventbridge.admin.words import when
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.explain_destination import Standing, explain_destination
 from genesys_eventbridge.explain_facts import health_of, settings_of
+from genesys_eventbridge.explain_words import relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.text import clean, is_storable
 
 
 class DestinationAdmin(ReadOnly, admin.ModelAdmin):
@@ -190,6 +191,8 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = unquote(object_id)
+        if not is_storable(name):
+            raise Http404
         rows = self.get_queryset(request)
         row: Any = rows.filter(alias=name).first()
         if row is None and name.isascii() and name.isdigit() and len(name) < 19:
@@ -222,12 +225,23 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             (_("Rate"), self.rate(row)),
             (_("Failures in a row"), row.run_failures or ""),
             (_("Paused by trouble until"), when(row.paused_until, row.now) if row.paused_until else ""),
+            (_("Refused types"), self.refused_types(row)),
             (
                 _("Checks paused until"),
                 when(row.check_paused_until, row.now) if row.check_paused_until else "",
             ),
         ]
         return [(name, value) for name, value in pairs if value != ""]
+
+    @staticmethod
+    def refused_types(row: Any) -> str:
+        """Types that go one event at a time, and when the next one may; empty where there are none."""
+        run = health_of(row).refused
+        if run is None:
+            return ""
+        words = {"types": clean(", ".join(run.types), 300), "count": f"{run.count:,}"}
+        text = _("%(types)s: %(count)s refused, one event at a time is tried") % words
+        return f"{text}, {relative(row.refused_until, row.now)}" if row.refused_until > row.now else text
 
     def _events_url(self, alias: str) -> str:
         opts = OutboxEvent._meta

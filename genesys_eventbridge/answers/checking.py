@@ -6,7 +6,7 @@ import httpx
 
 from genesys_eventbridge.answers.publishing import redirect_hint
 from genesys_eventbridge.answers.reading import Answer, read
-from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Verdict
+from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
 
 _AGAIN = "Delivery is checked again later."
 _NOT_ABOUT_THE_EVENT = frozenset({402, 407, 408, 421, 423, 425})
@@ -17,18 +17,21 @@ def status_outcome(
     rules: Rules,
     *,
     remote_id: str,
+    sent: Sent | None = None,
     age: float | None = None,
     secrets: Collection[str] = (),
 ) -> Outcome:
     """What an answer to a GET means for an accepted event. Pure; never raises, whatever the bytes are.
 
+    ``sent`` is what our event says of itself, where known: a platform that repeats it answers for it, too.
     ``age`` is in seconds since the acceptance, None where nobody knows it: then nothing is ever over.
+    No value of the data of ``sent.body`` comes into the error.
     DELIVERED and FAILED are the platform's word; UNKNOWN means unconfirmed for good: a person decides.
     """
-    answer = read(response, rules, secrets)
+    answer = read(response, rules, secrets, sent.body if sent else "")
     status = answer.status
     if status == 200:
-        return _reported(answer, remote_id, age)
+        return _reported(answer, remote_id, sent, age)
     if status == 401:
         hint = "The platform refuses our token for checks. Check the OAuth client's roles."
         return answer.outcome(Verdict.HALTED, hint, halt=Halt.AUTH)
@@ -49,18 +52,21 @@ def status_outcome(
     return answer.outcome(Verdict.NOT_YET, _AGAIN, retry_after=answer.asked_wait())
 
 
-def _reported(answer: Answer, remote_id: str, age: float | None) -> Outcome:
+def _reported(answer: Answer, remote_id: str, sent: Sent | None, age: float | None) -> Outcome:
     if answer.document is None:
         return answer.outcome(Verdict.NOT_YET, f"This is no status of an event. {_AGAIN}")
     named = answer.member("id")
-    if named is not None and named != remote_id:
+    if named is not None and named != remote_id and not (sent and answer.echoes(sent)):
         hint = f"The answer is about another event: a proxy may mix answers up. {_AGAIN}"
         return answer.outcome(Verdict.NOT_YET, hint, conflict=True)
     final = answer.final_verdict()
+    if final is Verdict.FAILED:  # before the complaint: its details may look like one
+        return answer.outcome(final, "The platform failed to deliver it. Sending it again needs a new key.")
+    if answer.complaint(sent.attributes if sent else {}):
+        hint = f"The code says success, the body says error. {_AGAIN}"
+        return answer.outcome(Verdict.NOT_YET, hint) if named is None else _not_yet(answer, age, hint)
     if final is Verdict.DELIVERED:
         return answer.outcome(final)
-    if final is Verdict.FAILED:
-        return answer.outcome(final, "The platform failed to deliver it. Sending it again needs a new key.")
     return _not_yet(answer, age, "" if answer.reported_status() else f"The answer names no status. {_AGAIN}")
 
 

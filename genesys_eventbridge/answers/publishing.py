@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +23,16 @@ _PATH = (
 _CONTENT_TYPE = (Halt.CONFIG, "Set CONTENT_TYPE to what the platform takes.")
 _NOT_THE_PLATFORM = (Halt.CONFIG, "The platform does not answer like this. Check API_BASE_URL and PROXY.")
 _A_PAGE = "A page is not how the platform refuses: a proxy or firewall may. Check PROXY and the egress."
+#: Halts that say nothing about the event, whatever was sent: a login, ours or the network's.
+_NOT_THE_EVENT = frozenset({401, 407, 511})
+_A_GATEWAY = "A gateway answered, not the platform."
+_CHECK_THE_WAY = "Check API_BASE_URL, PROXY and the gateway's log."
+_GATEWAY_HINTS = {
+    400: "Often it wants a client certificate (CLIENT_CERT), or our headers are too large for it.",
+    413: "It limits the size of requests: raise its limit, or set MAX_EVENT_BYTES below it.",
+    414: "Our URL is too long for it: raise its limit, or shorten EVENTS_PATH.",
+    431: "Our headers are too large for it, the token among them: raise its limit for headers.",
+}
 _HALTS = {
     401: (
         Halt.AUTH,
@@ -51,8 +61,9 @@ def publish_outcome(
     """What an answer to a POST means for the event. Pure; never raises, whatever the bytes are.
 
     ``secrets`` are exact texts, such as the token in use, that a hostile answer must not bring into a text.
+    No value of the data of ``sent.body`` comes into the error.
     """
-    answer = read(response, rules, secrets)
+    answer = read(response, rules, secrets, sent.body)
     status = answer.status
     if status in rules.accepted_codes:
         return _accepted(answer, sent)
@@ -62,17 +73,31 @@ def publish_outcome(
         kind, hint = _HALTS[status]
         if status == 403 and answer.is_page:
             hint = f"{_A_PAGE} {hint}"
-        return answer.outcome(Verdict.HALTED, hint, halt=kind)
+        return answer.outcome(Verdict.HALTED, hint, halt=kind, accuses=status not in _NOT_THE_EVENT)
     if status == 429:
         return answer.rate_halt()
-    if status in {421, 423, 425}:
+    if status in {421, 423, 425} and not answer.is_page:
         hint = "The platform does not take the event now. It is sent again."
         return answer.outcome(Verdict.UNAVAILABLE, hint, retry_after=answer.asked_wait())
     if 300 <= status <= 399:
-        return answer.outcome(Verdict.HALTED, redirect_hint(answer, "API_BASE_URL"), halt=Halt.CONFIG)
+        hint = redirect_hint(answer, "API_BASE_URL")
+        return answer.outcome(Verdict.HALTED, hint, halt=Halt.CONFIG, accuses=True)
     if 400 <= status <= 499 and status not in {408, 409}:
-        return answer.outcome(Verdict.REJECTED, _too_large(answer) if status == 413 else _REFUSED)
+        return _refused(answer)
     return _unknown(answer)
+
+
+def _refused(answer: Answer) -> Outcome:
+    """Only the platform's own words refuse an event: a page or an empty body comes from a gateway (G20)."""
+    if answer.is_refusal:
+        return answer.outcome(Verdict.REJECTED, _too_large(answer) if answer.status == 413 else _REFUSED)
+    if answer.broken_off:
+        hint = (
+            "The answer broke off, so it does not say who refused. Check the route to the platform and PROXY."
+        )
+        return answer.outcome(Verdict.HALTED, hint, halt=Halt.NETWORK, accuses=True)
+    hint = f"{_A_GATEWAY} {_GATEWAY_HINTS.get(answer.status, _CHECK_THE_WAY)}"
+    return answer.outcome(Verdict.HALTED, hint, halt=Halt.CONFIG, accuses=True)
 
 
 def _too_large(answer: Answer) -> str:
@@ -93,36 +118,49 @@ def redirect_hint(answer: Answer, setting: str) -> str:
 
 def _accepted(answer: Answer, sent: Sent) -> Outcome:
     """Success needs proof: a usable id, or our own source, type and event id echoed."""
-    if answer.document is None:
+    if answer.document is None and not answer.is_empty:
         return _without_proof(answer, "No proof that the event was taken. Check API_BASE_URL and PROXY.")
-    if answer.complaint:
+    if answer.complaint(sent.attributes):
         return _without_proof(answer, "The code says success, the body says error. The event is sent again.")
     if differing := _differing(answer, sent, ("source", "type")):
         return _other_event(answer, differing, outage=Halt.CONFIG)
-    remote_id = answer.usable_id(answer.member("id"))
-    if (
-        not remote_id or remote_id == sent.event_id
-    ):  # our own id repeated: the address of the resource knows better
-        remote_id = _located_id(answer) or remote_id
-    if not remote_id and not _echoed(answer, sent):
-        return _without_proof(answer, "No proof: the answer has no usable id and does not repeat the event.")
+    remote_id = _remote_id(answer, sent) or _located_id(answer)
+    if not remote_id and not answer.echoes(sent):
+        hint = "No proof: the answer has no usable id and does not repeat the event."
+        return _without_proof(answer, f"{hint} Check API_BASE_URL and PROXY.")
     return _taken(answer, remote_id, duplicate=False)
 
 
+def _remote_id(answer: Answer, sent: Sent) -> str:
+    """The platform's id. Where the body only repeats ours, the address of the resource knows better."""
+    remote_id = answer.usable_id(answer.member("id"))
+    return (_located_id(answer) or remote_id) if remote_id == sent.event_id else remote_id
+
+
 def _without_proof(answer: Answer, hint: str) -> Outcome:
+    if answer.broken_off:
+        hint = "The answer broke off on its way. The event is sent again under the same key."
+        return answer.outcome(Verdict.UNKNOWN, hint, outage=Halt.NETWORK)
     return answer.outcome(Verdict.UNKNOWN, hint, outage=Halt.CONFIG)
 
 
 def _duplicate(answer: Answer, sent: Sent) -> Outcome:
     """The key was used before. What for, the body must say."""
-    if answer.complaint or (answer.word("code") and answer.word("message")):
+    if answer.complaint(sent.attributes):
         return answer.outcome(Verdict.UNKNOWN, "The first request with this key may still be running.")
-    if differing := _differing(answer, sent, ("source", "type", "subject", "time")):
-        return _other_event(answer, differing)
-    remote_id = answer.usable_id(answer.member("id"))
-    if not remote_id and not _echoed(answer, sent):
-        return answer.outcome(Verdict.UNKNOWN, "The answer does not say which event this key belongs to.")
+    # In a body that is no event ``type`` may name a kind of answer, and ``source`` who gives it.
+    if answer.member("source") is not None and (
+        differing := _differing(answer, sent, ("source", "type", "subject", "time"))
+    ):
+        return _other_event(answer, differing) if answer.word("specversion") else _whose(answer)
+    remote_id = _remote_id(answer, sent)
+    if not remote_id and not answer.echoes(sent):
+        return _whose(answer)
     return _taken(answer, remote_id, duplicate=True)
+
+
+def _whose(answer: Answer) -> Outcome:
+    return answer.outcome(Verdict.UNKNOWN, "The answer does not say which event this key belongs to.")
 
 
 def _other_event(answer: Answer, differing: list[str], outage: Halt | None = None) -> Outcome:
@@ -140,29 +178,26 @@ def _differing(answer: Answer, sent: Sent, names: tuple[str, ...]) -> list[str]:
 
 
 def _same(ours: str | datetime, theirs: object) -> bool:
-    """Times are compared to the second, as platforms cut fractions; one that nobody can read, not at all."""
+    """Times within a second are equal, as platforms round or cut; one that cannot be read is not compared."""
     if isinstance(ours, str):
         return theirs == ours
     try:
-        second = parse_rfc3339(str(theirs)).replace(microsecond=0)
-    except ValueError:
+        return abs(parse_rfc3339(str(theirs)) - ours) <= timedelta(seconds=1)
+    except (ValueError, OverflowError):
         return True
-    return second == ours.astimezone(UTC).replace(microsecond=0)
-
-
-def _echoed(answer: Answer, sent: Sent) -> bool:
-    echo = (answer.member("source"), answer.member("type"), answer.member("id"))
-    return echo == (sent.source, sent.type, sent.event_id)
 
 
 def _located_id(answer: Answer) -> str:
-    """The id at the end of a ``Location`` below the path we posted to; a login page is none."""
+    """The id at the end of a ``Location`` below the path we posted to, also a relative one (RFC 9110).
+
+    A login page is none.
+    """
     try:
-        path = urlsplit(answer.headers.get("location", "")).path
+        path = urlsplit(answer.headers.get("location", "")).path.removesuffix("/")
     except ValueError:
         return ""
     parent, _, last = path.rpartition("/")
-    is_below = parent.endswith(f"/{answer.resource}") if answer.resource else bool(parent)
+    is_below = f"/{parent}".endswith(f"/{answer.resource}") if answer.resource else bool(parent)
     return answer.usable_id(last) if is_below else ""
 
 

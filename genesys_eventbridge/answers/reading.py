@@ -5,21 +5,31 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx
 
 from genesys_eventbridge import backoff
-from genesys_eventbridge.text import clean, redact_text
-from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Verdict
+from genesys_eventbridge.text import clean, mask_values, names_a_key, redact, redact_text
+from genesys_eventbridge.text_values import PayloadValues
+from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
 
 ERROR_LIMIT = 500
 _MESSAGE_LIMIT = 220  # leaves room for the hint behind it
 _EXCERPT_LIMIT = 4096
+_LONGEST_NAMED = 512  # so much behind the end is searched, for values that begin before it
 CORRELATION_LIMIT = 128
 _LONG_WAIT = 180.0  # past this the official SDKs give up: it is a daily limit rather than a burst
 _USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _PAGE = "the body is an HTML or XML page"
+_TEXT = "the body is not JSON"
+_EMPTY = "the body is empty"
+_PAGE_LIMIT = 8192  # characters of a page that are searched for its first words
+_PROBLEM_TYPE = "application/problem+json"
+_CODE = re.compile(r"[A-Za-z]+(?:\.[A-Za-z]+)+")  # as the platform writes them: bad.request
+_FAILURE_WORDS = frozenset({"rejected", "refused", "denied", "error", "failed", "failure", "invalid"})
 _MESSAGE_MEMBERS = ("message", "error_description", "description", "detail", "title")
 
 
@@ -32,17 +42,54 @@ class Answer:
     resource: str  # last part of the path that was asked for, "" where the request is not known
     document: Mapping[str, Any] | None  # the body where it is a JSON object
     shape: str  # what the body is instead, in words; "" with a document
+    broken_off: str  # how the body broke off, trouble of the network; may quote it; "" where it arrived whole
     text: str = field(repr=False)
     rules: Rules = field(repr=False)
     secrets: Collection[str] = field(repr=False)
+    values: PayloadValues = field(repr=False)
 
     def say(self, text: object, limit: int) -> str:
-        """Words from outside, fit to store and show."""
-        return clean(redact_text(str(text), self.rules.redact_keys, self.secrets), limit)
+        """Words from outside, fit to store and show: without secrets and without values of the event."""
+        return clean(redact_text(str(text), self.rules.redact_keys, self.secrets, self.values), limit)
 
     @property
     def is_page(self) -> bool:
         return self.shape == _PAGE
+
+    @property
+    def is_empty(self) -> bool:
+        return self.shape == _EMPTY
+
+    @property
+    def is_cloudevent(self) -> bool:
+        """Whether the document is an event: then ``type`` and ``time`` are an event's attributes."""
+        return bool(self.word("specversion") and self.word("source"))
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the platform itself says no: a JSON object in its error shape, or RFC 9457's.
+
+        The platform's has ``message`` and one of ``code``, ``contextId``, ``errors`` or an integer ``status``
+        equal to the HTTP status (official Python SDK, ``error_body.py``). Gateways send a page, or a bare
+        ``{"message": ...}``.
+        """
+        named = self.word("code") or self.word("contextId") or self.member("errors") or self._names_status
+        return bool(self.word("message") and named) or self.is_problem
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the document is a problem of RFC 9457, also where its media type was lost on the way."""
+        if self.document is None or self.is_cloudevent:
+            return False
+        title, detail = self.word("title"), self.word("detail")
+        if self.headers.get("content-type", "").partition(";")[0].strip().lower() == _PROBLEM_TYPE:
+            return bool(title or detail)
+        return bool(title and (detail or self.word("type") or self._names_status))
+
+    @property
+    def _names_status(self) -> bool:
+        status = self.member("status")
+        return type(status) is int and status == self.status
 
     def member(self, name: str) -> Any:
         """A member of the document; None where it is null, missing, or there is no document."""
@@ -50,8 +97,7 @@ class Answer:
 
     def word(self, name: str) -> str:
         """A text member of the document in lower case; "" where there is none."""
-        value = self.member(name)
-        return value.strip().lower() if isinstance(value, str) else ""
+        return _word(self.member(name))
 
     @property
     def message(self) -> str:
@@ -67,8 +113,13 @@ class Answer:
     def _nested_messages(self) -> list[str]:
         errors = self.member("errors")
         items = errors[:3] if isinstance(errors, list) else []
-        texts = [item.get("message") if isinstance(item, Mapping) else item for item in items]
+        texts = [self._message_of(item) if isinstance(item, Mapping) else item for item in items]
         return [text for text in texts if isinstance(text, str)]
+
+    def _message_of(self, error: Mapping[str, Any]) -> Any:
+        """Its message, masked where a member beside it names one of the keys."""
+        members = {name: text for name, text in error.items() if isinstance(text, str)}
+        return redact(members, self.rules.redact_keys).get("message")
 
     @property
     def code(self) -> str:
@@ -83,30 +134,63 @@ class Answer:
             self.member("contextId"),
             self.headers.get("X-Amz-Cf-Id"),
         )
-        return next(
-            (self.say(text, CORRELATION_LIMIT) for text in found if isinstance(text, str) and text), ""
-        )
+        first = next((text for text in found if isinstance(text, str) and text), "")
+        # The event need not be read for what can be no value that says anything.
+        return first if first == "" or _UUID.fullmatch(first) else self.say(first, CORRELATION_LIMIT)
+
+    @property
+    def first_words(self) -> str:
+        """What a body that is no JSON shows a reader first: the text of a page without its tags."""
+        if self.shape not in {_PAGE, _TEXT}:
+            return ""
+        # Masked before the tags go: they may be what names a secret.
+        start = redact_text(self.text[: 2 * _PAGE_LIMIT], self.rules.redact_keys, self.secrets)[:_PAGE_LIMIT]
+        start = start.removeprefix("\ufeff")
+        return _visible(start) if self.is_page else " ".join(start.split())
 
     @property
     def excerpt(self) -> str:
-        text = redact_text(self.text, self.rules.redact_keys, self.secrets)
-        return clean(" ".join(line.strip() for line in text.split("\n")), _EXCERPT_LIMIT)
+        """The start of the body as it came, without secrets and without what REDACT_KEYS name.
 
-    @property
-    def complaint(self) -> bool:
-        """Whether the document says that something went wrong, whatever the status code says."""
-        status = self.member("status")
+        Values of the event's own data that they name are masked in every sentence.
+        """
+        keys, body = self.rules.redact_keys, self.values.body
+        text = redact_text(self.text, keys, self.secrets)
+        text = " ".join(line.strip() for line in text.split("\n"))
+        if text and names_a_key(body, keys):  # a cheap look, as few events hold such a name
+            named = PayloadValues(body, lambda name: names_a_key(name, keys))
+            text = mask_values(text[: _EXCERPT_LIMIT + _LONGEST_NAMED], named)
+        return clean(text, _EXCERPT_LIMIT)
+
+    def complaint(self, own: Mapping[str, Any]) -> bool:
+        """Whether the document says that something went wrong, whatever the status code says.
+
+        ``own`` are the attributes of our event: a platform that repeats them does not complain with them.
+        """
+        given = {name: value for name, value in (self.document or {}).items() if own.get(name, ...) != value}
+        status = given.get("status")
+        word = _word(given.get("deliveryStatus") if status is None else status)
         return (
-            bool(self.member("errors") or self.member("error"))
-            or self.word("status") == "error"
-            or (isinstance(status, int) and status >= 400)
+            any(given.get(name) for name in ("errors", "error", "fault"))
+            or any(_is_false(given.get(name)) for name in ("success", "ok"))
+            or _is_error_number(status)
+            or (word in _FAILURE_WORDS and word not in self.rules.failed_statuses)
+            or _is_error_code(given.get("code"), with_message=bool(_word(given.get("message"))))
+            or bool(_word(given.get("title")) and _word(given.get("detail")))
+            or (self.is_problem and "title" in given)
         )
+
+    def echoes(self, sent: Sent) -> bool:
+        """Whether the document is our own event, repeated."""
+        echo = (self.member("source"), self.member("type"), self.member("id"))
+        return echo == (sent.source, sent.type, sent.event_id)
 
     def usable_id(self, value: object) -> str:
         """``value`` where it may serve as an id in a URL and in a column, else ""."""
         if not isinstance(value, str) or not _USABLE_ID.fullmatch(value):
             return ""
-        return value if self.say(value, len(value)) == value else ""
+        # An id may read like a value of the event, which an id of the caller's often is.
+        return value if redact_text(value, self.rules.redact_keys, self.secrets) == value else ""
 
     def reported_status(self) -> str:
         """The platform's status of the event; ``deliveryStatus`` decides only where ``status`` is absent."""
@@ -122,8 +206,12 @@ class Answer:
     def line(self, hint: str) -> str:
         """One line for people: status, code, the platform's words or the body's shape, and what to do."""
         code = f" ({self.say(self.code, 60)})" if self.code else ""
-        said = self.say(self.message, _MESSAGE_LIMIT).rstrip(".") or self.shape
-        return clean(f"HTTP {self.status}{code}" + (f": {said}. " if said else ". ") + hint, ERROR_LIMIT)
+        words = self.say(self.message, _MESSAGE_LIMIT).rstrip(".") or self._described()
+        return clean(f"HTTP {self.status}{code}" + (f": {words}. " if words else ". ") + hint, ERROR_LIMIT)
+
+    def _described(self) -> str:
+        words = self.say(self.broken_off or self.first_words, _MESSAGE_LIMIT).rstrip(".")
+        return f"{self.shape}: {words}" if words else self.shape
 
     def outcome(self, verdict: Verdict, hint: str = "", **more: Any) -> Outcome:
         """This answer decided; with a ``hint``, it is trouble that people should read about."""
@@ -172,11 +260,23 @@ class Answer:
         )
 
 
-def read(response: httpx.Response, rules: Rules, secrets: Collection[str]) -> Answer:
-    """Take an answer apart. Its body must have been read; ``secrets`` are texts that must not be shown."""
+def read(response: httpx.Response, rules: Rules, secrets: Collection[str], body: str = "") -> Answer:
+    """Take an answer apart. Its content must have been read; ``secrets`` are texts that must not be shown.
+
+    ``body`` is the event that the question was about, as it was sent: its values stand in no error either.
+    """
     text, document, shape = _body(response)
     return Answer(
-        response.status_code, response.headers, _resource(response), document, shape, text, rules, secrets
+        response.status_code,
+        response.headers,
+        _resource(response),
+        document,
+        shape,
+        response.extensions.get("broken_off", ""),
+        text,
+        rules,
+        secrets,
+        PayloadValues(body),
     )
 
 
@@ -224,5 +324,55 @@ def _refuse(constant: str) -> None:
 def _shape(text: str) -> str:
     start = text[:200].strip("\ufeff \t\r\n")
     if not start:
-        return "the body is empty"
-    return _PAGE if start.startswith("<") else "the body is not JSON"
+        return _EMPTY
+    return _PAGE if start.startswith("<") else _TEXT
+
+
+def _word(value: object) -> str:
+    return value.strip().lower() if isinstance(value, str) else ""
+
+
+def _is_false(value: object) -> bool:
+    return (isinstance(value, int) and not value) or _word(value) == "false"
+
+
+def _is_error_code(code: object, *, with_message: bool) -> bool:
+    """``too.many.requests``, any word beside a message, or a number that stands for an error."""
+    if isinstance(code, str) and not code.strip().isdecimal():
+        return bool(code.strip()) if with_message else _CODE.fullmatch(code.strip()) is not None
+    return _is_error_number(code)
+
+
+def _is_error_number(number: object) -> bool:
+    """An HTTP status of an error or beyond, also as text."""
+    if isinstance(number, str) and number.strip().isdecimal():
+        number = int(number.strip()[:9])
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 400
+
+
+def _visible(page: str) -> str:
+    reader = _PageReader()
+    reader.feed(page)
+    reader.close()
+    return " ".join(dict.fromkeys(" ".join(part.split()) for part in reader.parts if part.strip()))
+
+
+class _PageReader(HTMLParser):
+    """Collects the text between the tags; scripts and styles are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._hidden = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"script", "style"}:
+            self._hidden = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._hidden:
+            self._hidden = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(data)
