@@ -148,7 +148,8 @@ def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
             f"{where}: CLIENT_CERT holds a passphrase, and Django's error reports show it.",
             "Give a callable that returns the passphrase; it is called when the key is loaded.",
         )
-    for name, value in destination.extra_headers.items():
+    headers = {} if callable(destination.extra_headers) else destination.extra_headers
+    for name, value in headers.items():
         if isinstance(value, str) and is_credential_header(name) and not hidden.search(name):
             yield Problem(
                 "W024",

@@ -35,6 +35,8 @@ from genesys_eventbridge.wire import (
 
 #: A text, or a callable that returns it: called in the thread that needs it, read again after a refusal.
 Secret = str | Callable[[], str]
+#: Names and values, or a callable that returns them.
+ExtraHeaders = Mapping[str, Secret] | Callable[[], Mapping[str, Secret]]
 
 DEFAULT_SCOPES = ("eventbridge:event:publish", "eventbridge:events:read")
 USER_AGENT = f"genesys-eventbridge/{__version__} httpx/{httpx.__version__} python/{platform.python_version()}"
@@ -51,7 +53,7 @@ _REMEMBERED_VALUES = 3
 class Platform:
     """Where one organisation is reached and how. Names are the settings' in lower case, times are seconds.
 
-    ``client_id``, ``client_secret``, ``proxy`` and the values of ``extra_headers`` may be callables. Raises
+    ``client_id``, ``client_secret``, ``proxy``, ``extra_headers`` and its values may be callables. Raises
     ValueError, naming the setting, for what can never work. Its repr holds no secret, and neither does an
     error report: what is raised has lost the arguments.
     """
@@ -65,7 +67,7 @@ class Platform:
     events_path: str = "/api/v2/eventbridge/events"
     idempotency_header: str = "Idempotency-Key"
     content_type: str = "application/cloudevents+json"
-    extra_headers: Mapping[str, Secret] = field(default_factory=dict, hash=False)
+    extra_headers: ExtraHeaders = field(default_factory=dict, hash=False)
     connect_timeout: float = 5.0
     request_deadline: float = 20.0
     ca_bundle: str | None = None
@@ -73,7 +75,7 @@ class Platform:
     proxy: str | Callable[[], str | None] | None = None
     rules: Rules = field(default_factory=Rules)
     #: What callables returned lately, by setting: it stands in no text either.
-    _returned: dict[str, tuple[str, ...]] = field(init=False, compare=False, repr=False, default_factory=dict)
+    _returned: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._set("api_base_url", check_url(self.api_base_url, "API_BASE_URL"))
@@ -87,7 +89,8 @@ class Platform:
             _path(getattr(self, setting.lower()), setting)
         _idempotency_header(self.idempotency_header)
         _content_type(self.content_type)
-        self._set("extra_headers", _extra_headers(self.extra_headers, self.idempotency_header))
+        if not callable(self.extra_headers):
+            self._set("extra_headers", _extra_headers(self.extra_headers, self.idempotency_header))
         for setting in ("CONNECT_TIMEOUT", "REQUEST_DEADLINE"):
             _seconds(getattr(self, setting.lower()), setting)
         _ca_bundle(self.ca_bundle)
@@ -124,12 +127,18 @@ class Platform:
 
     def headers(self) -> dict[str, str]:
         """EXTRA_HEADERS as they are sent now. Raises Halted(config), by name, for a callable that fails."""
+        given = self.extra_headers
+        if callable(given):
+            given = self._read("EXTRA_HEADERS", given, self._usable_headers)
         return {
             name: value
             if isinstance(value, str)
             else self._read(f"EXTRA_HEADERS[{name!r}]", value, header_value)
-            for name, value in self.extra_headers.items()
+            for name, value in given.items()
         }
+
+    def _usable_headers(self, value: object, _setting: str) -> None:
+        _extra_headers(value, self.idempotency_header)
 
     def proxy_url(self) -> str | None:
         """PROXY as it is used now. Raises Halted(config) for a callable that fails, never with its words."""
@@ -159,10 +168,12 @@ class Platform:
         name of the header says that it carries a credential, and nothing counts that is shorter than 4.
         """
         found: list[str] = []
-        for name, value in self.extra_headers.items():
-            shortest = _SHORTEST_SECRET if is_credential_header(name) else SHORTEST_ANYWHERE
-            for text in self._known(f"EXTRA_HEADERS[{name!r}]", value):
-                found += maskable(text, *text.split(), shortest=shortest)
+        given = self.extra_headers
+        for headers in self._returned.get("EXTRA_HEADERS", ()) if callable(given) else (given,):
+            for name, value in headers.items():
+                shortest = _SHORTEST_SECRET if is_credential_header(name) else SHORTEST_ANYWHERE
+                for text in self._known(f"EXTRA_HEADERS[{name!r}]", value):
+                    found += maskable(text, *text.split(), shortest=shortest)
         for url in self._known("PROXY", self.proxy):
             found += maskable(*_login_of(url), shortest=_SHORTEST_SECRET)
         if self.client_cert and isinstance(self.client_cert.passphrase, str):

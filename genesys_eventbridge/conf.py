@@ -23,6 +23,7 @@ from genesys_eventbridge.tls import ClientCertificate
 SETTING = "GENESYS_EVENTBRIDGE"
 HOUR = 3600.0
 Secret = str | Callable[[], str]
+ExtraHeaders = Mapping[str, Secret] | Callable[[], Mapping[str, Secret]]
 
 
 def _key(check: rules.Check, default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
@@ -50,7 +51,7 @@ class DestinationSettings:
     idempotency_window: float = _key(rules.seconds, 24 * HOUR)
     idempotency_margin: float = _key(rules.seconds, 1 * HOUR)
     content_type: str = _key(rules.content_type, "application/cloudevents+json")
-    extra_headers: Mapping[str, Secret] = _key(rules.headers, {}, repr=False)
+    extra_headers: ExtraHeaders = _key(rules.headers, {}, repr=False)  # noqa: RUF009
     max_event_bytes: int = _key(rules.count, 262144)
     connect_timeout: float = _key(rules.seconds, 5.0)
     request_deadline: float = _key(rules.seconds, 20.0)

@@ -147,7 +147,8 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
             f"PAUSE_BASE ({values['pause_base']:g}) must not exceed PAUSE_CAP ({values['pause_cap']:g}).",
         ),
         (
-            values["idempotency_header"].lower() not in map(str.lower, values["extra_headers"]),
+            callable(values["extra_headers"])
+            or values["idempotency_header"].lower() not in map(str.lower, values["extra_headers"]),
             "EXTRA_HEADERS",
             f"EXTRA_HEADERS holds {values['idempotency_header']}, the IDEMPOTENCY_HEADER, which every event "
             "sets by itself.",
@@ -284,8 +285,10 @@ def header_value(value: Any) -> str:
     return value
 
 
-def headers(value: Any) -> dict[str, Any]:
-    """Names and texts, or callables that return them: called when a request is made."""
+def headers(value: Any) -> Any:
+    """Names and texts, or callables that return one or all of them: called when a request is made."""
+    if callable(value):
+        return value
     if not isinstance(value, Mapping):
         raise ValueError("a dict of header names and values")
     for name in value:

@@ -88,6 +88,43 @@ def test_a_header_that_is_a_callable_is_read_once_and_again_after_a_refusal(logi
         assert vault.calls == 2
 
 
+def test_all_headers_may_come_from_one_callable_and_none_comes_back(login):
+    vault = Vault({"X-Gateway-Key": "c4n4ry-first"}, {"X-Gateway-Key": lambda: "c4n4ry-second"})
+    refusal = {"message": "no such key: c4n4ry-first, c4n4ry-second", "code": "not.authorized"}
+    with SocketServer(replies(TAKEN, answer(403, refusal), TAKEN, answer(403, refusal))) as api:
+        sender = made(api.url, login.url, extra_headers=vault)
+        outcomes = [published(sender) for _ in range(4)]
+        sender.close()
+
+        keys = [request.header("X-Gateway-Key") for request in api.requests]
+    assert keys == ["c4n4ry-first"] * 2 + ["c4n4ry-second"] * 2
+    assert "c4n4ry-first" not in outcomes[1].error
+    assert "c4n4ry" not in outcomes[3].error + outcomes[3].excerpt
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (LookupError("c4n4ry"), "EXTRA_HEADERS raised LookupError"),
+        (None, "EXTRA_HEADERS must be a dict"),
+        (["c4n4ry"], "EXTRA_HEADERS must be a dict"),
+        ({"c4n4ry: x": "c4n4ry"}, "EXTRA_HEADERS holds a name that HTTP does not allow"),
+        ({"Authorization": "c4n4ry"}, "EXTRA_HEADERS cannot hold Authorization"),
+        ({"X-Gateway-Key": "c4n4ry\n"}, "EXTRA_HEADERS['X-Gateway-Key'] must be printable ASCII"),
+    ],
+)
+def test_headers_that_cannot_be_read_halt_by_their_name_and_nothing_is_sent(login, value, reason):
+    with SocketServer(replies(TAKEN)) as api:
+        sender = made(api.url, login.url, extra_headers=Vault(value))
+        outcome = published(sender)
+        sender.close()
+
+        assert (outcome.verdict, outcome.halt) == (Verdict.HALTED, Halt.CONFIG)
+        assert f"Nothing was sent: {reason}" in outcome.error
+        assert "c4n4ry" not in outcome.error
+        assert api.requests == []
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

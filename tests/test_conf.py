@@ -171,6 +171,11 @@ class TestReading:
         assert conf.destination().proxy is fail
         assert conf.destination().extra_headers == {"X-Gateway-Key": fail}
 
+        configure(EXTRA_HEADERS=fail)
+
+        assert conf.problems() == []
+        assert callable(conf.destination().extra_headers)
+
     def test_settings_are_frozen(self, configure):
         configure()
 
@@ -238,6 +243,7 @@ class TestRefusals:
             ({"EXTRA_HEADERS": {"X-A": "a\nb"}}, "E004", "EXTRA_HEADERS"),
             ({"EXTRA_HEADERS": ["X-A"]}, "E004", "EXTRA_HEADERS"),
             ({"CA_BUNDLE": "/no/such/file"}, "E004", "CA_BUNDLE"),
+            ({"EXTRA_HEADERS": ["X-Gateway-Key"]}, "E004", "EXTRA_HEADERS"),
             ({"PROXY": "proxy.example"}, "E004", "PROXY"),
             ({"PROXY": "http://10.0.0.256:3128"}, "E004", "PROXY"),
             ({"SCHEMAS": ["a"]}, "E004", "SCHEMAS"),
