@@ -217,10 +217,10 @@ class Pass:
         answers, self.answers = self.answers, []
         if not answers:
             return
-        answers = self._each_proven_once(answers)
+        lease_ends = min(answer.claimed.started for answer in answers) + self.settings.lease_seconds
+        answers = self._each_proven_once(answers, until=lease_ends)
         paused = self._record_health(answers)
         rows = {answer.claimed.id: self._decide(answer, paused=paused) for answer in answers}
-        lease_ends = min(answer.claimed.started for answer in answers) + self.settings.lease_seconds
         won = settle(self.settings, list(rows.values()), until=lease_ends)
         moved: list[Settlement] = []
         for answer in answers:
@@ -236,7 +236,7 @@ class Pass:
                 self._count(answer, answer.outcome, row)
         transitions.announce(self.settings.alias, moved)
 
-    def _each_proven_once(self, answers: list[Report]) -> list[Report]:
+    def _each_proven_once(self, answers: list[Report], *, until: float | None = None) -> list[Report]:
         """An id of the platform proves one event: for a second one it is another event's answer.
 
         Where several answers name the same id it belongs to the request that began first: a cache or a
@@ -246,7 +246,11 @@ class Pass:
         named = {outcome.remote_id for outcome in outcomes if outcome.remote_id}
         if not named:
             return answers
-        owners = settlements.owners(self.settings.alias, named)
+        try:
+            owners = settlements.owners(self.settings.alias, named, until=until)
+        except DatabaseError as error:  # then the unique column decides
+            logger.warning("Remote ids of %s not compared: %s", self.settings.alias, type(error).__name__)
+            owners = {}
         for answer in sorted(answers, key=lambda answer: answer.began):
             if answer.outcome and answer.outcome.remote_id:
                 owners.setdefault(answer.outcome.remote_id, {answer.claimed.id})
@@ -292,8 +296,7 @@ class Pass:
             outcome,
             self.settings,
             elapsed=time.monotonic() - claimed.started,
-            others_accepted=outcome.accuses
-            and destinations.alone_since(self.settings.alias, claimed.waiting_since),
+            others_accepted=outcome.accuses and self._is_alone(claimed),
             paused=paused,
         )
         news = (outcome.status_code, outcome.error) != (claimed.last_status_code, claimed.last_error)
@@ -301,6 +304,14 @@ class Pass:
             return row
         row.attempt = self._attempt(answer, outcome)
         return row
+
+    def _is_alone(self, claimed: Claimed) -> bool:
+        """Whether others were accepted since this row waits; not, where the database cannot say so."""
+        try:
+            return destinations.alone_since(self.settings.alias, claimed.waiting_since)
+        except DatabaseError as error:
+            logger.warning("Acceptances of %s not read: %s", self.settings.alias, type(error).__name__)
+            return False
 
     def _attempt(self, answer: Report, outcome: Outcome) -> Attempt:
         claimed = answer.claimed

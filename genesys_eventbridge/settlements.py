@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections
@@ -120,11 +121,22 @@ def remote_key(destination: str, remote_id: str) -> uuid.UUID | None:
     return uuid.UUID(bytes=digest[:16], version=5)
 
 
-def owners(destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
+def owners(
+    destination: str, remote_ids: Collection[str], *, until: float | None = None
+) -> dict[str, set[int]]:
     """The rows that these ids of the platform have proven, by remote id. One query.
 
-    By id rows of the release before are found, by key those that a person sent again since.
+    By id rows of the release before are found, by key those that an operator sent again since. ``until`` is
+    as for ``settle``.
     """
+    read = partial(_owners, destination, remote_ids)
+    try:
+        return read()
+    except DatabaseError:  # a lost connection must not cost the outcomes that wait to be written
+        return in_small_transaction(outbox_alias(), read, until=until)
+
+
+def _owners(destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
     named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
     found: dict[str, set[int]] = {}
     rows = OutboxEvent.objects.on_outbox().values_list("remote_id", "remote_key", "id")

@@ -1934,6 +1934,17 @@ MUTANTS = [
         ),
         "test_destinations.py::TestRefusals",
     ),
+    Mutant(
+        "a lost connection before the settle costs no outcome",
+        "relay_pass.py",
+        (
+            (
+                "except DatabaseError as error:  # then the unique column decides",
+                "except KeyError as error:  # then the unique column decides",
+            ),
+        ),
+        "test_relay.py::TestALostDatabase",
+    ),
 ]
 
 

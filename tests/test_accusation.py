@@ -509,8 +509,8 @@ def test_of_two_workers_that_bring_one_id_the_database_lets_one_win(monkeypatch)
     both = threading.Barrier(2, timeout=20)
     real = settlements.owners
 
-    def seen_by_both(alias, remote_ids):
-        found = real(alias, remote_ids)
+    def seen_by_both(alias, remote_ids, **keywords):
+        found = real(alias, remote_ids, **keywords)
         both.wait()
         return found
 

@@ -564,6 +564,25 @@ class TestALostDatabase:
         assert OutboxEvent.objects.filter(state=State.ACCEPTED).count() == 4
         assert OutboxEvent.objects.filter(claim_token__isnull=False).count() == 0
 
+    @pytest.mark.parametrize(
+        ("room", "name", "answer"),
+        [
+            (settlements, "owners", 202),
+            (destinations, "alone_since", 403),
+        ],
+    )
+    def test_a_read_that_fails_before_the_settle_costs_no_outcome(self, room, name, answer, monkeypatch):
+        rows = [event(), event()]
+
+        def lost(*_arguments, **_keywords):
+            raise OperationalError("server closed the connection unexpectedly")
+
+        monkeypatch.setattr(room, name, lost)
+        publish(ScriptedPlatform(answer))
+
+        assert {fresh(row).last_status_code for row in rows} >= {answer}
+        assert not OutboxEvent.objects.filter(claim_token__isnull=False).exists()
+
     def test_without_anything_in_flight_the_error_is_the_callers(self, monkeypatch):
         event()
         self.lose(monkeypatch, destinations, "gate", 99)
