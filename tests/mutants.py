@@ -1945,6 +1945,17 @@ MUTANTS = [
         ),
         "test_relay.py::TestALostDatabase",
     ),
+    Mutant(
+        "a read of acceptances that fails costs no outcome",
+        "relay_pass.py",
+        (
+            (
+                '        except DatabaseError as error:\n            logger.warning("Acceptances',
+                '        except KeyError as error:\n            logger.warning("Acceptances',
+            ),
+        ),
+        "test_relay.py::TestALostDatabase",
+    ),
 ]
 
 
