@@ -310,7 +310,7 @@ def refused(
             run = run.after(refusal, settings.run_length)
         changes: dict[str, Any] = {}
         paused_until = row["paused_until"]
-        # What was on its way when the pause began is no probe of it.
+        # A request that was in flight when the pause began is not a probe.
         on_its_way = paused_until is not None and paused_until > row["now"]
         probed = row["paused_kind"] == Halt.REFUSALS and paused_until is not None and not on_its_way
         # Where an operator ended the run, the refusal of the probe begins the next one.

@@ -1824,8 +1824,8 @@ MUTANTS = [
         "answers/publishing.py",
         (
             (
-                "    if answer.complaint(sent.attributes):\n        return _without_proof",
-                "    if answer.complaint(sent.attributes) is None:\n        return _without_proof",
+                "    if answer.complains(sent):\n        return _without_proof",
+                "    if answer.complains(sent) is None:\n        return _without_proof",
             ),
         ),
         "test_answers.py::test_an_error_in_the_body_is_never_success",
@@ -1874,7 +1874,7 @@ MUTANTS = [
     Mutant(
         "a status with a complaint is no delivery",
         "answers/checking.py",
-        (("    if answer.complaint(", "    if not answer.complaint("),),
+        (("    if answer.complains(", "    if not answer.complains("),),
         "test_answers_checking.py",
     ),
     Mutant(
@@ -1955,6 +1955,12 @@ MUTANTS = [
             ),
         ),
         "test_relay.py::TestALostDatabase",
+    ),
+    Mutant(
+        "the event is read only where there is a complaint",
+        "answers/reading.py",
+        (("self._complains({}) and (sent is None", "(sent is None"),),
+        "test_answers.py::test_the_event_is_read_only_where_there_is_a_complaint",
     ),
 ]
 

@@ -508,6 +508,14 @@ def test_an_empty_body_with_a_location_is_as_good_as_an_empty_object(body):
     assert decide(201, body).verdict is Verdict.UNKNOWN
 
 
+def test_the_event_is_read_only_where_there_is_a_complaint():
+    """An acceptance must not cost the parsing of a large event."""
+    unreadable = replace(SENT, body="no JSON")
+
+    assert decide(202, ORIGINAL, sent=unreadable).verdict is Verdict.ACCEPTED
+    assert decide(409, ORIGINAL, sent=unreadable).verdict is Verdict.ACCEPTED
+
+
 def test_our_own_attributes_repeated_are_no_complaint():
     """An extension may be named like a member of an error."""
     own = event(

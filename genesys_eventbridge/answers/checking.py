@@ -62,7 +62,7 @@ def _reported(answer: Answer, remote_id: str, sent: Sent | None, age: float | No
     final = answer.final_verdict()
     if final is Verdict.FAILED:  # before the complaint: its details may look like one
         return answer.outcome(final, "The platform failed to deliver it. Sending it again needs a new key.")
-    if answer.complaint(sent.attributes if sent else {}):
+    if answer.complains(sent):
         hint = f"The code says success, the body says error. {_AGAIN}"
         return answer.outcome(Verdict.NOT_YET, hint) if named is None else _not_yet(answer, age, hint)
     if final is Verdict.DELIVERED:

@@ -120,7 +120,7 @@ def _accepted(answer: Answer, sent: Sent) -> Outcome:
     """Success needs proof: a usable id, or our own source, type and event id echoed."""
     if answer.document is None and not answer.is_empty:
         return _without_proof(answer, "No proof that the event was taken. Check API_BASE_URL and PROXY.")
-    if answer.complaint(sent.attributes):
+    if answer.complains(sent):
         return _without_proof(answer, "The code says success, the body says error. The event is sent again.")
     if differing := _differing(answer, sent, ("source", "type")):
         return _other_event(answer, differing, outage=Halt.CONFIG)
@@ -146,7 +146,7 @@ def _without_proof(answer: Answer, hint: str) -> Outcome:
 
 def _duplicate(answer: Answer, sent: Sent) -> Outcome:
     """The key was used before. What for, the body must say."""
-    if answer.complaint(sent.attributes):
+    if answer.complains(sent):
         return answer.outcome(Verdict.UNKNOWN, "The first request with this key may still be running.")
     # In a body that is no event ``type`` may name a kind of answer, and ``source`` who gives it.
     if answer.member("source") is not None and (

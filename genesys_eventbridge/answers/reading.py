@@ -18,7 +18,7 @@ from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
 ERROR_LIMIT = 500
 _MESSAGE_LIMIT = 220  # leaves room for the hint behind it
 _EXCERPT_LIMIT = 4096
-_LONGEST_NAMED = 512  # so much behind the end is searched, for values that begin before it
+_LONGEST_NAMED = 512  # characters past the excerpt that are searched too: a value may be cut by its end
 CORRELATION_LIMIT = 128
 _LONG_WAIT = 180.0  # past this the official SDKs give up: it is a daily limit rather than a burst
 _USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}")
@@ -162,11 +162,15 @@ class Answer:
             text = mask_values(text[: _EXCERPT_LIMIT + _LONGEST_NAMED], named)
         return clean(text, _EXCERPT_LIMIT)
 
-    def complaint(self, own: Mapping[str, Any]) -> bool:
+    def complains(self, sent: Sent | None) -> bool:
         """Whether the document says that something went wrong, whatever the status code says.
 
-        ``own`` are the attributes of our event: a platform that repeats them does not complain with them.
+        A platform that repeats the attributes of our event, ``sent``, does not complain with them. The event
+        is read only if there is a complaint at all.
         """
+        return self._complains({}) and (sent is None or self._complains(sent.attributes))
+
+    def _complains(self, own: Mapping[str, Any]) -> bool:
         given = {name: value for name, value in (self.document or {}).items() if own.get(name, ...) != value}
         status = given.get("status")
         word = _word(given.get("deliveryStatus") if status is None else status)
