@@ -31,7 +31,7 @@ def doubled(previous: float, base: float, cap: float) -> float:
     return min(cap, max(base, previous * 2))
 
 
-def jitter_up(seconds: float, random: Callable[[], float]) -> float:
+def jitter_up(seconds: float, *, random: Callable[[], float]) -> float:
     """``seconds`` and up to a tenth more, and at least 0.5 to 1 s: a wait asked for is never cut short."""
     return max(seconds * (1 + random() / 10), 0.5 + random() / 2)
 

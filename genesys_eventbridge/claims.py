@@ -6,7 +6,7 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -16,10 +16,11 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from genesys_eventbridge import destinations
+from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.database import first_write, in_small_transaction, still_in
-from genesys_eventbridge.destinations import Gate
+from genesys_eventbridge.destinations import Drawn, Gate
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.verdicts import Halt
@@ -29,6 +30,8 @@ CONTENDED = 0.02
 
 #: Rows looked at for each row wanted; the scan is bounded before the test for the head of a key.
 LOOK_AHEAD = 4
+#: The rows wanted where the rate allows none now: rows that cannot go are moved away meanwhile.
+LOOK_WITHOUT_A_TOKEN = 25
 
 FROM_STATE = {AttemptKind.PUBLISH: State.PENDING, AttemptKind.CHECK: State.ACCEPTED}
 
@@ -67,6 +70,11 @@ class Claimed:
     last_status_code: int | None
     last_error: str
     correlation_id: str
+    #: Its first halt.
+    suspected_since: dt.datetime | None = None
+    #: Sent alone after a pause; sent as the one event of refused types.
+    probe: bool = False
+    turn: bool = False
 
     @property
     def state(self) -> State:
@@ -94,17 +102,22 @@ def claim(kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: i
     ``idle`` says that the caller has nothing in flight. Where the destination's pause is over, one
     worker claims one row as a probe and all others nothing.
     """
-    look = _candidates(kind, settings, gate, limit)
+    allowed = destinations.allowed(kind, settings, gate, limit)
+    look = _candidates(kind, settings, gate, allowed.tokens or min(limit, LOOK_WITHOUT_A_TOKEN))
     used_up = [row.id for row in look if row.used_up]
     moved = _move_away(settings, gate, look)
     ready = [row for row in look if row.ready]
+    if ready and not allowed.tokens:
+        return Batch(used_up=used_up, moved=moved, wait=allowed.wait)
     lapsed_first = bool(ready) and ready[0].lapsed
     if lapsed_first and not idle:
         return Batch(after_flight=True, used_up=used_up, moved=moved)
     ready = ready[:1] if lapsed_first or gate.probing else list(takewhile(lambda row: not row.lapsed, ready))
     if not ready:
         return Batch(used_up=used_up, moved=moved)
-    rows, wait = in_small_transaction(outbox_alias(), lambda: _take(kind, settings, gate, ready[:limit]))
+    rows, wait = in_small_transaction(
+        outbox_alias(), lambda: _take(kind, settings, gate, ready[: allowed.tokens], allowed)
+    )
     if not rows and not wait and not gate.probing:
         wait = CONTENDED
     return Batch(rows, used_up=used_up, moved=moved, wait=wait)
@@ -115,6 +128,7 @@ class _Candidate:
     """A due row as a plain read saw it, and what may be done with it."""
 
     id: int
+    tries: int
     halts: int
     lapsed: bool
     blocked: bool
@@ -150,14 +164,15 @@ def _candidates(kind: AttemptKind, settings: DestinationSettings, gate: Gate, li
 
     held_types = gate.refused_types if publishing and not gate.probing else frozenset()
 
-    def read(rows: Any) -> list[_Candidate]:
-        found = list(rows.order_by("due_at", "id")[:bound])
+    def read(rows: Any, *order: str) -> list[_Candidate]:
+        found = list(rows.order_by(*(order or ("due_at", "id")))[:bound])
         turn = None
         if held_types and gate.refused_for <= 0:
             turn = next((pk for pk, event_type, *_others in found if event_type in held_types), None)
         return [
             _Candidate(
                 id=pk,
+                tries=attempts + halts,
                 halts=halts,
                 lapsed=token is not None,
                 blocked=bool(held),
@@ -171,10 +186,22 @@ def _candidates(kind: AttemptKind, settings: DestinationSettings, gate: Gate, li
 
     if not (gate.probing and publishing):
         return read(look)
-    if gate.kind == Halt.REFUSALS and (others := read(look.exclude(type__in=gate.refused_types))):
-        return others
-    tried = read(look.filter(attempts__gt=0) if gate.probe_tried else look.filter(attempts=0))
-    return sorted(tried or read(look), key=lambda row: row.halts)
+    if gate.kind == Halt.REFUSALS:
+        return [*read(look.exclude(type__in=gate.refused_types)), *read(look)]
+    if gate.probe_turn % 2 == 0:
+        return sorted([*read(look.filter(id__in=gate.tried)), *read(look)], key=_first_to_try)
+    # Of those never tried the oldest, and next time the newest: bad ones may stand together.
+    end = ("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")
+    fresh = sorted(read(look.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
+    return [*fresh, *read(look)]
+
+
+def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
+    """Tried before and nearest to its next step, so that the probes of a pause get somewhere.
+
+    What only ever met pages comes last. Among equals always the same one.
+    """
+    return row.halts >= POISON_HALTS, -row.tries, row.id
 
 
 def _due(kind: AttemptKind, alias: str) -> OutboxQuerySet:
@@ -229,6 +256,7 @@ _VALUES = (
     "attempts",
     "checks",
     "halts",
+    "suspected_since",
     "in_doubt_since",
     "not_before",
     "created_at",
@@ -241,15 +269,13 @@ _VALUES = (
 
 
 def _take(
-    kind: AttemptKind, settings: DestinationSettings, gate: Gate, ready: list[_Candidate]
+    kind: AttemptKind, settings: DestinationSettings, gate: Gate, ready: list[_Candidate], allowed: Drawn
 ) -> tuple[list[Claimed], float]:
-    """In one transaction: draw the rate, lock, stamp the token, and read what was won."""
+    """In one transaction: draw the rate, lock, stamp the token, read what was won, and spend that many."""
     alias = outbox_alias()
     connection = connections[alias]
     first_write(alias)
-    if gate.probing and not destinations.take_probe(kind, settings):
-        return [], 0.0
-    drawn = destinations.draw(kind, settings, len(ready))
+    drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
         return [], drawn.wait
     ids = [
@@ -259,6 +285,10 @@ def _take(
     if connection.features.has_select_for_update:
         rows = rows.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
+    if not locked:
+        return [], 0.0
+    if gate.probing and kind is AttemptKind.PUBLISH and not destinations.take_probe(settings):
+        return [], 0.0
     token = uuid.uuid4()
     started = time.monotonic()
     won = {row["id"] for row in locked}
@@ -268,7 +298,13 @@ def _take(
     if counted != len(locked):
         mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)
         won = set(mine.values_list("id", flat=True))
-    return [_claimed(kind, settings, row, token, started) for row in locked if row["id"] in won], 0.0
+    destinations.spend(kind, settings, drawn, len(won))
+    turns = {row.id for row in ready if row.turn}
+    return [
+        replace(_claimed(kind, settings, row, token, started), probe=gate.probing, turn=row["id"] in turns)
+        for row in locked
+        if row["id"] in won
+    ], 0.0
 
 
 def _counters(kind: AttemptKind) -> dict[str, Any]:
@@ -304,6 +340,7 @@ def _claimed(
         attempts=row["attempts"] + publishing,
         checks=row["checks"] + (not publishing),
         halts=row["halts"],
+        suspected_since=row["suspected_since"],
         doubt_before=doubt,
         doubt_left=settings.doubt_seconds - (max(0.0, (now - doubt).total_seconds()) if doubt else 0.0),
         age=(now - (row["not_before"] or row["created_at"])).total_seconds(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from genesys_eventbridge import backoff
+from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.settlements import Settlement
@@ -18,8 +19,6 @@ Random = Callable[[], float]
 
 #: A conflict may be a proxy's mix-up; after so many tries a person decides.
 CONFLICTS = 3
-#: An event that meets so many halts while others are accepted is itself the trouble.
-POISON_HALTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,8 @@ class _Case:
     outcome: Outcome
     settings: DestinationSettings
     elapsed: float
-    others_accepted: bool
+    uncounted: bool
+    accused: bool
     paused: bool
     random: Random
 
@@ -41,18 +41,19 @@ def decide(
     settings: DestinationSettings,
     *,
     elapsed: float = 0.0,
-    others_accepted: bool = False,
+    uncounted: bool = False,
+    accused: bool = False,
     paused: bool = False,
     random: Random = random_module.random,
 ) -> Settlement:
     """The one transition that this answer means for this row (guarantees.md, section 2).
 
-    ``elapsed`` is seconds since the claim; ``others_accepted`` says that the destination took other
-    events since this row halted last, and none that had halted like it; ``paused`` that the destination is
-    paused now, which decides when the row goes again.
+    ``elapsed`` is seconds since the claim. What the answer meant for the destination (``circuit.Step``):
+    ``uncounted`` says that the failure uses up no attempt, ``accused`` that the answer is about this event
+    alone, ``paused`` that the destination is paused now, which decides when the row goes again.
     """
     answered = settled(claimed, outcome)
-    case = _Case(claimed, outcome, settings, elapsed, others_accepted, paused, random)
+    case = _Case(claimed, outcome, settings, elapsed, uncounted, accused, paused, random)
     return _checked(case, answered) if claimed.kind is AttemptKind.CHECK else _published(case, answered)
 
 
@@ -74,6 +75,7 @@ def settled(claimed: Claimed, outcome: Outcome | None = None) -> Settlement:
         attempts=claimed.attempts,
         checks=claimed.checks,
         halts=claimed.halts,
+        suspected_since=claimed.suspected_since,
         doubt=claimed.doubt_before,
         remote_id=(outcome and outcome.remote_id) or claimed.remote_id,
         status_code=outcome.status_code if outcome else claimed.last_status_code,
@@ -93,7 +95,7 @@ def _published(case: _Case, row: Settlement) -> Settlement:
         case Verdict.HALTED:
             if not outcome.accuses:
                 return _uncharged(claimed, row)
-            if claimed.halts >= POISON_HALTS and case.others_accepted:
+            if claimed.halts >= POISON_HALTS and case.accused:
                 return _refused(claimed, row)
             return _suspected(case, row)
         case Verdict.UNAVAILABLE:
@@ -125,43 +127,48 @@ def _refused(claimed: Claimed, row: Settlement) -> Settlement:
 def _suspected(case: _Case, row: Settlement) -> Settlement:
     """Uncharged, but not again at once: the others go first. No longer than a pause: it may be innocent."""
     settings, halts = case.settings, case.claimed.halts + 1
+    since = case.claimed.suspected_since or case.claimed.claimed_at
+    row = replace(row, halts=halts, suspected_since=since)
     if case.paused:
-        return replace(_uncharged(case.claimed, row), halts=halts)
+        return _uncharged(case.claimed, row)
     cap = min(settings.backoff_cap, settings.pause_cap)
     wait = backoff.delay(halts, min(settings.backoff_base, cap), cap, random=case.random)
-    return replace(_uncharged(case.claimed, row), halts=halts, due_in=wait)
+    return replace(_uncharged(case.claimed, row), due_in=wait)
 
 
 def _again(case: _Case, row: Settlement) -> Settlement:
-    """A counted failure: tried again, unless the attempts, the age or the window are used up."""
-    claimed, settings = case.claimed, case.settings
+    """Tried again, unless the window is closed; a counted failure also uses up attempts and age."""
+    claimed, settings, counted = case.claimed, case.settings, not case.uncounted
     in_doubt = row.keep_doubt or row.doubt is not None
     window = claimed.doubt_left - case.elapsed if in_doubt else float("inf")
-    if claimed.attempts >= settings.max_attempts or window <= 0:
+    if (counted and claimed.attempts >= settings.max_attempts) or window <= 0:
         if in_doubt:
             return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
         return replace(row, state=State.DEAD, reason=Reason.EXHAUSTED)
-    if not in_doubt and settings.max_age is not None and claimed.age + case.elapsed > settings.max_age:
+    too_old = settings.max_age is not None and claimed.age + case.elapsed > settings.max_age
+    if counted and too_old and not in_doubt:
         return replace(row, state=State.DEAD, reason=Reason.EXPIRED)
-    wait = backoff.delay(claimed.attempts, settings.backoff_base, settings.backoff_cap, random=case.random)
+    if not counted:
+        row = replace(row, attempts=claimed.attempts - 1)
+    wait = backoff.delay(
+        max(1, row.attempts), settings.backoff_base, settings.backoff_cap, random=case.random
+    )
     return replace(row, due_in=min(max(wait, case.outcome.retry_after or 0.0), window))
 
 
 def _checked(case: _Case, row: Settlement) -> Settlement:
-    claimed, delays = case.claimed, case.settings.check_delays
-    match case.outcome.verdict:
+    claimed, outcome, delays = case.claimed, case.outcome, case.settings.check_delays
+    match outcome.verdict:
         case Verdict.DELIVERED:
             return replace(row, state=State.DELIVERED)
         case Verdict.FAILED:
             return replace(row, state=State.DEAD, reason=Reason.DELIVERY_FAILED)
-        case Verdict.UNKNOWN:
+        case Verdict.UNKNOWN if outcome.found is not False or case.accused:
             return replace(row, state=State.UNRESOLVED, reason=Reason.UNCONFIRMED)
         case Verdict.HALTED:
             return _uncharged(claimed, row)
     wait = delays[min(claimed.checks, len(delays) - 1)]
-    return replace(
-        row, due_in=backoff.jitter_up(max(wait, case.outcome.retry_after or 0.0), random=case.random)
-    )
+    return replace(row, due_in=backoff.jitter_up(max(wait, outcome.retry_after or 0.0), random=case.random))
 
 
 def _uncharged(claimed: Claimed, row: Settlement) -> Settlement:

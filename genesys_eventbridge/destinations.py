@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.models import F, Q
+from django.utils import timezone
 
-from genesys_eventbridge import backoff
+from genesys_eventbridge.circuit import RUN_EVENTS, Circuit, Limits, Pause, Pauses, Reply, after
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.database import first_write, in_small_transaction
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
-from genesys_eventbridge.refusals import Refusal, Refusals
+from genesys_eventbridge.rate import SHORTEST_WAIT, Bucket, patience
+from genesys_eventbridge.refusals import Refusals
 from genesys_eventbridge.states import AttemptKind, State
-from genesys_eventbridge.verdicts import Halt
 
 HEARTBEAT_SECONDS = 10.0
-#: Pauses for what a person has to mend: a login, a role, a path.
-TROUBLE_BASE = 60.0
-TROUBLE_CAP = 900.0
-#: Pauses that a success ends early: the way to the platform is open again.
-ENDS_BY_SUCCESS = (Halt.NETWORK, Halt.REFUSALS)
-#: Failures of how many different events make a run, and a pause.
-RUN_EVENTS = 3
-#: A destination that accepted anything in the last seconds works: a page may be about one event.
-LATELY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +30,11 @@ class Gate:
     """Whether a destination lets a pass begin, as one read of its row saw it."""
 
     open: bool
-    #: The pause is over and nobody holds the probe: one worker may send one event.
+    #: The pause is over and no other worker probes: one worker may send one event.
     probing: bool = False
-    #: The probe's turn: a row tried before, or one never tried.
-    probe_tried: bool = False
+    #: Probes since the pause began, and events tried before, which have every other turn.
+    probe_turn: int = 0
+    tried: tuple[int, ...] = ()
     paused_for: float = 0.0
     reason: str = ""
     kind: str = ""
@@ -48,6 +43,9 @@ class Gate:
     #: ``refused_for`` seconds.
     refused_types: frozenset[str] = frozenset()
     refused_for: float = 0.0
+    #: The shared rate, and when it was read by the database's clock.
+    bucket: Bucket | None = None
+    read_at: dt.datetime | None = None
 
 
 def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
@@ -59,55 +57,41 @@ def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
     if row["held_by"] and (row["held_until"] is None or row["held_until"] > now):
         left = (row["held_until"] - now).total_seconds() if row["held_until"] else float("inf")
         return Gate(False, paused_for=left, reason=row["held_reason"], kind="operator")
-    if kind is AttemptKind.CHECK:
-        until, reason, why = row["check_paused_until"], row["check_paused_reason"], "check"
-        if (
-            until is None
-            and row["paused_until"]
-            and row["paused_until"] > now
-            and row["paused_kind"] == "rate"
-        ):
-            until, reason, why = row["paused_until"], row["paused_reason"], "rate"
-    else:
-        until, reason, why = row["paused_until"], row["paused_reason"], row["paused_kind"]
-    return replace(_gate(kind, row, until, reason, why), **_lately(row))
+    return replace(gate_of(circuit_of(row), kind), bucket=_bucket(row), read_at=now)
 
 
-def _lately(row: dict[str, Any]) -> dict[str, Any]:
-    """What the answers of the last minutes mean for single events."""
-    run, until = Refusals.read(row["refusals"]), row["refused_until"]
-    held = run if until is not None else None
-    return {
-        "accepted_lately": _accepted_lately(row),
-        "refused_types": frozenset(held.types if held else ()),
-        "refused_for": max(0.0, (until - row["now"]).total_seconds()) if held else 0.0,
-    }
+def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:
+    """Pure. After a pause one worker publishes one event; checks of one event at a time need no turn."""
+    checking = kind is AttemptKind.CHECK
+    now, pause = circuit.now, circuit.pauses(checking=checking).latest
+    refused_for = (circuit.refused_until - now).total_seconds() if circuit.refused_until else 0.0
+    held = circuit.refusals if circuit.refused_until is not None else None
+    found = Gate(
+        open=True,
+        accepted_lately=circuit.accepted_lately,
+        refused_types=frozenset(held.types if held else ()),
+        refused_for=max(0.0, refused_for) if held else 0.0,
+    )
+    if pause is None:
+        return found
+    until = pause.until
+    if until <= now and not checking and circuit.probe_until is not None:
+        until = circuit.probe_until
+    if until > now:
+        wait = (until - now).total_seconds()
+        return replace(found, open=False, paused_for=wait, reason=pause.reason, kind=pause.kind)
+    return replace(
+        found,
+        probing=True,
+        probe_turn=circuit.probe_turn,
+        tried=(*circuit.failed, *circuit.suspects),
+        reason=pause.reason,
+        kind=pause.kind,
+    )
 
 
-def _accepted_lately(row: dict[str, Any]) -> bool:
-    accepted_at = row["accepted_at"]
-    return accepted_at is not None and (row["now"] - accepted_at).total_seconds() < LATELY_SECONDS
-
-
-def _gate(kind: AttemptKind, row: dict[str, Any], until: dt.datetime | None, reason: str, why: str) -> Gate:
-    now: dt.datetime = row["now"]
-    if until is None:
-        return Gate(True)
-    left = (until - now).total_seconds()
-    if left > 0:
-        return Gate(False, paused_for=left, reason=reason, kind=why)
-    if kind is AttemptKind.CHECK:
-        return Gate(True, probing=True, reason=reason, kind=why)
-    if row["probe_until"] is not None and row["probe_until"] > now:
-        wait = (row["probe_until"] - now).total_seconds()
-        return Gate(False, paused_for=wait, reason=reason, kind=why)
-    return Gate(True, probing=True, probe_tried=row["probe_turn"] % 2 == 1, reason=reason, kind=why)
-
-
-def take_probe(kind: AttemptKind, settings: DestinationSettings) -> bool:
+def take_probe(settings: DestinationSettings) -> bool:
     """Within the claim's transaction: whether this worker is the one that probes."""
-    if kind is AttemptKind.CHECK:
-        return True
     free = Q(probe_until__isnull=True) | Q(probe_until__lte=DatabaseNow())
     return bool(
         _rows(settings.alias)
@@ -127,214 +111,264 @@ def take_refused_turn(settings: DestinationSettings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
+    """How many requests of one kind the shared rate allows now."""
+
     tokens: int
+    #: Seconds until it is worth asking again, if none is allowed.
     wait: float = 0.0
+    #: Publishing has a claim to the common part, too.
+    publishing_is_due: bool = False
+    #: What ``spend`` takes from; None without a rate.
+    bucket: Bucket | None = None
 
 
-def draw(kind: AttemptKind, settings: DestinationSettings, wanted: int) -> Drawn:
-    """Within the claim's transaction: draw from the bucket that every worker shares.
+def allowed(kind: AttemptKind, settings: DestinationSettings, gate: Gate, wanted: int) -> Drawn:
+    """Without a lock, from what the gate saw: at most ``wanted`` requests that ``draw`` would allow."""
+    rate = settings.rate_per_minute
+    if rate is None or gate.bucket is None or gate.read_at is None:
+        return Drawn(wanted)
+    bucket = gate.bucket.refilled(gate.read_at, rate)
+    competes = (
+        kind is AttemptKind.CHECK
+        and bucket.available(checking=True, publishing_is_due=True) < wanted
+        and _publishing_is_due(settings.alias)
+    )
+    return _drawn(kind, rate, bucket, gate.read_at, wanted, publishing_is_due=competes)
 
-    It refills evenly and holds one second's worth, at least one. A fifth of the refill goes to a reserve
-    for checks first, and over its brim into the common part, so that an idle fifth is not wasted.
+
+def draw(
+    kind: AttemptKind, settings: DestinationSettings, wanted: int, *, publishing_is_due: bool = False
+) -> Drawn:
+    """Within the claim's transaction: lock the bucket that every worker shares, and see what it allows.
+
+    The lock is held until the transaction ends; ``spend`` says how many tokens were used. Where another
+    worker holds it, that one takes what is there: this one comes back later instead of queueing.
     """
     rate = settings.rate_per_minute
     if rate is None:
         return Drawn(wanted)
-    row = _read(settings.alias, lock=True)
-    per_second = rate / 60
-    brim = max(1.0, per_second)
-    reserve_brim = max(1.0, per_second / 5)
-    last = row["bucket_at"]
-    passed = (row["now"] - last).total_seconds() if last else 1.0
-    refill = max(0.0, min(passed, 60.0)) * per_second
-    reserve = row["bucket_reserve"] + refill / 5
-    spill = max(0.0, reserve - reserve_brim)
-    reserve = min(reserve, reserve_brim)
-    common = min(brim, row["bucket_tokens"] + refill * 4 / 5 + spill)
-    if kind is AttemptKind.PUBLISH:
-        tokens = min(wanted, int(common))
-        common -= tokens
-        lacking = 1 - common
-    else:
-        from_reserve = min(wanted, int(reserve))
-        spare = 0 if from_reserve == wanted or _publishing_is_due(settings.alias) else int(common)
-        from_common = min(wanted - from_reserve, spare)
-        tokens = from_reserve + from_common
-        reserve -= from_reserve
-        common -= from_common
-        lacking = 5 * (1 - reserve)
-    _rows(settings.alias).update(bucket_tokens=common, bucket_reserve=reserve, bucket_at=row["now"])
-    return Drawn(tokens, 0.0 if tokens else max(0.05, lacking / per_second))
+    row = _locked_unless_busy(settings.alias)
+    if row is None:
+        jitter = random.random() * patience(rate, checking=kind is AttemptKind.CHECK)  # noqa: S311 - no secret
+        return Drawn(0, SHORTEST_WAIT + jitter, publishing_is_due)
+    bucket = _bucket(row).refilled(row["now"], rate)
+    return _drawn(kind, rate, bucket, row["now"], wanted, publishing_is_due=publishing_is_due)
 
 
-def halted(
-    settings: DestinationSettings, kind: str, reason: str, seconds: float | None, *, checking: bool = False
-) -> float:
-    """Pause for every worker; returns the length in seconds. A pause never gets shorter by a new one.
+def spend(kind: AttemptKind, settings: DestinationSettings, drawn: Drawn, number: int) -> None:
+    """Within the same transaction: ``number`` requests will be made. The other tokens stay in the bucket."""
+    if drawn.bucket is None or not number:
+        return
+    left = drawn.bucket.without(number, checking=kind is AttemptKind.CHECK)
+    _rows(settings.alias).update(bucket_tokens=left.tokens, bucket_reserve=left.reserve, bucket_at=left.at)
 
-    Trouble doubles the pause when it outlasts one, not when several senders meet it at once. Where anything
-    was accepted lately it begins short, whatever its kind (G22).
+
+def _drawn(
+    kind: AttemptKind, rate: float, bucket: Bucket, now: dt.datetime, wanted: int, *, publishing_is_due: bool
+) -> Drawn:
+    checking = kind is AttemptKind.CHECK
+    tokens = min(wanted, bucket.available(checking=checking, publishing_is_due=publishing_is_due))
+    if tokens:
+        return Drawn(tokens, publishing_is_due=publishing_is_due, bucket=bucket)
+    wait = bucket.wait(rate, checking=checking, publishing_is_due=publishing_is_due)
+    if bucket.at is not None and bucket.at > now:  # the database's clock was set back
+        wait += (bucket.at - now).total_seconds()
+    jitter = random.random() * patience(rate, checking=checking)  # noqa: S311 - no secret
+    return Drawn(0, max(SHORTEST_WAIT, wait) + jitter, publishing_is_due)
+
+
+def _bucket(row: dict[str, Any]) -> Bucket:
+    return Bucket(row["bucket_tokens"], row["bucket_reserve"], row["bucket_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a group of replies meant: for its rows by id, and for the destination."""
+
+    #: By the database's clock.
+    now: dt.datetime
+    #: The destination is paused; nothing more should be sent.
+    paused: bool = False
+    #: As ``Step`` has it for each event.
+    uncounted: frozenset[int] = frozenset()
+    accused: frozenset[int] = frozenset()
+    #: Pauses that this group began or made longer, and whether it ended the last one.
+    began: tuple[Pause, ...] = ()
+    resumed: bool = False
+    #: The run of refusals as it stands.
+    refusals: Refusals | None = None
+
+
+def record(kind: AttemptKind, settings: DestinationSettings, replies: Sequence[Reply]) -> Recorded:
+    """Write what ``replies``, in the order they came, mean for the destination they share.
+
+    Nothing is locked or written where the row says it already, as for most acceptances.
     """
-    prefix = "check_" if checking and kind != "rate" else ""
 
-    def work() -> float:
+    def work() -> Recorded:
         first_write(outbox_alias())
-        row = _read(settings.alias, lock=True)
-        until, before = row[f"{prefix}paused_until"], row[f"{prefix}pause_seconds"]
-        still = until is not None and until > row["now"]
-        if kind == "rate":
-            length = step = seconds or settings.retry_after_default
-            step = before
-        else:
-            base, cap = settings.pause_base, settings.pause_cap
-            if kind not in ENDS_BY_SUCCESS:
-                base, cap = base if _accepted_lately(row) else TROUBLE_BASE, TROUBLE_CAP
-            step = before if still and before else min(cap, max(base, before * 2) if until else base)
-            length = max(step, seconds or 0.0)
-        new_until = row["now"] + dt.timedelta(seconds=length)
-        changes: dict[str, Any] = {f"{prefix}pause_seconds": step}
-        if not still or new_until > until:
-            changes |= {f"{prefix}paused_until": new_until, f"{prefix}paused_reason": reason[:500]}
-            if not prefix:
-                changes["paused_kind"] = kind
-        if not prefix:
-            changes |= {"probe_until": None, "run_failures": 0, "run_events": "", "suspects": ""}
-        _rows(settings.alias).update(**changes)
-        return length
+        recorded, changes = _after(_locked(settings.alias), kind, settings, replies)
+        if changes:
+            _rows(settings.alias).update(**changes)
+        return recorded
 
-    return in_small_transaction(outbox_alias(), work)
+    try:
+        recorded, changes = _after(_read(settings.alias), kind, settings, replies)
+    except DatabaseError:  # a lost connection, which is opened again
+        return in_small_transaction(outbox_alias(), work)
+    return in_small_transaction(outbox_alias(), work) if changes else recorded
 
 
-def succeeded(
-    alias: str, *, checking: bool = False, types: Collection[str] = (), cleared: bool = False
-) -> bool:
-    """An answer proves the way is open; returns whether that ended a pause.
-
-    It ends a pause for trouble of the network or for refusals at once, and any pause that is over; never one
-    that the platform asked for. ``types`` are the types of the events accepted, which the platform does not
-    refuse any more; ``cleared`` says that one of them had met a page or a 403 before.
-    """
-    if checking:
-        return bool(
-            _rows(alias)
-            .filter(check_paused_until__isnull=False)
-            .update(check_paused_until=None, check_paused_reason="", check_pause_seconds=0.0)
-        )
-    row = _read(alias)
-    if row["accepted_at"] is None or (row["now"] - row["accepted_at"]).total_seconds() >= 1.0:
-        _rows(alias).update(accepted_at=DatabaseNow())
-    if row["run_failures"] or row["suspects"]:
-        _rows(alias).update(run_failures=0, run_events="", suspects="")
-    if cleared:
-        _rows(alias).update(cleared_at=DatabaseNow())
-    run = Refusals.read(row["refusals"])
-    if row["refusals"] is not None and (
-        run is None or row["refused_until"] is None or not set(run.types).isdisjoint(types)
-    ):
-        _rows(alias).update(refusals=None, refused_until=None)
-    if row["paused_until"] is None:
+def end_pauses(alias: str) -> bool:
+    """Within a transaction: try again at once what trouble paused; returns whether anything was."""
+    row = _locked(alias)
+    before = circuit_of(row)
+    waits = any(not gate_of(before, kind).open for kind in AttemptKind)
+    if not waits and before.refused_until is None:
         return False
-    over = Q(paused_until__lte=DatabaseNow()) | Q(paused_kind__in=ENDS_BY_SUCCESS)
-    return bool(
-        _rows(alias)
-        .filter(over, paused_until__isnull=False)
-        .update(paused_until=None, paused_kind="", paused_reason="", pause_seconds=0.0, probe_until=None)
+    _rows(alias).update(**_changes(row, before, before.resumed()))
+    return True
+
+
+def _after(
+    row: dict[str, Any], kind: AttemptKind, settings: DestinationSettings, replies: Sequence[Reply]
+) -> tuple[Recorded, dict[str, Any]]:
+    before = circuit_of(row)
+    checking = kind is AttemptKind.CHECK
+    limits = _limits(settings, before, replies)
+    circuit, steps = before, []
+    for reply in replies:
+        step = after(circuit, reply, limits, checking=checking)
+        steps.append((reply.event_id, step))
+        circuit = step.circuit
+    known = (*before.publish.all, *before.check.all)
+    recorded = Recorded(
+        now=circuit.now,
+        paused=any(step.paused for _event, step in steps) and bool(circuit.pauses(checking=checking)),
+        uncounted=frozenset(event for event, step in steps if step.uncounted),
+        accused=frozenset(event for event, step in steps if step.accuses),
+        began=tuple(each for each in (*circuit.publish.all, *circuit.check.all) if each not in known),
+        resumed=bool(before.pauses(checking=checking)) and not circuit.pauses(checking=checking),
+        refusals=circuit.refusals,
+    )
+    return recorded, _changes(row, before, circuit)
+
+
+def _limits(settings: DestinationSettings, circuit: Circuit, replies: Sequence[Reply]) -> Limits:
+    failing = {*circuit.failed, *(each.event_id for each in replies if each.outcome and each.outcome.outage)}
+    few = False
+    if failing and len(failing) < RUN_EVENTS:
+        due = _due(settings.alias).order_by("due_at", "id").values_list("id", flat=True)
+        few = len(failing.union(due[: 2 * RUN_EVENTS])) < RUN_EVENTS
+    return Limits(settings.pause_base, settings.pause_cap, settings.run_length, few)
+
+
+def pauses_of(row: Destination, kind: AttemptKind) -> Pauses:
+    """The pauses that hold requests of this kind, as a row of the model has them."""
+    values = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    circuit = circuit_of({"now": getattr(row, "now", timezone.now()), **values})
+    return circuit.pauses(checking=kind is AttemptKind.CHECK)
+
+
+def circuit_of(row: Mapping[str, Any]) -> Circuit:
+    """The circuit that a row of the table holds, as ``values()`` reads it, with ``now``."""
+    try:
+        stored = json.loads(row["pauses"] or "{}")
+        publish, check = Pauses.read(stored.get("publish", [])), Pauses.read(stored.get("check", []))
+    except (AttributeError, TypeError, ValueError):
+        publish = check = Pauses()
+    return Circuit(
+        now=row["now"],
+        publish=_agreed(publish, row, ""),
+        check=_agreed(check, row, "check_"),
+        accepted_at=row["accepted_at"],
+        cleared_at=row["cleared_at"],
+        found_at=row["found_at"],
+        failures=row["run_failures"],
+        failed=_ids(row["run_events"]),
+        suspects=_ids(row["suspects"]),
+        missing=_ids(row["missing"]),
+        refusals=Refusals.read(row["refusals"]),
+        refused_until=row["refused_until"],
+        probe_until=row["probe_until"],
+        probe_turn=row["probe_turn"],
+        probes=row["probes"],
+        misses=row["misses"],
     )
 
 
-def failed(settings: DestinationSettings, event_ids: list[int], kind: str, reason: str) -> float:
-    """Count failures to the shared run; a run, or one more failure after a pause, pauses. Returns seconds.
-
-    Where anything was accepted lately the settings are right, so the pause is one of the network.
-    """
-
-    def work() -> tuple[bool, str]:
-        first_write(outbox_alias())
-        row = _read(settings.alias, lock=True)
-        events = [part for part in row["run_events"].split(",") if part]
-        for event_id in map(str, event_ids):
-            if event_id not in events and len(events) < RUN_EVENTS:
-                events.append(event_id)
-        failures = row["run_failures"] + len(event_ids)
-        _rows(settings.alias).update(run_failures=failures, run_events=",".join(events))
-        run = failures >= settings.run_length and len(events) >= RUN_EVENTS
-        pauses = run or row["paused_until"] is not None
-        return pauses, Halt.NETWORK if _accepted_lately(row) else kind
-
-    pauses, kind_now = in_small_transaction(outbox_alias(), work)
-    return halted(settings, kind_now, reason, None) if pauses else 0.0
+def _agreed(pauses: Pauses, row: Mapping[str, Any], prefix: str) -> Pauses:
+    """The columns show the latest pause. Where they differ, the release before wrote them: they count."""
+    until = row[f"{prefix}paused_until"]
+    latest = pauses.latest
+    if until == (latest.until if latest else None):
+        return pauses
+    if until is None:
+        return Pauses()
+    kind, reason = row[f"{prefix}paused_kind"], row[f"{prefix}paused_reason"]
+    return Pauses((Pause(kind, until, reason, row[f"{prefix}pause_seconds"]),))
 
 
-def suspected(settings: DestinationSettings, event_ids: Sequence[int], kind: str, reason: str) -> float:
-    """A page or a 403 answered these events; returns the pause's seconds, 0.0 where it may be their fault.
-
-    It is about the destination where nothing was accepted lately, where three different events in a row
-    meet it, and where a pause for trouble is not over yet.
-    """
-
-    def work() -> bool:
-        first_write(outbox_alias())
-        row = _read(settings.alias, lock=True)
-        suspects = [part for part in row["suspects"].split(",") if part]
-        for event_id in map(str, event_ids):
-            if event_id not in suspects and len(suspects) < RUN_EVENTS:
-                suspects.append(event_id)
-        _rows(settings.alias).update(suspects=",".join(suspects))
-        in_a_row = len(suspects) >= RUN_EVENTS
-        return in_a_row or not _accepted_lately(row) or row["paused_until"] is not None
-
-    if not in_small_transaction(outbox_alias(), work):
-        return 0.0
-    return halted(settings, kind, reason, None)
+def _changes(row: Mapping[str, Any], before: Circuit, circuit: Circuit) -> dict[str, Any]:
+    """The columns to write; none where only the time of the last acceptance or answer moved a little."""
+    times = ("accepted_at", "found_at")
+    if replace(circuit, **{name: getattr(before, name) for name in times}) == before and not any(
+        _moved(getattr(before, name), getattr(circuit, name)) for name in times
+    ):
+        return {}
+    columns: dict[str, Any] = {
+        "pauses": json.dumps({"publish": circuit.publish.stored(), "check": circuit.check.stored()}),
+        **_columns(circuit.publish, ""),
+        **_columns(circuit.check, "check_"),
+        "run_failures": circuit.failures,
+        "run_events": _text(circuit.failed),
+        "suspects": _text(circuit.suspects),
+        "missing": _text(circuit.missing),
+        "refusals": circuit.refusals.stored() if circuit.refusals else None,
+        **{name: getattr(circuit, name) for name in _SAME},
+    }
+    return {name: value for name, value in columns.items() if value != row[name]}
 
 
-def refused(
-    settings: DestinationSettings, refusals: Sequence[Refusal], *, before: Sequence[Refusal] = ()
-) -> tuple[float, Refusals | None]:
-    """Count events that the platform refused since it accepted any; returns the pause's seconds and the run.
-
-    A run of ``settings.run_length`` different events pauses the destination; from then on the events of its
-    types go one at a time, until one of them is accepted. ``before`` are refusals that an acceptance of
-    another type followed: they count where that has begun.
-    """
-
-    def work() -> tuple[bool, Refusals | None]:
-        first_write(outbox_alias())
-        row = _read(settings.alias, lock=True)
-        holding = row["refused_until"] is not None
-        news = [*before, *refusals] if holding else list(refusals)
-        if not news:
-            return False, None
-        run = Refusals.read(row["refusals"]) or Refusals(since=row["now"])
-        for refusal in news:
-            run = run.after(refusal, settings.run_length)
-        changes: dict[str, Any] = {}
-        paused_until = row["paused_until"]
-        # A request that was in flight when the pause began is not a probe.
-        on_its_way = paused_until is not None and paused_until > row["now"]
-        probed = row["paused_kind"] == Halt.REFUSALS and paused_until is not None and not on_its_way
-        # Where an operator ended the run, the refusal of the probe begins the next one.
-        begins = (len(run.events) >= settings.run_length or probed) and not holding
-        if begins or (holding and not on_its_way):
-            run = replace(run, seconds=backoff.doubled(run.seconds, settings.pause_base, settings.pause_cap))
-            changes["refused_until"] = row["now"] + dt.timedelta(seconds=run.seconds)
-        _rows(settings.alias).update(refusals=run.stored(), **changes)
-        return begins or probed, run
-
-    pauses, run = in_small_transaction(outbox_alias(), work)
-    if not pauses or run is None:
-        return 0.0, run
-    return halted(settings, Halt.REFUSALS, run.error, None), run
+#: Columns that are named as the circuit names them.
+_SAME = (
+    "accepted_at",
+    "cleared_at",
+    "found_at",
+    "refused_until",
+    "probe_until",
+    "probe_turn",
+    "probes",
+    "misses",
+)
 
 
-def alone_since(alias: str, moment: dt.datetime) -> bool:
-    """Whether since ``moment`` the destination took other events, and none that had met a page or a 403.
+def _columns(pauses: Pauses, prefix: str) -> dict[str, Any]:
+    latest = pauses.latest
+    return {
+        f"{prefix}paused_until": latest.until if latest else None,
+        f"{prefix}paused_kind": latest.kind if latest else "",
+        f"{prefix}paused_reason": latest.reason if latest else "",
+        f"{prefix}pause_seconds": latest.seconds if latest else 0.0,
+    }
 
-    Where such an event was accepted later, the pages came from a gateway that answers now and then: they
-    accuse no event.
-    """
-    cleared = Q(cleared_at__isnull=True) | Q(cleared_at__lte=moment)
-    return bool(_rows(alias).filter(cleared, accepted_at__gt=moment).exists())
+
+def _moved(before: dt.datetime | None, now: dt.datetime | None) -> bool:
+    return before != now and (before is None or now is None or (now - before).total_seconds() >= 1.0)
+
+
+def _ids(stored: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in stored.split(",") if part)
+
+
+def _text(ids: Iterable[int]) -> str:
+    return ",".join(map(str, ids))
+
+
+def awaiting_check(alias: str) -> int:
+    """How many events the platform took and has not delivered yet: 0, 1 or 2, which stands for more."""
+    rows = OutboxEvent.objects.on_outbox().filter(state=State.ACCEPTED, destination=alias)
+    return len(rows.order_by("due_at", "id").values_list("id", flat=True)[:2])
 
 
 def waiting(alias: str) -> int:
@@ -343,10 +377,12 @@ def waiting(alias: str) -> int:
 
 
 def _publishing_is_due(alias: str) -> bool:
-    return (
-        OutboxEvent.objects.on_outbox()
-        .filter(state=State.PENDING, destination=alias, due_at__lte=DatabaseNow())
-        .exists()
+    return bool(_due(alias).exists())
+
+
+def _due(alias: str) -> Any:
+    return OutboxEvent.objects.on_outbox().filter(
+        state=State.PENDING, destination=alias, due_at__lte=DatabaseNow()
     )
 
 
@@ -354,10 +390,32 @@ def _rows(alias: str) -> Any:
     return Destination.objects.using(outbox_alias()).filter(alias=alias)
 
 
-def _read(alias: str, *, lock: bool = False) -> dict[str, Any]:
+def _locked(alias: str) -> dict[str, Any]:
+    """Within a transaction: the row, locked, with ``now`` as the database's time after the lock was won.
+
+    Two statements: the database's clock stands still from the start of a statement, also while it waits for
+    a lock (PostgreSQL's STATEMENT_TIMESTAMP, MariaDB's UTC_TIMESTAMP). The second one locks too, because on
+    MySQL and MariaDB only a locking read sees what was committed since the transaction began.
+    """
+    if not _rows(alias).select_for_update().values_list("pk"):
+        Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
+    return _under_lock(alias)
+
+
+def _locked_unless_busy(alias: str) -> dict[str, Any] | None:
+    """As ``_locked``, but None if another transaction holds the lock, where the database can skip it."""
+    skips = connections[outbox_alias()].features.has_select_for_update_skip_locked
+    if not _rows(alias).select_for_update(skip_locked=skips).values_list("pk"):
+        return None
+    return _under_lock(alias)
+
+
+def _under_lock(alias: str) -> dict[str, Any]:
+    return dict(_rows(alias).select_for_update().annotate(now=DatabaseNow()).values().get())
+
+
+def _read(alias: str) -> dict[str, Any]:
     rows = _rows(alias).annotate(now=DatabaseNow())
-    if lock and connections[outbox_alias()].features.has_select_for_update:
-        rows = rows.select_for_update()
     row = rows.values().first()
     if row is None:
         Destination.objects.using(outbox_alias()).get_or_create(alias=alias)

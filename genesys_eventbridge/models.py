@@ -110,6 +110,9 @@ class OutboxEvent(models.Model):
     halts = models.PositiveIntegerField(
         default=0, help_text=_("Times this event met a refusal that concerns the whole destination.")
     )
+    suspected_since = models.DateTimeField(
+        null=True, blank=True, help_text=_("Its first halt, until an operator requeues it.")
+    )
     in_doubt_since = models.DateTimeField(
         null=True,
         blank=True,
@@ -271,6 +274,10 @@ class Destination(models.Model):
     """The health of one destination, shared by every worker on every host."""
 
     alias = ExactCharField(max_length=64, unique=True)
+    # No JSONField: its system check asks the database, which may be away.
+    pauses = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
+        null=True, blank=True, help_text=_("The pauses of each kind; see circuit.py.")
+    )
     paused_until = models.DateTimeField(
         null=True, blank=True, help_text=_("Set by trouble, cleared by a success.")
     )
@@ -278,20 +285,38 @@ class Destination(models.Model):
     paused_reason = models.CharField(max_length=500, blank=True, default="")
     pause_seconds = models.FloatField(default=0.0, help_text=_("Length of the last pause; doubles."))
     check_paused_until = models.DateTimeField(null=True, blank=True)
+    check_paused_kind = models.CharField(max_length=16, blank=True, default="", db_default="")
     check_paused_reason = models.CharField(max_length=500, blank=True, default="")
     check_pause_seconds = models.FloatField(default=0.0)
     probe_until = models.DateTimeField(null=True, blank=True, help_text=_("Lease of the one prober."))
     probe_turn = models.PositiveIntegerField(default=0)
+    probes = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text=_("Probes that failed in a row, while others were accepted lately."),
+    )
     held_by = models.CharField(max_length=150, blank=True, default="", help_text=_("Who paused it."))
     held_reason = models.CharField(max_length=500, blank=True, default="")
     held_until = models.DateTimeField(null=True, blank=True, help_text=_("Empty: until resumed."))
     bucket_tokens = models.FloatField(default=0.0)
     bucket_reserve = models.FloatField(default=0.0, help_text=_("The fifth kept for checks."))
     bucket_at = models.DateTimeField(null=True, blank=True)
+    misses = models.PositiveIntegerField(
+        default=0, db_default=60, help_text=_("Requests since the last acceptance; 60 stands for more.")
+    )
     run_failures = models.PositiveIntegerField(default=0)
-    run_events = models.CharField(max_length=100, blank=True, default="")
+    run_events = models.CharField(
+        max_length=1000, blank=True, default="", help_text=_("Events that failed since the last acceptance.")
+    )
+    missing = models.CharField(
+        max_length=1000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Events that checks did not find, in a row."),
+    )
     suspects = models.CharField(
-        max_length=100,
+        max_length=1000,
         blank=True,
         default="",
         db_default="",
@@ -300,7 +325,6 @@ class Destination(models.Model):
     cleared_at = models.DateTimeField(
         null=True, blank=True, help_text=_("Last acceptance of an event that had met a page or a 403 before.")
     )
-    # No JSONField: its system check asks the database, which may be away.
     refusals = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
         null=True, blank=True, help_text=_("Events the platform refused in a row; see refusals.py.")
     )
@@ -308,8 +332,14 @@ class Destination(models.Model):
         null=True, blank=True, help_text=_("When the next event of a type of that run may go.")
     )
     accepted_at = models.DateTimeField(null=True, blank=True, help_text=_("Last acceptance."))
+    found_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("Last check that the platform answered about its event.")
+    )
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     heartbeat_worker = models.CharField(max_length=128, blank=True, default="")
+    pruned_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When a worker last began to remove old events.")
+    )
 
     class Meta:
         verbose_name = _("destination")

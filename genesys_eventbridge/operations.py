@@ -157,7 +157,14 @@ def _new_key() -> Move:
 
 
 # A fresh budget; and the checks to come are about the acceptance to come.
-_FORGOTTEN = {"attempts": 0, "checks": 0, "halts": 0, "remote_id": "", "accepted_at": None}
+_FORGOTTEN = {
+    "attempts": 0,
+    "checks": 0,
+    "halts": 0,
+    "suspected_since": None,
+    "remote_id": "",
+    "accepted_at": None,
+}
 
 
 def _doubt() -> Coalesce:

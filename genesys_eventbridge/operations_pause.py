@@ -7,10 +7,9 @@ import math
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import conf, signals, wake
+from genesys_eventbridge import conf, destinations, signals, wake
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.database import first_write, in_small_transaction
 from genesys_eventbridge.models import Destination, outbox_alias
@@ -57,16 +56,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
     def work() -> bool:
         rows = Destination.objects.using(outbox_alias()).filter(alias=alias)
         held = rows.exclude(held_by="").update(held_by="", held_reason="", held_until=None)
-        ended = 0
-        if also_trouble:
-            publishing = rows.filter(Q(paused_until__gt=DatabaseNow()) | Q(probe_until__gt=DatabaseNow()))
-            ended += publishing.filter(paused_until__isnull=False).update(
-                paused_until=DatabaseNow(), probe_until=None
-            )
-            ended += rows.filter(refused_until__isnull=False).update(refusals=None, refused_until=None)
-            ended += rows.filter(check_paused_until__gt=DatabaseNow()).update(
-                check_paused_until=DatabaseNow()
-            )
+        ended = also_trouble and destinations.end_pauses(alias)
         if not (held or ended):
             return False
         told = _("resumed: %(reason)s") % {"reason": kept} if kept else _("resumed")

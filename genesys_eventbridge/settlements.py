@@ -46,6 +46,8 @@ class Settlement:
     correlation_id: str
     ordering_key: str
     reason: str = ""
+    #: Its first halt.
+    suspected_since: dt.datetime | None = None
     #: Seconds from now to the next step; used where the state is open.
     due_in: float = 0.0
     #: The outcome of this very try is unknown: the doubt that the claim noted stays.
@@ -184,6 +186,7 @@ _COLUMNS = {
     "attempts": "int",
     "checks": "int",
     "halts": "int",
+    "suspected_since": "timestamptz",
     "keep_doubt": "int",
     "doubt": "timestamptz",
     "remote_id": "text",
@@ -207,6 +210,7 @@ def _update(alias: str, rows: Sequence[Settlement]) -> int:
     for name, field in (
         ("token", "claim_token"),
         ("doubt", "in_doubt_since"),
+        ("suspected_since", "suspected_since"),
         ("remote_key", "remote_key"),
     ):
         prepared: Any = OutboxEvent._meta.get_field(field)
@@ -242,6 +246,7 @@ def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
         f"state = {v['state']}, reason = {v['reason']}, "
         f"due_at = CASE WHEN {v['due_in']} >= 0 THEN {now_sql(connection, v['due_in'])} ELSE NULL END, "
         f"claim_token = NULL, attempts = {v['attempts']}, checks = {v['checks']}, halts = {v['halts']}, "
+        f"suspected_since = {v['suspected_since']}, "
         f"key_known_since = CASE WHEN {v['accepted']} = 1 AND {t}key_known_since IS NULL "
         f"THEN {t}in_doubt_since ELSE {t}key_known_since END, "
         f"in_doubt_since = CASE WHEN {v['keep_doubt']} = 1 THEN {t}in_doubt_since ELSE {v['doubt']} END, "
@@ -263,6 +268,7 @@ _PLACEHOLDERS = (
     "attempts",
     "checks",
     "halts",
+    "suspected_since",
     "accepted",
     "keep_doubt",
     "doubt",
@@ -292,6 +298,7 @@ def _values(row: Settlement) -> dict[str, Any]:
         "attempts": row.attempts,
         "checks": row.checks,
         "halts": row.halts,
+        "suspected_since": row.suspected_since,
         "keep_doubt": int(row.keep_doubt),
         "doubt": row.doubt,
         "remote_id": row.remote_id,

@@ -84,6 +84,7 @@ class Outcome:
     ``accuses``      HALTED by an HTTP answer to the event's own POST, which may be this event's fault:
                      nothing else counts against an event (guarantee G20)
     ``retry_after``  seconds the platform asked us to wait
+    ``found``        check: whether the platform answers for the event's id; None where that stays open
     ``outage``       UNKNOWN that counts to a run of failures: NETWORK for 5xx and transport trouble,
                      CONFIG for a 2xx without proof
     ``excerpt``      the answer's body, at most 4096 characters
@@ -100,6 +101,7 @@ class Outcome:
     halt: Halt | None = None
     accuses: bool = False
     retry_after: float | None = None
+    found: bool | None = None
     outage: Halt | None = None
     excerpt: str = field(default="", repr=False)
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 from django.db import connections
 
 from genesys_eventbridge import claims, conf, destinations
+from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
 PUBLISH = AttemptKind.PUBLISH
 CHECK = AttemptKind.CHECK
@@ -47,6 +49,12 @@ def claim(kind=PUBLISH, limit=100, *, settings=None, idle=True):
     if not gate.open:
         return claims.Batch()
     return claims.claim(kind, settings, gate, limit, idle=idle)
+
+
+def halted(kind=Halt.NETWORK, reason="connection refused", seconds=None):
+    """The destination is paused: a request to publish met this trouble."""
+    outcome = Outcome(Verdict.HALTED, halt=kind, error=reason, retry_after=seconds)
+    return destinations.record(PUBLISH, conf.destination(), [Reply(0, outcome)])
 
 
 def fresh(row) -> OutboxEvent:

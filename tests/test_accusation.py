@@ -14,10 +14,11 @@ from django.db import connection
 from django.urls import reverse
 
 from genesys_eventbridge import claims, conf, destinations, operations, relay, settlements
+from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor
-from genesys_eventbridge.relay_pass import Pass
+from genesys_eventbridge.relay_pass import Side
 from genesys_eventbridge.senders import Report, Senders
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
@@ -40,6 +41,12 @@ def small(settings):
 
 def publish(answer, **keywords):
     return relay.publish_due(transport=ScriptedPlatform(answer).transport, **keywords)
+
+
+def record_taken(kind="order.created"):
+    """The platform accepted an event of another worker."""
+    reply = Reply(10**6, Outcome(Verdict.ACCEPTED), type=kind)
+    destinations.record(AttemptKind.PUBLISH, conf.destination(), [reply])
 
 
 def taken(_request=None):
@@ -133,7 +140,7 @@ class TestGateways:
 
         for number in range(6):
             with shifted(number * 1000.0):
-                destinations.succeeded("default")
+                record_taken()
                 relay.publish_due(transport=lambda: httpx.MockTransport(login_down))
 
         assert (fresh(row).state, fresh(row).halts) == (State.PENDING, 9)
@@ -153,7 +160,7 @@ class TestGateways:
 
     def test_one_events_page_does_not_stop_the_others(self):
         destinations.gate(AttemptKind.PUBLISH, "default", "tests")
-        destinations.succeeded("default")
+        record_taken()
         event("poison")
         for _ in range(40):
             event()
@@ -190,7 +197,7 @@ class TestGateways:
 
     def test_three_events_in_a_row_pause_the_destination(self):
         destinations.gate(AttemptKind.PUBLISH, "default", "tests")
-        destinations.succeeded("default")
+        record_taken()
         for _ in range(30):
             event()
 
@@ -305,7 +312,7 @@ class TestRefusals:
         publish(of_type("bad", refusal), limit=20)
         settings = conf.destination()
         with shifted(6):
-            destinations.succeeded("default", types=["good"])
+            record_taken("good")
             gate = destinations.gate(AttemptKind.PUBLISH, "default", "tests")
             assert destinations.take_refused_turn(settings)  # the other worker
 
@@ -427,7 +434,7 @@ class TestOneIdProvesOneEvent:
             Report(other, taken_as(remote_id="evt-2"), began=3.0),
         ]
         senders = cast(Senders, SimpleNamespace(count=1))
-        judge = Pass(AttemptKind.PUBLISH, conf.destination(), senders, None, None)
+        judge = Side(AttemptKind.PUBLISH, conf.destination(), senders, limit=None, step=1)
 
         judged = [answer.outcome for answer in judge._each_proven_once(group) if answer.outcome]
 

@@ -193,17 +193,46 @@ def test_a_body_that_could_not_be_read_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ("age", "verdict"),
+    ("age", "verdict", "found"),
     [
-        (None, Verdict.NOT_YET),
-        (0, Verdict.NOT_YET),
-        (GRACE, Verdict.NOT_YET),
-        (GRACE + 1, Verdict.UNKNOWN),
+        (None, Verdict.NOT_YET, None),
+        (0, Verdict.NOT_YET, None),
+        (GRACE, Verdict.NOT_YET, None),
+        (GRACE + 1, Verdict.UNKNOWN, False),
     ],
 )
-@pytest.mark.parametrize("body", [{"message": "not found", "code": "not.found"}, b"<html>", b""])
-def test_an_unknown_id_is_forgiven_for_the_grace(age, verdict, body):
-    assert decide(404, body, age=age).verdict is verdict
+@pytest.mark.parametrize("body", [{"message": "not found", "code": "not.found"}, b""])
+def test_an_unknown_id_is_forgiven_for_the_grace(age, verdict, found, body):
+    outcome = decide(404, body, age=age)
+
+    assert (outcome.verdict, outcome.found) == (verdict, found)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_gateways_page_says_nothing_about_an_event(status):
+    outcome = decide(status, b"<html>not here</html>", age=GRACE + 1)
+
+    assert (outcome.verdict, outcome.found) == (Verdict.NOT_YET, False)
+    assert "A gateway answered, not the platform" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (200, {"id": "evt-1", "status": "queued"}, True),
+        (200, {"id": "evt-1", "status": "delivered"}, True),
+        (200, {"id": "evt-1", "status": "failed"}, True),
+        (200, b"<html>", None),
+        (200, {"id": "another", "status": "delivered"}, None),
+        (302, b"", False),
+        (400, {"message": "no such path", "code": "bad.request"}, False),
+        (405, b"", False),
+        (408, b"", None),
+        (503, b"", None),
+    ],
+)
+def test_an_answer_says_whether_the_platform_answers_for_the_id(status, body, found):
+    assert decide(status, body, age=1).found is found
 
 
 def test_a_grace_longer_than_the_confirmation_ends_with_it():

@@ -63,8 +63,8 @@ def test_a_pause_never_exceeds_its_cap_even_where_the_base_does():
 
 @pytest.mark.parametrize(("seconds", "shortest", "longest"), [(0, 0.5, 1), (1, 1, 1.1), (42, 42, 46.2)])
 def test_jitter_only_lengthens_and_no_wait_is_nothing(seconds, shortest, longest):
-    assert backoff.jitter_up(seconds, low) == shortest
-    assert backoff.jitter_up(seconds, high) == pytest.approx(longest, abs=1e-4)
+    assert backoff.jitter_up(seconds, random=low) == shortest
+    assert backoff.jitter_up(seconds, random=high) == pytest.approx(longest, abs=1e-4)
 
 
 # ------------------------------------------------------------------------------------------- Retry-After

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -74,13 +75,14 @@ def middle():
     return 0.5
 
 
-def decided(row, outcome, *, elapsed=0.0, others_accepted=False, paused=False, **changes):
+def decided(row, outcome, *, elapsed=0.0, uncounted=False, accused=False, paused=False, **changes):
     return decide(
         row,
         outcome,
         settings(**changes),
         elapsed=elapsed,
-        others_accepted=others_accepted,
+        uncounted=uncounted,
+        accused=accused,
         paused=paused,
         random=middle,
     )
@@ -173,7 +175,7 @@ def test_only_an_answer_to_the_events_own_post_counts_against_it(halt, accuses):
 
 
 @pytest.mark.parametrize(
-    ("halts", "others_accepted", "accuses", "state"),
+    ("halts", "accused", "accuses", "state"),
     [
         (3, True, True, State.DEAD),
         (99, True, False, State.PENDING),
@@ -182,12 +184,12 @@ def test_only_an_answer_to_the_events_own_post_counts_against_it(halt, accuses):
     ],
 )
 def test_an_event_that_halts_again_while_others_are_accepted_is_itself_refused(
-    halts, others_accepted, accuses, state
+    halts, accused, accuses, state
 ):
     row = claimed(halts=halts)
     page = Outcome(Verdict.HALTED, halt=Halt.CONFIG, accuses=accuses)
 
-    became = decided(row, page, others_accepted=others_accepted)
+    became = decided(row, page, accused=accused)
 
     assert became.state == state
     assert became.reason == (Reason.REJECTED if state is State.DEAD else "")
@@ -224,6 +226,40 @@ def test_doubt_ends_by_proof_only_and_a_definite_answer_restores_what_was_before
 )
 def test_each_counted_failure_waits_longer(attempts, least, most):
     assert least <= decided(claimed(attempts=attempts), UNAVAILABLE).due_in <= most
+
+
+@pytest.mark.parametrize("outcome", [UNKNOWN, UNAVAILABLE])
+def test_a_failure_that_is_not_counted_uses_up_no_attempt_and_no_age(outcome):
+    """It is the destination's (G9). The window of a doubtful event closes all the same."""
+    row = claimed(attempts=12, age=1e6)
+
+    became = decided(row, outcome, uncounted=True, max_age=60.0)
+
+    assert (became.state, became.attempts) == (State.PENDING, 11)
+    closed = replace(row, doubt_before=EARLIER, doubt_left=0.0)
+    assert decided(closed, outcome, uncounted=True).reason == Reason.OUTCOME_UNKNOWN
+
+
+def test_the_first_halt_of_an_event_is_remembered():
+    page = Outcome(Verdict.HALTED, halt=Halt.CONFIG, accuses=True)
+
+    assert decided(claimed(), page).suspected_since == NOW
+    assert decided(claimed(halts=1, suspected_since=EARLIER), page).suspected_since == EARLIER
+    assert decided(claimed(halts=1, suspected_since=EARLIER), UNKNOWN).suspected_since == EARLIER
+
+
+@pytest.mark.parametrize("found", [True, None])
+def test_a_check_that_confirms_nothing_for_good_is_for_a_person(found):
+    assert decided(checked(), Outcome(Verdict.UNKNOWN, found=found)).state is State.UNRESOLVED
+
+
+def test_an_event_that_no_check_finds_ends_only_where_it_is_accused():
+    missing = Outcome(Verdict.UNKNOWN, found=False)
+
+    assert decided(checked(), missing, accused=True).reason == Reason.UNCONFIRMED
+    again = decided(checked(checks=3), missing)
+    assert (again.state, again.checks) == (State.ACCEPTED, 3)
+    assert 60 <= again.due_in <= 72
 
 
 def test_a_wait_that_the_platform_asked_for_is_never_cut():

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from django.utils import timezone
 
 from genesys_eventbridge import health, signals
 from genesys_eventbridge.claims import Claimed
@@ -21,11 +22,20 @@ BROKEN = Outcome(Verdict.UNKNOWN, status_code=503, outage=Halt.NETWORK, error="5
 
 def record(*outcomes, kind=PUBLISH, **row):
     rows = [(claimed(number, **row), outcome) for number, outcome in enumerate(outcomes, 1)]
-    return health.record(kind, settings_with(concurrency=2), rows)
+    return health.record(kind, settings_with(concurrency=2), rows).paused
 
 
 def claimed(number, *, halts=0, kind="order.created"):
-    return cast(Claimed, SimpleNamespace(id=number, halts=halts, type=kind))
+    row = SimpleNamespace(
+        id=number,
+        halts=halts,
+        type=kind,
+        probe=False,
+        turn=False,
+        suspected_since=None,
+        waiting_since=timezone.now(),
+    )
+    return cast(Claimed, row)
 
 
 def destination():

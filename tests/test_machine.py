@@ -36,7 +36,7 @@ from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
-from genesys_eventbridge.destinations import Gate
+from genesys_eventbridge.destinations import Gate, Recorded
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, CannotResend, Resolution
 from genesys_eventbridge.outbox import enqueue
@@ -337,7 +337,7 @@ class Machine(RuleBasedStateMachine):
         self._finish(third)
 
     def _claim(self, worker: Worker, kind: AttemptKind, limit: int) -> int:
-        if worker.senders.stopped or any(held.claimed.kind is not kind for held in worker.held):
+        if worker.senders.is_stopped(kind) or any(held.claimed.kind is not kind for held in worker.held):
             if worker.held:
                 return 0
             worker.senders.resume()
@@ -481,10 +481,10 @@ class Machine(RuleBasedStateMachine):
         kind = asked[0].claimed.kind
         reports = [self._answered(held) for held in asked]
         worker.held = [held for held in worker.held if held not in asked]
-        outcomes = [(each.claimed, each.outcome) for each in reports if each.outcome is not None]
-        if health.record(kind, self.settings, outcomes):
+        recorded = health.record(kind, self.settings, [(each.claimed, each.outcome) for each in reports])
+        if recorded.paused:
             worker.senders.stop()
-        rows = [self._settlement(each) for each in reports]
+        rows = [self._settlement(each, recorded) for each in reports]
         before = _rows()
         holding = {row.id for row in rows if row.id in before and before[row.id]["claim_token"] == row.token}
         won = settle(self.settings, rows)
@@ -505,17 +505,18 @@ class Machine(RuleBasedStateMachine):
         assert held.request.answer is not None, "the platform has not answered yet"
         return Report(held.claimed, held.request.answer, held.report.began)
 
-    def _settlement(self, report: Report) -> Any:
+    def _settlement(self, report: Report, recorded: Recorded) -> Any:
         row, outcome = report.claimed, report.outcome
         if outcome is None:
             return released(row)
-        since = row.waiting_since
         return decide(
             row,
             outcome,
             self.settings,
             elapsed=self.now() - row.started,
-            others_accepted=outcome.accuses and destinations.alone_since("default", since),
+            uncounted=row.id in recorded.uncounted,
+            accused=row.id in recorded.accused,
+            paused=recorded.paused,
             random=lambda: 0.5,
         )
 

@@ -7,10 +7,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import TestCase
 
 from genesys_eventbridge import conf, destinations
+from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.operations import Actor, pause, resume
 from genesys_eventbridge.signals import destination_paused, destination_resumed
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 from tests.outbox_rows import CHECK, PUBLISH, accepted, claim, event
 
 pytestmark = pytest.mark.django_db
@@ -67,8 +69,9 @@ def test_resuming_what_is_not_paused_does_nothing():
 
 def test_resuming_leaves_a_pause_by_trouble_unless_asked():
     settings = conf.destination()
-    destinations.halted(settings, "auth", "401", None)
-    destinations.halted(settings, "permission", "403", None, checking=True)
+    refused = Outcome(Verdict.HALTED, halt=Halt.PERMISSION)
+    for kind in (PUBLISH, CHECK):
+        destinations.record(kind, settings, [Reply(1, refused)])
     pause("default", ANA, "their maintenance")
 
     resume("default", ANA)

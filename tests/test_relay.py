@@ -14,11 +14,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from genesys_eventbridge import claims, destinations, expiry, relay, relay_pass, settlements, signals
+from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.senders import Senders
 from genesys_eventbridge.states import AttemptKind, Reason, State
+from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 from tests.outbox_rows import accepted, event, fresh, in_threads, settings_with
 from tests.scripted import ScriptedPlatform
 
@@ -78,7 +80,7 @@ class TestPublishing:
         settings = settings_with(batch_size=batch)
         crew = Senders(settings, senders)
 
-        assert relay_pass.Pass(AttemptKind.PUBLISH, settings, crew, None, None).step == step
+        assert relay_pass.Pass({AttemptKind.PUBLISH: 0.0}, settings, crew).step == step
 
     def test_a_limit_is_kept(self):
         for _ in range(5):
@@ -206,6 +208,60 @@ class TestVerdicts:
 
         assert report.claimed == len(platform.published) == 5
         assert Destination.objects.get().paused_until is None
+
+    def test_a_probe_goes_when_nothing_else_is_in_flight(self, settings, monkeypatch):
+        """What was sent before the pause may say more about it than one event alone."""
+        settings.GENESYS_EVENTBRIDGE = {
+            "default": {**settings.GENESYS_EVENTBRIDGE["default"], "CONCURRENCY": 2, "BATCH_SIZE": 4}
+        }
+        for _ in range(6):
+            event()
+        looked_again, looks = threading.Event(), []
+        platform = ScriptedPlatform()
+
+        def after_the_second_look(_request):
+            assert looked_again.wait(10)
+            return reply(202, id=f"evt-{uuid4()}")
+
+        platform.publish_script = [after_the_second_look]
+        gate, claim = destinations.gate, claims.claim
+
+        def look(*arguments):
+            found = gate(*arguments)
+            looks.append(found.probing)
+            if len(looks) == 2:
+                looked_again.set()
+            return found
+
+        def two_and_then_a_pause_that_is_over(kind, settings, gate, limit, *, idle):
+            assert idle or not gate.probing
+            batch = claim(kind, settings, gate, min(limit, 2), idle=idle)
+            if len(looks) == 1:
+                refused = Outcome(Verdict.HALTED, halt=Halt.NETWORK)
+                destinations.record(kind, settings, [Reply(0, refused)])
+                Destination.objects.update(paused_until=DatabaseNow(-1))
+            return batch
+
+        monkeypatch.setattr(destinations, "gate", look)
+        monkeypatch.setattr(claims, "claim", two_and_then_a_pause_that_is_over)
+        publish(platform)
+
+        assert looks[1] is True
+        assert OutboxEvent.objects.filter(state=State.ACCEPTED).count() == 6
+
+    def test_the_pause_is_there_before_the_rows_are_free_again(self, monkeypatch):
+        """Else another worker would claim them and send them into the same trouble."""
+        event()
+        seen, settle = [], settlements.settle
+
+        def look(*arguments, **keywords):
+            seen.append(destinations.gate(AttemptKind.PUBLISH, "default", "another").open)
+            return settle(*arguments, **keywords)
+
+        monkeypatch.setattr(relay_pass, "settle", look)
+        publish(ScriptedPlatform(httpx.ConnectError("refused")))
+
+        assert seen == [False]
 
     def test_an_outage_does_not_eat_the_attempts_of_every_event(self, settings):
         """A run of failures over different events pauses: platform.md 7.1."""
@@ -529,7 +585,7 @@ class TestALostDatabase:
 
     def test_an_outcome_is_written_though_the_destinations_health_cannot_be(self, monkeypatch):
         row = event()
-        self.lose(monkeypatch, destinations, "succeeded", 99)
+        self.lose(monkeypatch, destinations, "record", 99)
 
         publish(ScriptedPlatform())
 
@@ -568,7 +624,7 @@ class TestALostDatabase:
         ("room", "name", "answer"),
         [
             (settlements, "owners", 202),
-            (destinations, "alone_since", 403),
+            (destinations, "record", 403),
         ],
     )
     def test_a_read_that_fails_before_the_settle_costs_no_outcome(self, room, name, answer, monkeypatch):

@@ -1,12 +1,13 @@
 """A rolling upgrade: old and new workers side by side on the new tables, and the queue of an old one."""
 
+from itertools import pairwise
 from pydoc import locate
 from typing import Any
 
 import pytest
 from django.db import connection, migrations
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import UniqueConstraint
+from django.db.models import CharField, UniqueConstraint
 
 from genesys_eventbridge import schedules, tasks
 from genesys_eventbridge.models import OutboxEvent
@@ -78,7 +79,7 @@ def test_a_later_migration_takes_nothing_away_that_an_old_worker_writes():
     """Deploying migrates first: until the last old worker has ended it writes to the new tables."""
     harmless = (migrations.CreateModel, migrations.AddIndex, migrations.AlterModelOptions)
     loader = MigrationExecutor(connection).loader
-    for name in migration_names()[1:]:
+    for previous, name in pairwise(migration_names()):
         for operation in loader.graph.nodes[APP, name].operations:
             if isinstance(operation, migrations.AddField):
                 field = operation.field
@@ -88,6 +89,13 @@ def test_a_later_migration_takes_nothing_away_that_an_old_worker_writes():
                 fields = operation.constraint.fields
                 added = {field for name in migration_names()[1:] for field in added_fields(loader, name)}
                 assert set(fields) <= added, f"{name}: an old worker writes {fields}"
+            elif isinstance(operation, migrations.AlterField):
+                model = loader.project_state((APP, previous)).models[APP, operation.model_name_lower]
+                before, after = model.fields[operation.name], operation.field
+                assert type(before) is type(after) is CharField, operation.name
+                assert (after.max_length or 0) >= (before.max_length or 0), (
+                    f"{name}: {operation.name} takes less"
+                )
             else:
                 assert isinstance(operation, harmless), f"{name}: {operation.describe()}"
 

@@ -17,7 +17,11 @@ HOUSE = Path(genesys_eventbridge.__file__).parent
 
 # From the ground up: the layer, its rooms, the layers it may know. A room may know its own layer, too.
 _TABLE = [
-    ("plain", "errors text wire timestamps verdicts cloudevents backoff refusals regions tls", ""),
+    (
+        "plain",
+        "errors text wire timestamps verdicts cloudevents backoff rate refusals regions tls circuit",
+        "",
+    ),
     ("http", "answers network transport auth client", "plain"),
     ("sandbox", "sandbox", "plain"),
     (

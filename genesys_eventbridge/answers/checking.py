@@ -46,9 +46,12 @@ def status_outcome(
     if status in {404, 410}:
         return _not_found(answer, age)
     if 300 <= status <= 399:
-        return answer.outcome(Verdict.NOT_YET, redirect_hint(answer, "API_BASE_URL"))
-    if 400 <= status <= 499 and status not in _NOT_ABOUT_THE_EVENT and answer.document is not None:
-        return _not_yet(answer, age, f"The platform does not answer for this id. {_AGAIN}")
+        return answer.outcome(Verdict.NOT_YET, redirect_hint(answer, "API_BASE_URL"), found=False)
+    if 400 <= status <= 499 and status not in _NOT_ABOUT_THE_EVENT:
+        hint = f"The platform does not answer for this id. {_AGAIN}"
+        if answer.document is not None:
+            return _not_yet(answer, age, hint, found=False)
+        return answer.outcome(Verdict.NOT_YET, hint, retry_after=answer.asked_wait(), found=False)
     return answer.outcome(Verdict.NOT_YET, _AGAIN, retry_after=answer.asked_wait())
 
 
@@ -61,25 +64,31 @@ def _reported(answer: Answer, remote_id: str, sent: Sent | None, age: float | No
         return answer.outcome(Verdict.NOT_YET, hint, conflict=True)
     final = answer.final_verdict()
     if final is Verdict.FAILED:  # before the complaint: its details may look like one
-        return answer.outcome(final, "The platform failed to deliver it. Sending it again needs a new key.")
+        hint = "The platform failed to deliver it. Sending it again needs a new key."
+        return answer.outcome(final, hint, found=True)
     if answer.complains(sent):
         hint = f"The code says success, the body says error. {_AGAIN}"
-        return answer.outcome(Verdict.NOT_YET, hint) if named is None else _not_yet(answer, age, hint)
+        if named is None:
+            return answer.outcome(Verdict.NOT_YET, hint)
+        return _not_yet(answer, age, hint, found=True)
     if final is Verdict.DELIVERED:
-        return answer.outcome(final)
-    return _not_yet(answer, age, "" if answer.reported_status() else f"The answer names no status. {_AGAIN}")
+        return answer.outcome(final, found=True)
+    hint = "" if answer.reported_status() else f"The answer names no status. {_AGAIN}"
+    return _not_yet(answer, age, hint, found=True)
 
 
 def _not_found(answer: Answer, age: float | None) -> Outcome:
     if answer.status == 404 and (age is None or age <= answer.rules.not_found_grace):
-        return _not_yet(answer, age, f"The platform does not know the event yet. {_AGAIN}")
-    return answer.outcome(Verdict.UNKNOWN, "The platform no longer knows an event that it accepted.")
+        return _not_yet(answer, age, f"The platform does not know the event yet. {_AGAIN}", found=None)
+    if answer.is_page:  # only the platform's word ends an event
+        return answer.outcome(Verdict.NOT_YET, f"A gateway answered, not the platform. {_AGAIN}", found=False)
+    hint = "The platform no longer knows an event that it accepted."
+    return answer.outcome(Verdict.UNKNOWN, hint, found=False)
 
 
-def _not_yet(answer: Answer, age: float | None, hint: str) -> Outcome:
+def _not_yet(answer: Answer, age: float | None, hint: str, *, found: bool | None) -> Outcome:
     """Only an answer about the event ends CONFIRM_FOR: what nobody could ask about stays open."""
     if age is not None and age >= answer.rules.confirm_for:
-        return answer.outcome(
-            Verdict.UNKNOWN, f"Not confirmed in CONFIRM_FOR ({answer.rules.confirm_for:g} s)."
-        )
-    return answer.outcome(Verdict.NOT_YET, hint)
+        hint = f"Not confirmed in CONFIRM_FOR ({answer.rules.confirm_for:g} s)."
+        return answer.outcome(Verdict.UNKNOWN, hint, found=found)
+    return answer.outcome(Verdict.NOT_YET, hint, found=found)
