@@ -24,6 +24,8 @@ class Agenda:
     #: Since the platform accepted any event, and since any worker left its heartbeat.
     accepted_ago: float | None = None
     heartbeat_ago: float | None = None
+    #: Since a worker last began to prune.
+    pruned_ago: float | None = None
 
     @property
     def next_in(self) -> float | None:
@@ -36,15 +38,15 @@ def look(alias: str) -> Agenda:
         Destination.objects.using(outbox_alias())
         .filter(alias=alias)
         .annotate(publish_at=_next(State.PENDING), check_at=_next(State.ACCEPTED), now=DatabaseNow())
-        .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "now")
+        .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
     )
     row = ahead.first()
     if row is None:
         Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
         row = ahead.get()
     *times, now = row
-    publish, check, accepted, heartbeat = (_seconds(time, now) for time in times)
-    return Agenda(publish, check, _ago(accepted), _ago(heartbeat))
+    publish, check, accepted, heartbeat, pruned = (_seconds(time, now) for time in times)
+    return Agenda(publish, check, _ago(accepted), _ago(heartbeat), _ago(pruned))
 
 
 def due(alias: str, state: State) -> OutboxQuerySet:

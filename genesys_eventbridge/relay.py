@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from genesys_eventbridge.senders import Senders, TransportFactory
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.transactions import refuse_in_transaction
 
-__all__ = ["PassReport", "check_accepted", "publish_due", "worker_name"]
+__all__ = ["PassReport", "check_accepted", "publish_due", "serve", "worker_name"]
 
 
 def publish_due(
@@ -36,7 +37,8 @@ def publish_due(
     refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")
     settings = _settings(destination, max_seconds)
     with _crew(settings, concurrency, senders, transport) as crew:
-        return Pass(AttemptKind.PUBLISH, settings, crew, limit, stop).run()
+        (report,) = Pass({AttemptKind.PUBLISH: 0.0}, settings, crew, limit=limit, stop=stop).run()
+        return report
 
 
 def check_accepted(
@@ -53,7 +55,28 @@ def check_accepted(
     refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")
     settings = _settings(destination, max_seconds)
     with _crew(settings, concurrency, senders, transport) as crew:
-        return Pass(AttemptKind.CHECK, settings, crew, limit, stop).run()
+        (report,) = Pass({AttemptKind.CHECK: 0.0}, settings, crew, limit=limit, stop=stop).run()
+        return report
+
+
+def serve(
+    destination: str,
+    kinds: Mapping[AttemptKind, float],
+    *,
+    senders: Senders,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] | None = None,
+) -> list[PassReport]:
+    """Publish and check side by side, in one pass; the reports of the kinds that were looked at.
+
+    ``kinds`` says after how many seconds each is looked at for the first time; one that is not looked at at
+    once joins only while the other is at work. Otherwise as ``publish_due``.
+    """
+    refuse_in_transaction(outbox_alias(), "serve() sends nothing")
+    settings = _settings(destination, max_seconds)
+    with _crew(settings, None, senders, None) as crew:
+        return Pass(kinds, settings, crew, stop=stop, clock=clock).run()
 
 
 def _settings(destination: str, max_seconds: float | None) -> DestinationSettings:

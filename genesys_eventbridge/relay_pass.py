@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from django.db import DatabaseError, connections
@@ -18,7 +19,7 @@ from genesys_eventbridge import claims, destinations, expiry, health, rollups, s
 from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
-from genesys_eventbridge.destinations import Gate
+from genesys_eventbridge.destinations import Gate, Recorded
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.senders import Report, Senders
 from genesys_eventbridge.settlements import Settlement, settle, take_late_answer
@@ -32,6 +33,12 @@ logger = logging.getLogger("genesys_eventbridge")
 #: Outcomes are written when so many wait, or a step of the batch, or the oldest waits so long (seconds).
 SETTLE_ROWS = 100
 SETTLE_SECONDS = 0.1
+#: While one kind is at work, the other is looked at again after so many seconds if nothing of it was due.
+LOOK_AGAIN = 0.5
+#: A pause is looked at again after at most so many seconds: an operator may have ended it.
+LOOK_AT_PAUSE = 5.0
+#: Seconds; no shorter wait between two claims while nothing is in flight.
+SHORTEST_WAIT = 0.001
 #: Rows left to each sender, the one in its hands among them, while the database is asked for more.
 ROWS_A_SENDER = 2
 
@@ -68,57 +75,183 @@ def worker_name() -> str:
 
 
 class Pass:
-    """One pass of one kind over one destination; owns the only database connection it uses."""
+    """One pass over one destination, for one kind or for both side by side, with one database connection.
+
+    ``kinds`` says after how many seconds each kind is claimed for the first time. A kind that is not claimed
+    at once joins only while another is at work.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[AttemptKind, float],
+        settings: DestinationSettings,
+        senders: Senders,
+        *,
+        limit: int | None = None,
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.senders = senders
+        self.stop = stop or threading.Event()
+        self.clock = clock or time.monotonic
+        self.began = self.clock()
+        # Each statement costs the same for one row and for many; senders that run dry cost more.
+        spare = settings.batch_size - ROWS_A_SENDER * senders.count
+        self.step = max(1, settings.batch_size // 4, spare)
+        self.sides = {kind: Side(kind, settings, senders, limit=limit, step=self.step) for kind in kinds}
+        for kind, wait in kinds.items():
+            self.sides[kind].rests = wait > 0
+            self.sides[kind].ask_at = self.began + wait
+        #: Its next row may be what killed a worker: it goes when nothing else is in flight.
+        self.alone: Side | None = None
+
+    def run(self) -> list[PassReport]:
+        """The reports of the kinds that were looked at, in the order of ``kinds``."""
+        for side in self.sides.values():
+            if not side.rests:
+                side.begin()
+        if self._time_to_stop():
+            self._end_claims()
+        while True:
+            self._claim()
+            if self._in_flight():
+                self._collect()
+            elif (wait := self._until_next_claim()) is not None:
+                self.stop.wait(wait)
+            else:
+                break
+            if self._time_to_stop():
+                self._end_claims()
+                self.senders.stop()
+            if self._elapsed() >= self.settings.pass_seconds:
+                break
+        return [side.finish() for side in self.sides.values() if side.begun]
+
+    def _claim(self) -> None:
+        """Claim for each kind whose time has come; the one that has the least in its hands goes first."""
+        for side in sorted(self.sides.values(), key=lambda side: side.held()):
+            in_flight = self._in_flight()
+            side.most = self._most(side)
+            if side.ends or self.clock() < side.ask_at or not side.has_room():
+                continue
+            if side.rests and not any(each.is_at_work() for each in self.sides.values() if each is not side):
+                continue
+            if self.alone and (self.alone is not side or in_flight):
+                continue
+            self.alone = None
+            if side.claim(self.clock, in_flight=in_flight):
+                self.alone = side
+
+    def _most(self, side: Side) -> int:
+        """How many rows it may hold. Senders take them in turn: checks leave most of them to due events."""
+        publishing = self.sides.get(AttemptKind.PUBLISH)
+        if side is publishing or publishing is None or not publishing.is_at_work():
+            return self.settings.batch_size
+        return max(1, self.settings.batch_size // 5)
+
+    def _until_next_claim(self) -> float | None:
+        """Seconds, where nothing is in flight; None where the pass has nothing more to do."""
+        sides = [side for side in self.sides.values() if not side.ends]
+        if all(side.rests for side in sides):
+            return None
+        next_in = min(side.ask_at for side in sides) - self.clock()
+        return min(max(next_in, SHORTEST_WAIT), 1.0)
+
+    def _in_flight(self) -> int:
+        return sum(len(side.in_flight) for side in self.sides.values())
+
+    def _end_claims(self) -> None:
+        for side in self.sides.values():
+            side.ends = True
+
+    def _time_to_stop(self) -> bool:
+        """A request begun after this could not end within the pass."""
+        late = self._elapsed() >= self.settings.pass_seconds - self.settings.request_deadline
+        return late or self.stop.is_set()
+
+    def _elapsed(self) -> float:
+        return self.clock() - self.began
+
+    def _collect(self) -> None:
+        """Wait for answers a moment, and write them when enough or old enough."""
+        until = time.monotonic() + SETTLE_SECONDS
+        enough = min(SETTLE_ROWS, self.step)
+        while enough > 0 and self._in_flight():
+            try:
+                answer = self.senders.reports.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            side = self.sides.get(answer.claimed.kind)
+            if side is not None and side.took(answer):
+                enough -= 1
+        for side in self.sides.values():
+            side.settle()
+
+
+class Side:
+    """One kind within a pass: its claims, what it has in flight, its answers and its report."""
 
     def __init__(
         self,
         kind: AttemptKind,
         settings: DestinationSettings,
         senders: Senders,
+        *,
         limit: int | None,
-        stop: threading.Event | None,
+        step: int,
     ) -> None:
         self.kind = kind
         self.settings = settings
         self.senders = senders
         self.limit = limit
-        self.stop = stop or threading.Event()
+        self.step = step
+        #: Rows that it may hold now.
+        self.most = settings.batch_size
         self.worker = worker_name()
         self.report = PassReport(settings.alias, kind)
-        self.began = time.monotonic()
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
         #: An answer of this pass paused the destination.
         self.paused = False
         self.tally = rollups.Tally(settings.alias)
-        # Each statement costs the same for one row and for many; senders that run dry cost more.
-        spare = settings.batch_size - ROWS_A_SENDER * senders.count
-        self.step = max(1, settings.batch_size // 4, spare)
+        self.begun = False
+        #: Not claimed before this time of the pass's clock.
+        self.ask_at = 0.0
+        #: Nothing can go now: looked at again only while the other kind is at work.
+        self.rests = False
+        #: Claims nothing more in this pass.
+        self.ends = False
+        #: What is in flight ends before the next claim.
+        self._finishes_first = False
 
-    def run(self) -> PassReport:
-        self._expire()
-        hungry, wait = self._time_to_claim(), 0.0
-        while hungry or self.in_flight:
-            if hungry and self._has_room():
-                hungry, wait = self._claim_more()
-            if self.in_flight:
-                self._collect()
-            elif wait and hungry:
-                self.stop.wait(min(wait, 1.0))
-            if not self._time_to_claim():
-                hungry = False
-            if self._time_to_stop():
-                self.senders.stop()
-            if self._elapsed() >= self.settings.pass_seconds:
-                break
-        self.tally.write(self.report.states)
-        if self.paused and not self.report.paused_for:
-            # The answer came after the last claim: nothing else was due by then, or the limit was reached.
-            self._report_pause(destinations.gate(self.kind, self.settings.alias, self.worker))
-        return self.report
+    def claim(self, clock: Callable[[], float], *, in_flight: int) -> bool:
+        """Claim and hand out; returns whether the next row waits until the pass has nothing in flight.
 
-    def _expire(self) -> None:
-        """What ends without a request; also during a pause."""
+        ``in_flight`` is what the whole pass has there. A database that is lost meanwhile does not cost it its
+        outcome.
+        """
+        try:
+            self.begin()
+            more, wait, alone = self._claim(idle=not in_flight)
+        except DatabaseError as error:
+            if not in_flight:
+                raise
+            logger.warning("Nothing more of %s claimed now: %s", self.kind.value, type(error).__name__)
+            self.rests, self.ask_at = True, clock() + LOOK_AGAIN
+            return False
+        self.rests = not more
+        if self.rests:
+            wait = min(self.report.paused_for, LOOK_AT_PAUSE) if self.report.paused_for else LOOK_AGAIN
+        self.ask_at = clock() + wait
+        self.ends = self.limit is not None and self.report.claimed >= self.limit
+        return alone
+
+    def begin(self) -> None:
+        """Once: what ends without a request, also during a pause."""
+        if self.begun:
+            return
+        self.begun = True
         connection = connections[outbox_alias()]
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
@@ -127,41 +260,41 @@ class Pass:
         elif not self.settings.confirm:
             self.report.states.update(expiry.close_unconfirmed(self.settings))
 
-    def _claim_more(self) -> tuple[bool, float]:
-        """As ``_claim``; a database that is lost meanwhile does not cost what is in flight its outcome."""
-        try:
-            return self._claim()
-        except DatabaseError as error:
-            if not self.in_flight:
-                raise
-            logger.warning("No further claim in this pass: %s", type(error).__name__)
-            return False, 0.0
-
-    def _claim(self) -> tuple[bool, float]:
-        """Claim and hand out; returns whether another claim may bring more, and after how many seconds."""
-        if self.senders.stopped:
+    def _claim(self, *, idle: bool) -> tuple[bool, float, bool]:
+        """Whether another claim may bring more, after how many seconds, and only with nothing in flight."""
+        self._finishes_first = False
+        if self.senders.is_stopped(self.kind):
             if self.in_flight:
-                return True, 0.0
-            self.senders.resume()
+                self._finishes_first = True
+                return True, 0.0, False
+            self.senders.resume(self.kind)
         gate = destinations.gate(self.kind, self.settings.alias, self.worker)
         self.senders.accepted_lately = gate.accepted_lately
         if self._report_pause(gate):
-            return False, 0.0
+            return False, 0.0, False
         self.report.paused_for, self.report.paused_reason = 0.0, ""
         if gate.probing and self.in_flight:
-            return True, 0.0
-        batch = claims.claim(self.kind, self.settings, gate, self._wanted(gate), idle=not self.in_flight)
+            self._finishes_first = True
+            return True, 0.0, False
+        batch = claims.claim(self.kind, self.settings, gate, self._wanted(), idle=idle)
         if batch.used_up:
             self.report.states.update(expiry.give_up(self.settings, batch.used_up))
         for row in batch.rows:
             self.in_flight[row.id] = row
         self.report.claimed += len(batch.rows)
         self.senders.send(batch.rows)
-        if gate.probing and batch.rows:
-            self._finish_flight()
+        self._finishes_first = gate.probing
         more = bool(batch.rows or batch.used_up or batch.moved or batch.after_flight or batch.wait)
         self.report.drained = not more
-        return more, batch.wait
+        return more, batch.wait, batch.after_flight
+
+    def finish(self) -> PassReport:
+        """Count what was done, and report it."""
+        self.tally.write(self.report.states)
+        if self.paused and not self.report.paused_for:
+            # The answer came after the last claim: nothing else was due by then, or the limit was reached.
+            self._report_pause(destinations.gate(self.kind, self.settings.alias, self.worker))
+        return self.report
 
     def _report_pause(self, gate: Gate) -> bool:
         """Whether the destination is paused; then the report says so, and that events may still be due."""
@@ -171,56 +304,42 @@ class Pass:
         self.report.drained = False
         return True
 
-    def _wanted(self, gate: Gate) -> int:
-        room = self.settings.batch_size - len(self.in_flight) - len(self.answers)
+    def is_at_work(self) -> bool:
+        return bool(self.in_flight) or not (self.rests or self.ends)
+
+    def held(self) -> int:
+        return len(self.in_flight) + len(self.answers)
+
+    def _wanted(self) -> int:
+        room = self.most - self.held()
         if self.limit is not None:
             room = min(room, self.limit - self.report.claimed)
         return max(1, room)
 
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
         """Claim again before the senders run dry, but never for single rows while many are held."""
-        held = len(self.in_flight) + len(self.answers)
-        return held == 0 or held <= self.settings.batch_size - self.step
+        if self._finishes_first and self.in_flight:
+            return False
+        step = self.step if self.most == self.settings.batch_size else max(1, self.most // 2)
+        return not self.held() or self.held() <= self.most - step
 
-    def _time_to_claim(self) -> bool:
-        within_limit = self.limit is None or self.report.claimed < self.limit
-        return within_limit and not self._time_to_stop()
+    def took(self, answer: Report) -> bool:
+        """Whether the answer is one that this pass waits for."""
+        if self.in_flight.get(answer.claimed.id) is not answer.claimed:
+            return False
+        del self.in_flight[answer.claimed.id]
+        self.answers.append(answer)
+        return True
 
-    def _time_to_stop(self) -> bool:
-        """A request begun after this could not end within the pass."""
-        late = self._elapsed() >= self.settings.pass_seconds - self.settings.request_deadline
-        return late or self.stop.is_set()
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self.began
-
-    def _finish_flight(self) -> None:
-        while self.in_flight and self._elapsed() < self.settings.pass_seconds:
-            self._collect()
-
-    def _collect(self) -> None:
-        """Wait for answers a moment, and write them when enough or old enough."""
-        until = time.monotonic() + SETTLE_SECONDS
-        enough = min(SETTLE_ROWS, self.step)
-        while len(self.answers) < enough and self.in_flight:
-            try:
-                answer = self.senders.reports.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if self.in_flight.get(answer.claimed.id) is answer.claimed:
-                del self.in_flight[answer.claimed.id]
-                self.answers.append(answer)
-        self._settle()
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Record what the answers mean for the destination, then for each row."""
         answers, self.answers = self.answers, []
         if not answers:
             return
         lease_ends = min(answer.claimed.started for answer in answers) + self.settings.lease_seconds
         answers = self._each_proven_once(answers, until=lease_ends)
-        paused = self._record_health(answers)
-        rows = {answer.claimed.id: self._decide(answer, paused=paused) for answer in answers}
+        recorded = self._record_health(answers)
+        rows = {answer.claimed.id: self._decide(answer, recorded) for answer in answers}
         won = settle(self.settings, list(rows.values()), until=lease_ends)
         moved: list[Settlement] = []
         for answer in answers:
@@ -263,20 +382,22 @@ class Pass:
             for answer in answers
         ]
 
-    def _record_health(self, answers: list[Report]) -> bool:
-        """Whether the answers paused the destination.
+    def _record_health(self, answers: list[Report]) -> Recorded | None:
+        """What the answers mean for the destination; None where the database does not take it.
 
-        One whose health cannot be written keeps its last one; the rows' outcomes go first.
+        The rows' outcomes are written all the same: they accuse no event then.
         """
-        outcomes = [(answer.claimed, answer.outcome) for answer in answers if answer.outcome is not None]
         try:
-            if health.record(self.kind, self.settings, outcomes):
-                self.paused = True
-                self.senders.stop()
-                return True
+            recorded = health.record(
+                self.kind, self.settings, [(answer.claimed, answer.outcome) for answer in answers]
+            )
         except DatabaseError as error:
             logger.warning("Health of %s not written: %s", self.settings.alias, type(error).__name__)
-        return False
+            return None
+        if recorded.paused:
+            self.paused = True
+            self.senders.stop()
+        return recorded
 
     def _count(self, answer: Report, outcome: Outcome, row: Settlement) -> None:
         self.tally.asked(self.kind, outcome)
@@ -287,7 +408,7 @@ class Pass:
         else:
             self.report.states[row.state.value] += 1
 
-    def _decide(self, answer: Report, *, paused: bool) -> Settlement:
+    def _decide(self, answer: Report, recorded: Recorded | None) -> Settlement:
         claimed, outcome = answer.claimed, answer.outcome
         if outcome is None:
             return released(claimed)
@@ -296,22 +417,15 @@ class Pass:
             outcome,
             self.settings,
             elapsed=time.monotonic() - claimed.started,
-            others_accepted=outcome.accuses and self._is_alone(claimed),
-            paused=paused,
+            uncounted=recorded is not None and claimed.id in recorded.uncounted,
+            accused=recorded is not None and claimed.id in recorded.accused,
+            paused=recorded is not None and recorded.paused,
         )
         news = (outcome.status_code, outcome.error) != (claimed.last_status_code, claimed.last_error)
         if claimed.kind is AttemptKind.CHECK and row.state is State.ACCEPTED and not news:
             return row
         row.attempt = self._attempt(answer, outcome)
         return row
-
-    def _is_alone(self, claimed: Claimed) -> bool:
-        """Whether others were accepted since this row waits; not, where the database cannot say so."""
-        try:
-            return destinations.alone_since(self.settings.alias, claimed.waiting_since)
-        except DatabaseError as error:
-            logger.warning("Acceptances of %s not read: %s", self.settings.alias, type(error).__name__)
-            return False
 
     def _attempt(self, answer: Report, outcome: Outcome) -> Attempt:
         claimed = answer.claimed

@@ -8,16 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from django.db.models import Q, QuerySet
+
 from genesys_eventbridge import rollups
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.database import first_write, in_small_transaction, still_in
-from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import FINISHED
 
 DAY = 86400.0
 #: Rows looked at together; ids are so nearly in the order of time that an all-young page ends the walk.
 PAGE = 1000
+
+
+#: Workers prune so often; seconds.
+PRUNE_EVERY = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,26 @@ def prune(
     if not dry_run:
         _forget_rollups(batch_size, clock)
     return Pruned(rows, blanked, complete=not clock.over)
+
+
+def is_due(pruned_ago: float | None) -> bool:
+    """Whether the last prune began an hour ago, in seconds of the database's clock, or never."""
+    return pruned_ago is None or pruned_ago >= PRUNE_EVERY
+
+
+def take_turn(alias: str) -> bool:
+    """Whether this worker is the one that prunes now: of several that see it due, one begins."""
+    due = Q(pruned_at__isnull=True) | Q(pruned_at__lte=DatabaseNow(-PRUNE_EVERY))
+    return bool(_destination(alias).filter(due).update(pruned_at=DatabaseNow()))
+
+
+def began(alias: str) -> None:
+    """A scheduled prune begins: workers that run beside it need not prune for an hour."""
+    _destination(alias).update(pruned_at=DatabaseNow())
+
+
+def _destination(alias: str) -> QuerySet[Destination]:
+    return Destination.objects.using(outbox_alias()).filter(alias=alias)
 
 
 def _forget_rollups(batch_size: int, clock: _Clock) -> None:

@@ -70,7 +70,7 @@ class Senders:
     """A crew of threads for one destination: rows in, reports out.
 
     Threads start as rows come, at most ``count``; a halt seen by one makes the others begin nothing
-    more until ``resume()``. Use as a context manager, in the process that sends.
+    more until ``resume()``, of each kind of request. Use as a context manager, in the process that sends.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Senders:
         self._transport = transport
         self._rows: queue.SimpleQueue[Claimed | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._stopped = threading.Event()
+        self._stopped = {kind: threading.Event() for kind in AttemptKind}
         #: The destination accepted something lately: a page may then be about one event (G20).
         self.accepted_lately = False
         #: By all threads together; a lost update only delays the stop by one event.
@@ -106,19 +106,22 @@ class Senders:
 
     def stop(self) -> None:
         """Begin nothing more; rows not begun come back as such."""
-        self._stopped.set()
+        for stopped in self._stopped.values():
+            stopped.set()
 
-    def resume(self) -> None:
-        self._refused_in_a_row = 0
-        self._stopped.clear()
+    def resume(self, *kinds: AttemptKind) -> None:
+        """Begin requests of these kinds again, or of every kind."""
+        for kind in kinds or AttemptKind:
+            self._stopped[kind].clear()
+            if kind is AttemptKind.PUBLISH:
+                self._refused_in_a_row = 0
 
-    @property
-    def stopped(self) -> bool:
-        return self._stopped.is_set()
+    def is_stopped(self, kind: AttemptKind) -> bool:
+        return self._stopped[kind].is_set()
 
     def close(self) -> None:
         """Let the threads end after what they have begun; does not wait for them."""
-        self._stopped.set()
+        self.stop()
         for _thread in self._threads:
             self._rows.put(None)
 
@@ -130,7 +133,7 @@ class Senders:
                     try:
                         sender = self._sender()
                     except Exception as error:  # noqa: BLE001 - no thread may die with rows in its hands
-                        self._stopped.set()
+                        self.stop()
                         self.reports.put(
                             Report(row, _cannot_begin(error, self._platform.secrets()), time.monotonic())
                         )
@@ -148,7 +151,7 @@ class Senders:
     def _ask(self, sender: Sender, row: Claimed) -> Report:
         began = time.monotonic()
         begin_until = row.started + self.settings.lease_seconds - self.settings.request_deadline
-        if self._stopped.is_set() or began >= begin_until:
+        if self.is_stopped(row.kind) or began >= begin_until:
             return Report(row, None)
         sent = Sent(
             event_id=row.event_id,
@@ -163,7 +166,7 @@ class Senders:
         else:
             outcome = sender.publish(row.body, row.key, sent)
         if self._means_trouble(outcome):
-            self._stopped.set()
+            self.stop()
         return Report(row, outcome, began, time.monotonic() - began)
 
     def _means_trouble(self, outcome: Outcome) -> bool:

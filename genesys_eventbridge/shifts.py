@@ -11,6 +11,7 @@ from genesys_eventbridge import agenda, destinations, relay
 from genesys_eventbridge.agenda import Agenda
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.relay import PassReport
+from genesys_eventbridge.relay_pass import LOOK_AGAIN, LOOK_AT_PAUSE
 from genesys_eventbridge.senders import Senders, TransportFactory
 from genesys_eventbridge.states import AttemptKind
 
@@ -22,8 +23,6 @@ LOOK_EVERY = 0.1
 #: Where a colleague had an event accepted within LINGER it is still there; it gets the chance to take what is
 #: due, so that steady traffic keeps one worker busy and not every worker of the cluster.
 COLLEAGUE_FIRST = 0.15
-#: A pause is looked at again after so many seconds: a person may have ended it.
-LOOK_AT_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +56,31 @@ class Worker:
         return agenda.soonest(self._times(ahead).values())
 
     def round(self, ahead: Agenda, seconds: float | None = None) -> list[PassReport]:
-        """Publish what is due, then ask about what is due; the reports of the passes made.
+        """Publish what is due and ask about what is due, side by side; the reports of the kinds looked at.
 
-        Both have ended within so many seconds, or where None each by PASS_SECONDS.
+        It has ended within ``seconds``, or within PASS_SECONDS.
         """
-        ends = None if seconds is None else self._clock() + seconds
-        reports = []
-        for kind, due_in in self._times(ahead).items():
-            left = None if ends is None else ends - self._clock()
-            late = left is not None and left < self.settings.request_deadline
-            if not is_due(due_in) or late or self._stop.is_set():
-                continue
-            run = relay.publish_due if kind is AttemptKind.PUBLISH else relay.check_accepted
-            report = run(self.settings.alias, max_seconds=left, senders=self._senders, stop=self._stop)
+        times = self._times(ahead)
+        late = seconds is not None and seconds < self.settings.request_deadline
+        if not is_due(agenda.soonest(times.values())) or late or self._stop.is_set():
+            return []
+        now = self._clock()
+        kinds = {
+            # What is not due now may be in a moment; a pause is left in peace.
+            kind: max(self._held_until.get(kind, now) - now, 0.0 if is_due(due_in) else LOOK_AGAIN)
+            for kind, due_in in times.items()
+        }
+        reports = relay.serve(
+            self.settings.alias,
+            kinds,
+            max_seconds=seconds,
+            senders=self._senders,
+            stop=self._stop,
+            clock=self._clock,
+        )
+        for report in reports:
             if report.paused_for:
-                self._held_until[kind] = self._clock() + min(report.paused_for, LOOK_AT_PAUSE)
-            reports.append(report)
+                self._held_until[report.kind] = self._clock() + min(report.paused_for, LOOK_AT_PAUSE)
         return reports
 
     def _times(self, ahead: Agenda) -> dict[AttemptKind, float | None]:

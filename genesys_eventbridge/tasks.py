@@ -92,6 +92,7 @@ def prune(destination: str) -> int:
     """Retention: remove old finished events; returns how many were removed or blanked."""
 
     def work(settings: DestinationSettings) -> int:
+        retention.began(destination)
         pruned = retention.prune(settings, max_seconds=settings.pass_seconds / 2)
         return pruned.rows + pruned.blanked
 

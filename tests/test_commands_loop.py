@@ -7,15 +7,18 @@ import time
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 
-from genesys_eventbridge import agenda
+from genesys_eventbridge import agenda, tasks
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.management.looping import BACKOFF_CAP, PRUNE_EVERY, Loop
+from genesys_eventbridge.management.looping import BACKOFF_CAP, Loop
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.stopping import told_to_stop
 from genesys_eventbridge.models import Destination, OutboxEvent
-from genesys_eventbridge.states import State
+from genesys_eventbridge.relay import PassReport
+from genesys_eventbridge.retention import PRUNE_EVERY, Pruned
+from genesys_eventbridge.shifts import Worker
+from genesys_eventbridge.states import AttemptKind, State
 from tests.outbox_rows import ended, event, fresh
 from tests.passing import Clock
 from tests.prompt import Terminal, sandboxed, shell, start
@@ -28,6 +31,33 @@ pytestmark = pytest.mark.django_db
 def clock():
     with Clock() as clock:
         yield clock
+
+
+@pytest.fixture
+def prunes(clock, monkeypatch):
+    """When each prune began, in the seconds that passed."""
+    began = []
+
+    def prune(*_args, **_how):
+        began.append(clock.passed)
+        return Pruned(rows=1)
+
+    monkeypatch.setattr("genesys_eventbridge.retention.prune", prune)
+    return began
+
+
+@pytest.fixture
+def busy(clock, monkeypatch):
+    """Each round takes a second and finds something to do; all of them."""
+    rounds = []
+
+    def work(_worker, _ahead, _seconds):
+        rounds.append(clock.passed)
+        clock.wait(1)
+        return [PassReport("default", AttemptKind.PUBLISH, claimed=1)]
+
+    monkeypatch.setattr(Worker, "round", work)
+    return rounds
 
 
 def loop(clock, **options) -> Loop:
@@ -65,6 +95,7 @@ class TestLoop:
         self, clock, django_assert_max_num_queries
     ):
         agenda.look("default")
+        Destination.objects.update(pruned_at=DatabaseNow())
         clock.stop_after = 9
 
         with django_assert_max_num_queries(9 + 2):
@@ -72,24 +103,129 @@ class TestLoop:
 
         assert Destination.objects.get().heartbeat_at is not None
 
-    def test_it_prunes_each_hour(self, clock):
-        old = ended(State.DELIVERED, finished_at="2001-01-01T00:00Z", created_at="2001-01-01T00:00Z")
-        clock.stop_after = PRUNE_EVERY + 100
-        clock.at(PRUNE_EVERY - 50, lambda: event(row=old))
+    def test_it_prunes_when_it_starts_and_each_hour(self, clock, prunes):
+        clock.stop_after = 2 * PRUNE_EVERY + 100
 
         served = loop(clock, interval=40.0)
         served.run()
 
+        assert prunes == [0, 3600, 7200]
+        assert served.pruned == 3
+
+    def test_old_events_are_removed(self, clock):
+        event(row=ended(State.DELIVERED, finished_at="2001-01-01T00:00Z", created_at="2001-01-01T00:00Z"))
+        clock.stop_after = 1
+
+        served = loop(clock)
+        served.run()
+
         assert (served.pruned, OutboxEvent.objects.count()) == (1, 0)
 
-    def test_what_of_retention_did_not_fit_goes_on_soon(self, clock, monkeypatch):
-        from genesys_eventbridge.retention import Pruned
+    def test_one_that_is_always_busy_prunes_too(self, clock, prunes, busy):
+        event()
+        clock.stop_after = PRUNE_EVERY + 100
 
-        told = [Pruned(rows=1, complete=False), Pruned(rows=1), Pruned(rows=1)]
+        loop(clock).run()
+
+        assert len(busy) > 100
+        assert len(prunes) == 2
+
+    def test_one_that_is_restarted_each_hour_prunes(self, clock, prunes):
+        for _restart in range(3):
+            clock.stopped = False
+            clock.stop_after = clock.passed + PRUNE_EVERY - 100
+            loop(clock, interval=50.0).run()
+
+        assert prunes == [0, 3600, 7200]
+
+    def test_of_two_that_see_it_due_one_prunes(self, clock, prunes, monkeypatch):
+        look = agenda.look
+        agendas = []
+
+        def seen_before_the_other_began(alias):
+            agendas.append(look(alias))
+            return agendas[0]
+
+        monkeypatch.setattr(agenda, "look", seen_before_the_other_began)
+        for _loop in range(2):
+            clock.stopped = False
+            clock.stop_after = clock.passed + 1
+            loop(clock).run()
+
+        assert len(prunes) == 1
+
+    def test_a_scheduled_prune_counts(self, clock, prunes):
+        agenda.look("default")
+        tasks.prune("default")
+        clock.stop_after = PRUNE_EVERY - 100
+
+        loop(clock, interval=50.0).run()
+
+        assert prunes == [0]
+
+    def test_what_of_retention_did_not_fit_goes_on_between_the_rounds(self, clock, busy, monkeypatch):
+        """A second at a time, so that publishing goes on."""
+        told = [Pruned(rows=1, complete=False), Pruned(rows=1, complete=False), Pruned(rows=1)]
+        rounds = []
+
+        def prune(_settings, *, max_seconds):
+            assert max_seconds <= 1
+            rounds.append(len(busy))
+            return told.pop(0)
+
+        monkeypatch.setattr("genesys_eventbridge.retention.prune", prune)
+        event()
+        clock.stop_after = 30
+
+        served = loop(clock)
+        served.run()
+
+        assert rounds == [0, 1, 2]
+        assert served.pruned == 3
+
+    def test_until_retention_is_complete_the_rounds_are_short(self, clock, monkeypatch):
+        told = [Pruned(rows=1, complete=False), Pruned(rows=1)]
         monkeypatch.setattr("genesys_eventbridge.retention.prune", lambda *args, **how: told.pop(0))
-        clock.stop_after = PRUNE_EVERY + 200
+        lengths = []
 
-        served = loop(clock, interval=50.0)
+        def work(_worker, _ahead, seconds):
+            lengths.append(seconds)
+            clock.wait(1)
+            return []
+
+        monkeypatch.setattr(Worker, "round", work)
+        event()
+        clock.stop_after = 5
+
+        served = loop(clock)
+        served.run()
+
+        own = served.settings
+        assert lengths[:2] == [own.request_deadline + 10, own.pass_seconds]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_prune_that_fails_does_not_hold_up_publishing(self, clock, monkeypatch):
+        failures = []
+
+        def fail(*_args, **_how):
+            failures.append(clock.passed)
+            raise IntegrityError("another table refers to it")
+
+        monkeypatch.setattr("genesys_eventbridge.retention.prune", fail)
+        clock.stop_after = 60
+        with sandboxed():
+            row = event()
+            loop(clock).run()
+
+        assert fresh(row).state == State.DELIVERED
+        assert failures == [0]
+
+    def test_what_did_not_fit_goes_on_at_once_where_nothing_is_due(self, clock, monkeypatch):
+        told = [Pruned(rows=1, complete=False), Pruned(rows=1)]
+        monkeypatch.setattr("genesys_eventbridge.retention.prune", lambda *args, **how: told.pop(0))
+        clock.stop_after = 1
+
+        served = loop(clock)
         served.run()
 
         assert served.pruned == 2

@@ -135,13 +135,13 @@ def test_what_is_due_and_cannot_go_does_not_keep_it(clock):
 
 def test_a_pause_is_not_asked_about_at_each_look(clock, monkeypatch):
     passes = []
-    publish_due = relay.publish_due
+    serve = relay.serve
 
-    def counted(alias, **options):
+    def counted(alias, kinds, **options):
         passes.append(alias)
-        return publish_due(alias, **options)
+        return serve(alias, kinds, **options)
 
-    monkeypatch.setattr(relay, "publish_due", counted)
+    monkeypatch.setattr(relay, "serve", counted)
     event()
 
     work(clock, ScriptedPlatform(403))

@@ -16,10 +16,11 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 
-from genesys_eventbridge import relay, tasks, transactions
+from genesys_eventbridge import conf, relay, tasks, transactions
 from genesys_eventbridge.errors import IdempotencyConflict, NotInTransaction
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import enqueue, enqueue_many
+from genesys_eventbridge.senders import Senders
 from genesys_eventbridge.states import Reason, State
 from tests.isolation import LEVELS, SNAPSHOT, isolated
 from tests.outbox_rows import ended, event, fresh, in_threads
@@ -708,6 +709,7 @@ def test_a_transaction_of_another_database_does_not_keep_events_from_being_publi
 PUBLISHING = {
     "publish_due": relay.publish_due,
     "check_accepted": relay.check_accepted,
+    "serve": lambda: relay.serve("default", {}, senders=Senders(conf.destination(), 1)),
     "eventbridge_publish": lambda: call_command("eventbridge_publish"),
     "eventbridge_poll": lambda: call_command("eventbridge_poll"),
     "eventbridge_poll --older-than": lambda: call_command("eventbridge_poll", "--older-than", "0"),

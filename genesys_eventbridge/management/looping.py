@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -18,9 +19,10 @@ from genesys_eventbridge.shifts import Worker, heartbeat, is_due
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Retention runs so often, for at most so long between two rounds; seconds.
-PRUNE_EVERY = 3600.0
-PRUNE_SECONDS = 5.0
+#: Retention takes at most PRUNE_SECONDS between two rounds, so that publishing goes on. Until it is complete,
+#: each round claims events for ROUND_WHILE_PRUNING seconds.
+PRUNE_SECONDS = 1.0
+ROUND_WHILE_PRUNING = 10.0
 #: The wait after trouble, doubling.
 BACKOFF_BASE = 1.0
 BACKOFF_CAP = 30.0
@@ -45,7 +47,8 @@ class Loop:
         self._interval = interval
         self._concurrency = concurrency or self.settings.concurrency
         self._clock = clock
-        self._prune_at = clock() + PRUNE_EVERY
+        #: This worker began to prune, and there is more to remove.
+        self._prunes = False
         self._troubles = 0
         self.states: Counter[str] = Counter()
         self.pruned = 0
@@ -66,30 +69,37 @@ class Loop:
             worker = Worker(self.settings, senders, self._stop, self._clock)
             while not self._stop.is_set():
                 ahead = agenda.look(self.settings.alias)
+                self._prune(ahead)
                 next_in = worker.next_in(ahead)
                 busy = is_due(next_in) and self._round(worker, ahead)
                 self._recovered()
-                if busy:
+                if busy or self._prunes:
                     continue
                 heartbeat(self.settings.alias, ahead)
-                self._prune()
                 soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
                 self._stop.wait(soon)
 
     def _round(self, worker: Worker, ahead: agenda.Agenda) -> bool:
         """Whether there was anything to do."""
-        reports = worker.round(ahead)
+        seconds = self.settings.request_deadline + ROUND_WHILE_PRUNING if self._prunes else math.inf
+        reports = worker.round(ahead, min(seconds, self.settings.pass_seconds))
         for report in reports:
             self.states.update(report.states)
         return any(report.claimed or report.moved for report in reports)
 
-    def _prune(self) -> None:
-        if self._clock() < self._prune_at:
-            return
-        done = retention.prune(self.settings, max_seconds=PRUNE_SECONDS)
-        self.pruned += done.rows
-        if done.complete:
-            self._prune_at = self._clock() + PRUNE_EVERY
+    def _prune(self, ahead: agenda.Agenda) -> None:
+        """Also while busy. By the database's clock, so that it does not begin again with each process.
+
+        A prune that fails is begun again an hour later: it must not hold up what is to be published.
+        """
+        begun = self._prunes or (
+            retention.is_due(ahead.pruned_ago) and retention.take_turn(self.settings.alias)
+        )
+        self._prunes = False
+        if begun:
+            done = retention.prune(self.settings, max_seconds=PRUNE_SECONDS)
+            self.pruned += done.rows
+            self._prunes = not done.complete
 
     def _wait_out(self, error: Exception) -> None:
         wait = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._troubles)

@@ -15,7 +15,7 @@ from typing import Any
 
 from genesys_eventbridge import claims, network, relay_pass, senders, settlements, wake
 from genesys_eventbridge.network import SocketStream
-from genesys_eventbridge.relay_pass import Pass
+from genesys_eventbridge.relay_pass import Pass, Side
 from genesys_eventbridge.senders import Senders
 
 #: How the bytes of a publish begin on the wire.
@@ -111,14 +111,14 @@ def _waiting(point: Point) -> None:
 
 
 def _not_written(point: Point) -> None:
-    original = Pass._settle
+    original = Side.settle
 
-    def settle(self: Pass) -> None:
+    def settle(self: Side) -> None:
         if self.answers:
             point.here("F")
         original(self)
 
-    Pass._settle = settle  # type: ignore[method-assign]
+    Side.settle = settle  # type: ignore[method-assign]
 
 
 def _not_committed(point: Point) -> None:
