@@ -234,8 +234,8 @@ def _checks_paused(event: OutboxEvent, facts: Facts) -> str:
     """The platform does not let us ask, or asked to slow down."""
     health = facts.health
     until, why = health.check_paused_until, health.check_paused_reason
-    if until is None and health.paused_kind == "rate":
-        until, why = health.paused_until, health.paused_reason
+    if health.rate_until is not None and (until is None or health.rate_until > until):
+        until, why = health.rate_until, health.rate_reason
     if until is None or until <= _next_step(event, facts):
         return ""
     words = {"until": moment(until, facts.now), "why": why}

@@ -8,12 +8,13 @@ from dataclasses import dataclass, fields
 
 from django.db.models import Subquery
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, destinations
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent, outbox_alias
 from genesys_eventbridge.refusals import Refusals
-from genesys_eventbridge.states import State
+from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.verdicts import Halt
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,13 @@ class Health:
     heartbeat_worker: str = ""
     paused_until: dt.datetime | None = None
     paused_reason: str = ""
+    paused_kind: str = ""
     check_paused_until: dt.datetime | None = None
     check_paused_reason: str = ""
-    #: The platform asked to slow down: then checks wait as well.
-    paused_kind: str = ""
+    check_paused_kind: str = ""
+    #: Until when the platform asked to slow down, and its words: then checks wait as well.
+    rate_until: dt.datetime | None = None
+    rate_reason: str = ""
     held_by: str = ""
     held_reason: str = ""
     held_until: dt.datetime | None = None
@@ -106,4 +110,9 @@ def healths(*aliases: str) -> dict[str, Health]:
 
 
 def health_of(row: Destination) -> Health:
-    return Health(**{field.name: getattr(row, field.name) for field in fields(Health)})
+    rate = destinations.pauses_of(row, AttemptKind.PUBLISH).of(Halt.RATE)
+    return Health(
+        **{field.name: getattr(row, field.name) for field in fields(Health) if hasattr(row, field.name)},
+        rate_until=rate.until if rate else None,
+        rate_reason=rate.reason if rate else "",
+    )

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from genesys_eventbridge.refusals import Refusals
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.verdicts import Halt
 
 #: Types that a sentence names.
 MOST_SHOWN = 10
@@ -61,6 +62,19 @@ def relative(when: dt.datetime, now: dt.datetime) -> str:
         return _("now")
     words = {"span": span(round(seconds))}
     return _("in %(span)s") % words if seconds > 0 else _("%(span)s ago") % words
+
+
+def pause_kind(kind: str) -> str:
+    """Why a destination is paused, in a word; "" for a kind of another release."""
+    words = {
+        Halt.AUTH: _("login"),
+        Halt.PERMISSION: _("permission"),
+        Halt.CONFIG: _("configuration"),
+        Halt.RATE: _("rate"),
+        Halt.NETWORK: _("network"),
+        Halt.REFUSALS: _("refusals"),
+    }
+    return next((word for known, word in words.items() if known == kind), "")
 
 
 def types(run: Refusals) -> str:

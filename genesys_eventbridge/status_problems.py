@@ -14,9 +14,12 @@ from genesys_eventbridge.explain_words import moment, refusals, span
 from genesys_eventbridge.states import State
 from genesys_eventbridge.status import Standing
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.verdicts import Halt
 
 #: Kinds of pause that end only when somebody mends something.
-MENDED_BY_PEOPLE = ("auth", "permission", "config")
+MENDED_BY_PEOPLE = (Halt.AUTH, Halt.PERMISSION, Halt.CONFIG)
+#: Kinds of pause that end without anybody's help.
+HEALS = (Halt.NETWORK, Halt.RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,25 @@ def _pauses(at: Standing) -> Iterator[Problem]:
             % {"kind": health.paused_kind, "why": clean(health.paused_reason, 300)},
             f"manage.py eventbridge_ping --destination {at.alias}",
         )
-    if health.check_paused_until is not None:
+    if health.check_paused_until is not None and health.check_paused_kind not in HEALS:
+        kind = health.check_paused_kind or Halt.CONFIG
         yield Problem(
             at.alias,
             "checks_paused",
-            _("asking for deliveries is paused: %(why)s") % {"why": clean(health.check_paused_reason, 300)},
-            _('grant eventbridge:events:read, or set "CONFIRM": False'),
+            _("asking for deliveries is paused (%(kind)s): %(why)s")
+            % {"kind": kind, "why": clean(health.check_paused_reason, 300)},
+            _checks_remedy(kind, at.alias),
         )
+
+
+def _checks_remedy(kind: str, alias: str) -> str:
+    """CONFIRM off takes every accepted event for delivered, for good: advised for a missing right alone."""
+    if kind == Halt.PERMISSION:
+        return _(
+            'grant eventbridge:events:read, or set "CONFIRM": False, which takes every accepted event for '
+            "delivered"
+        )
+    return f"manage.py eventbridge_ping --destination {alias}"
 
 
 def _waiting_for_a_person(at: Standing, limits: Limits) -> Iterator[Problem]:

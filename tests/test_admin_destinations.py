@@ -10,12 +10,13 @@ from django.contrib.auth.models import Permission
 from django.db import connection, connections
 from django.test import Client
 
-from genesys_eventbridge import conf, destinations, ping
+from genesys_eventbridge import destinations, ping
 from genesys_eventbridge.admin import destinations as admin_destinations
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor, pause
-from tests.outbox_rows import PUBLISH, claim, event
+from genesys_eventbridge.verdicts import Halt
+from tests.outbox_rows import PUBLISH, claim, event, halted
 from tests.prompt import sandboxed
 
 pytestmark = pytest.mark.django_db
@@ -100,11 +101,20 @@ def test_the_rate_is_shown(ana, row, settings):
 
 
 def test_trouble_is_shown_with_its_reason(ana, row):
-    destinations.halted(conf.destination(), "auth", "401: check CLIENT_ID", None)
+    halted(Halt.AUTH, "401: check CLIENT_ID")
 
     shown = text(ana.get(PAGE))
     assert "Paused" in shown
     assert "401: check CLIENT_ID" in shown
+
+
+def test_each_kind_of_pause_is_shown_with_its_end(ana, row):
+    halted(Halt.RATE, "slow down", 30.0)
+    halted(Halt.NETWORK)
+
+    shown = text(ana.get(PAGE))
+    assert re.search(r"in \d+ s</time> rate, <time", shown)
+    assert re.search(r"in \d+ s</time> network", shown)
 
 
 def test_a_person_pauses_with_a_reason_and_a_time(ana, row):
@@ -137,7 +147,7 @@ def test_resuming_twice_is_harmless(ana, row):
 
 
 def test_trouble_can_be_tried_at_once(ana, row):
-    destinations.halted(conf.destination(), "auth", "401", None)
+    halted(Halt.AUTH, "401")
     assert "Try at once" in text(ana.get(PAGE))
 
     ana.post(RESUME, {"resume-also_trouble": "on"})

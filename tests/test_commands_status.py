@@ -79,8 +79,9 @@ def test_a_pause_is_shown_with_who_and_why_and_what_ends_it():
         ({"paused_until": 60, "paused_kind": "rate", "paused_reason": "429"}, "(rate): 429"),
         ({"paused_until": -1, "paused_kind": "network", "paused_reason": "503"}, "one event at a time tries"),
         ({"check_paused_until": 60, "check_paused_reason": "403"}, "checks paused until"),
+        ({"check_paused_until": 60, "check_paused_kind": "permission"}, "(permission)"),
     ],
-    ids=["paused", "probing", "checks"],
+    ids=["paused", "probing", "checks", "kind of checks"],
 )
 def test_trouble_is_shown_with_its_reason(columns, words, worker):
     times = {name: DatabaseNow(value) for name, value in columns.items() if isinstance(value, int)}
@@ -184,7 +185,7 @@ def test_json_has_its_keys():
         *("configured", "waiting", "in_flight", "retrying", "accepted", "unresolved", "dead"),
         *("oldest_seconds", "delivered_1h", "delivered_1h_is_least", "success_1h"),
         *("heartbeat_at", "heartbeat_seconds", "paused_until", "paused_kind", "paused_reason"),
-        *("checks_paused_until", "held_by", "held_reason", "held_until"),
+        *("checks_paused_until", "checks_paused_kind", "held_by", "held_reason", "held_until"),
     }
 
 

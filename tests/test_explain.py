@@ -251,7 +251,14 @@ def test_a_check_that_ran_out_is_taken_over():
     "health",
     [
         replace(ALIVE, check_paused_until=at(minutes=-5), check_paused_reason="403: no read right"),
-        replace(ALIVE, paused_until=at(minutes=-5), paused_kind="rate", paused_reason="403: no read right"),
+        replace(ALIVE, rate_until=at(minutes=-5), rate_reason="403: no read right"),
+        replace(
+            ALIVE,
+            check_paused_until=at(minutes=1),
+            check_paused_reason="an older one, which is over",
+            rate_until=at(minutes=-5),
+            rate_reason="403: no read right",
+        ),
     ],
 )
 def test_checks_that_are_paused_say_why(health):

@@ -170,13 +170,34 @@ class TestProblems:
         assert self.kinds(here()) == found
 
     def test_a_missing_read_right_says_what_to_grant(self, well):
-        Destination.objects.update(check_paused_until=DatabaseNow(60), check_paused_reason="HTTP 403")
+        Destination.objects.update(
+            check_paused_until=DatabaseNow(60),
+            check_paused_kind="permission",
+            check_paused_reason="HTTP 403",
+        )
 
         (problem,) = problems(here(), Limits())
 
         assert problem.kind == "checks_paused"
         assert "eventbridge:events:read" in problem.remedy
         assert "CONFIRM" in problem.remedy
+
+    @pytest.mark.parametrize("kind", ["auth", "config", ""])
+    def test_for_other_trouble_with_checks_nobody_is_advised_to_call_everything_delivered(self, kind, well):
+        Destination.objects.update(
+            check_paused_until=DatabaseNow(60), check_paused_kind=kind, check_paused_reason="HTTP 404"
+        )
+
+        (problem,) = problems(here(), Limits())
+
+        assert problem.kind == "checks_paused"
+        assert problem.remedy == "manage.py eventbridge_ping --destination default"
+
+    @pytest.mark.parametrize("kind", ["network", "rate"])
+    def test_checks_that_go_on_without_help_call_nobody(self, kind, well):
+        Destination.objects.update(check_paused_until=DatabaseNow(60), check_paused_kind=kind)
+
+        assert list(problems(here(), Limits())) == []
 
     @pytest.mark.parametrize("state", ["dead", "unresolved"])
     def test_what_waits_for_a_person(self, state, well):

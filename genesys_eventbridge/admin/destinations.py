@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -26,11 +26,13 @@ from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
 from genesys_eventbridge.admin.permissions import ReadOnly, may
 from genesys_eventbridge.admin.words import when
 from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.destinations import pauses_of
 from genesys_eventbridge.explain_destination import Standing, explain_destination
 from genesys_eventbridge.explain_facts import health_of, settings_of
-from genesys_eventbridge.explain_words import relative
+from genesys_eventbridge.explain_words import pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
+from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
 
 
@@ -224,14 +226,18 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             (_("Last acceptance"), when(row.accepted_at, row.now)),
             (_("Rate"), self.rate(row)),
             (_("Failures in a row"), row.run_failures or ""),
-            (_("Paused by trouble until"), when(row.paused_until, row.now) if row.paused_until else ""),
+            (_("Paused by trouble until"), self.pauses(row, AttemptKind.PUBLISH)),
             (_("Refused types"), self.refused_types(row)),
-            (
-                _("Checks paused until"),
-                when(row.check_paused_until, row.now) if row.check_paused_until else "",
-            ),
+            (_("Checks paused until"), self.pauses(row, AttemptKind.CHECK)),
         ]
         return [(name, value) for name, value in pairs if value != ""]
+
+    @staticmethod
+    def pauses(row: Any, kind: AttemptKind) -> str:
+        """Each pause that holds requests of this kind, the latest end first; empty where there is none."""
+        found = sorted(pauses_of(row, kind).all, key=lambda pause: pause.until, reverse=True)
+        words = ((when(each.until, row.now), pause_kind(each.kind)) for each in found)
+        return format_html_join(", ", "{} {}", words)
 
     @staticmethod
     def refused_types(row: Any) -> str:

@@ -115,7 +115,8 @@ def _pause_lines(at: Standing) -> list[str]:
         )
     if health.check_paused_until is not None and health.check_paused_until > at.now:
         until = moment(health.check_paused_until, at.now)
-        lines.append(f"  checks paused until {until}: {clean(health.check_paused_reason, 300)}")
+        kind = f" ({health.check_paused_kind})" if health.check_paused_kind else ""
+        lines.append(f"  checks paused until {until}{kind}: {clean(health.check_paused_reason, 300)}")
     return lines
 
 
@@ -139,6 +140,7 @@ def _data(at: Standing) -> dict[str, Any]:
         "paused_kind": health.paused_kind,
         "paused_reason": health.paused_reason,
         "checks_paused_until": health.check_paused_until,
+        "checks_paused_kind": health.check_paused_kind,
         "held_by": health.held_by,
         "held_reason": health.held_reason,
         "held_until": health.held_until,

@@ -3,9 +3,9 @@
 JSON: ``destinations``, by alias: ``configured``, ``waiting``, ``in_flight``, ``retrying``, ``accepted``,
 ``unresolved``, ``dead``, ``oldest_seconds``, ``delivered_1h``, ``delivered_1h_is_least``, ``success_1h``
 (0 to 1), ``heartbeat_at``, ``heartbeat_seconds``, ``paused_until``, ``paused_kind``, ``paused_reason``,
-``checks_paused_until``, ``held_by``, ``held_reason``, ``held_until``. With --check ``problems``, a list of
-``destination``, ``kind``, ``message``, ``remedy``; kinds: age, worker, paused, refusals,
-checks_paused, dead, unresolved, not_configured, schedules, schedules_late. And ``needs_person``.
+``checks_paused_until``, ``checks_paused_kind``, ``held_by``, ``held_reason``, ``held_until``. With --check
+``problems``, a list of ``destination``, ``kind``, ``message``, ``remedy``; kinds: age, worker, paused,
+refusals, checks_paused, dead, unresolved, not_configured, schedules, schedules_late. And ``needs_person``.
 """
 
 from functools import partial
