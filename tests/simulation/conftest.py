@@ -1,0 +1,39 @@
+"""``simulate(rules)``: a bench whose clock runs until the test is over, the same in each run."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from django.db import connection
+
+from genesys_eventbridge import signals
+from tests.simulation.bench import FULL, Bench
+
+
+@pytest.fixture(autouse=True)
+def one_database() -> None:
+    """What a database may get wrong is tested elsewhere: the rules of these plans are the same on each."""
+    if connection.vendor != "sqlite" and not FULL:
+        pytest.skip("on SQLite, and everywhere with EVENTBRIDGE_SIMULATION=full")
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., Bench]]:
+    with ExitStack() as stack:
+        before = random.getstate()
+        stack.callback(random.setstate, before)
+        random.seed(14)
+
+        def simulate(*rules, **options):
+            bench = Bench(*rules, **options)
+            stack.enter_context(bench.clock.running())
+
+            def note(sender, reason, **_more):
+                bench.pauses.append((bench.now, reason))
+
+            signals.destination_paused.connect(note, weak=False)
+            stack.callback(signals.destination_paused.disconnect, note)
+            return bench
+
+        yield simulate
