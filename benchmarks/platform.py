@@ -28,6 +28,7 @@ class Stats:
 
     requests: int = 0
     accepted: int = 0
+    checks: int = 0
     duplicates: int = 0
     #: Duplicates whose body was not that of the first request.
     drifted: int = 0
@@ -67,6 +68,7 @@ class Platform:
             return 200, TOKEN
         self.stats.requests += 1
         if method == "GET":
+            self.stats.checks += 1
             return 200, json.dumps({"id": path.rpartition("/")[2], "status": "delivered"})
         return self._publish(key, body)
 
