@@ -198,7 +198,12 @@ MUTANTS = [
     Mutant(
         "a row not begun goes back uncharged",
         "decisions.py",
-        (("attempts=claimed.attempts - 1", "attempts=claimed.attempts"),),
+        (
+            (
+                "return replace(row, attempts=claimed.attempts - 1, due_in=0.0)",
+                "return replace(row, attempts=claimed.attempts, due_in=0.0)",
+            ),
+        ),
         "test_decisions.py test_settlements.py",
     ),
     Mutant(
@@ -210,7 +215,7 @@ MUTANTS = [
     Mutant(
         "the pause gate",
         "destinations.py",
-        (("    if left > 0:\n", "    if left > 1e9:\n"),),
+        (("    if until > now:\n", "    if until is None:\n"),),
         "test_destinations.py",
     ),
     Mutant(
@@ -228,14 +233,244 @@ MUTANTS = [
     Mutant(
         "the shared rate",
         "destinations.py",
-        (("    if rate is None:\n", "    if rate is None or rate:\n"),),
-        "test_destinations.py",
+        (
+            (
+                "    rate = settings.rate_per_minute\n    if rate is None:\n",
+                "    rate = None\n    if rate is None:\n",
+            ),
+        ),
+        "test_destinations.py::TestTheRate",
+    ),
+    *(
+        Mutant(
+            f"the bucket is bounded, {tests}",
+            "rate.py",
+            (("Bucket(min(common, common_cap)", "Bucket(common"),),
+            tests,
+        )
+        for tests in ("test_rate.py", "test_destinations.py::TestTheRate")
+    ),
+    *(
+        Mutant(
+            f"the bucket is read under its lock, {database}",
+            "destinations.py",
+            (
+                (
+                    "    if not _rows(alias).select_for_update(skip_locked=skips).values",
+                    "    if not _rows(alias).values",
+                ),
+                ("_rows(alias).select_for_update().annotate", "_rows(alias).annotate"),
+            ),
+            "test_destinations.py::TestTheRateAmongWorkers",
+            database,
+        )
+        for database in ("postgresql", "mysql")
+    ),
+    *(
+        Mutant(
+            f"the bucket's time is read after the lock was won, {database}",
+            "destinations.py",
+            (
+                (
+                    '    if not _rows(alias).select_for_update().values_list("pk"):',
+                    "    if not _rows(alias).exists():",
+                ),
+            ),
+            "test_destinations.py::TestTheRateAmongWorkers",
+            database,
+        )
+        for database in ("postgresql", "mysql")
+    ),
+    Mutant(
+        "a worker does not queue for the bucket",
+        "destinations.py",
+        (("select_for_update(skip_locked=skips)", "select_for_update()"),),
+        "test_destinations.py::TestTheRateAmongWorkers",
+        "postgresql",
+    ),
+    Mutant(
+        "the bucket's time is never set back",
+        "rate.py",
+        (("at = max(self.at, now)", "at = now"),),
+        "test_rate.py",
+    ),
+    Mutant(
+        "a time refills the bucket once",
+        "destinations.py",
+        (("bucket_reserve=left.reserve, bucket_at=left.at", "bucket_reserve=left.reserve"),),
+        "test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "tokens that were not spent stay in the bucket",
+        "claims.py",
+        (
+            (
+                "destinations.spend(kind, settings, drawn, len(won))",
+                "destinations.spend(kind, settings, drawn, drawn.tokens)",
+            ),
+        ),
+        "test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "tokens that were spent leave the bucket",
+        "claims.py",
+        (
+            (
+                "destinations.spend(kind, settings, drawn, len(won))",
+                "destinations.spend(kind, settings, drawn, 0)",
+            ),
+        ),
+        "test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "checks get their fifth",
+        "rate.py",
+        (
+            (
+                "return _whole(self.reserve) + (0 if publishing_is_due else",
+                "return (0 if publishing_is_due else",
+            ),
+        ),
+        "test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "the wait for a token of four fifths of the rate",
+        "rate.py",
+        (
+            (
+                "for_common = (1 - self.tokens) / (per_second * (1 - CHECK_SHARE))",
+                "for_common = (1 - self.tokens) / per_second",
+            ),
+        ),
+        "test_rate.py",
+    ),
+    Mutant(
+        "a worker without a token locks nothing",
+        "claims.py",
+        (
+            ("    if ready and not allowed.tokens:\n", "    if allowed.tokens < 0:\n"),
+            ("ready[: allowed.tokens], allowed", "ready[: max(1, allowed.tokens)], allowed"),
+        ),
+        "test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "the probe is left to others without a token",
+        "claims.py",
+        (
+            (
+                "    drawn = destinations.draw(",
+                "    if gate.probing and not destinations.take_probe(kind, settings):\n"
+                "        return [], 0.0\n"
+                "    drawn = destinations.draw(",
+            ),
+        ),
+        "test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "a kind with nothing to do joins again while the other is at work",
+        "relay_pass.py",
+        (("if side.rests and not any(each.is_at_work()", "if side.rests or any(each is None"),),
+        "test_relay_pass.py::TestTheRate",
+    ),
+    Mutant(
+        "a pause of one kind does not end the other",
+        "relay_pass.py",
+        (("if all(side.rests for side in sides):", "if any(side.rests for side in sides):"),),
+        "test_relay_pass.py::TestPauses",
+    ),
+    Mutant(
+        "a probe waits only for its own kind",
+        "relay_pass.py",
+        (("if gate.probing and self.in_flight:", "if gate.probing and not idle:"),),
+        "test_relay_pass.py::TestPauses",
+    ),
+    Mutant(
+        "a row whose claim lapsed goes alone, beside both kinds",
+        "relay_pass.py",
+        (("self._claim(idle=not in_flight)", "self._claim(idle=not self.in_flight)"),),
+        "test_relay_pass.py",
+    ),
+    Mutant(
+        "the other kind lets a row whose claim lapsed go",
+        "relay_pass.py",
+        (("(self.alone is not side or in_flight)", "self.alone is side and in_flight"),),
+        "test_relay_pass.py",
+    ),
+    Mutant(
+        "a kind waits for its token",
+        "relay_pass.py",
+        (("if side.ends or self.clock() < side.ask_at or not", "if side.ends or not"),),
+        "test_relay_pass.py::TestTheRate",
+    ),
+    Mutant(
+        "after a stop each kind begins again on its own",
+        "senders.py",
+        (
+            (
+                "            self._stopped[kind].clear()",
+                "            [each.clear() for each in self._stopped.values()]",
+            ),
+        ),
+        "test_relay_pass.py::TestPauses",
+    ),
+    Mutant(
+        "a busy loop prunes",
+        "management/looping.py",
+        (
+            ("                self._prune(ahead)\n", ""),
+            (
+                "                heartbeat(self",
+                "                self._prune(ahead)\n                heartbeat(self",
+            ),
+        ),
+        "test_commands_loop.py::TestLoop",
+    ),
+    Mutant(
+        "of several loops one prunes",
+        "retention.py",
+        ((".filter(due).update(pruned_at", ".update(pruned_at"),),
+        "test_commands_loop.py::TestLoop",
+    ),
+    Mutant(
+        "a prune that was begun is not due again",
+        "retention.py",
+        (("pruned_ago is None or pruned_ago >= PRUNE_EVERY", "pruned_ago is None"),),
+        "test_commands_loop.py::TestLoop",
+    ),
+    Mutant(
+        "a scheduled prune counts",
+        "tasks.py",
+        (("        retention.began(destination)\n", ""),),
+        "test_commands_loop.py::TestLoop",
+    ),
+    Mutant(
+        "a loop prunes a second at a time",
+        "management/looping.py",
+        (("PRUNE_SECONDS = 1.0", "PRUNE_SECONDS = 5.0"),),
+        "test_commands_loop.py::TestLoop",
+    ),
+    Mutant(
+        "a prune that fails is not begun again at once",
+        "management/looping.py",
+        (
+            (
+                "        self._prunes = False\n        if begun:",
+                "        self._prunes = begun\n        if begun:",
+            ),
+        ),
+        "test_commands_loop.py::TestLoop",
+    ),
+    Mutant(
+        "a loop goes on to prune what did not fit",
+        "management/looping.py",
+        (("self._prunes = not done.complete", "self._prunes = False"),),
+        "test_commands_loop.py::TestLoop",
     ),
     Mutant(
         "a success ends no rate pause",
-        "destinations.py",
-        (("(Halt.NETWORK, Halt.REFUSALS)", "(Halt.NETWORK, Halt.REFUSALS, Halt.RATE)"),),
-        "test_destinations.py",
+        "circuit.py",
+        (("frozenset({Halt.NETWORK, Halt.REFUSALS,", "frozenset({Halt.RATE, Halt.NETWORK, Halt.REFUSALS,"),),
+        "test_circuit.py",
     ),
     Mutant(
         "a late answer only for the unresolved",
@@ -890,6 +1125,12 @@ MUTANTS = [
         "publishing in a transaction",
         "relay.py",
         (('    refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")\n', ""),),
+        "test_transactions.py",
+    ),
+    Mutant(
+        "both side by side in a transaction",
+        "relay.py",
+        (('    refuse_in_transaction(outbox_alias(), "serve() sends nothing")\n', ""),),
         "test_transactions.py",
     ),
     Mutant(
@@ -1637,39 +1878,39 @@ MUTANTS = [
     ),
     Mutant(
         "a suspect that is accepted clears them all",
-        "destinations.py",
-        (("filter(cleared, accepted_at__gt=moment)", "filter(accepted_at__gt=moment)"),),
-        "test_destinations.py::TestWhoAccuses",
+        "circuit.py",
+        (("and not cleared and", "and"),),
+        "test_circuit.py",
     ),
     Mutant(
         "a page pauses at once where nothing was accepted lately",
-        "destinations.py",
-        (("in_a_row or not _accepted_lately(row) or", "in_a_row or"),),
-        "test_destinations.py::TestWhoAccuses",
+        "circuit.py",
+        (("if lately and len(circuit.suspects) < RUN_EVENTS", "if len(circuit.suspects) < RUN_EVENTS"),),
+        "test_circuit.py",
     ),
     Mutant(
         "a page is first a suspicion where something was",
-        "destinations.py",
-        (("in_a_row or not _accepted_lately(row) or", "in_a_row or True or"),),
-        "test_destinations.py::TestWhoAccuses",
+        "circuit.py",
+        (("if lately and len(circuit.suspects) < RUN_EVENTS", "if lately is None"),),
+        "test_circuit.py",
     ),
     Mutant(
         "three events in a row pause",
-        "destinations.py",
-        (("        in_a_row = len(suspects) >= RUN_EVENTS\n", "        in_a_row = False\n"),),
-        "test_destinations.py::TestWhoAccuses",
+        "circuit.py",
+        (("if lately and len(circuit.suspects) < RUN_EVENTS", "if lately"),),
+        "test_circuit.py",
     ),
     Mutant(
         "a pause begins short where something was accepted lately",
-        "destinations.py",
-        (("base if _accepted_lately(row) else TROUBLE_BASE", "TROUBLE_BASE"),),
-        "test_destinations.py::TestWhoAccuses",
+        "circuit.py",
+        (("short = circuit.accepted_lately or kind", "short = kind"),),
+        "test_circuit.py",
     ),
     Mutant(
         "answers without proof are the network's where something was accepted lately",
-        "destinations.py",
-        (("Halt.NETWORK if _accepted_lately(row) else kind", "kind"),),
-        "test_destinations.py",
+        "circuit.py",
+        (("Halt.NETWORK if circuit.accepted_lately else outcome.outage", "outcome.outage"),),
+        "test_circuit.py",
     ),
     Mutant(
         "one event's page stops no sender",
@@ -1685,21 +1926,26 @@ MUTANTS = [
     ),
     Mutant(
         "a run of refusals pauses",
-        "destinations.py",
-        (("begins = (len(run.events) >= settings.run_length or probed) and not holding", "begins = False"),),
+        "circuit.py",
+        (("begins = (len(run.events) >= limits.run_length or probed) and not holding", "begins = False"),),
         "test_destinations.py::TestRefusals",
     ),
     Mutant(
         "a refusal after a person ended the run pauses",
-        "destinations.py",
-        (("(len(run.events) >= settings.run_length or probed)", "(len(run.events) >= settings.run_length)"),),
+        "circuit.py",
+        (("(len(run.events) >= limits.run_length or probed)", "(len(run.events) >= limits.run_length)"),),
         "test_accusation.py::TestRefusals::test_after_an_operator_ended_it_one_more_refusal_pauses",
     ),
     Mutant(
         "a person ends a run of refusals",
-        "operations_pause.py",
-        (("rows.filter(refused_until__isnull=False)", "rows.none()"),),
-        "test_accusation.py::TestRefusals::test_an_operator_ends_it_for_a_type_that_is_sent_no_more",
+        "circuit.py",
+        (
+            (
+                "            refusals=None,\n            refused_until=None,\n        )\n\n\n@dataclass",
+                "        )\n\n\n@dataclass",
+            ),
+        ),
+        "test_circuit.py",
     ),
     Mutant(
         "many refused types are held back",
@@ -1750,14 +1996,14 @@ MUTANTS = [
     ),
     Mutant(
         "an acceptance ends a run of refusals",
-        "destinations.py",
-        (("        _rows(alias).update(refusals=None, refused_until=None)\n", "        pass\n"),),
+        "circuit.py",
+        (("circuit.refused_until is None or reply.type in run.types", "circuit.refused_until is None"),),
         "test_destinations.py::TestRefusals",
     ),
     Mutant(
         "another type ends no hold",
-        "destinations.py",
-        (("not set(run.types).isdisjoint(types)", "True"),),
+        "circuit.py",
+        (("or reply.type in run.types", "or True"),),
         "test_destinations.py::TestRefusals",
     ),
     Mutant(
@@ -1775,7 +2021,7 @@ MUTANTS = [
     Mutant(
         "the probe takes a type that is not refused",
         "claims.py",
-        (("if gate.kind == Halt.REFUSALS and", "if gate.kind is None and"),),
+        (("if gate.kind == Halt.REFUSALS:", "if gate.kind is None:"),),
         "test_accusation.py::TestRefusals",
     ),
     Mutant(
@@ -1925,13 +2171,8 @@ MUTANTS = [
     ),
     Mutant(
         "what was on its way is no probe of a pause for refusals",
-        "destinations.py",
-        (
-            (
-                "on_its_way = paused_until is not None and paused_until > row",
-                "on_its_way = paused_until is None and row",
-            ),
-        ),
+        "circuit.py",
+        (("(reply.turn or reply.probe)", "True"),),
         "test_destinations.py::TestRefusals",
     ),
     Mutant(
@@ -1947,20 +2188,251 @@ MUTANTS = [
     ),
     Mutant(
         "a read of acceptances that fails costs no outcome",
-        "relay_pass.py",
+        "destinations.py",
         (
             (
-                '        except DatabaseError as error:\n            logger.warning("Acceptances',
-                '        except KeyError as error:\n            logger.warning("Acceptances',
+                "    except DatabaseError:  # a lost connection, which is opened again\n",
+                "    except KeyError:\n",
             ),
         ),
-        "test_relay.py::TestALostDatabase",
+        "test_destinations.py::test_what_answers_mean_is_written_though_the_first_read_lost_its_connection",
     ),
     Mutant(
         "the event is read only where there is a complaint",
         "answers/reading.py",
         (("self._complains({}) and (sent is None", "(sent is None"),),
         "test_answers.py::test_the_event_is_read_only_where_there_is_a_complaint",
+    ),
+    Mutant(
+        "a probe that gets an answer hands its turn back",
+        "circuit.py",
+        (("    if reply.probe:\n        now = replace(now, probe_until=None)\n", ""),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a refusal by the platform proves the way",
+        "circuit.py",
+        (("circuit = replace(_answered(circuit), refusals=run", "circuit = replace(circuit, refusals=run"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a failure in a pause that is no probe lengthens nothing",
+        "circuit.py",
+        (("failed = probe and before is not None and", "failed = before is not None and"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a network pause swallows no wait that was asked for",
+        "circuit.py",
+        (
+            (
+                "other for other in self.all if other.kind != pause.kind",
+                "other for other in self.all if other.kind is None",
+            ),
+        ),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "checks wait where the platform asked for it, whatever else held them before",
+        "circuit.py",
+        (
+            (
+                "return self.check.put(rate) if rate and rate.until > self.now else self.check",
+                "return self.check",
+            ),
+        ),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a failure of a run counts once for an event",
+        "circuit.py",
+        (
+            (
+                "uncounted = (known or trouble) and not outcome.conflict",
+                "uncounted = trouble and not outcome.conflict",
+            ),
+        ),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a failing probe uses up no attempt",
+        "circuit.py",
+        (
+            (
+                "uncounted = (known or trouble) and not outcome.conflict",
+                "uncounted = known and not outcome.conflict",
+            ),
+        ),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a conflict counts in an outage, too",
+        "circuit.py",
+        (("(known or trouble) and not outcome.conflict", "(known or trouble)"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "three failures are a run where fewer than three events are due",
+        "circuit.py",
+        (("few = limits.few_due and len(failed) < RUN_EVENTS", "few = False"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "an uncounted failure ends no event",
+        "decisions.py",
+        (
+            (
+                "(counted and claimed.attempts >= settings.max_attempts)",
+                "(claimed.attempts >= settings.max_attempts)",
+            ),
+        ),
+        "test_decisions.py",
+    ),
+    Mutant(
+        "an uncounted failure uses up no attempt",
+        "decisions.py",
+        (("    if not counted:\n        row = replace(row, attempts=claimed.attempts - 1)\n", ""),),
+        "test_decisions.py",
+    ),
+    Mutant(
+        "poison pauses no others",
+        "circuit.py",
+        (
+            (
+                "not cleared and not circuit.suspects:\n        return Step(circuit, accuses=True)",
+                "not cleared and circuit.suspects is None:\n        return Step(circuit, accuses=True)",
+            ),
+        ),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a first page of another event clears the one accused",
+        "circuit.py",
+        (("not cleared and not circuit.suspects", "not cleared"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "events that no check finds are about the path",
+        "circuit.py",
+        (("    if len(circuit.missing) >= RUN_EVENTS:\n", "    if circuit.missing is None:\n"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a 404 ends an event only where others are found",
+        "circuit.py",
+        (("accuses=wrong is None and (reply.sole or others_found)", "accuses=wrong is None"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a 404 ends no event while the path is in question",
+        "circuit.py",
+        (("accuses=wrong is None and (", "accuses=("),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "a check that does not find its event ends it only where it accuses",
+        "decisions.py",
+        (("case Verdict.UNKNOWN if outcome.found is not False or case.accused:", "case Verdict.UNKNOWN:"),),
+        "test_decisions.py",
+    ),
+    Mutant(
+        "turns of probes begin with the pause",
+        "circuit.py",
+        (("turn = circuit.probe_turn if circuit.publish else 0", "turn = circuit.probe_turn"),),
+        "test_circuit.py",
+    ),
+    Mutant(
+        "the first probe goes to an event tried before",
+        "claims.py",
+        (("if gate.probe_turn % 2 == 0:", "if gate.probe_turn % 2 == 1:"),),
+        "test_destinations.py::TestTheProbe",
+    ),
+    Mutant(
+        "a probe sticks to the event that it tried",
+        "claims.py",
+        (
+            (
+                "return row.halts >= POISON_HALTS, -row.tries, row.id",
+                "return row.halts >= POISON_HALTS, -row.tries, -row.id",
+            ),
+        ),
+        "test_destinations.py::TestTheProbe",
+    ),
+    Mutant(
+        "no probe is taken while the destination is paused again",
+        "destinations.py",
+        ((".filter(free, paused_until__lte=DatabaseNow())", ".filter(free)"),),
+        "test_destinations.py::TestTheProbe",
+    ),
+    Mutant(
+        "no turn is lost where the probe's row was taken",
+        "claims.py",
+        (("    if not locked:\n        return [], 0.0\n    if gate.probing", "    if gate.probing"),),
+        "test_claims.py test_destinations.py::TestTheProbe",
+    ),
+    Mutant(
+        "nothing else is in flight beside a probe",
+        "relay_pass.py",
+        (
+            (
+                "        if gate.probing and self.in_flight:\n",
+                "        if gate.probing and self.in_flight is None:\n",
+            ),
+        ),
+        "test_relay.py",
+    ),
+    Mutant(
+        "health is written before the rows",
+        "relay_pass.py",
+        (
+            ("        recorded = self._record_health(answers)\n", "        recorded = None\n"),
+            (
+                "list[Settlement] = []\n        for answer",
+                "list[Settlement] = []\n        self._record_health(answers)\n        for answer",
+            ),
+        ),
+        "test_relay.py::TestVerdicts::test_the_pause_is_there_before_the_rows_are_free_again",
+    ),
+    Mutant(
+        "the columns of the release before count",
+        "destinations.py",
+        (
+            (
+                "    if until == (latest.until if latest else None):\n        return pauses\n",
+                "    if pauses or until is None:\n        return pauses\n",
+            ),
+        ),
+        "test_destinations.py",
+    ),
+    Mutant(
+        "probes also go to events never tried",
+        "claims.py",
+        (("if gate.probe_turn % 2 == 0:", "if gate.probe_turn >= 0:"),),
+        "simulation/test_probes.py::test_a_probe_that_is_answered_hands_its_slot_back",
+    ),
+    Mutant(
+        "of the events never tried a probe takes the newest, too",
+        "claims.py",
+        (('("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")', '("due_at", "id")'),),
+        "simulation/test_probes.py::test_a_probe_that_is_answered_hands_its_slot_back",
+    ),
+    Mutant(
+        "a probe finds the events tried before behind any backlog",
+        "claims.py",
+        (("sorted([*read(look.filter(id__in=gate.tried)), *read(look)]", "sorted([*read(look)]"),),
+        "simulation/test_probes.py::test_the_first_probe_goes_to_an_event_tried_before",
+    ),
+    Mutant(
+        "an outage pauses where only one event is due",
+        "destinations.py",
+        (("settings.pause_cap, settings.run_length, few)", "settings.pause_cap, settings.run_length)"),),
+        "simulation/test_outages.py::test_no_event_ends_in_an_outage_of_half_a_day[503-1-4]",
+    ),
+    Mutant(
+        "checks leave most senders to due events",
+        "relay_pass.py",
+        (("return max(1, self.settings.batch_size // 5)", "return self.settings.batch_size"),),
+        "test_relay_pass.py::test_without_a_rate_checks_leave_most_senders_to_events_that_are_due",
     ),
 ]
 
