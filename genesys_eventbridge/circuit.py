@@ -17,16 +17,16 @@ from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 #: Pauses for what only people can correct: a login, a role, a path. First and longest, in seconds.
 TROUBLE_BASE = 60.0
 TROUBLE_CAP = 900.0
-#: A destination that accepted anything in the last seconds works (G22). Between pauses few requests are made:
-#: there also one that accepted any of the last so many.
+#: A destination that accepted anything within this time works (G22). Between pauses few requests are made:
+#: there also one that accepted any of the last LATELY_REQUESTS.
 LATELY_SECONDS = 300.0
 LATELY_REQUESTS = 60
 #: Failures of how many different events make a run, and a pause.
 RUN_EVENTS = 3
-#: An event that meets so many halts while others are accepted is itself the trouble.
+#: Halts after which an event ends with the next one, where others are accepted: it is the trouble.
 POISON_HALTS = 3
-#: Where anything was accepted lately so many probes fail, one after the other, before a pause is longer: one
-#: failure among many successes is too little to go by. A login or a limit is not tried again at once.
+#: Where anything was accepted lately a pause is longer after PROBES failing probes in a row: one failure
+#: among many successes is too little to go by. A login or a limit is not tried again at once.
 PROBES = 3
 _TRIED_AGAIN = frozenset({Halt.NETWORK, Halt.CONFIG, Halt.PERMISSION})
 #: Events kept by id in a run: enough to tell them apart, and to try one of them again first.
@@ -250,7 +250,7 @@ def _accepted(circuit: Circuit, reply: Reply) -> Circuit:
 
 
 def _answered(circuit: Circuit) -> Circuit:
-    """The platform answered, whatever it said: what an ended pause was about is over."""
+    """The platform answered: what a pause that is over was about has passed."""
     ended = (each for each in circuit.publish.all if each.until <= circuit.now and each.kind != Halt.REFUSALS)
     return replace(circuit, publish=circuit.publish.without(ended))
 

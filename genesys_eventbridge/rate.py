@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 #: The share of the rate that is kept for checks.
 CHECK_SHARE = 0.2
-#: The bucket holds the tokens of so many seconds, and of the reserve's share of them at most so many: a check
-#: that comes a second late does not lose its token.
+#: The bucket holds the tokens of CAPACITY_SECONDS, RESERVE_OF_CAPACITY of them for checks: one that comes a
+#: second late does not lose its token.
 CAPACITY_SECONDS = 1.0
 RESERVE_OF_CAPACITY = 0.4
 #: Seconds; where tokens come faster, a worker waits for several.
 SHORTEST_WAIT = 0.05
-#: A bucket so many seconds ahead of the clock was filled before that was set back.
+#: A bucket further ahead of the clock than this, in seconds, was filled before the clock was set back.
 SET_BACK_SECONDS = 10.0
 #: What is lost to the rounding of floats when a token is due.
 _ROUNDING = 1e-9

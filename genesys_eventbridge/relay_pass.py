@@ -33,9 +33,9 @@ logger = logging.getLogger("genesys_eventbridge")
 #: Outcomes are written when so many wait, or a step of the batch, or the oldest waits so long (seconds).
 SETTLE_ROWS = 100
 SETTLE_SECONDS = 0.1
-#: While one kind is at work, the other is looked at again after so many seconds if nothing of it was due.
+#: Seconds until a kind of which nothing was due is looked at again, while the other is at work.
 LOOK_AGAIN = 0.5
-#: A pause is looked at again after at most so many seconds: an operator may have ended it.
+#: The longest time until a pause is looked at again, in seconds: an operator may have ended it.
 LOOK_AT_PAUSE = 5.0
 #: Seconds; no shorter wait between two claims while nothing is in flight.
 SHORTEST_WAIT = 0.001
