@@ -17,6 +17,11 @@ full_depth() { # full_depth COMMAND ...: the property tests with all their examp
     "$@"
 }
 
+without_simulation() { # without_simulation COMMAND ...: hours of simulated time are the same on each Python
+    export EVENTBRIDGE_SIMULATION=off
+    "$@"
+}
+
 install() { # install PYTHON ENVIRONMENT [CONSTRAINT ...]: for several legs that use one environment
     local python=$1 environment=$2
     shift 2

@@ -16,6 +16,7 @@ from tests.simulation.senders import SimulatedSenders
 ALIAS = "default"
 #: Whether plans run at their full length, and all of them: half an hour. An hour of probes costs a second.
 FULL = os.environ.get("EVENTBRIDGE_SIMULATION") == "full"
+OFF = os.environ.get("EVENTBRIDGE_SIMULATION") == "off"
 #: Seconds between two looks, at least, and after the moment when something is due: SQLite compares times as
 #: text, where 1.25 is before 1.250000.
 STEP = 0.01

@@ -18,7 +18,7 @@ OUTAGES = {
     "read timeouts": rules.read_timeout,
 }
 #: Outage, events and hours.
-SHORT = [("503", 1, 4), ("refused connections", 3, 2), ("read timeouts", 30, 4), ("503", 3000, 1)]
+SHORT = [("503", 1, 2), ("refused connections", 3, 2), ("read timeouts", 30, 2), ("503", 3000, 1)]
 PLANS = [(outage, count, 12) for outage in OUTAGES for count in (1, 3, 30, 3000)] if FULL else SHORT
 #: Requests before the first answers are looked at, and in the pauses until they have their full length.
 FIRST_REQUESTS = 80
