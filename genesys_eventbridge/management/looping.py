@@ -19,8 +19,8 @@ from genesys_eventbridge.shifts import Worker, heartbeat, is_due
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Retention takes at most PRUNE_SECONDS between two rounds, so that publishing goes on. Until it is complete,
-#: each round claims events for ROUND_WHILE_PRUNING seconds.
+#: Pruning may take PRUNE_SECONDS between two rounds. Each of these claims events for ROUND_WHILE_PRUNING
+#: seconds, until all is pruned.
 PRUNE_SECONDS = 1.0
 ROUND_WHILE_PRUNING = 10.0
 #: The wait after trouble, doubling.
