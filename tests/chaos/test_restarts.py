@@ -65,7 +65,8 @@ def test_workers_whose_connections_are_cut_go_on_with_new_ones(start, sandbox):
     workers = [start(crew.loop) for _ in range(2)]
     for part in (5, 3, 2):
         until(partial(has_accepted, sandbox, EVENTS // part), "some more events")
-        assert cut_connections() >= 1
+        # For a moment after the last cut, or between two passes, a worker may have none.
+        until(cut_connections, "a connection to cut")
     until(all_delivered, "every event is delivered")
 
     assert all(worker.process.is_alive() for worker in workers)
