@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.fields import ExactCharField
+from genesys_eventbridge.fields import ExactCharField, ReadableDateTimeField
 from genesys_eventbridge.models_rollup import Rollup  # noqa: F401 - Django looks for models here
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, Act, AttemptKind, Reason, State
 
@@ -98,27 +98,36 @@ class OutboxEvent(models.Model):
     ordering_key = ExactCharField(
         max_length=255, blank=True, default="", help_text=_("Events of one key go one at a time, in order.")
     )
-    not_before = models.DateTimeField(null=True, blank=True, help_text=_("Asked for with delay=."))
+    not_before = ReadableDateTimeField(null=True, blank=True, help_text=_("Asked for with delay=."))
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
-    due_at = models.DateTimeField(
+    due_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("Next step, or the end of the lease; empty unless open.")
     )
     claim_token = models.UUIDField(null=True, blank=True, help_text=_("Who may write; fresh at each claim."))
+    lapses = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text=_("Claims in a row whose lease ran out without an outcome.")
+    )
+    key_held = models.BooleanField(
+        null=True, help_text=_("Put aside until the earlier event of its ordering key leaves.")
+    )
     attempts = models.PositiveIntegerField(default=0, help_text=_("Publishing tries, counted at claim."))
     checks = models.PositiveIntegerField(default=0, help_text=_("Times the platform was asked."))
     halts = models.PositiveIntegerField(
         default=0, help_text=_("Times this event met a refusal that concerns the whole destination.")
     )
-    suspected_since = models.DateTimeField(
+    suspected_since = ReadableDateTimeField(
         null=True, blank=True, help_text=_("Its first halt, until an operator requeues it.")
     )
-    in_doubt_since = models.DateTimeField(
+    in_doubt_since = ReadableDateTimeField(
         null=True,
         blank=True,
         help_text=_("First try whose outcome is unknown; kept until a definite answer."),
     )
-    key_known_since = models.DateTimeField(
+    doubt_about = models.UUIDField(
+        null=True, blank=True, help_text=_("Hash of the organisation that may have taken it.")
+    )
+    key_known_since = ReadableDateTimeField(
         null=True, blank=True, help_text=_("Since when the platform may know an accepted event's key.")
     )
     remote_id = ExactCharField(max_length=255, blank=True, default="", help_text=_("The platform's id."))
@@ -128,9 +137,9 @@ class OutboxEvent(models.Model):
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True, default="")
     correlation_id = models.CharField(max_length=128, blank=True, default="")
-    created_at = models.DateTimeField()
-    accepted_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    created_at = ReadableDateTimeField()
+    accepted_at = ReadableDateTimeField(null=True, blank=True)
+    finished_at = ReadableDateTimeField(null=True, blank=True)
     origin = models.ForeignKey(
         "self",
         null=True,
@@ -225,7 +234,7 @@ class DeliveryAttempt(models.Model):
     )
     number = models.PositiveIntegerField(help_text=_("Position in the event's log."))
     kind = models.CharField(max_length=16, choices=AttemptKind.choices)
-    started_at = models.DateTimeField()
+    started_at = ReadableDateTimeField()
     duration = models.FloatField(help_text=_("Seconds."))
     verdict = models.CharField(max_length=16)
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -259,7 +268,7 @@ class EventAct(models.Model):
     from_state = models.CharField(max_length=16, choices=State.choices)
     to_state = models.CharField(max_length=16, choices=State.choices)
     reason = models.CharField(max_length=500, blank=True, default="")
-    at = models.DateTimeField()
+    at = ReadableDateTimeField()
 
     class Meta:
         verbose_name = _("act")
@@ -278,17 +287,17 @@ class Destination(models.Model):
     pauses = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
         null=True, blank=True, help_text=_("The pauses of each kind; see circuit.py.")
     )
-    paused_until = models.DateTimeField(
+    paused_until = ReadableDateTimeField(
         null=True, blank=True, help_text=_("Set by trouble, cleared by a success.")
     )
     paused_kind = models.CharField(max_length=16, blank=True, default="")
     paused_reason = models.CharField(max_length=500, blank=True, default="")
     pause_seconds = models.FloatField(default=0.0, help_text=_("Length of the last pause; doubles."))
-    check_paused_until = models.DateTimeField(null=True, blank=True)
+    check_paused_until = ReadableDateTimeField(null=True, blank=True)
     check_paused_kind = models.CharField(max_length=16, blank=True, default="", db_default="")
     check_paused_reason = models.CharField(max_length=500, blank=True, default="")
     check_pause_seconds = models.FloatField(default=0.0)
-    probe_until = models.DateTimeField(null=True, blank=True, help_text=_("Lease of the one prober."))
+    probe_until = ReadableDateTimeField(null=True, blank=True, help_text=_("Lease of the one prober."))
     probe_turn = models.PositiveIntegerField(default=0)
     probes = models.PositiveIntegerField(
         default=0,
@@ -297,10 +306,10 @@ class Destination(models.Model):
     )
     held_by = models.CharField(max_length=150, blank=True, default="", help_text=_("Who paused it."))
     held_reason = models.CharField(max_length=500, blank=True, default="")
-    held_until = models.DateTimeField(null=True, blank=True, help_text=_("Empty: until resumed."))
+    held_until = ReadableDateTimeField(null=True, blank=True, help_text=_("Empty: until resumed."))
     bucket_tokens = models.FloatField(default=0.0)
     bucket_reserve = models.FloatField(default=0.0, help_text=_("The fifth kept for checks."))
-    bucket_at = models.DateTimeField(null=True, blank=True)
+    bucket_at = ReadableDateTimeField(null=True, blank=True)
     misses = models.PositiveIntegerField(
         default=0, db_default=60, help_text=_("Requests since the last acceptance; 60 stands for more.")
     )
@@ -322,22 +331,25 @@ class Destination(models.Model):
         db_default="",
         help_text=_("Events that met a page or a 403 in a row, while others were accepted before."),
     )
-    cleared_at = models.DateTimeField(
+    cleared_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("Last acceptance of an event that had met a page or a 403 before.")
     )
     refusals = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
         null=True, blank=True, help_text=_("Events the platform refused in a row; see refusals.py.")
     )
-    refused_until = models.DateTimeField(
+    refused_until = ReadableDateTimeField(
         null=True, blank=True, help_text=_("When the next event of a type of that run may go.")
     )
-    accepted_at = models.DateTimeField(null=True, blank=True, help_text=_("Last acceptance."))
-    found_at = models.DateTimeField(
+    accepted_at = ReadableDateTimeField(null=True, blank=True, help_text=_("Last acceptance."))
+    found_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("Last check that the platform answered about its event.")
     )
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = ReadableDateTimeField(null=True, blank=True)
     heartbeat_worker = models.CharField(max_length=128, blank=True, default="")
-    pruned_at = models.DateTimeField(
+    task_at = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("When a django-q2 task last ran for it; a wake is read there.")
+    )
+    pruned_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("When a worker last began to remove old events.")
     )
 

@@ -53,6 +53,7 @@ class Act(TextChoices):
     RESOLVE = "resolve", _("resolved")
     RESEND = "resend", _("resent as new")
     CHECK = "check", _("status check asked for")
+    MOVE = "move", _("moved to another destination")
 
 
 class AttemptKind(TextChoices):

@@ -5,9 +5,10 @@ from django.conf import settings
 from django.db import migrations, models
 
 import genesys_eventbridge.fields
+from genesys_eventbridge.migrations_online import OnlineMigration
 
 
-class Migration(migrations.Migration):
+class Migration(OnlineMigration):
     initial = True
 
     dependencies = [

@@ -3,9 +3,10 @@
 from django.db import migrations, models
 
 import genesys_eventbridge.fields
+from genesys_eventbridge.migrations_online import OnlineMigration
 
 
-class Migration(migrations.Migration):
+class Migration(OnlineMigration):
     dependencies = [
         ("genesys_eventbridge", "0001_initial"),
     ]

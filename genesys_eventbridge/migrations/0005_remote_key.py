@@ -4,6 +4,8 @@ from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
+from genesys_eventbridge.migrations_online import short_waits
+
 
 class AddUniqueOnline(migrations.AddConstraint):
     """AddConstraint of a unique column that neither locks the table (PostgreSQL) nor copies it (SQLite)."""
@@ -28,11 +30,13 @@ class AddUniqueOnline(migrations.AddConstraint):
             # An index whose building was interrupted is there and not valid: begin again.
             schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             schema_editor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({column})")
-            schema_editor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+            with short_waits(schema_editor):  # not for the index: it holds up no writer while it waits
+                schema_editor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
         elif vendor == "sqlite":
             schema_editor.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({column})")
         else:
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            with short_waits(schema_editor):
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
 
 
 class Migration(migrations.Migration):

@@ -2,33 +2,35 @@
 
 from django.db import migrations, models
 
+from genesys_eventbridge.migrations_online import AddField, OnlineMigration
 
-class Migration(migrations.Migration):
+
+class Migration(OnlineMigration):
     dependencies = [
         ("genesys_eventbridge", "0005_remote_key"),
     ]
 
     operations = [
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="check_paused_kind",
             field=models.CharField(blank=True, db_default="", default="", max_length=16),
         ),
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="found_at",
             field=models.DateTimeField(
                 blank=True, help_text="Last check that the platform answered about its event.", null=True
             ),
         ),
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="misses",
             field=models.PositiveIntegerField(
                 db_default=60, default=0, help_text="Requests since the last acceptance; 60 stands for more."
             ),
         ),
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="missing",
             field=models.CharField(
@@ -39,14 +41,14 @@ class Migration(migrations.Migration):
                 max_length=1000,
             ),
         ),
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="pauses",
             field=models.TextField(
                 blank=True, help_text="The pauses of each kind; see circuit.py.", null=True
             ),
         ),
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="probes",
             field=models.PositiveIntegerField(
@@ -55,14 +57,14 @@ class Migration(migrations.Migration):
                 help_text="Probes that failed in a row, while others were accepted lately.",
             ),
         ),
-        migrations.AddField(
+        AddField(
             model_name="destination",
             name="pruned_at",
             field=models.DateTimeField(
                 blank=True, help_text="When a worker last began to remove old events.", null=True
             ),
         ),
-        migrations.AddField(
+        AddField(
             model_name="outboxevent",
             name="suspected_since",
             field=models.DateTimeField(

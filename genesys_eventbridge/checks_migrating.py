@@ -1,0 +1,16 @@
+"""Whether Django asks its checks on behalf of ``migrate``, the one command that an error must not forbid."""
+
+from __future__ import annotations
+
+import sys
+
+
+def is_migrating() -> bool:
+    from django.core.management.commands.migrate import Command as Migrate
+
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if isinstance(frame.f_locals.get("self"), Migrate):
+            return True
+    return False
