@@ -13,15 +13,19 @@ from django.db.models import Model
 from django.utils import timezone
 
 from genesys_eventbridge import conf, schemas
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.clock import LONGEST_WAIT, DatabaseNow
 from genesys_eventbridge.cloudevents import NO_DATA, build_event, check_text, content_digest
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.text import is_storable
 
 #: Maps a caller's text key to the UUID on the wire. Fixed for ever: changing it would double events.
 NAMESPACE = uuid.UUID("6f1c3a52-9d0b-5e6e-8c55-2f0f0d6a7b11")
 
 _NOW = DatabaseNow()
+
+#: The width of the outbox's columns for a caller's text.
+_WIDTH = 255
 
 
 def draft(
@@ -59,6 +63,7 @@ def draft(
     )
     if event.type in destination_settings.schemas:
         schemas.validate(destination, event.type, event.data)
+    object_type, object_id = _object(about)
     seconds = _seconds(delay)
     due = DatabaseNow(seconds)
     return OutboxEvent(
@@ -67,17 +72,17 @@ def draft(
         source=event.source,
         type=event.type,
         subject=event.subject or "",
-        time=event.occurred_at if settings.USE_TZ else timezone.make_naive(event.occurred_at),
+        time=_stored_time(event.occurred_at),
         body=event.encode(),
         body_sha256=event.sha256,
         content_sha256=content_digest(event, destination, with_time=time is not None),
         idempotency_key=uuid.uuid4() if idempotency_key is None else wire_uuid(idempotency_key, destination),
-        ordering_key="" if ordering_key is None else check_text("ordering_key", ordering_key, 255),
+        ordering_key="" if ordering_key is None else check_text("ordering_key", ordering_key, _WIDTH),
         not_before=due if seconds else None,
         due_at=due,
         created_at=_NOW,
-        object_type="" if about is None else _concrete_label(about),
-        object_id="" if about is None else str(about.pk),
+        object_type=object_type,
+        object_id=object_id,
     )
 
 
@@ -97,9 +102,44 @@ def _seconds(delay: dt.timedelta | float | None) -> float:
     seconds: Any = delay.total_seconds() if isinstance(delay, dt.timedelta) else delay or 0.0
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise InvalidEvent("delay", "must be a timedelta or seconds, not negative")
+    if seconds > LONGEST_WAIT:
+        raise InvalidEvent("delay", f"is more than 10 years ({LONGEST_WAIT:.0f}); seconds, not milliseconds")
     return float(seconds)
 
 
-def _concrete_label(about: Model) -> str:
-    """A proxy is the same object as its model."""
-    return (about._meta.concrete_model or type(about))._meta.label_lower
+def can_be_linked(about: Model) -> bool:
+    """Whether an event can lead staff to this object."""
+    try:
+        _object(about)
+    except InvalidEvent:
+        return False
+    return True
+
+
+def _stored_time(occurred_at: dt.datetime) -> dt.datetime:
+    """As the database takes it. A day from the ends of the calendar no zone can express it any more."""
+    if not _FIRST_DAY <= occurred_at < _LAST_DAY:
+        raise InvalidEvent("time", "is outside of 0001-01-02 to 9999-12-30, which every database can store")
+    return occurred_at if settings.USE_TZ else timezone.make_naive(occurred_at)
+
+
+_FIRST_DAY, _LAST_DAY = dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+
+
+def _object(about: Model | None) -> tuple[str, str]:
+    """``object_type`` and ``object_id`` of the business object. A proxy is the same object as its model."""
+    if about is None:
+        return "", ""
+    if not isinstance(about, Model):
+        raise InvalidEvent("about", f"must be a model instance, not {type(about).__name__}")
+    keys = about.pk if isinstance(about.pk, tuple) else (about.pk,)
+    if None in keys:
+        raise InvalidEvent("about", "has no primary key: save it first, and pass it before it is deleted")
+    text = str(about.pk)
+    if len(text) > _WIDTH or not is_storable(text):
+        raise InvalidEvent(
+            "about",
+            f"has a primary key that the outbox cannot store: at most {_WIDTH} characters, no NUL "
+            "and no lone surrogate; leave about out",
+        )
+    return (about._meta.concrete_model or type(about))._meta.label_lower, text

@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.models import Model
 
 from genesys_eventbridge import outbox
+from genesys_eventbridge.drafts import can_be_linked
 from genesys_eventbridge.model_changes import UNKNOWN, Change, Difference
 from genesys_eventbridge.model_payload import attribute, paths, payload, prefetch, text
 from genesys_eventbridge.model_registry import Registration, label
@@ -106,7 +107,8 @@ def pending(registration: Registration, type_: str, row: Model, change: Change) 
                 "source": text(_source(registration, row)),
                 "extensions": _extensions(registration, row),
                 "destination": registration.destination,
-                "about": row,
+                # Only a link for staff: the row is saved, too, where the outbox cannot store its key.
+                "about": row if can_be_linked(row) else None,
             },
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge import conf, signals, wake
 from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.database import first_write
 from genesys_eventbridge.drafts import draft
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
 from genesys_eventbridge.inserts import insert, insert_many
@@ -100,31 +101,50 @@ def enqueue_many(
     """
     alias = _join(using, destination, standalone)
     rows: list[OutboxEvent] = []
-    callers_keys: set[uuid.UUID] = set()
-    named = False
+    named: list[OutboxEvent] = []
     for position, event in enumerate(events):
         row = _row_of_mapping(position, event, destination)
-        if event.get("idempotency_key") is not None:
-            callers_keys.add(row.idempotency_key)
-        named = named or bool(callers_keys) or event.get("event_id") is not None
+        if event.get("idempotency_key") is not None or event.get("event_id") is not None:
+            named.append(row)
         rows.append(row)
     with _transaction(alias), _conflicts(alias, "enqueue_many()") if named else nullcontext():
-        known = _rows_by_key(callers_keys, alias, lock=False) if callers_keys else {}
-        fresh: dict[uuid.UUID, OutboxEvent] = {}
-        for row in rows:
-            _same_content(row, known.get(row.idempotency_key) or fresh.setdefault(row.idempotency_key, row))
-        new = [row for key, row in fresh.items() if key not in known]
+        if named:
+            first_write(alias)
+        kept, new = _known_and_new(rows, named, alias)
         try:
-            with transaction.atomic(using=alias, savepoint=named):
+            with transaction.atomic(using=alias, savepoint=bool(named)):
                 insert_many(new, alias)
         except IntegrityError as error:
+            _known_and_new(rows, named, alias)  # names what can be seen by now
             raise IdempotencyConflict(
-                "An idempotency key or event id of these events was written by another transaction just now, "
-                "or is taken by a different event. Call enqueue_many() again in a new transaction.",
+                "Another transaction just wrote an idempotency key or event id of these events; call "
+                "enqueue_many() again in a new transaction.",
                 retryable=True,
             ) from error
         _announce(new, alias)
-    return [known.get(row.idempotency_key) or fresh[row.idempotency_key] for row in rows]
+    return kept
+
+
+def _known_and_new(
+    rows: Sequence[OutboxEvent], named: Sequence[OutboxEvent], alias: str
+) -> tuple[list[OutboxEvent], list[OutboxEvent]]:
+    """The row of each event, stored already or to be written, and those that are to be written.
+
+    ``named`` are those whose key or event id the caller gave. Raises IdempotencyConflict with the position.
+    """
+    taken = _Taken(named, alias) if named else None
+    fresh: dict[uuid.UUID, OutboxEvent] = {}
+    events: dict[tuple[str, str], OutboxEvent] = {}
+    kept = []
+    for position, row in enumerate(rows):
+        known = taken.known(row, position) if taken else None
+        if known is None:
+            known = fresh.setdefault(row.idempotency_key, row)
+            _same_content(row, known, position)
+            if events.setdefault((known.event_id, known.source), known) is not known:
+                raise _event_id_is_taken(row, position)
+        kept.append(known)
+    return kept, list(fresh.values())
 
 
 @sensitive_variables()
@@ -216,39 +236,67 @@ def _row_of_mapping(position: int, event: Mapping[str, Any], destination: str) -
 
 
 def _insert_or_known(row: OutboxEvent, alias: str) -> OutboxEvent:
-    """Insert in a savepoint; where the key is taken, the row that took it if it says the same."""
+    """Insert in a savepoint; where the key is taken, the row that took it if it says the same.
+
+    No row is locked: a worker may be waiting to write that event's outcome, and the caller's transaction may
+    be long. On MySQL and MariaDB an INSERT that fails keeps a lock on what it met until the transaction ends,
+    also after a rollback to a savepoint, so there a plain read comes first. PostgreSQL keeps none.
+    """
+    if connections[alias].vendor == "mysql" and (known := _Taken([row], alias).known(row)):
+        return known
     try:
         with transaction.atomic(using=alias):
             insert(row, alias)
         return row
     except IntegrityError as error:
-        known = _rows_by_key({row.idempotency_key}, alias, lock=True).get(row.idempotency_key)
+        known = _Taken([row], alias).known(row)
         if known is not None:
-            _same_content(row, known)
             return known
-        twin = OutboxEvent.objects.using(alias).filter(event_id=row.event_id, source=row.source)
-        if twin.select_for_update().exists():
-            raise IdempotencyConflict(
-                f"event_id {row.event_id!r} of source {row.source!r} is taken by another event; "
-                "leave event_id out, or pass the idempotency_key of that event."
-            ) from error
         raise IdempotencyConflict(
-            "Another transaction just wrote this idempotency key; call enqueue() again in a new transaction.",
+            "Another transaction just wrote this idempotency key or event id; call enqueue() again in a new "
+            "transaction.",
             retryable=True,
         ) from error
 
 
-def _rows_by_key(keys: set[uuid.UUID], alias: str, *, lock: bool) -> dict[uuid.UUID, OutboxEvent]:
-    rows = OutboxEvent.objects.using(alias).filter(idempotency_key__in=keys)
-    return {row.idempotency_key: row for row in (rows.select_for_update() if lock else rows)}
+class _Taken:
+    """The rows that this transaction sees under the keys and the event ids of ``rows``: two plain reads."""
+
+    def __init__(self, rows: Sequence[OutboxEvent], alias: str) -> None:
+        stored = OutboxEvent.objects.using(alias)
+        keys = {row.idempotency_key for row in rows}
+        self._by_key = {row.idempotency_key: row for row in stored.filter(idempotency_key__in=keys)}
+        events = {row.event_id for row in rows if row.idempotency_key not in self._by_key}
+        twins = stored.filter(event_id__in=events, source__in={row.source for row in rows})
+        self._by_event = set(twins.values_list("event_id", "source")) if events else set()
+
+    def known(self, row: OutboxEvent, position: int | None = None) -> OutboxEvent | None:
+        """The row that says the same under the same key. Raises IdempotencyConflict for any other."""
+        known = self._by_key.get(row.idempotency_key)
+        if known is not None:
+            _same_content(row, known, position)
+        elif (row.event_id, row.source) in self._by_event:
+            raise _event_id_is_taken(row, position)
+        return known
 
 
-def _same_content(row: OutboxEvent, known: OutboxEvent) -> None:
+def _same_content(row: OutboxEvent, known: OutboxEvent, position: int | None) -> None:
     if row.content_sha256 != known.content_sha256:
         raise IdempotencyConflict(
-            f"This idempotency key belongs to event {known.event_id} ({known.type}), which says something "
-            "else. Use another key for a different event."
+            f"{_of(position, 'idempotency_key')}This idempotency key belongs to event {known.event_id} "
+            f"({known.type}), which says something else. Use another key for a different event."
         )
+
+
+def _event_id_is_taken(row: OutboxEvent, position: int | None) -> IdempotencyConflict:
+    return IdempotencyConflict(
+        f"{_of(position, 'event_id')}event_id {row.event_id!r} of source {row.source!r} is taken by another "
+        "event; leave event_id out, or pass the idempotency_key of that event."
+    )
+
+
+def _of(position: int | None, field: str) -> str:
+    return "" if position is None else f"events[{position}].{field}: "
 
 
 def _announce(rows: list[OutboxEvent], alias: str) -> None:

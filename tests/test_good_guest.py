@@ -23,6 +23,7 @@ from django.test.utils import isolate_apps
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.model_events import enqueue_for, suppress_events
 from tests.publishing import Publish, data, events, types
+from tests.shop.models import Country
 from tests.truth.models import Label, Owner, Seat, Specimen, Wrapped
 
 pytest_plugins = ["tests.registrations"]
@@ -940,3 +941,13 @@ def test_what_when_does_to_a_related_object_is_not_in_the_event(publish: Publish
     Specimen.objects.create(owner=Owner.objects.create(email="ada@example.com"))
 
     assert data() == [{"owner": {"email": "ada@example.com"}}]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the column of the model takes no more than ours")
+def test_a_row_whose_key_is_too_long_for_the_outbox_is_saved_and_has_no_link(publish: Publish) -> None:
+    publish(Country, created="c.created", fields=["name"])
+
+    Country.objects.create(code="x" * 300, name="Far away")
+
+    (written,) = events()
+    assert (written.object_type, written.object_id) == ("", "")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _nobody_is_woken(settings) -> None:
     """So that only the statements of the save are counted."""
     default = settings.GENESYS_EVENTBRIDGE["default"]
-    settings.GENESYS_EVENTBRIDGE = {"default": {**default, "PUBLISH_ON_COMMIT": False}}
+    settings.GENESYS_EVENTBRIDGE = {"default": {**default, "WAKE": None}}
 
 
 def order_created(publish: Publish, **given) -> None:
