@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge import explain_workers
+from genesys_eventbridge.destinations_left import is_served
 from genesys_eventbridge.explain_ends import dead, finished, unresolved
 from genesys_eventbridge.explain_facts import Facts, facts_for
 from genesys_eventbridge.explain_retries import last_try, window_closes
@@ -42,7 +43,7 @@ def _sentences(event: OutboxEvent, facts: Facts) -> str:
         case State.DEAD:
             return dead(event, facts)
         case State.UNRESOLVED:
-            return unresolved(event)
+            return unresolved(event, facts)
         case State.DELIVERED | State.CANCELLED:
             return finished(event, facts)
     return _("This release does not know the state %(state)s; a newer one wrote it.") % {"state": event.state}
@@ -61,10 +62,16 @@ def _first(rules: tuple[Rule, ...], event: OutboxEvent, facts: Facts) -> str:
 def _unconfigured(event: OutboxEvent, facts: Facts) -> str:
     if facts.settings is not None:
         return ""
-    return _(
-        "Nothing will happen: GENESYS_EVENTBRIDGE has no destination %(alias)s. "
-        "Add it again, or cancel this event."
-    ) % {"alias": event.destination}
+    words = {"alias": event.destination}
+    if is_served(facts.health.heartbeat_at, facts.now):
+        return _("Another project on this database serves the destination %(alias)s.") % words
+    return (
+        _(
+            "Nothing will happen: GENESYS_EVENTBRIDGE has no destination %(alias)s. "
+            "Add it again, move this event to another destination, or cancel it."
+        )
+        % words
+    )
 
 
 def _in_flight(event: OutboxEvent, facts: Facts) -> str:
@@ -252,7 +259,7 @@ def _next_check(event: OutboxEvent, facts: Facts) -> str:
     else:
         words = {"when": _("within about 60 s")}
     accepted = event.accepted_at or facts.now
-    until = accepted + dt.timedelta(seconds=facts.settings.confirm_for)
+    until = accepted + dt.timedelta(seconds=facts.settings.platform.rules.confirm_for)
     if until <= facts.now:
         return (
             _(

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from genesys_eventbridge import explain_words, explain_workers
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.destinations_left import is_served
 from genesys_eventbridge.explain import LONGEST, NO_WORKER_AFTER
 from genesys_eventbridge.explain_facts import Health
 from genesys_eventbridge.explain_words import moment, refused_since, relative
@@ -33,11 +34,7 @@ def explain_destination(health: Health, settings: DestinationSettings | None, no
 
 def _standing(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Standing:
     if settings is None:
-        return Standing(
-            "unknown",
-            _("Not configured"),
-            _("GENESYS_EVENTBRIDGE has no such destination any more; its events stay where they are."),
-        )
+        return _not_configured(health, now)
     if health.held_by and (health.held_until is None or health.held_until > now):
         words = {"who": health.held_by, "why": health.held_reason}
         if health.held_until is None:
@@ -57,6 +54,17 @@ def _standing(health: Health, settings: DestinationSettings | None, now: dt.date
             "stopped", _("Stopped"), _("No worker has reported since %(seen)s. %(start)s") % words
         )
     return _trouble(health, now) or _connected(health, now)
+
+
+def _not_configured(health: Health, now: dt.datetime) -> Standing:
+    if is_served(health.heartbeat_at, now):
+        told = _("Another project on this database serves it; it is not judged here.")
+    else:
+        told = _(
+            "GENESYS_EVENTBRIDGE has no such destination any more; its events stay where they are. Move or "
+            "cancel them."
+        )
+    return Standing("unknown", _("Not configured"), told)
 
 
 def _trouble(health: Health, now: dt.datetime) -> Standing | None:

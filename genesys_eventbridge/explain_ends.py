@@ -6,6 +6,7 @@ import datetime as dt
 
 from django.utils.translation import gettext as _
 
+from genesys_eventbridge.destinations import is_elsewhere, organisation
 from genesys_eventbridge.explain_facts import Facts
 from genesys_eventbridge.explain_words import day, moment, span
 from genesys_eventbridge.models import OutboxEvent
@@ -20,9 +21,15 @@ def dead(event: OutboxEvent, facts: Facts) -> str:
     return f"{stopped} {nothing} {helps}"
 
 
-def unresolved(event: OutboxEvent) -> str:
+def unresolved(event: OutboxEvent, facts: Facts) -> str:
     """What is not known, where to look, and which act to choose."""
+    today = organisation(facts.settings) if facts.settings and event.doubt_about else None
     match event.reason:
+        case Reason.OUTCOME_UNKNOWN if is_elsewhere(event.doubt_about, today):
+            unknown = _(
+                "Another organisation may have taken it: API_BASE_URL, REGION or CLIENT_ID changed since. "
+                "Look for it there, too."
+            )
         case Reason.CONFLICT:
             unknown = _(
                 "The platform answers for this event's idempotency key with a different event, so we do not "

@@ -31,6 +31,8 @@ class Health:
 
     heartbeat_at: dt.datetime | None = None
     heartbeat_worker: str = ""
+    #: When a django-q2 task ran last: where one did lately, commits wake a worker.
+    task_at: dt.datetime | None = None
     paused_until: dt.datetime | None = None
     paused_reason: str = ""
     paused_kind: str = ""

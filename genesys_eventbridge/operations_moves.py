@@ -12,14 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf, rollups, wake
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.clock import LONGEST_WAIT, DatabaseNow
 from genesys_eventbridge.database import first_write, in_small_transaction, still_in
+from genesys_eventbridge.followers import release
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.operations_audit import Actor, record
-from genesys_eventbridge.settlements import wake_next_of_key
 from genesys_eventbridge.states import FINISHED, OPEN, Act, State
 from genesys_eventbridge.transitions import SIGNALS
 
@@ -60,6 +61,7 @@ class Row:
     accepted_at: dt.datetime | None
     in_doubt_since: dt.datetime | None
     key_known_since: dt.datetime | None
+    doubt_about: UUID | None
     now: dt.datetime
 
     @property
@@ -78,6 +80,8 @@ class Move:
     #: The age that MAX_AGE judges begins anew.
     fresh: bool = False
     may_duplicate: bool = False
+    #: The due time stays as it is.
+    keeps_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ def perform(deed: Deed, ids: Iterable[int], *, spread: float = 0.0, dry_run: boo
     """Do it to each event that ``choose`` has a Move for; each chunk is one transaction with its audit.
 
     ``spread`` distributes the due times over so many seconds. A dry run writes and locks nothing.
+    Raises ValueError for a spread that is negative or more than 10 years.
     """
+    if not 0 <= spread <= LONGEST_WAIT:
+        raise ValueError("spread: must be seconds from 0 to 10 years.")
     wanted = sorted(set(ids))
     done = Done()
     for start, chunk in _chunks(wanted, spread):
@@ -164,7 +171,7 @@ def _act(deed: Deed, ids: Sequence[int], due_in: float) -> _Plan:
     if won:
         moved = {row.id: (row.state, chosen.to, f"{row.type} {row.event_id}") for row, chosen in won}
         record(alias, deed.actor, deed.act, deed.reason, moved)
-        wake_next_of_key(alias, [row.id for row, chosen in won if chosen.to is not State.PENDING])
+        release([row.id for row, chosen in won if chosen.to is not State.PENDING], wait=True)
         transaction.on_commit(partial(_committed, deed.actor, deed.act, won), using=alias, robust=True)
     return plan
 
@@ -176,7 +183,7 @@ def _update(ids: Sequence[int], state: State, chosen: Move, due_in: float) -> in
         "state": chosen.to,
         "reason": chosen.reason,
         "claim_token": None,
-        "due_at": due if chosen.to in OPEN else None,
+        "due_at": (F("due_at") if chosen.keeps_due else due) if chosen.to in OPEN else None,
         "finished_at": DatabaseNow() if chosen.to in FINISHED else None,
     }
     if chosen.fresh:
@@ -207,12 +214,13 @@ def _committed(actor: Actor, act: Act, won: list[tuple[Row, Move]]) -> None:
             },
         )
     for state in (State.DELIVERED, State.DEAD):
-        ended = [row.id for row, chosen in won if chosen.to is state]
+        ended = [row.id for row, chosen in won if chosen.to is state and row.state is not state]
         if ended and SIGNALS[state].has_listeners(OutboxEvent):
             for event in OutboxEvent.objects.on_outbox().filter(id__in=ended):
                 SIGNALS[state].send_robust(sender=OutboxEvent, event=event)
     _roll_up(won)
-    for destination in sorted({row.destination for row, _chosen in won} & set(conf.aliases())):
+    touched = {chosen.changes.get("destination", row.destination) for row, chosen in won}
+    for destination in sorted(touched & set(conf.aliases())):
         wake.wake(destination)
 
 
@@ -220,7 +228,7 @@ def _roll_up(won: list[tuple[Row, Move]]) -> None:
     """What people brought to an end is in the dashboard's numbers, too."""
     ended: dict[str, Counter[str]] = defaultdict(Counter)
     for row, chosen in won:
-        if chosen.to in rollups.ENDS:
+        if chosen.to in rollups.ENDS and row.state is not chosen.to:
             ended[row.destination][chosen.to.value] += 1
     for destination, numbers in sorted(ended.items()):
         rollups.add(destination, numbers)

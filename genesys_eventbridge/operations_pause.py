@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from functools import partial
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import conf, destinations, signals, wake
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge import conf, destinations, destinations_left, signals, wake
+from genesys_eventbridge.clock import LONGEST_WAIT, DatabaseNow
 from genesys_eventbridge.database import first_write, in_small_transaction
 from genesys_eventbridge.models import Destination, outbox_alias
 from genesys_eventbridge.operations_audit import Actor, log, needed, one_line
@@ -24,10 +23,10 @@ def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -
     Raises ValueError without a reason or for seconds that are not positive, ImproperlyConfigured for an
     unknown destination.
     """
-    conf.destination(alias)
+    _require_known(alias)
     kept = needed(reason)
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError("seconds: must be a positive number, or None for a pause until resumed.")
+    if seconds is not None and not 0 < seconds <= LONGEST_WAIT:
+        raise ValueError("seconds: must be above 0 and at most 10 years, or None for a pause until resumed.")
 
     def work() -> None:
         first_write(outbox_alias())
@@ -50,7 +49,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
     with one event at once, and pauses again where it fails. It ends a run of refusals, too. Raises
     ImproperlyConfigured for an unknown destination.
     """
-    conf.destination(alias)
+    _require_known(alias)
     kept = one_line(reason)
 
     def work() -> bool:
@@ -65,6 +64,12 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
         return True
 
     return in_small_transaction(outbox_alias(), work)
+
+
+def _require_known(alias: str) -> None:
+    """One that was configured once can be held, too: `status --check` is then content with it."""
+    if not destinations_left.is_left(alias):
+        conf.destination(alias)
 
 
 def _paused(alias: str, actor: Actor, reason: str) -> None:

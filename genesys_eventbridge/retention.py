@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from django.db.models import Q, QuerySet
 
-from genesys_eventbridge import rollups
+from genesys_eventbridge import conf, destinations_left, rollups
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import first_write, in_small_transaction, still_in
+from genesys_eventbridge.database import first_write, in_small_transaction, retried, still_in
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.rate import SET_BACK_SECONDS
 from genesys_eventbridge.states import FINISHED
 
 DAY = 86400.0
@@ -24,6 +25,9 @@ PAGE = 1000
 
 #: Workers prune so often; seconds.
 PRUNE_EVERY = 3600.0
+#: A destination that is not configured here is another project's, which has retention of its own, unless none
+#: of that project's workers reported for this many seconds.
+FORSAKEN = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +39,67 @@ class Pruned:
     complete: bool = True
 
 
+class Rules(Protocol):
+    """What a destination's settings say about retention."""
+
+    @property
+    def alias(self) -> str: ...
+    @property
+    def retention_days(self) -> float | None: ...
+    @property
+    def payload_retention_days(self) -> float | None: ...
+    @property
+    def idempotency_window(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultRules:
+    """For a destination that is not configured any more."""
+
+    alias: str
+    retention_days: float | None = conf.DEFAULTS["RETENTION_DAYS"]
+    payload_retention_days: float | None = conf.DEFAULTS["PAYLOAD_RETENTION_DAYS"]
+    idempotency_window: float = conf.DEFAULTS["IDEMPOTENCY_WINDOW"]
+
+
+def rules(alias: str) -> Rules:
+    """Raises ImproperlyConfigured for wrong settings, and for a destination that was never there."""
+    return DefaultRules(alias) if destinations_left.is_left(alias) else conf.destination(alias)
+
+
 def prune(
-    settings: DestinationSettings,
+    settings: Rules,
     *,
     older_than_days: float | None = None,
     batch_size: int = 1000,
     max_seconds: float | None = None,
     dry_run: bool = False,
+    alone: bool = False,
 ) -> Pruned:
     """Remove events of one destination that finished longer ago than RETENTION_DAYS, and blank bodies.
 
     ``older_than_days`` stands in for RETENTION_DAYS, whose None keeps events for ever. No event is
     removed before the platform has forgotten its key. ``max_seconds`` ends the work between two batches.
+    Unless ``alone``, destinations that no project serves any more are pruned with it, by the defaults.
     Raises ValueError for an age below that window, or a batch that is not positive.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: must be 1 or more, got {batch_size}.")
-    days = settings.retention_days if older_than_days is None else older_than_days
     clock = _Clock(max_seconds)
+    rows, blanked = _prune(settings, older_than_days, batch_size, clock, dry_run=dry_run)
+    if not alone:
+        for alias in destinations_left.orphans(FORSAKEN):
+            rows += _prune(DefaultRules(alias), None, batch_size, clock, dry_run=dry_run)[0]
+    if not dry_run:
+        _forget_rollups(batch_size, clock)
+    return Pruned(rows, blanked, complete=not clock.over)
+
+
+def _prune(
+    settings: Rules, older_than_days: float | None, batch_size: int, clock: _Clock, *, dry_run: bool
+) -> tuple[int, int]:
+    """Events removed and bodies blanked."""
+    days = settings.retention_days if older_than_days is None else older_than_days
     rows = blanked = 0
     if days is not None:
         seconds = _beyond_the_window(settings, days, asked=older_than_days is not None)
@@ -62,9 +109,7 @@ def prune(
         seconds = settings.payload_retention_days * DAY
         for ids in clock.until_over(_old(settings, seconds, batch_size, with_body=True)):
             blanked += len(ids) if dry_run else in_small_transaction(outbox_alias(), partial(_blank, ids))
-    if not dry_run:
-        _forget_rollups(batch_size, clock)
-    return Pruned(rows, blanked, complete=not clock.over)
+    return rows, blanked
 
 
 def is_due(pruned_ago: float | None) -> bool:
@@ -74,13 +119,15 @@ def is_due(pruned_ago: float | None) -> bool:
 
 def take_turn(alias: str) -> bool:
     """Whether this worker is the one that prunes now: of several that see it due, one begins."""
-    due = Q(pruned_at__isnull=True) | Q(pruned_at__lte=DatabaseNow(-PRUNE_EVERY))
-    return bool(_destination(alias).filter(due).update(pruned_at=DatabaseNow()))
+    set_back = Q(pruned_at__gt=DatabaseNow(SET_BACK_SECONDS))
+    due = Q(pruned_at__isnull=True) | Q(pruned_at__lte=DatabaseNow(-PRUNE_EVERY)) | set_back
+    turn = _destination(alias).filter(due)
+    return retried(outbox_alias(), lambda: turn.update(pruned_at=DatabaseNow())) > 0
 
 
 def began(alias: str) -> None:
     """A scheduled prune begins: workers that run beside it need not prune for an hour."""
-    _destination(alias).update(pruned_at=DatabaseNow())
+    retried(outbox_alias(), lambda: _destination(alias).update(pruned_at=DatabaseNow()))
 
 
 def _destination(alias: str) -> QuerySet[Destination]:
@@ -108,7 +155,7 @@ class _Clock:
             yield batch
 
 
-def _beyond_the_window(settings: DestinationSettings, days: float, *, asked: bool) -> float:
+def _beyond_the_window(settings: Rules, days: float, *, asked: bool) -> float:
     """The age in seconds; a setting shorter than the window is lengthened, a person's wish refused."""
     seconds = days * DAY
     if asked and seconds < settings.idempotency_window:
@@ -119,9 +166,7 @@ def _beyond_the_window(settings: DestinationSettings, days: float, *, asked: boo
     return max(seconds, settings.idempotency_window)
 
 
-def _old(
-    settings: DestinationSettings, seconds: float, batch_size: int, *, with_body: bool = False
-) -> Iterator[list[int]]:
+def _old(settings: Rules, seconds: float, batch_size: int, *, with_body: bool = False) -> Iterator[list[int]]:
     """Ids of old finished events, oldest first; each batch begins behind the last.
 
     Rows are walked in the order of the index, and the walk ends at the first page that is all younger:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce
 
-from genesys_eventbridge import agenda, conf
+from genesys_eventbridge import agenda, conf, destinations_left
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.explain_facts import Health, healths
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.rate import SET_BACK_SECONDS
 from genesys_eventbridge.rollups_figures import Figures
 from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
 from genesys_eventbridge.status_samples import Samples, samples
@@ -60,10 +61,22 @@ class Standing:
         return f"{number:,}+" if self.least.intersection(names) else f"{number:,}"
 
     @property
+    def served(self) -> bool:
+        """A worker reported a moment ago; where it is not configured here, another project's."""
+        return destinations_left.is_served(self.health.heartbeat_at, self.now)
+
+    @property
+    def held(self) -> bool:
+        """A person has paused it."""
+        until = self.health.held_until
+        return bool(self.health.held_by) and (until is None or until > self.now)
+
+    @property
     def heartbeat_ago(self) -> float | None:
-        """Seconds since any worker came by; None: never."""
+        """Seconds since any worker came by; None: never, or the clock was set back since."""
         seen = self.health.heartbeat_at
-        return None if seen is None else (self.now - seen).total_seconds()
+        ago = None if seen is None else (self.now - seen).total_seconds()
+        return None if ago is None or ago < -SET_BACK_SECONDS else ago
 
 
 def standings(aliases: Sequence[str] | None = None) -> list[Standing]:

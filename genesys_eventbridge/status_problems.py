@@ -43,13 +43,7 @@ class Problem:
 def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
     """Everything that needs a person at one destination, the gravest first."""
     if not at.configured:
-        yield Problem(
-            at.alias,
-            "not_configured",
-            _("%(count)s events to send, and GENESYS_EVENTBRIDGE has no such destination any more")
-            % {"count": at.shown(at.undelivered, "waiting", "retrying", "accepted")},
-            _("add it to the settings again, or cancel its events"),
-        )
+        yield from _not_configured(at)
         return
     if at.oldest is not None and at.oldest > limits.max_age:
         words = {"age": span(at.oldest), "limit": span(limits.max_age)}
@@ -60,14 +54,32 @@ def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
     yield from _waiting_for_a_person(at, limits)
 
 
+def _not_configured(at: Standing) -> Iterator[Problem]:
+    """Judged only where no other project serves it, and silenced by an operator's pause."""
+    if at.undelivered and not at.served and not at.held:
+        yield Problem(
+            at.alias,
+            "not_configured",
+            _("no longer in GENESYS_EVENTBRIDGE: %(count)s open")
+            % {"count": at.shown(at.undelivered, "waiting", "retrying", "accepted")},
+            _(
+                "add it to the settings again, move or cancel its events, or, where they belong to another "
+                "project: %(pause)s"
+            )
+            % {"pause": f"manage.py eventbridge_pause {at.alias} --reason TEXT"},
+        )
+
+
 def _worker(at: Standing) -> Iterator[Problem]:
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
     first, *others = explain_workers.commands()
     start = _("start one: %(command)s") % {"command": first}
     for other in others:
         start += _("   (or: %(command)s)") % {"command": other}
-    if seen is None or ago is None:
+    if seen is None:
         yield Problem(at.alias, "worker", _("no worker has ever reported"), start)
+    elif ago is None:
+        yield Problem(at.alias, "worker", _("no worker has reported since the clock was set back"), start)
     elif ago > NO_WORKER_AFTER:
         words = {"since": moment(seen, at.now), "span": span(ago)}
         told = _("no worker heartbeat since %(since)s (%(span)s)") % words

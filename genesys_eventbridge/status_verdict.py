@@ -43,6 +43,8 @@ def judge(at: Standing, settings: DestinationSettings | None) -> Judgement:
     limits = Limits()
     found = list(problems(at, limits))
     standing = explain_destination(at.health, settings, at.now)
+    if not at.configured and not found:  # another project's, or silenced
+        return Judgement(at.alias, "unused", standing.title, standing.sentence)
     if standing.word == "unused" and not (at.undelivered or at.dead or at.unresolved):
         return Judgement(at.alias, "unused", standing.title, standing.sentence)
     word = STOPS.get(standing.word) or _word(found)

@@ -53,6 +53,7 @@ ACTS = {
     "check_now": (lambda: accepted(due_at=DatabaseNow(3600)), {}, State.ACCEPTED),
     "resolve": (unresolved, {"outcome": "delivered"}, State.DELIVERED),
     "cancel": (dead, {}, State.CANCELLED),
+    "move": (lambda: event(row={"destination": "gone"}), {"to": "default"}, State.PENDING),
     "resend": (delivered, {"once": "form-1"}, State.DELIVERED),
     "export": (delivered, {}, State.DELIVERED),
 }
@@ -62,6 +63,7 @@ PERMISSION = {
     "check_now": "requeue_event",
     "resolve": "resolve_event",
     "cancel": "cancel_event",
+    "move": "requeue_event",
     "resend": "resend_event",
     "export": "export_event",
 }
@@ -305,13 +307,18 @@ def test_the_buttons_of_an_event_are_those_its_state_allows(ana, name):
         "unconfirmed": unresolved(remote_id="evt-1"),
         "delivered": delivered(),
         "cancelled": event(row=ended(State.CANCELLED, Reason.OPERATOR, finished_at=DatabaseNow())),
+        "gone": event(row={"destination": "gone"}),
+        "gone in doubt": event(row={"destination": "gone", "in_doubt_since": DatabaseNow()}),
+        "gone accepted": accepted(destination="gone"),
     }
+    gone = {kind for kind in kinds if kind.startswith("gone")}
     expected = {
         "retry_now": {"retrying"},
         "requeue": {"dead"},
         "check_now": {"accepted", "unconfirmed"},
-        "resolve": {"unresolved", "unconfirmed"},
-        "cancel": {"pending", "retrying", "dead", "unresolved", "unconfirmed"},
+        "resolve": {"unresolved", "unconfirmed", "gone in doubt", "gone accepted"},
+        "cancel": {"pending", "retrying", "dead", "unresolved", "unconfirmed", *gone},
+        "move": gone,
         "resend": {"delivered"},
         "export": set(kinds),
     }

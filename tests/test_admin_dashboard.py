@@ -232,7 +232,7 @@ class TestSeveralDestinations:
         assert viewer.get(PAGE, {"destination": "nowhere"}).status_code == 404
 
     def test_one_that_is_gone_from_the_settings_is_told_while_it_has_events(self, viewer, alive):
-        Destination.objects.create(alias="gone", heartbeat_at=DatabaseNow())
+        Destination.objects.create(alias="gone", heartbeat_at=DatabaseNow(-600))
         event(row={"destination": "gone"})
 
         assert heading(viewer.get(PAGE)) == "gone: Stopped: not in the settings any more"

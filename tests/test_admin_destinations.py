@@ -79,7 +79,17 @@ def test_a_destination_that_is_configured_no_more_is_told_as_such(ana):
     gone = Destination.objects.create(alias="gone")
 
     assert "Not configured" in text(ana.get(f"{LIST}{gone.pk}/change/"))
-    assert ana.post(f"{LIST}gone/pause/", {"pause-reason": "x"}).status_code == 404
+    assert ana.post(f"{LIST}gone/test/").status_code == 404
+
+
+def test_one_that_is_configured_no_more_can_be_held_so_that_nobody_is_alarmed(ana):
+    gone = Destination.objects.create(alias="gone")
+
+    ana.post(f"{LIST}gone/pause/", {"pause-reason": "another project's"})
+    gone.refresh_from_db()
+
+    assert gone.held_reason == "another project's"
+    assert 'action="' + f"{LIST}gone/test/" not in text(ana.get(f"{LIST}{gone.pk}/change/"))
 
 
 @pytest.mark.parametrize("name", ["nothing", "99", "9" * 40])

@@ -237,7 +237,7 @@ def test_anonymous_visitors_learn_nothing(client, name):
 
 def test_no_secret_of_the_settings_is_on_any_page(ana):
     row = rows_full_of(f"trouble with {uuid.uuid4()}")
-    secret = conf.destination().client_secret
+    secret = conf.destination().platform.client_secret
 
     for where, html in pages(ana, row, "x").items():
         assert str(secret) not in html, where

@@ -66,7 +66,7 @@ ADDRESSES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "destination_resume": (by_person(REFUSED, NO_METHOD, NO_METHOD), by_person(REFUSED, GONE_ON, GONE_ON)),
     "destination_test": (by_person(REFUSED, NO_METHOD, NO_METHOD), by_person(REFUSED, OK, OK)),
 }
-MAY_DO = {"operator": {"retry_now", "requeue", "check_now"}, "superuser": set(VERBS)}
+MAY_DO = {"operator": {"retry_now", "requeue", "check_now", "move"}, "superuser": set(VERBS)}
 
 
 @pytest.fixture
@@ -79,6 +79,7 @@ def rows():
         "check_now": accepted(due_at=DatabaseNow(3600)),
         "resolve": event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)),
         "cancel": event(row=ended(State.DEAD, Reason.REJECTED)),
+        "move": event(row={"destination": "gone"}),
         "resend": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
         "export": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
     }
@@ -188,6 +189,7 @@ def test_an_act_is_done_by_who_may_and_only_by_post(log_in, rows, act, by, perso
         "reason": "why",
         "outcome": "delivered",
         "once": "form-1",
+        "to": "default",
     }
     before = everything()
     may = act in MAY_DO.get(person, set())

@@ -191,6 +191,12 @@ class TestDead:
 
         assert [fresh(row).state for row in rows] == [State.DELIVERED, State.DELIVERED, State.DEAD]
 
+    @pytest.mark.parametrize("words", [("retry", "--spread"), ("pause", "default", "--reason", "x", "--for")])
+    def test_milliseconds_for_seconds_are_wrong_usage(self, words):
+        ran = run(*words, "1800000000000")
+
+        assert "at most 315576000" in ran.error
+
     def test_a_spread_leaves_the_sending_to_the_workers(self):
         with sandboxed() as sandbox:
             rows = [dead() for _ in range(4)]

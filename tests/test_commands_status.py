@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 from django_q.models import Schedule
 
-from genesys_eventbridge import schedules
+from genesys_eventbridge import schedules, wake
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.management import watching
 from genesys_eventbridge.management.output import Result
@@ -97,8 +97,22 @@ class TestCheck:
 
         assert ran.code == 0
         assert ran.out.startswith(
-            "OK       schedules: 4 of 4 installed\nOK       nothing needs a person\ndefault  "
+            "OK       schedules: 4 of 4 installed\n"
+            "OK       nothing needs a person\n"
+            "INFO     wake: none: no django-q2 task has run for it; workers look for what is due\n"
+            "default  "
         )
+
+    def test_what_a_commit_wakes_is_said_for_each_destination(self, worker):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        wake.forget()
+        wake.announce("default")
+
+        with override_settings(GENESYS_EVENTBRIDGE={"default": one, "emea": {**one, "WAKE": None}}):
+            out = run("status", "--check").out
+
+        assert "INFO     default: wake: django-q2 (a task ran 0" in out
+        assert "INFO     emea: wake: none (WAKE is None): workers look for what is due\n" in out
 
     def test_a_problem_comes_first_with_its_remedy_and_ends_with_3(self):
         ran = run("status", "--check")
@@ -184,7 +198,7 @@ def test_json_has_its_keys():
     assert set(data) == {
         *("configured", "waiting", "in_flight", "retrying", "accepted", "unresolved", "dead"),
         *("oldest_seconds", "delivered_1h", "delivered_1h_is_least", "success_1h"),
-        *("heartbeat_at", "heartbeat_seconds", "paused_until", "paused_kind", "paused_reason"),
+        *("heartbeat_at", "heartbeat_seconds", "task_at", "paused_until", "paused_kind", "paused_reason"),
         *("checks_paused_until", "checks_paused_kind", "held_by", "held_reason", "held_until"),
     }
 

@@ -45,7 +45,7 @@ def event(state=State.PENDING, **columns) -> OutboxEvent:
 
 
 def facts(health=ALIVE, *, blocker=None, deed=None, **settings) -> Facts:
-    chosen = replace(conf.destination(), **settings)
+    chosen = conf.destination().changed(**settings)
     return Facts(now=NOW, settings=chosen, health=health, blocker=blocker, deed=deed)
 
 
@@ -385,10 +385,14 @@ def test_a_cancelled_event_names_who_and_why():
 
 @pytest.mark.parametrize("state", [State.PENDING, State.ACCEPTED])
 def test_an_event_of_a_destination_that_is_gone_says_what_to_do(state):
-    gone = Facts(now=NOW, settings=None, health=ALIVE)
+    gone, elsewhere = (Facts(now=NOW, settings=None, health=health) for health in (Health(), ALIVE))
 
     assert explain(event(state, destination="old"), gone) == (
-        "Nothing will happen: GENESYS_EVENTBRIDGE has no destination old. Add it again, or cancel this event."
+        "Nothing will happen: GENESYS_EVENTBRIDGE has no destination old. Add it again, move this event to "
+        "another destination, or cancel it."
+    )
+    assert explain(event(state, destination="old"), elsewhere) == (
+        "Another project on this database serves the destination old."
     )
 
 

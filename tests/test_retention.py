@@ -4,7 +4,7 @@ import pytest
 
 from genesys_eventbridge import retention
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent
+from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
 from genesys_eventbridge.retention import Pruned, prune
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.outbox_rows import ended, event, fresh, settings_with
@@ -65,8 +65,18 @@ def test_old_rows_are_found_behind_young_ones():
 def test_only_the_destination_asked_for_is_pruned():
     other = aged(40, destination="other")
 
-    assert prune(settings_with()) == Pruned()
+    assert prune(settings_with(), alone=True) == Pruned()
     assert left() == {other.pk}
+
+
+@pytest.mark.parametrize(("days_ago", "removed"), [(None, 1), (8, 1), (6, 0)])
+def test_a_destination_that_no_project_serves_any_more_is_pruned_with_it(days_ago, removed):
+    """Another project may keep its events longer than we do: its workers report."""
+    aged(40, destination="other")
+    if days_ago is not None:
+        Destination.objects.create(alias="other", heartbeat_at=DatabaseNow(-days_ago * DAY))
+
+    assert prune(settings_with()).rows == removed
 
 
 def test_no_key_goes_before_the_platform_has_forgotten_it():
@@ -193,4 +203,4 @@ def test_a_walk_ends_at_the_first_page_that_is_all_young(monkeypatch, django_ass
         aged(1)
 
     with django_assert_num_queries(3):
-        assert prune(settings_with(), dry_run=True).rows == 1
+        assert prune(settings_with(), dry_run=True, alone=True).rows == 1

@@ -207,7 +207,15 @@ class TestProblems:
         assert f"--state {state}" in problem.remedy
 
     def test_a_destination_that_is_gone(self, well):
-        assert self.kinds(replace(well, configured=False, waiting=3)) == ["not_configured"]
+        gone = replace(well, configured=False, waiting=3, dead=1, health=Health())
+        held = replace(gone, health=Health(held_by="ana", held_reason="another project's"))
+
+        assert self.kinds(gone) == ["not_configured"]
+        assert self.kinds(replace(gone, waiting=0)) == []
+        assert self.kinds(held) == []
+
+    def test_one_of_another_project_is_not_judged(self, well):
+        assert self.kinds(replace(well, configured=False, waiting=3, oldest=9999.0)) == []
 
     def test_texts_of_the_platform_stay_on_one_line(self, well):
         Destination.objects.update(
@@ -331,7 +339,12 @@ class TestTheJudgement:
                 "Working; 10,000+ events wait for a person",
             ),
             ({"dead": 1, "oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
-            ({"configured": False, "waiting": 3}, "unknown", "Stopped: not in the settings any more"),
+            ({"configured": False, "waiting": 3}, "unused", "Not configured"),
+            (
+                {"configured": False, "waiting": 3, "health": Health()},
+                "unknown",
+                "Stopped: not in the settings any more",
+            ),
         ],
     )
     def test_numbers(self, well, changes, word, title):

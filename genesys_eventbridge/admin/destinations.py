@@ -130,7 +130,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return self._page(request, self._row(request, object_id), extra_context or {})
 
     def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._act_on(request, object_id)
+        row = self._act_on(request, object_id, configured=False)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         form = PauseForm(request.POST, prefix="pause")
@@ -141,7 +141,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return HttpResponseRedirect(self._url("change", row.alias))
 
     def resume_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._act_on(request, object_id)
+        row = self._act_on(request, object_id, configured=False)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         form = ResumeForm(request.POST, prefix="resume")
@@ -175,7 +175,8 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             "has_view_permission": True,
             "standing": _standing(row),
             "rows": self._rows(row),
-            "may_pause": self.has_pause_permission(request) and settings is not None,
+            "may_pause": self.has_pause_permission(request),
+            "may_test": self.has_pause_permission(request) and settings is not None,
             "held": bool(row.held_by),
             "pause_form": PauseForm(prefix="pause"),
             "resume_form": ResumeForm(prefix="resume"),
@@ -206,11 +207,11 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             raise Http404
         return row
 
-    def _act_on(self, request: HttpRequest, object_id: str) -> Any:
+    def _act_on(self, request: HttpRequest, object_id: str, *, configured: bool = True) -> Any:
         if not self.has_pause_permission(request):
             raise PermissionDenied
         row = self._row(request, object_id)
-        if row.alias not in conf.aliases():
+        if configured and row.alias not in conf.aliases():
             raise Http404
         return row
 
@@ -218,8 +219,8 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         """What the row says, as pairs for a table; no secret, no token."""
         settings = settings_of(row.alias)
         pairs = [
-            (_("API"), settings.api_base_url if settings else ""),
-            (_("Login"), settings.login_base_url if settings else ""),
+            (_("API"), settings.platform.api_base_url if settings else ""),
+            (_("Login"), settings.platform.login_base_url if settings else ""),
             (_("Source"), settings.source if settings else ""),
             (_("Last pass"), when(row.heartbeat_at, row.now)),
             (_("Last worker"), clean(row.heartbeat_worker, 128)),

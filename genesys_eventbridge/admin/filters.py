@@ -126,7 +126,8 @@ class DestinationFilter(_ListFilter):
     parameter_name = "destination"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [(alias, alias) for alias in conf.aliases()]
+        others = Destination.objects.using(outbox_alias()).exclude(alias__in=conf.aliases())
+        return [(alias, alias) for alias in [*conf.aliases(), *others.values_list("alias", flat=True)]]
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         return queryset.filter(destination=value)

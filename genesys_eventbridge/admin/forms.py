@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from genesys_eventbridge import conf
 from genesys_eventbridge.operations import Resolution
 from genesys_eventbridge.operations_audit import MAX_REASON
 
@@ -53,6 +54,23 @@ class ResolveForm(ActForm):
         ),
     )
     field_order = ("outcome", "accept_duplicates", "reason")
+
+
+class MoveForm(ActForm):
+    """Where to, and what the person knows about the organisations behind the two names."""
+
+    to = forms.ChoiceField(label=_("To"), choices=lambda: [(alias, alias) for alias in conf.aliases()])
+    same_organisation = forms.BooleanField(
+        label=_("It is the same organisation under another name"),
+        required=False,
+        help_text=_("Keys and ids hold there: what may have been delivered already can be moved, too."),
+    )
+    accept_duplicates = forms.BooleanField(
+        label=_("Send also those that may have been delivered already"),
+        required=False,
+        help_text=_("They go out under a new key, so they may be delivered twice."),
+    )
+    field_order = ("to", "same_organisation", "accept_duplicates", "reason")
 
 
 class ResendForm(ActForm):

@@ -22,7 +22,7 @@ ESCAPED = 10
 def redact_keys(destination: str) -> Collection[str]:
     """The names to mask, also where the destination is configured no more."""
     settings = settings_of(destination)
-    return settings.redact_keys if settings else DEFAULT_REDACT_KEYS
+    return settings.platform.rules.redact_keys if settings else DEFAULT_REDACT_KEYS
 
 
 @sensitive_variables()

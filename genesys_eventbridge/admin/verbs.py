@@ -9,13 +9,14 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from genesys_eventbridge import operations
-from genesys_eventbridge.admin.forms import ActForm, ResendForm, ResolveForm, SpreadForm
+from genesys_eventbridge import conf, operations
+from genesys_eventbridge.admin.forms import ActForm, MoveForm, ResendForm, ResolveForm, SpreadForm
+from genesys_eventbridge.destinations_left import Orphans
 from genesys_eventbridge.explain import is_in_flight
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor, Done, Resolution
 from genesys_eventbridge.operations_resend import resendable
-from genesys_eventbridge.states import State
+from genesys_eventbridge.states import FINISHED, State
 
 Given = dict[str, Any]
 
@@ -72,6 +73,28 @@ def _can_be_asked(event: OutboxEvent, now: dt.datetime) -> bool:
     return event.state == State.ACCEPTED and due is not None and due > now and event.claim_token is None
 
 
+def _can_be_cancelled(event: OutboxEvent, now: dt.datetime) -> bool:
+    if event.state == State.ACCEPTED:
+        return _has_no_destination(event, now)
+    return _fits(State.PENDING, State.DEAD, State.UNRESOLVED)(event, now)
+
+
+def _can_be_resolved(event: OutboxEvent, now: dt.datetime) -> bool:
+    if event.state == State.ACCEPTED or (event.state == State.PENDING and event.in_doubt_since):
+        return _has_no_destination(event, now)
+    return _fits(State.UNRESOLVED)(event, now)
+
+
+def _resolvable(ids: Sequence[int], actor: Actor) -> Done:
+    """Those that some outcome fits: events of a destination that is gone can only not be sent again."""
+    again = operations.resolve(ids, actor, Resolution.NOT_DELIVERED, "", accept_duplicates=True, dry_run=True)
+    left = [pk for skipped in again.skipped.values() for pk in skipped]
+    if not left:
+        return again
+    ended = operations.resolve(left, actor, Resolution.GIVE_UP, "", dry_run=True)
+    return Done(sorted([*again.ids, *ended.ids]), ended.skipped, again.may_duplicate)
+
+
 def _resolve(ids: Sequence[int], actor: Actor, given: Given) -> Done:
     return operations.resolve(
         ids,
@@ -80,6 +103,22 @@ def _resolve(ids: Sequence[int], actor: Actor, given: Given) -> Done:
         given["reason"],
         accept_duplicates=given["accept_duplicates"],
     )
+
+
+def _move(ids: Sequence[int], actor: Actor, given: Given) -> Done:
+    return operations.move(
+        ids,
+        actor,
+        given["to"],
+        given["reason"],
+        same_organisation=given["same_organisation"],
+        accept_duplicates=given["accept_duplicates"],
+    )
+
+
+def _has_no_destination(event: OutboxEvent, now: dt.datetime) -> bool:
+    unfinished = event.state not in FINISHED and not is_in_flight(event, now)
+    return unfinished and event.destination in Orphans()
 
 
 def _resend(ids: Sequence[int], actor: Actor, given: Given) -> Done:
@@ -151,10 +190,8 @@ VERBS = {
             about=_("You decide about events of unknown outcome. Look for them at the platform first."),
             past=_("%(count)s resolved"),
             form=ResolveForm,
-            fits=_fits(State.UNRESOLVED),
-            preview=lambda ids, actor: operations.resolve(
-                ids, actor, Resolution.NOT_DELIVERED, "", accept_duplicates=True, dry_run=True
-            ),
+            fits=_can_be_resolved,
+            preview=_resolvable,
             perform=_resolve,
             command="eventbridge_retry --state unresolved",
         ),
@@ -165,10 +202,27 @@ VERBS = {
             about=_("These events are withdrawn for good. They are never sent, and cannot be requeued."),
             past=_("%(count)s cancelled"),
             form=ActForm,
-            fits=_fits(State.PENDING, State.DEAD, State.UNRESOLVED),
+            fits=_can_be_cancelled,
             preview=lambda ids, actor: operations.cancel(ids, actor, "", dry_run=True),
             perform=lambda ids, actor, given: operations.cancel(ids, actor, given["reason"]),
             destructive=True,
+        ),
+        Verb(
+            name="move",
+            permission="requeue",
+            label=_("Move"),
+            about=_(
+                "Events of a destination that is not configured any more go to another one. Each stays in "
+                "the state it is in."
+            ),
+            past=_("%(count)s moved"),
+            form=MoveForm,
+            fits=_has_no_destination,
+            preview=lambda ids, actor: operations.move(
+                ids, actor, conf.aliases()[0], "", same_organisation=True, dry_run=True
+            ),
+            perform=_move,
+            command="",
         ),
         Verb(
             name="resend",

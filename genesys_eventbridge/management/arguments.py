@@ -16,7 +16,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, destinations_left
+from genesys_eventbridge.clock import LONGEST_WAIT
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.text import clean, is_storable
 
@@ -52,6 +53,12 @@ def count_or_zero(text: str) -> int:
 def seconds(text: str) -> float:
     """A number of seconds above 0, a hundred years at most."""
     return _number(text, f"seconds above 0, at most {_LONGEST:.0f}", lambda value: 0 < value <= _LONGEST)
+
+
+def wait(text: str) -> float:
+    """Seconds that a due time or a pause may lie ahead."""
+    what = f"seconds above 0, at most {LONGEST_WAIT:.0f}"
+    return _number(text, what, lambda value: 0 < value <= LONGEST_WAIT)
 
 
 def seconds_or_zero(text: str) -> float:
@@ -100,13 +107,19 @@ def reason(text: str) -> str:
     return text
 
 
-def aliases(options: dict[str, Any], flag: str = "--destination: ") -> tuple[str, ...]:
-    """The destinations that ``--destination`` names; without it all. Raises CommandError."""
+def aliases(
+    options: dict[str, Any], flag: str = "--destination: ", *, stored: bool = False
+) -> tuple[str, ...]:
+    """The destinations that ``--destination`` names; without it all that are configured.
+
+    ``stored`` takes those as well that only the tables hold. Raises CommandError.
+    """
     named = options.get("destination")
     try:
         wanted = tuple(dict.fromkeys(named or conf.aliases()))
         for alias in wanted:
-            conf.destination(alias)
+            if not (stored and is_storable(alias) and destinations_left.is_left(alias)):
+                conf.destination(alias)
     except ImproperlyConfigured as error:
         if named and _is_unknown(named):
             raise WrongUsage(f"{flag}{error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from genesys_eventbridge import conf, retention
+from genesys_eventbridge import destinations_left, retention
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, counted, next_step
 from genesys_eventbridge.management.working import progress
@@ -17,7 +17,7 @@ def prune(options: dict[str, Any]) -> Result:
     done: dict[str, Pruned] = {}
     began = time.monotonic()
     with progress("Pruned", None, options) as shown:
-        for alias in arguments.aliases(options):
+        for alias in _aliases(options):
             left = options["max_seconds"] and options["max_seconds"] - (time.monotonic() - began)
             if left is not None and left <= 0:
                 done[alias] = Pruned(complete=False)
@@ -41,14 +41,21 @@ def prune(options: dict[str, Any]) -> Result:
     )
 
 
+def _aliases(options: dict[str, Any]) -> list[str]:
+    """Those named, which may be configured no more; else all that are configured, and the forsaken ones."""
+    named = arguments.aliases(options, stored=True)
+    return [*named, *(() if options["destination"] else destinations_left.orphans(retention.FORSAKEN))]
+
+
 def _prune(alias: str, seconds: float | None, options: dict[str, Any]) -> Pruned:
     try:
         return retention.prune(
-            conf.destination(alias),
+            retention.rules(alias),
             older_than_days=options["delivered_older_than"],
             batch_size=options["batch_size"],
             max_seconds=seconds,
             dry_run=options["dry_run"],
+            alone=True,
         )
     except ValueError as error:
         words = str(error).removeprefix("older_than_days: ")
@@ -58,11 +65,12 @@ def _prune(alias: str, seconds: float | None, options: dict[str, Any]) -> Pruned
 def _line(alias: str, pruned: Pruned, dry_run: bool) -> str:
     would = "would be " if dry_run else ""
     line = f"{alias}: {counted(pruned.rows, 'event')} {would}removed"
-    if conf.destination(alias).payload_retention_days is not None:
+    rules = retention.rules(alias)
+    if rules.payload_retention_days is not None:
         line += (
             f", {counted(pruned.blanked, 'body') if pruned.blanked == 1 else f'{pruned.blanked:,} bodies'}"
         )
         line += f" {would}blanked"
-    if conf.destination(alias).retention_days is None:
+    if rules.retention_days is None:
         line += " (RETENTION_DAYS is None: delivered events are kept)"
     return line

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.apps import apps
 
-from genesys_eventbridge import schedules, status
+from genesys_eventbridge import conf, schedules, status, wake
 from genesys_eventbridge.explain_words import moment, span
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, number
@@ -22,7 +22,7 @@ SCHEDULE_LATE = 180.0
 
 def report(options: dict[str, Any]) -> Result:
     """The numbers; with ``--check`` what needs a person, too."""
-    named = arguments.aliases(options) if options["destination"] else None
+    named = arguments.aliases(options, stored=True) if options["destination"] else None
     standings = status.standings(named)
     result = Result(data={"destinations": {each.alias: _data(each) for each in standings}})
     if options["check"]:
@@ -34,6 +34,7 @@ def report(options: dict[str, Any]) -> Result:
         many = len(standings) > 1
         result.lines += [line for problem in found for line in _problem_lines(problem, many)]
         result.lines += _fine_lines(installed, found)
+        result.lines += [line for each in standings for line in _wake_lines(each, many)]
         result.data["problems"] = [
             {
                 "destination": problem.destination or None,
@@ -46,7 +47,18 @@ def report(options: dict[str, Any]) -> Result:
         result.needs_person = bool(found)
     for each in standings:
         result.lines += _lines(each)
+    result.lines += [line for each in standings if not each.configured for line in _not_ours(each)]
     return result
+
+
+def _not_ours(at: Standing) -> list[str]:
+    if at.served:
+        return [f"NOTE     {at.alias} is served by another project on this database; it is not judged here"]
+    return [
+        f"NOTE     {at.alias} is not in GENESYS_EVENTBRIDGE; no worker sends its events",
+        f"  -> manage.py eventbridge_retry --destination {at.alias} --move-to ALIAS --dry-run",
+        f"  -> manage.py eventbridge_cancel --destination {at.alias} --reason TEXT --dry-run",
+    ]
 
 
 def _schedule_problems(installed: list[schedules.Standing]) -> Iterator[Problem]:
@@ -78,6 +90,16 @@ def _fine_lines(installed: list[schedules.Standing], found: list[Problem]) -> li
     if not found:
         lines.append("OK       nothing needs a person")
     return lines
+
+
+def _wake_lines(at: Standing, many: bool) -> list[str]:
+    """What a commit wakes at this moment."""
+    if not at.configured:
+        return []
+    where = f"{at.alias}: " if many else ""
+    ran_at = at.health.task_at
+    ago = None if ran_at is None else (at.now - ran_at).total_seconds()
+    return [f"INFO     {where}wake: {wake.describe(conf.destination(at.alias).wake, ago)}"]
 
 
 def _lines(at: Standing) -> list[str]:
@@ -136,6 +158,7 @@ def _data(at: Standing) -> dict[str, Any]:
         "success_1h": None if at.success_1h is None else round(at.success_1h, 4),
         "heartbeat_at": health.heartbeat_at,
         "heartbeat_seconds": None if at.heartbeat_ago is None else round(at.heartbeat_ago, 1),
+        "task_at": health.task_at,
         "paused_until": health.paused_until,
         "paused_kind": health.paused_kind,
         "paused_reason": health.paused_reason,

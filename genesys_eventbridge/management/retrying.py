@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from genesys_eventbridge import operations
+from genesys_eventbridge import conf, operations
 from genesys_eventbridge.explain_words import span
-from genesys_eventbridge.management.arguments import WrongUsage
+from genesys_eventbridge.management import deeds
+from genesys_eventbridge.management.arguments import WrongUsage, aliases
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.deeds import duplicate_lines, merged, skipped_data, skipped_lines
 from genesys_eventbridge.management.following import Fate, due_among, follow
 from genesys_eventbridge.management.output import Result, counted, listed, next_step, number
-from genesys_eventbridge.management.selecting import Selection, rows, select
+from genesys_eventbridge.management.selecting import Selection, rows, select, undecided
+from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Done, Resolution
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
 
@@ -22,6 +24,8 @@ BECAUSE = "sent again by eventbridge_retry"
 
 def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
     _check_flags(options)
+    if options["move_to"]:
+        return _move(command, options)
     picked = select(options)
     dry_run = options["dry_run"]
     question = f"{_verb(options, plain=True)} {counted(len(picked.ids), 'event')}{picked.words}?"
@@ -48,7 +52,34 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
     )
 
 
+def _move(command: OutboxCommand, options: dict[str, Any]) -> Result:
+    """Another destination for events of one that is not configured any more."""
+    (to,) = aliases({"destination": [options["move_to"]]}, "--move-to: ")
+    ids, dry_run = undecided(options), options["dry_run"]
+    question = f"Move {counted(len(ids), 'event')} to {to}?"
+    if not dry_run and not command.confirmed(question, options):
+        return deeds.unchanged()
+    done = operations.move(
+        ids,
+        command.actor(),
+        to,
+        options["because"] or "",
+        same_organisation=options["same_organisation"],
+        accept_duplicates=options["accept_duplicates"],
+        dry_run=dry_run,
+    )
+    return deeds.result("Would move" if dry_run else "Moved", done, f" to {to}", dry_run=dry_run)
+
+
 def _check_flags(options: dict[str, Any]) -> None:
+    if options["move_to"]:
+        filters = ("state", "type", "reason", "since", "until", "spread")
+        if given := [f"--{name}" for name in filters if options[name]]:
+            raise WrongUsage(f"--move-to takes events or --destination, and not {', '.join(given)}.")
+        if not (options["because"] or options["dry_run"]):
+            raise WrongUsage("--move-to needs --because TEXT; the words are kept with each event.")
+    elif options["same_organisation"]:
+        raise WrongUsage("--same-organisation is for --move-to.")
     if options["accept_duplicates"] and not options["because"]:
         raise WrongUsage(
             "--accept-duplicates needs --because TEXT: why it is right; the words are kept with each event."
@@ -80,7 +111,9 @@ def _act(command: OutboxCommand, picked: Selection, options: dict[str, Any]) -> 
 def _due_now(picked: Selection, done: Done) -> list[int]:
     """What was acted on, and what waits to be sent anyway; not what was skipped for good reasons."""
     skipped = {pk for ids in done.skipped.values() for pk in ids}
-    return sorted({*done.ids, *due_among(sorted(skipped & set(picked.of(State.PENDING))))})
+    due = due_among(sorted(skipped & set(picked.of(State.PENDING))))
+    served = OutboxEvent.objects.on_outbox().filter(id__in=due, destination__in=conf.aliases())
+    return sorted({*done.ids, *served.values_list("id", flat=True)})
 
 
 def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import pause_lines, paused_data
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
-from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
 from genesys_eventbridge.text import clean, is_storable
 
 
@@ -62,7 +62,7 @@ class Selection:
 
 def rows(options: dict[str, Any]) -> OutboxQuerySet:
     """Every event that the filters name, in any state."""
-    named = OutboxEvent.objects.on_outbox().filter(destination__in=arguments.aliases(options))
+    named = OutboxEvent.objects.on_outbox().filter(destination__in=arguments.aliases(options, stored=True))
     return _filtered(named, options)
 
 
@@ -80,11 +80,31 @@ def select(options: dict[str, Any]) -> Selection:
         raise WrongUsage("--reason is why an event is dead or unresolved: add --state dead, or unresolved.")
     if options["since"] and options["until"] and options["since"] >= options["until"]:
         raise WrongUsage("--since is not before --until: no event was made in between.")
-    aliases = arguments.aliases(options)
-    found = _filtered(found.filter(destination__in=aliases), options)
+    aliases = arguments.aliases(options, stored=True)
+    if options["destination"] or not options["ids"]:
+        found = found.filter(destination__in=aliases)
+    found = _filtered(found, options)
     paused = _paused(found, aliases)
     found = found.exclude(destination__in=[each.alias for each in paused])
     return _selected(found, options, state, paused)
+
+
+def undecided(options: dict[str, Any]) -> list[int]:
+    """The events named one by one, or every event of ``--destination`` that is open or needs an operator."""
+    if not options["ids"] and not options["destination"]:
+        raise WrongUsage("Name events, or --destination for all of it that are not finished.")
+    found = OutboxEvent.objects.on_outbox()
+    if options["destination"]:
+        found = found.filter(destination__in=arguments.aliases(options, stored=True))
+    if options["ids"]:
+        numbers = arguments.event_numbers(options["ids"])
+        return (
+            list(found.filter(id__in=numbers).values_list("id", flat=True))
+            if options["destination"]
+            else numbers
+        )
+    undecided = found.filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+    return list(undecided.order_by("id").values_list("id", flat=True))
 
 
 def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:

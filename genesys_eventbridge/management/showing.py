@@ -134,7 +134,7 @@ def _payload_lines(event: OutboxEvent, facts: Facts, payload: bool) -> list[str]
 
 def _body(event: OutboxEvent, facts: Facts) -> Any:
     """The CloudEvent as it is sent, with what REDACT_KEYS names masked at any depth."""
-    keys = facts.settings.redact_keys if facts.settings is not None else DEFAULT_REDACT_KEYS
+    keys = facts.settings.platform.rules.redact_keys if facts.settings is not None else DEFAULT_REDACT_KEYS
     return redact(json.loads(event.body), keys)
 
 

@@ -114,7 +114,7 @@ def _shop(folder: str) -> Iterator[tuple[str, int]]:
 def _destination(url: str) -> dict[str, dict[str, object]]:
     from django.conf import settings
 
-    where = {"API_BASE_URL": url, "LOGIN_BASE_URL": url, "PUBLISH_ON_COMMIT": False, "BACKOFF_BASE": 60}
+    where = {"API_BASE_URL": url, "LOGIN_BASE_URL": url, "WAKE": None, "BACKOFF_BASE": 60}
     return {"default": {**settings.GENESYS_EVENTBRIDGE["default"], **where, "RATE_PER_MINUTE": 300}}
 
 

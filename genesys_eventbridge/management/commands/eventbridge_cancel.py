@@ -9,24 +9,23 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.management import arguments, deeds
+from genesys_eventbridge.management import arguments, deeds, selecting
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 
 
 class Command(OutboxCommand):
     help = "Withdraws events that are waiting, dead or unresolved. They are never sent afterwards."
-    takes_destination = False
     changes_many = True
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("ids", nargs="+", metavar="ID", help="number, event id, idempotency key, or the platform's id")
+        add("ids", nargs="*", metavar="ID", help="number, event id, idempotency key, or the platform's id")
         why = "why, in a few words; kept with each event"
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
-        ids = arguments.event_numbers(options["ids"])
+        ids = selecting.undecided(options)
         dry_run = options["dry_run"]
         if not dry_run and not self.confirmed(f"Cancel {counted(len(ids), 'event')} for good?", options):
             return deeds.unchanged()

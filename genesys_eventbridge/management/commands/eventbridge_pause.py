@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge import agenda, operations
+from genesys_eventbridge import operations
+from genesys_eventbridge.due import due_events
 from genesys_eventbridge.explain_words import span
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.command import OutboxCommand
@@ -22,15 +23,15 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("alias", metavar="ALIAS", help="the destination, as GENESYS_EVENTBRIDGE names it")
-        add("--for", dest="seconds", type=arguments.seconds, metavar="S", help="seconds (until resumed)")
+        add("--for", dest="seconds", type=arguments.wait, metavar="S", help="seconds (until resumed)")
         why = "why, in a few words; shown wherever somebody asks why nothing is sent"
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
-        (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="")
+        (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="", stored=True)
         seconds = options["seconds"]
         operations.pause(alias, self.actor(), options["reason"], seconds)
-        waiting = agenda.due(alias, State.PENDING).count()
+        waiting = due_events(alias, State.PENDING).count()
         until = f"for {span(seconds)}" if seconds else "until resumed"
         due = f"due by now: {counted(waiting, 'event')}"
         lines = [

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.management import arguments, deeds
+from genesys_eventbridge.management import arguments, deeds, selecting
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 from genesys_eventbridge.operations import Resolution
@@ -23,12 +23,11 @@ VERBS = {
 
 class Command(OutboxCommand):
     help = "Decides about unresolved events: look for each at the platform first."
-    takes_destination = False
     changes_many = True
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("ids", nargs="+", metavar="ID", help="number, event id, idempotency key, or the platform's id")
+        add("ids", nargs="*", metavar="ID", help="number, event id, idempotency key, or the platform's id")
         outcome = parser.add_mutually_exclusive_group(required=True)
         again = "it did not arrive: send it again. Past its window with a new key: it may be delivered twice"
         for flag, help_text in (
@@ -43,7 +42,7 @@ class Command(OutboxCommand):
 
     def work(self, options: dict[str, Any]) -> Result:
         ids, outcome, dry_run = (
-            arguments.event_numbers(options["ids"]),
+            selecting.undecided(options),
             options["outcome"],
             options["dry_run"],
         )

@@ -21,7 +21,7 @@ class Command(OutboxCommand):
         parser.add_argument("alias", metavar="ALIAS", help="the destination, as GENESYS_EVENTBRIDGE names it")
 
     def work(self, options: dict[str, Any]) -> Result:
-        (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="")
+        (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="", stored=True)
         resumed = operations.resume(alias, self.actor(), also_trouble=True)
         lines = [f"{alias} goes on." if resumed else f"{alias} was not paused."]
         if resumed:

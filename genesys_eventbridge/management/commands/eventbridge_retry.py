@@ -33,10 +33,16 @@ class Command(OutboxCommand):
         add("--until", type=arguments.moment, metavar="T", help="made before this time")
         add("--limit", type=arguments.count, metavar="N", default=1000, help="at most N events (1000)")
         spread = "let them become due over S seconds, to make no new wave"
-        add("--spread", type=arguments.seconds, metavar="S", help=spread)
+        add("--spread", type=arguments.wait, metavar="S", help=spread)
         add("--no-publish", action="store_true", help="leave the sending to the workers")
         twice = "also unresolved ones whose key may be forgotten: they may be delivered twice"
         add("--accept-duplicates", action="store_true", help=twice)
+        move = "move events of a destination that is not configured any more to this one, and send nothing"
+        add("--move-to", metavar="ALIAS", help=move)
+        same = (
+            "with --move-to: it is the same organisation under another name, so that keys and ids hold there"
+        )
+        add("--same-organisation", action="store_true", help=same)
         add(
             "--because",
             type=arguments.reason,
@@ -45,7 +51,7 @@ class Command(OutboxCommand):
         )
 
     def sends(self, options: dict[str, Any]) -> bool:
-        return not options["no_publish"] and not options["dry_run"]
+        return not options["move_to"] and not options["no_publish"] and not options["dry_run"]
 
     def work(self, options: dict[str, Any]) -> Result:
         return retrying.retry(self, options)
