@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import httpx
 
 from genesys_eventbridge.auth_login import Basic, ask_for_token
-from genesys_eventbridge.client_platform import Platform, maskable
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.platform_config import Platform, maskable
 from genesys_eventbridge.transport import DEADLINE
 from genesys_eventbridge.verdicts import Halt
 
@@ -125,6 +126,7 @@ class ClientCredentials(httpx.Auth):
             flight.failure = error
         except Exception as error:  # noqa: BLE001 - no event was sent: a defect must not put one in doubt
             told = f"No token: {type(error).__name__}. This is a defect; please report it."
+            report(error, "%s", told)
             flight.failure = Halted(told, kind=Halt.CONFIG.value)
         finally:
             self._land(memory, flight)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
 
 from genesys_eventbridge.answers import failure_outcome, token_answer
-from genesys_eventbridge.client_platform import (
-    USER_AGENT,
-    Platform,
-    Secret,
-    check_client_id,
-    check_client_secret,
-    maskable,
-)
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.platform_config import Platform, Secret, maskable
+from genesys_eventbridge.platform_values import Check, client_id, credential, named
 from genesys_eventbridge.text import clean
-from genesys_eventbridge.transport import DEADLINE, DirectTransport, read_answer
+from genesys_eventbridge.transport import DEADLINE, USER_AGENT, DirectTransport, read_answer
 from genesys_eventbridge.verdicts import Halt, Token
 
 
@@ -34,11 +27,11 @@ class Basic:
     @classmethod
     def of(cls, platform: Platform) -> Basic:
         """Reads what is callable. Raises Halted(auth), naming the setting, for what cannot be used."""
-        client_id = _read(platform.client_id, check_client_id, "CLIENT_ID")
-        client_secret = _read(platform.client_secret, check_client_secret, "CLIENT_SECRET")
+        name = _read(platform.client_id, client_id, "CLIENT_ID")
+        secret = _read(platform.client_secret, credential, "CLIENT_SECRET")
         # As they are, like the official SDKs; RFC 6749 would form-encode both first.
-        encoded = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-        return cls(f"Basic {encoded}", maskable(client_secret, encoded))
+        encoded = base64.b64encode(f"{name}:{secret}".encode()).decode()
+        return cls(f"Basic {encoded}", maskable(secret, encoded))
 
 
 def ask_for_token(
@@ -58,26 +51,30 @@ def ask_for_token(
         ca_bundle=platform.ca_bundle, proxy=platform.proxy_url(), client_cert=platform.client_cert
     )
     secrets = (*secrets, *basic.secrets, *platform.secrets())
+    login_host = request.url.raw_host.decode()
     failure: Halted | None = None
     try:
         response = read_answer(own.handle_request(request), request)
     except Exception as error:  # noqa: BLE001 - whatever broke: the events wait and are not charged
-        failure = _failure(error, request.url.host, secrets)
+        failure = _failure(error, login_host, secrets)
     finally:
         if own is not transport:
             own.close()
     if failure:  # raised out here, it drags along no frame that holds the header
         raise failure
-    return token_answer(response, platform.rules, login_host=request.url.host, secrets=secrets)
+    return token_answer(response, platform.rules, login_host=login_host, secrets=secrets)
 
 
-def _read(secret: Secret, check: Callable[[object], str], setting: str) -> str:
+def _read(secret: Secret, check: Check, setting: str) -> str:
     try:
-        return check(secret() if callable(secret) else secret)
-    except ValueError as error:
-        reason = str(error) if str(error).startswith(setting) else f"{setting} could not be read: ValueError"
+        value = secret() if callable(secret) else secret
     except Exception as error:  # noqa: BLE001 - the callable is the user's, and its text may hold the secret
         reason = f"{setting} could not be read: {type(error).__name__}"
+    else:
+        try:
+            return str(named(check, value, setting))
+        except ValueError as error:  # its text never shows the value
+            reason = str(error)
     raise Halted(clean(f"No token: {reason}", 500), kind=Halt.AUTH.value)
 
 
@@ -85,10 +82,12 @@ def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Requ
     form = {"grant_type": "client_credentials"}
     if platform.scopes:
         form["scope"] = " ".join(platform.scopes)
+    url = httpx.URL(platform.token_url)
     return httpx.Request(
         "POST",
-        platform.token_url,
+        url,
         headers={
+            "Host": url.netloc.decode(),  # httpx would decode an xn-- label for it, which may be impossible
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
             "Accept-Encoding": "identity",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from genesys_eventbridge import conf, regions, schemas
-from genesys_eventbridge.conf import DestinationSettings, Secret
-from genesys_eventbridge.conf_rules import Problem
+from genesys_eventbridge.checks_migrating import is_migrating
+from genesys_eventbridge.clock import changing_zone, steady_zone_hint
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.conf_rules import DJANGO_Q, Problem
+from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.platform_config import Secret
 from genesys_eventbridge.wire import is_credential_header
 
 # What samples and templates put where a secret belongs. No secret of the platform is such words alone.
@@ -38,7 +43,19 @@ def problems() -> Iterator[Problem]:
     for destination in readable():
         yield from _unusable_schemas(destination)
         yield from _idle_senders(destination)
+        yield from _impossible_wakes(destination)
         yield from _real_credentials_on_this_machine(destination, "W016")
+    database = outbox_alias()
+    zone = changing_zone(database)
+    if zone and not is_migrating():
+        yield Problem(
+            "E013",
+            "TIME_ZONE",
+            f"Django keeps the times of database {database!r} in {zone}, where clocks change: in that hour "
+            "leases, pauses and doubts would be wrong by an hour. Workers refuse to run; enqueue() works.",
+            f"{steady_zone_hint(database)} If this project only enqueues, add genesys_eventbridge.E013 to "
+            "SILENCED_SYSTEM_CHECKS.",
+        )
     if not settings.USE_TZ:
         yield Problem(
             "W013",
@@ -54,7 +71,7 @@ def deployment_problems() -> Iterator[Problem]:
     for destination in readable():
         where = f"{conf.SETTING}[{destination.alias!r}]"
         yield from _real_credentials_on_this_machine(destination, "E016")
-        if _is_pretended(destination.client_secret) or _is_pretended(destination.client_id):
+        if _is_pretended(destination.platform.client_secret) or _is_pretended(destination.platform.client_id):
             yield Problem(
                 "W020",
                 "CLIENT_SECRET",
@@ -106,17 +123,28 @@ def _idle_senders(destination: DestinationSettings) -> Iterator[Problem]:
         )
 
 
+def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
+    if destination.wake == DJANGO_Q and not apps.is_installed("django_q"):
+        yield Problem(
+            "W018",
+            "WAKE",
+            f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q", and django_q is not in '
+            "INSTALLED_APPS: commits wake no worker.",
+            'Add "django_q" to INSTALLED_APPS, or write "WAKE": "auto".',
+        )
+
+
 def _real_credentials_on_this_machine(destination: DestinationSettings, number: str) -> Iterator[Problem]:
     """Addresses left over from a trial with the sandbox; a callable counts as a real secret."""
     local = [
         f"{key} ({url})"
         for key, url in (
-            ("API_BASE_URL", destination.api_base_url),
-            ("LOGIN_BASE_URL", destination.login_base_url),
+            ("API_BASE_URL", destination.platform.api_base_url),
+            ("LOGIN_BASE_URL", destination.platform.login_base_url),
         )
         if regions.is_this_machine(url)
     ]
-    if local and not settings.DEBUG and not _is_pretended(destination.client_secret):
+    if local and not settings.DEBUG and not _is_pretended(destination.platform.client_secret):
         yield Problem(
             number,
             local[0].partition(" ")[0],
@@ -134,21 +162,21 @@ def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
 
     where = f"{conf.SETTING}[{destination.alias!r}]"
     hidden = SafeExceptionReporterFilter.hidden_settings
-    if isinstance(destination.proxy, str) and "@" in destination.proxy:
+    if isinstance(destination.platform.proxy, str) and "@" in destination.platform.proxy:
         yield Problem(
             "W024",
             "PROXY",
             f"{where}: PROXY holds a password, and Django's error reports show it.",
             "Give a callable that returns the URL; it is called when a connection is made.",
         )
-    if destination.client_cert and isinstance(destination.client_cert.passphrase, str):
+    if destination.platform.client_cert and isinstance(destination.platform.client_cert.passphrase, str):
         yield Problem(
             "W024",
             "CLIENT_CERT",
             f"{where}: CLIENT_CERT holds a passphrase, and Django's error reports show it.",
             "Give a callable that returns the passphrase; it is called when the key is loaded.",
         )
-    headers = {} if callable(destination.extra_headers) else destination.extra_headers
+    headers = {} if callable(destination.platform.extra_headers) else destination.platform.extra_headers
     for name, value in headers.items():
         if isinstance(value, str) and is_credential_header(name) and not hidden.search(name):
             yield Problem(

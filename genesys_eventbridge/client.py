@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -19,7 +19,6 @@ import httpx
 
 from genesys_eventbridge import regions
 from genesys_eventbridge.auth import ClientCredentials, credentials_for
-from genesys_eventbridge.client_platform import Platform, Secret, header_value
 from genesys_eventbridge.client_sender import Sender
 from genesys_eventbridge.errors import (
     Halted,
@@ -31,6 +30,8 @@ from genesys_eventbridge.errors import (
     Unconfirmed,
     without_arguments,
 )
+from genesys_eventbridge.platform_config import Platform, Secret
+from genesys_eventbridge.platform_values import header_value, named, settings_of
 from genesys_eventbridge.timestamps import parse_rfc3339
 from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
 
@@ -110,7 +111,7 @@ class EventBridgeClient:
             login_base_url=login,
             client_id=client_id,
             client_secret=client_secret,
-            rules=_rules(rules),
+            rules=Rules(**rules),
             **own,
         )
         credentials = ClientCredentials(self.platform) if transport else credentials_for(self.platform)
@@ -132,7 +133,7 @@ class EventBridgeClient:
         and ValueError where the key cannot be a header, both before anything is sent.
         """
         sent = _sent(body)
-        key = header_value(str(idempotency_key), "idempotency_key")
+        key = named(header_value, str(idempotency_key), "idempotency_key")
         with self._turn():
             outcome = self._sender.publish(body, key, sent)
         if outcome.verdict is not Verdict.ACCEPTED:
@@ -235,8 +236,7 @@ def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str,
 
 def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords of Platform and of Rules; TypeError for others."""
-    own = {item.name for item in dataclasses.fields(Platform) if item.init} - {"rules"}
-    rules = {item.name for item in dataclasses.fields(Rules)}
+    own, rules = ({item.name for item in settings_of(each).values()} for each in (Platform, Rules))
     for name in settings.keys() - own - rules:
         close = difflib.get_close_matches(name, own | rules, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -244,31 +244,6 @@ def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return (
         {name: value for name, value in settings.items() if name in own},
         {name: value for name, value in settings.items() if name in rules},
-    )
-
-
-def _rules(given: dict[str, Any]) -> Rules:
-    """Rules from settings as people write them: lists for sets, words in any case. Raises ValueError."""
-    shaped: dict[str, Any] = {}
-    for name, value in given.items():
-        if name.endswith(("_codes", "_statuses", "_keys")) and not _is_list(value, name):
-            kind = "HTTP status codes" if name.endswith("_codes") else "texts"
-            raise ValueError(f"{name.upper()} must be a list of {kind}")
-        if name.endswith("_codes"):
-            shaped[name] = frozenset(value)
-        elif name.endswith("_statuses"):
-            shaped[name] = frozenset(word.lower() for word in value)
-        else:
-            shaped[name] = tuple(value) if name == "redact_keys" else value
-    return Rules(**shaped)
-
-
-def _is_list(value: object, name: str) -> bool:
-    kind = int if name.endswith("_codes") else str
-    return (
-        isinstance(value, Iterable)
-        and not isinstance(value, str | bytes)
-        and all(isinstance(item, kind) for item in value)
     )
 
 

@@ -14,9 +14,11 @@ import httpx
 
 from genesys_eventbridge.answers import failure_outcome, publish_outcome, status_outcome
 from genesys_eventbridge.auth import TOKEN_TRANSPORT, ClientCredentials
-from genesys_eventbridge.client_platform import USER_AGENT, Platform, header_value
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.network import Deadline
-from genesys_eventbridge.transport import DEADLINE, DirectTransport, read_answer
+from genesys_eventbridge.platform_config import Platform
+from genesys_eventbridge.platform_values import header_value, named
+from genesys_eventbridge.transport import DEADLINE, USER_AGENT, DirectTransport, read_answer
 from genesys_eventbridge.verdicts import Halt, Outcome, Sent, Verdict
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -132,7 +134,7 @@ class Sender:
             line = (
                 f"HTTP {status}: the answer could not be judged ({name}). This is a defect; please report it."
             )
-            logger.error(line)
+            report(error, "%s", line)
             return Outcome(undecided, error=line, status_code=status)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -207,7 +209,7 @@ class Sender:
 
 def _key(key: str) -> bytes:
     try:
-        return header_value(key, "The idempotency key").encode()
+        return str(named(header_value, key, "The idempotency key")).encode()
     except ValueError as error:
         raise httpx.LocalProtocolError(str(error)) from None
 

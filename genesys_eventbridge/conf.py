@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,78 +15,65 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from genesys_eventbridge import conf_rules as rules
+from genesys_eventbridge import platform_values as values
 from genesys_eventbridge.conf_rules import Problem
 from genesys_eventbridge.errors import without_arguments
-from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean
-from genesys_eventbridge.tls import ClientCertificate
+from genesys_eventbridge.platform_config import Platform
+from genesys_eventbridge.platform_values import setting, settings_of
+from genesys_eventbridge.text import clean
+from genesys_eventbridge.verdicts import Rules
 
 SETTING = "GENESYS_EVENTBRIDGE"
 HOUR = 3600.0
-Secret = str | Callable[[], str]
-ExtraHeaders = Mapping[str, Secret] | Callable[[], Mapping[str, Secret]]
-
-
-def _key(check: rules.Check, default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
-    if isinstance(default, (list, dict)):
-        kwargs["default_factory"] = functools.partial(type(default), default)
-    else:
-        kwargs["default"] = default
-    return field(metadata={"check": check}, **kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationSettings:
-    """One destination's settings; a field is the lower-case key. Times are seconds unless said."""
+    """One destination's settings; a field is the lower-case key. Times are seconds unless said.
+
+    What the client needs to know is in ``platform``, and how it reads answers in ``platform.rules``.
+    """
 
     alias: str
-    api_base_url: str = _key(rules.url)
-    login_base_url: str = _key(rules.url)
-    client_id: Secret = _key(rules.client_id, repr=False)  # noqa: RUF009 - _key makes a dataclass field
-    client_secret: Secret = _key(rules.credential, repr=False)  # noqa: RUF009
-    source: str = _key(rules.source)
-    scopes: tuple[str, ...] = _key(rules.scopes, ("eventbridge:event:publish", "eventbridge:events:read"))
-    token_path: str = _key(rules.path, "/oauth/token")
-    events_path: str = _key(rules.path, "/api/v2/eventbridge/events")
-    idempotency_header: str = _key(rules.idempotency_header, "Idempotency-Key")
-    idempotency_window: float = _key(rules.seconds, 24 * HOUR)
-    idempotency_margin: float = _key(rules.seconds, 1 * HOUR)
-    content_type: str = _key(rules.content_type, "application/cloudevents+json")
-    extra_headers: ExtraHeaders = _key(rules.headers, {}, repr=False)  # noqa: RUF009
-    max_event_bytes: int = _key(rules.count, 262144)
-    connect_timeout: float = _key(rules.seconds, 5.0)
-    request_deadline: float = _key(rules.seconds, 20.0)
-    ca_bundle: str | None = _key(rules.optional_file, None)
-    client_cert: ClientCertificate | None = _key(rules.optional_client_cert, None)  # noqa: RUF009
-    proxy: str | Callable[[], str | None] | None = _key(rules.optional_proxy, None, repr=False)  # noqa: RUF009
-    accepted_codes: tuple[int, ...] = _key(rules.codes, (200, 201, 202))
-    duplicate_codes: tuple[int, ...] = _key(rules.codes, (409,))
-    delivered_statuses: tuple[str, ...] = _key(rules.words, ("delivered",))
-    failed_statuses: tuple[str, ...] = _key(rules.words, ("failed",))
-    confirm: bool = _key(rules.boolean, True)
-    check_delays: tuple[float, ...] = _key(rules.delays, (2.0, 5.0, 15.0, 60.0, 300.0))
-    confirm_for: float = _key(rules.seconds, 3600.0)
-    not_found_grace: float = _key(rules.seconds_or_zero, 300.0)
-    max_attempts: int = _key(rules.count, 12)
-    max_age: float | None = _key(rules.optional_seconds, None)
-    pause_base: float = _key(rules.seconds, 5.0)
-    pause_cap: float = _key(rules.seconds, 60.0)
-    backoff_base: float = _key(rules.seconds, 5.0)
-    backoff_cap: float = _key(rules.seconds, 3600.0)
-    retry_after_default: float = _key(rules.seconds, 5.0)
-    retry_after_cap: float = _key(rules.seconds, 6 * HOUR)
-    rate_per_minute: float | None = _key(rules.optional_seconds, None)
-    concurrency: int = _key(rules.count, 16)
-    batch_size: int = _key(rules.count, 100)
-    lease_seconds: float = _key(rules.seconds, 60.0)
-    pass_seconds: float = _key(rules.seconds, 45.0)
-    parallel_passes: int = _key(rules.count, 4)
-    block_key_on_dead: bool = _key(rules.boolean, True)
-    publish_on_commit: bool = _key(rules.boolean, True)
-    require_transaction: bool = _key(rules.boolean, True)
-    schemas: Mapping[str, Any] = _key(rules.schemas, {})
-    retention_days: float | None = _key(rules.optional_seconds, 30.0)
-    payload_retention_days: float | None = _key(rules.optional_seconds, None)
-    redact_keys: tuple[str, ...] = _key(rules.words, DEFAULT_REDACT_KEYS)
+    platform: Platform
+    source: str = setting(rules.source)
+    idempotency_window: float = setting(values.seconds, 24 * HOUR)
+    idempotency_margin: float = setting(values.seconds, 1 * HOUR)
+    max_event_bytes: int = setting(values.count, 262144)
+    confirm: bool = setting(values.boolean, True)
+    check_delays: tuple[float, ...] = setting(values.delays, (2.0, 5.0, 15.0, 60.0, 300.0))
+    max_attempts: int = setting(values.count, 12)
+    max_age: float | None = setting(values.optional(values.seconds), None)
+    pause_base: float = setting(values.seconds, 5.0)
+    pause_cap: float = setting(values.seconds, 60.0)
+    backoff_base: float = setting(values.seconds, 5.0)
+    backoff_cap: float = setting(values.seconds, 3600.0)
+    rate_per_minute: float | None = setting(values.optional(values.per_minute), None)
+    concurrency: int = setting(values.count_up_to(1000), 16)
+    batch_size: int = setting(values.count_up_to(5000), 100)
+    lease_seconds: float = setting(values.seconds, 60.0)
+    pass_seconds: float = setting(values.seconds, 45.0)
+    parallel_passes: int = setting(values.count, 4)
+    block_key_on_dead: bool = setting(values.boolean, True)
+    wake: str | None = setting(rules.wake, rules.AUTO)
+    require_transaction: bool = setting(values.boolean, True)
+    schemas: Mapping[str, Any] = setting(rules.schemas, {})
+    retention_days: float | None = setting(values.optional(values.days), 30.0)
+    payload_retention_days: float | None = setting(values.optional(values.days), None)
+
+    @property
+    def request_deadline(self) -> float:
+        """How long one request may take, with its token and a second try."""
+        return self.platform.request_deadline
+
+    def changed(self, **changes: Any) -> DestinationSettings:
+        """With other values of these settings, whichever dataclass they belong to."""
+        platform = self.platform
+        if of_rules := _taken(changes, Rules):
+            platform = replace(platform, rules=replace(platform.rules, **of_rules))
+        if of_platform := _taken(changes, Platform):
+            platform = replace(platform, **of_platform)
+        return replace(self, platform=platform, **changes)
 
     @property
     def doubt_seconds(self) -> float:
@@ -99,17 +86,15 @@ class DestinationSettings:
         return max(5, 2 * self.concurrency)
 
 
-CHECKS: dict[str, rules.Check] = {
-    item.name.upper(): item.metadata["check"]
-    for item in dataclasses.fields(DestinationSettings)
-    if item.name != "alias"
+_FIELDS = settings_of(Platform, Rules, DestinationSettings)
+CHECKS: dict[str, values.Check] = {
+    # Only here must it exist: a client without Django may be made before its file is there.
+    key: values.optional(values.existing_file) if key == "CA_BUNDLE" else item.metadata["check"]
+    for key, item in _FIELDS.items()
 }
 DEFAULTS: dict[str, Any] = {
-    item.name.upper(): item.default_factory()
-    if item.default_factory is not dataclasses.MISSING
-    else item.default
-    for item in dataclasses.fields(DestinationSettings)
-    if item.name != "alias"
+    key: item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+    for key, item in _FIELDS.items()
 }
 
 
@@ -129,11 +114,11 @@ def destination(alias: str = "default") -> DestinationSettings:
             f"Unknown destination {alias!r}: {SETTING} has {', '.join(map(repr, aliases())) or 'none'}."
             + (f" Did you mean {close[0]!r}?" if close else "")
         )
-    values, problems = _read(alias, _raw()[alias])
+    found, problems = _read(alias, _raw()[alias])
     errors = [problem for problem in problems if problem.is_error]
     if errors:
         raise ImproperlyConfigured("\n".join(f"{problem.message} {problem.hint}" for problem in errors))
-    return DestinationSettings(alias=alias, **values)
+    return _made(alias, found)
 
 
 def problems() -> list[Problem]:
@@ -144,8 +129,8 @@ def problems() -> list[Problem]:
         return [Problem("E001", "", str(error), f"Add a {SETTING} dict with a 'default' destination.")]
     found: list[Problem] = []
     for alias, keys in raw.items():
-        values, problems = _read(alias, keys)
-        found += [*problems, *rules.unloadable(alias, values)]
+        given, problems = _read(alias, keys)
+        found += [*problems, *rules.unloadable(alias, given)]
     return found
 
 
@@ -183,7 +168,7 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
     if not isinstance(raw, Mapping):
         hint = f'Write {SETTING} = {{"{alias}": {{"REGION": "us-east-1", ...}}}}.'
         return {}, [*problems, Problem("E001", "", f"{SETTING}[{alias!r}] must be a dict.", hint)]
-    known = {*CHECKS, "REGION"}
+    known = {*CHECKS, "REGION", rules.REPLACED_BY_WAKE}
     for key in raw:
         if key not in known:
             close = get_close_matches(str(key).upper(), known, n=1, cutoff=0.5)
@@ -191,8 +176,10 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
             problems.append(Problem("E003", str(key), f"{SETTING}[{alias!r}]: unknown key {key!r}.", hint))
     hosts, host_problems = rules.hosts(alias, raw)
     problems += host_problems
-    given = {**DEFAULTS, **{key: value for key, value in raw.items() if key in CHECKS}, **hosts}
-    values: dict[str, Any] = {}
+    former, former_problems = rules.publish_on_commit(alias, raw)
+    problems += former_problems
+    given = {**DEFAULTS, **former, **{key: value for key, value in raw.items() if key in CHECKS}, **hosts}
+    found: dict[str, Any] = {}
     for key, check in CHECKS.items():
         value = given[key]
         if value is dataclasses.MISSING or (value in ("", None) and key in rules.CREDENTIALS):
@@ -200,7 +187,7 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
                 problems.append(rules.missing(alias, key))
             continue
         try:
-            values[key.lower()] = check(value)
+            found[key.lower()] = check(value)
         except ValueError as error:
             default = DEFAULTS[key]
             known_default = "" if default is dataclasses.MISSING else f" The default is {default!r}."
@@ -214,5 +201,17 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
                 )
             )
     if not any(problem.is_error for problem in problems):
-        problems += rules.combinations(alias, values)
-    return values, problems
+        problems += rules.combinations(alias, found)
+    return found, problems
+
+
+def _made(alias: str, found: dict[str, Any]) -> DestinationSettings:
+    of_rules, of_platform = _taken(found, Rules), _taken(found, Platform)
+    platform = Platform(rules=Rules(**of_rules), **of_platform)
+    return DestinationSettings(alias=alias, platform=platform, **found)
+
+
+def _taken(given: dict[str, Any], owner: type) -> dict[str, Any]:
+    """The settings of one dataclass, out of ``given``."""
+    names = [item.name for item in settings_of(owner).values()]
+    return {name: given.pop(name) for name in names if name in given}

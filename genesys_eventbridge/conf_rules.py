@@ -1,39 +1,28 @@
-"""What each setting must be: one small check per kind of value, and the combinations that cannot work."""
+"""REGION and the addresses, settings that only the app has, and what cannot work together."""
 
 from __future__ import annotations
 
-import math
 import os
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from genesys_eventbridge import regions
 from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.errors import Halted, InvalidEvent
-from genesys_eventbridge.tls import ClientCertificate, load_trust
-from genesys_eventbridge.wire import (
-    RESERVED_HEADERS,
-    conflicts,
-    is_credential,
-    is_free_header_name,
-    is_header_name,
-    is_header_value,
-    is_media_type,
-    is_proxy_url,
-    is_url_path,
-)
+from genesys_eventbridge.platform_config import contradictions
+from genesys_eventbridge.tls import load_trust
 
-#: Takes the raw value, returns the clean one; raises ValueError("what it must be").
-Check = Callable[[Any], Any]
 CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET")
 #: Their values stand in no message.
 MAY_HOLD_SECRETS = (*CREDENTIALS, "PROXY", "EXTRA_HEADERS", "CLIENT_CERT")
 HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: What a claim and a settle may take beside the request; part of every lease.
 LEASE_MARGIN = 5.0
+#: Values of WAKE.
+AUTO, DJANGO_Q = "auto", "django_q"
+REPLACED_BY_WAKE = "PUBLISH_ON_COMMIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +81,23 @@ def hosts(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, str], list[Prob
     return found, problems
 
 
+def publish_on_commit(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The key that WAKE replaced: still obeyed where WAKE is not given, with a warning."""
+    if REPLACED_BY_WAKE not in raw:
+        return {}, []
+    off = not raw[REPLACED_BY_WAKE]
+    problem = Problem(
+        "W017",
+        REPLACED_BY_WAKE,
+        f"GENESYS_EVENTBRIDGE[{alias!r}]: {REPLACED_BY_WAKE} was replaced by WAKE, and the next release "
+        "refuses it.",
+        f'Write "WAKE": None instead of "{REPLACED_BY_WAKE}": False.'
+        if off
+        else "Remove it: WAKE is on by default.",
+    )
+    return {"WAKE": None} if off else {}, [problem]
+
+
 def missing(alias: str, key: str) -> Problem:
     samples = {
         "CLIENT_ID": 'os.environ["GENESYS_CLIENT_ID"]',
@@ -146,25 +152,9 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
             "PAUSE_BASE",
             f"PAUSE_BASE ({values['pause_base']:g}) must not exceed PAUSE_CAP ({values['pause_cap']:g}).",
         ),
-        (
-            callable(values["extra_headers"])
-            or values["idempotency_header"].lower() not in map(str.lower, values["extra_headers"]),
-            "EXTRA_HEADERS",
-            f"EXTRA_HEADERS holds {values['idempotency_header']}, the IDEMPOTENCY_HEADER, which every event "
-            "sets by itself.",
-        ),
-        (
-            not set(map(str.lower, values["delivered_statuses"]))
-            & set(map(str.lower, values["failed_statuses"])),
-            "FAILED_STATUSES",
-            "DELIVERED_STATUSES and FAILED_STATUSES share a word.",
-        ),
     )
     found = [(key, message) for holds, key, message in rules if not holds]
-    found += conflicts(
-        proxied=isinstance(values["proxy"], str),  # a callable is judged by what it returns, when it does
-        **{key: values[key] for key in ("api_base_url", "login_base_url", "token_path", "events_path")},
-    )
+    found += contradictions(values)
     return [
         Problem("E005", key, f"GENESYS_EVENTBRIDGE[{alias!r}]: {message}", f"Change {key}.")
         for key, message in found
@@ -188,48 +178,10 @@ def unloadable(alias: str, values: Mapping[str, Any]) -> list[Problem]:
     return found
 
 
-def seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError("a number above 0")
-    return float(value)
-
-
-def seconds_or_zero(value: Any) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
-
-
-def optional_seconds(value: Any) -> float | None:
-    return None if value is None else seconds(value)
-
-
-def count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError("a whole number of 1 or more")
-    return value
-
-
-def boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
-def url(value: Any) -> str:
-    return str(value)
-
-
-def client_id(value: Any) -> Any:
-    """As a credential; the Basic scheme parts id and secret at the first colon (RFC 7617)."""
-    if isinstance(value, str) and ":" in value:
-        raise ValueError("text without a colon")
-    return credential(value)
-
-
-def credential(value: Any) -> Any:
-    """A text, or a callable that returns one (read again after an auth failure)."""
-    if not callable(value) and not is_credential(value):
-        raise ValueError("printable ASCII text or a callable that returns it")
-    return value
+def wake(value: Any) -> str | None:
+    if value is not None and value not in (AUTO, DJANGO_Q):
+        raise ValueError(f'"{AUTO}", "{DJANGO_Q}" or None')
+    return None if value is None else str(value)
 
 
 def source(value: Any) -> str:
@@ -237,98 +189,6 @@ def source(value: Any) -> str:
         return build_event("check", None, source=value).source
     except InvalidEvent as error:
         raise ValueError(f"a CloudEvents source ({error.reason})") from error
-
-
-def words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise ValueError("a list of texts")
-    items = tuple(value)
-    if not all(isinstance(item, str) and item for item in items):
-        raise ValueError("a list of texts")
-    return items
-
-
-def scopes(value: Any) -> tuple[str, ...]:
-    items = words(value)
-    if not all(is_header_value(item) for item in items):
-        raise ValueError("a list of printable ASCII texts")
-    return items
-
-
-def path(value: Any) -> str:
-    if not is_url_path(value):
-        raise ValueError("a URL path such as /api/v2/eventbridge/events")
-    return value
-
-
-def header_name(value: Any) -> str:
-    if not is_header_name(value):
-        raise ValueError("the name of an HTTP header")
-    return value
-
-
-def idempotency_header(value: Any) -> str:
-    if not is_free_header_name(value):
-        raise ValueError("the name of an HTTP header that the app does not set itself")
-    return value
-
-
-def content_type(value: Any) -> str:
-    if not is_media_type(value):
-        raise ValueError("a media type such as application/cloudevents+json")
-    return value
-
-
-def header_value(value: Any) -> str:
-    if not is_header_value(value):
-        raise ValueError("printable ASCII text without spaces at its ends")
-    return value
-
-
-def headers(value: Any) -> Any:
-    """Names and texts, or callables that return one or all of them: called when a request is made."""
-    if callable(value):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError("a dict of header names and values")
-    for name in value:
-        if str(name).lower() in RESERVED_HEADERS:
-            raise ValueError(f"a dict without {name!r}, which the app sets itself")
-    return {header_name(name): text if callable(text) else header_value(text) for name, text in value.items()}
-
-
-def codes(value: Any) -> tuple[int, ...]:
-    items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else ()
-    if not items or not all(type(item) is int and 200 <= item <= 599 for item in items):
-        raise ValueError("a list of HTTP status codes from 200 to 599")
-    return items
-
-
-def delays(value: Any) -> tuple[float, ...]:
-    items = tuple(value) if isinstance(value, (list, tuple)) else ()
-    if not items:
-        raise ValueError("a list of seconds, with at least one")
-    return tuple(seconds(item) for item in items)
-
-
-def optional_file(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, (str, os.PathLike)) or value == "" or not Path(value).exists():
-        raise ValueError("the path of a PEM file or folder that exists, or None")
-    return os.fspath(value)
-
-
-optional_client_cert = ClientCertificate.of
-
-
-def optional_proxy(value: Any) -> Any:
-    """A callable keeps a password off Django's debug page; it is called when a connection is made."""
-    if value is not None and not callable(value) and not is_proxy_url(value):
-        raise ValueError(
-            "a proxy URL such as http://proxy.example.com:3128, a callable that returns one, or None"
-        )
-    return value
 
 
 def schemas(value: Any) -> dict[str, Any]:

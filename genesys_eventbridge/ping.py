@@ -7,7 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.explain_words import span
 from genesys_eventbridge.network import Deadline
-from genesys_eventbridge.senders import platform_of
 from genesys_eventbridge.transport import DirectTransport
 from genesys_eventbridge.verdicts import Outcome, Sent, Verdict
 
@@ -52,12 +51,12 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
     clock = Deadline(math.inf if seconds is None else seconds)
     try:
         settings = conf.destination(alias)
-        platform = platform_of(settings)
-    except (ImproperlyConfigured, ValueError) as error:
+    except ImproperlyConfigured as error:
         yield Step("settings", False, str(error))
         for name in ("token", "permission", "clocks"):
             yield Step(name, None, "not looked at: the settings come first")
         return
+    platform = settings.platform
     yield _settings(settings)
     token = _token(platform, clock)
     yield token
@@ -74,7 +73,7 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
             yield Step("permission", None, "not looked at: the time was over")
         elif token.ok:
             # Two requests, a POST and a GET; a token that they fetch is kept by the platform as it is.
-            short = platform_of(_within(settings, clock, requests=2))
+            short = settings.changed(request_deadline=_share(platform, clock, requests=2)).platform
             sender = Sender(short, credentials_for(platform), transport=transport)
             yield _permission(settings, sender)
         else:
@@ -84,9 +83,9 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
         transport.close()
 
 
-def _within(settings: DestinationSettings, clock: Deadline, requests: int) -> DestinationSettings:
-    """With a deadline that lets so many requests end in time."""
-    return replace(settings, request_deadline=min(settings.request_deadline, clock.left() / requests))
+def _share(platform: Platform, clock: Deadline, requests: int) -> float:
+    """A deadline that lets this many requests end in time."""
+    return max(0.001, min(platform.request_deadline, clock.left() / requests))
 
 
 class _Listening(DirectTransport):
@@ -111,7 +110,7 @@ def _ahead(date: str, before: float | None) -> float | None:
 
 
 def _settings(settings: DestinationSettings) -> Step:
-    message = f"api {settings.api_base_url}  login {settings.login_base_url}"
+    message = f"api {settings.platform.api_base_url}  login {settings.platform.login_base_url}"
     where = f"[{settings.alias!r}]"
     doubts = [problem for problem in conf.problems() if where in problem.message and not problem.is_error]
     return Step(
@@ -139,19 +138,19 @@ def _permission(settings: DestinationSettings, sender: Sender) -> Step:
     if sent.verdict is not Verdict.REJECTED or sent.status_code is None:
         return _refused(sent, "POST", settings)
     if not settings.confirm:
-        return Step("permission", True, f"POST {settings.events_path}")
+        return Step("permission", True, f"POST {settings.platform.events_path}")
     asked = sender.check(f"ping-{uuid.uuid4()}")
     if asked.verdict is Verdict.HALTED:
         return _refused(asked, "GET", settings)
-    return Step("permission", True, f"POST and GET {settings.events_path}")
+    return Step("permission", True, f"POST and GET {settings.platform.events_path}")
 
 
 def _refused(outcome: Outcome, method: str, settings: DestinationSettings) -> Step:
     answer = f"{outcome.status_code} on " if outcome.status_code else ""
     if outcome.verdict is Verdict.ACCEPTED or not outcome.error:
-        message = f"{answer}{method} {settings.events_path}: an empty body should be refused"
+        message = f"{answer}{method} {settings.platform.events_path}: an empty body should be refused"
         return Step("permission", False, message, "Check API_BASE_URL, EVENTS_PATH and PROXY.")
-    return Step("permission", False, f"{answer}{method} {settings.events_path}: {outcome.error}")
+    return Step("permission", False, f"{answer}{method} {settings.platform.events_path}: {outcome.error}")
 
 
 def _clocks(transport: _Listening) -> Step:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from genesys_eventbridge.text import clean
-from genesys_eventbridge.wire import is_loopback, normal_host
+from genesys_eventbridge.wire import LONGEST_PATH, is_loopback, normal_host
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -191,9 +191,10 @@ def _port(port: str | None, scheme: str, setting: str) -> str:
 
 def _path(path: str, setting: str) -> str:
     segments = path.strip("/").split("/") if path.strip("/") else []
-    if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
+    fits = len(path) <= LONGEST_PATH
+    if not fits or not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
         raise ValueError(
             f"{setting} has the path {_shown(path)}; a path prefix has letters, digits and . _ ~ - between "
-            "its slashes."
+            f"its slashes, at most {LONGEST_PATH} in all."
         )
     return "".join(f"/{segment}" for segment in segments)

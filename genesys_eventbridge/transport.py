@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -11,10 +12,13 @@ from typing import Any, NoReturn
 import httpcore
 import httpx
 
+from genesys_eventbridge import __version__
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline, DeadlineNetwork
 from genesys_eventbridge.tls import ClientCertificate, contexts
 
+USER_AGENT = f"genesys-eventbridge/{__version__} httpx/{httpx.__version__} python/{platform.python_version()}"
 MAX_ANSWER_BYTES = 1024 * 1024
 #: Where a request carries the ``Deadline`` of the publish or check it belongs to.
 DEADLINE = "deadline"
@@ -178,6 +182,8 @@ class DirectTransport(httpx.BaseTransport):
     def _raise_as_httpx(self, error: Exception, request: httpx.Request) -> NoReturn:
         kind = next((theirs for ours, theirs in _AS_HTTPX.items() if isinstance(error, ours)), None)
         text = type(error).__name__ if kind is None else str(error)
+        if kind is None and not isinstance(error, OSError):
+            report(error, "A connection failed by a defect: %s", text)
         if kind is httpx.LocalProtocolError:
             text = "a header or the path of the request holds a character that HTTP does not allow"
         elif kind not in _NOT_SENT and not self._network.request_sent:

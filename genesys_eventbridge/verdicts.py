@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from genesys_eventbridge import platform_values as values
+from genesys_eventbridge.platform_values import clean_all, setting
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED
 
 
@@ -58,17 +60,24 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How answers are read. Statuses in lower case, times in seconds."""
+    """How answers are read. Times are seconds; lists are taken for sets, and statuses in any case."""
 
-    accepted_codes: frozenset[int] = frozenset({200, 201, 202})
-    duplicate_codes: frozenset[int] = frozenset({409})
-    delivered_statuses: frozenset[str] = frozenset({"delivered"})
-    failed_statuses: frozenset[str] = frozenset({"failed"})
-    not_found_grace: float = 300.0
-    confirm_for: float = 3600.0
-    retry_after_default: float = 5.0
-    retry_after_cap: float = 6 * 3600.0
-    redact_keys: tuple[str, ...] = DEFAULT_REDACT_KEYS
+    accepted_codes: frozenset[int] = setting(values.codes, (200, 201, 202))
+    duplicate_codes: frozenset[int] = setting(values.codes, (409,))
+    delivered_statuses: frozenset[str] = setting(values.some_statuses, ("delivered",))
+    failed_statuses: frozenset[str] = setting(values.statuses, ("failed",))
+    not_found_grace: float = setting(values.seconds_or_zero, 300.0)
+    confirm_for: float = setting(values.seconds, 3600.0)
+    retry_after_default: float = setting(values.seconds, 5.0)
+    retry_after_cap: float = setting(values.seconds, 6 * 3600.0)
+    redact_keys: tuple[str, ...] = setting(values.words, DEFAULT_REDACT_KEYS)
+
+    def __post_init__(self) -> None:
+        clean_all(self)
+
+    @property
+    def statuses(self) -> dict[str, frozenset[str]]:
+        return {"delivered_statuses": self.delivered_statuses, "failed_statuses": self.failed_statuses}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ RESERVED_HEADERS = frozenset(
         "user-agent",
     }
 )
+#: Gateways take a request line of 8 KiB, with the platform's id of an event at its end.
+LONGEST_PATH = 2000
 _CREDENTIAL_NAMES = (*DEFAULT_REDACT_KEYS, "token", "key", "auth", "pass", "signature")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -78,6 +80,7 @@ def is_url_path(value: object) -> TypeGuard[str]:
     """``/a/b``: no empty segment, none of dots alone, escaped or not, nothing that would need escaping."""
     return (
         isinstance(value, str)
+        and len(value) <= LONGEST_PATH
         and _PATH.fullmatch(value) is not None
         and not {".", ".."} & set(map(unquote, value.split("/")))
     )

@@ -19,9 +19,9 @@ import pytest
 
 from genesys_eventbridge import auth
 from genesys_eventbridge.auth import ClientCredentials, credentials_for
-from genesys_eventbridge.client_platform import Platform
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.platform_config import Platform
 from genesys_eventbridge.transport import DEADLINE
 from tests.socket_server import HANG, Conversation, Request, SocketServer, answer, replies
 

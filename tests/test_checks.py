@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core import checks
+from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections
 from django.test import override_settings
 from django.views.debug import SafeExceptionReporterFilter
@@ -18,7 +19,6 @@ from genesys_eventbridge import checks as our_checks
 from genesys_eventbridge import conf, model_problems, schemas
 from genesys_eventbridge.conf_rules import Problem
 from genesys_eventbridge.sandbox.start import CLIENT_ID, CLIENT_SECRET
-from genesys_eventbridge.senders import platform_of
 from tests.certificates import Authority
 from tests.shop.models import LineItem
 
@@ -53,6 +53,16 @@ def ours(*, deploy=False, databases=None):
     """Our messages, as `manage.py check` would ask for them."""
     found = checks.run_checks(include_deployment_checks=deploy, databases=databases)
     return [message for message in found if (message.id or "").startswith("genesys_eventbridge.")]
+
+
+def migrating(ask):
+    """What Django's own call of the checks gets within ``migrate``."""
+
+    class Asking(Migrate):
+        def ask(self):
+            return ask()
+
+    return Asking().ask()
 
 
 def numbers(messages):
@@ -153,6 +163,20 @@ class TestSettings:
         assert message.id == "genesys_eventbridge.W013"
         assert message.hint == "Set USE_TZ = True."
 
+    @pytest.mark.filterwarnings("ignore:The USE_TZ")
+    def test_a_zone_whose_clocks_change_is_e013_and_migrate_may_run(self, configure, settings):
+        configure()
+        settings.USE_TZ = False
+        settings.TIME_ZONE = "Europe/Berlin"
+
+        error, _naive = our_checks.settings()
+        during_migrate = migrating(our_checks.settings)
+
+        assert error.id == "genesys_eventbridge.E013"
+        assert "in Europe/Berlin, where clocks change" in error.msg
+        assert (error.hint or "").startswith("Set USE_TZ = True, or a TIME_ZONE without daylight saving")
+        assert numbers(during_migrate) == ["W013"]
+
     def test_a_batch_too_small_to_keep_the_senders_busy_is_w015(self, configure):
         configure(CONCURRENCY=64, BATCH_SIZE=127)
 
@@ -161,6 +185,15 @@ class TestSettings:
         assert message.id == "genesys_eventbridge.W015"
         assert "BATCH_SIZE (127) is less than twice CONCURRENCY (64)" in message.msg
         assert message.hint == 'Set "BATCH_SIZE": 192.'
+
+    def test_a_wake_by_django_q_without_django_q_is_w018(self, configure, settings):
+        configure(WAKE="django_q")
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+
+        message = only(our_checks.settings())
+
+        assert message.id == "genesys_eventbridge.W018"
+        assert message.hint == 'Add "django_q" to INSTALLED_APPS, or write "WAKE": "auto".'
 
     def test_twice_the_senders_is_enough_of_a_batch(self, configure):
         configure(CONCURRENCY=64, BATCH_SIZE=128)
@@ -541,7 +574,7 @@ class TestNeverATraceback:
         """Or else a worker would stop at a setting that `manage.py check` called right."""
         with override_settings(GENESYS_EVENTBRIDGE={"default": {**GOOD, **keys}}):
             if not any(problem.is_error for problem in conf.problems()):
-                assert platform_of(conf.destination()).token_url.startswith("https://login.")
+                assert conf.destination().platform.token_url.startswith("https://login.")
 
     def test_without_any_destination_the_models_are_left_alone(self, settings, monkeypatch):
         registration = SimpleNamespace(model=LineItem, destination="default")

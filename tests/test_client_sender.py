@@ -15,9 +15,9 @@ import pytest
 
 from genesys_eventbridge import client_sender
 from genesys_eventbridge.auth import ClientCredentials, credentials_for
-from genesys_eventbridge.client_platform import Platform
 from genesys_eventbridge.client_sender import Sender
 from genesys_eventbridge.cloudevents import build_event
+from genesys_eventbridge.platform_config import Platform
 from genesys_eventbridge.transport import DEADLINE, MAX_ANSWER_BYTES
 from genesys_eventbridge.verdicts import Halt, Sent, Verdict
 from tests.socket_server import HANG, Conversation, Script, SocketServer, answer, replies, self_signed
@@ -368,8 +368,10 @@ def test_an_interruption_passes(interruption):
 
 
 def test_a_defect_after_the_answer_never_looks_as_if_nothing_was_sent(monkeypatch, caplog):
+    payload = "canary-payload"
+
     def broken(*_: object, **__: object) -> None:
-        raise ValueError("canary-payload")
+        raise ValueError(payload)
 
     monkeypatch.setattr(client_sender, "publish_outcome", broken)
     monkeypatch.setattr(client_sender, "status_outcome", broken)

@@ -41,8 +41,8 @@ class TestReading:
 
         settings = conf.destination()
 
-        assert settings.api_base_url == "https://api.mypurecloud.ie"
-        assert settings.login_base_url == "https://login.mypurecloud.ie"
+        assert settings.platform.api_base_url == "https://api.mypurecloud.ie"
+        assert settings.platform.login_base_url == "https://login.mypurecloud.ie"
         assert conf.problems() == []
 
     def test_the_defaults_are_those_of_the_contract(self, configure):
@@ -50,8 +50,13 @@ class TestReading:
 
         settings = conf.destination()
 
+        together = {
+            **vars(settings.platform),
+            **dataclasses.asdict(settings.platform.rules),
+            **{item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)},
+        }
         assert {
-            name: getattr(settings, name)
+            name: together[name]
             for name in (
                 "scopes",
                 "token_path",
@@ -84,7 +89,7 @@ class TestReading:
                 "pass_seconds",
                 "parallel_passes",
                 "block_key_on_dead",
-                "publish_on_commit",
+                "wake",
                 "require_transaction",
                 "retention_days",
                 "payload_retention_days",
@@ -100,8 +105,8 @@ class TestReading:
             "max_event_bytes": 262144,
             "connect_timeout": 5,
             "request_deadline": 20,
-            "accepted_codes": (200, 201, 202),
-            "duplicate_codes": (409,),
+            "accepted_codes": {200, 201, 202},
+            "duplicate_codes": {409},
             "confirm": True,
             "check_delays": (2, 5, 15, 60, 300),
             "confirm_for": 3600,
@@ -121,7 +126,7 @@ class TestReading:
             "pass_seconds": 45,
             "parallel_passes": 4,
             "block_key_on_dead": True,
-            "publish_on_commit": True,
+            "wake": "auto",
             "require_transaction": True,
             "retention_days": 30,
             "payload_retention_days": None,
@@ -140,19 +145,19 @@ class TestReading:
 
         settings = conf.destination()
 
-        assert settings.api_base_url == "https://api.gateway.example/prefix"
-        assert settings.login_base_url == "https://sso.example"
+        assert settings.platform.api_base_url == "https://api.gateway.example/prefix"
+        assert settings.platform.login_base_url == "https://sso.example"
 
     def test_the_login_host_is_derived_from_an_api_host(self, configure):
         configure(REGION=..., API_BASE_URL="https://api.mypurecloud.de")
 
-        assert conf.destination().login_base_url == "https://login.mypurecloud.de"
+        assert conf.destination().platform.login_base_url == "https://login.mypurecloud.de"
 
     def test_a_credential_may_be_a_callable(self, configure):
         configure(CLIENT_SECRET=lambda: "fresh")
 
         assert conf.problems() == []
-        assert callable(conf.destination().client_secret)
+        assert callable(conf.destination().platform.client_secret)
 
     def test_no_secret_shows_in_a_repr(self, configure):
         configure(PROXY="http://user:proxy-canary@proxy.example:3128")
@@ -168,13 +173,13 @@ class TestReading:
         configure(PROXY=fail, EXTRA_HEADERS={"X-Gateway-Key": fail})
 
         assert conf.problems() == []
-        assert conf.destination().proxy is fail
-        assert conf.destination().extra_headers == {"X-Gateway-Key": fail}
+        assert conf.destination().platform.proxy is fail
+        assert conf.destination().platform.extra_headers == {"X-Gateway-Key": fail}
 
         configure(EXTRA_HEADERS=fail)
 
         assert conf.problems() == []
-        assert callable(conf.destination().extra_headers)
+        assert callable(conf.destination().platform.extra_headers)
 
     def test_settings_are_frozen(self, configure):
         configure()
@@ -186,7 +191,7 @@ class TestReading:
         settings.GENESYS_EVENTBRIDGE = {"default": GOOD, "emea": {**GOOD, "REGION": "mypurecloud.de"}}
 
         assert conf.aliases() == ("default", "emea")
-        assert conf.destination("emea").api_base_url == "https://api.mypurecloud.de"
+        assert conf.destination("emea").platform.api_base_url == "https://api.mypurecloud.de"
 
     def test_a_broken_destination_does_not_stop_the_other(self, settings):
         settings.GENESYS_EVENTBRIDGE = {"default": GOOD, "emea": {}}
@@ -248,6 +253,21 @@ class TestRefusals:
             ({"PROXY": "http://10.0.0.256:3128"}, "E004", "PROXY"),
             ({"SCHEMAS": ["a"]}, "E004", "SCHEMAS"),
             ({"SCHEMAS": {"a": 7}}, "E004", "SCHEMAS"),
+            ({"EVENTS_PATH": "/" + "a" * 70_000}, "E004", "EVENTS_PATH"),
+            ({"API_BASE_URL": "https://api.example.com/" + "a" * 70_000}, "E007", "API_BASE_URL"),
+            ({"SCOPES": iter(["a"])}, "E004", "SCOPES"),
+            ({"REDACT_KEYS": iter(["a"])}, "E004", "REDACT_KEYS"),
+            ({"ACCEPTED_CODES": iter([200])}, "E004", "ACCEPTED_CODES"),
+            ({"DELIVERED_STATUSES": []}, "E004", "DELIVERED_STATUSES"),
+            ({"CA_BUNDLE": "x" * 5000}, "E004", "CA_BUNDLE"),
+            ({"CA_BUNDLE": "a\0b"}, "E004", "CA_BUNDLE"),
+            ({"CONNECT_TIMEOUT": 86_401}, "E004", "CONNECT_TIMEOUT"),
+            ({"RATE_PER_MINUTE": 1e-300}, "E004", "RATE_PER_MINUTE"),
+            ({"CONCURRENCY": 1001}, "E004", "CONCURRENCY"),
+            ({"BATCH_SIZE": 5001}, "E004", "BATCH_SIZE"),
+            ({"RETENTION_DAYS": 36_501}, "E004", "RETENTION_DAYS"),
+            *(({key: 10**400}, "E004", key) for key in ("MAX_ATTEMPTS", "CONFIRM_FOR", "NOT_FOUND_GRACE")),
+            *(({"WAKE": value}, "E004", "WAKE") for value in (True, False, "", "tasks", "notify", ["auto"])),
             (
                 {"API_BASE_URL": "http://api.example.com", "LOGIN_BASE_URL": "https://l.example"},
                 "E007",
@@ -345,7 +365,7 @@ class TestWarnings:
         configure(REGION="new1.pure.cloud")
 
         assert found() == [("W010", "REGION")]
-        assert conf.destination().api_base_url == "https://api.new1.pure.cloud"
+        assert conf.destination().platform.api_base_url == "https://api.new1.pure.cloud"
 
     def test_one_host_for_login_and_api_is_a_warning(self, configure):
         configure(API_BASE_URL="https://api.mypurecloud.de", LOGIN_BASE_URL="https://api.mypurecloud.de")

@@ -9,6 +9,7 @@ import pytest
 from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.decisions import decide, released
+from genesys_eventbridge.platform_config import Platform
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
@@ -18,17 +19,13 @@ DAY = 86400.0
 
 
 def settings(**changes):
-    return DestinationSettings(
-        **{
-            "alias": "default",
-            "api_base_url": "https://api.example.com",
-            "login_base_url": "https://login.example.com",
-            "client_id": "id",
-            "client_secret": "secret",
-            "source": "tests",
-            **changes,
-        }
+    platform = Platform(
+        api_base_url="https://api.example.com",
+        login_base_url="https://login.example.com",
+        client_id="id",
+        client_secret="secret",
     )
+    return DestinationSettings(alias="default", platform=platform, source="tests").changed(**changes)
 
 
 def claimed(**changes):

@@ -18,7 +18,6 @@ from genesys_eventbridge.clock import shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.sandbox import Sandbox, serve
 from genesys_eventbridge.sandbox.hostile import TRICKS
-from genesys_eventbridge.senders import platform_of
 from genesys_eventbridge.states import State
 from tests import canary
 from tests.outbox_rows import accepted, event
@@ -266,8 +265,8 @@ def test_django_q_keeps_nothing_but_names_and_numbers(settings, everything, monk
     with SocketServer(Echo(500)) as server:
         configure(settings, server.url)
         schedules.install()
+        wake.announce("default")
         event("order.created", {"note": PAYLOAD})
-        wake.wake("default")
         queued = [SignedPackage.loads(one.payload) for one in OrmQ.objects.all()]
         for name in ("publish_all", "poll_all", "retry_all", "prune_all"):
             async_task(f"genesys_eventbridge.tasks.{name}", sync=True)
@@ -292,7 +291,7 @@ def test_what_a_worker_holds_cannot_be_pickled_with_a_token_in_it(settings):
     """A task argument, a cache entry or a multiprocessing message would carry it away."""
     with SocketServer(Echo(202)) as server:
         configure(settings, server.url)
-        credentials = auth.credentials_for(platform_of(conf.destination()))
+        credentials = auth.credentials_for(conf.destination().platform)
         relay_of_one = event()
         relay.publish_due()
 

@@ -39,6 +39,7 @@ def pushed():
 def test_a_new_secret_key_loses_messages_and_no_event(settings, monkeypatch):
     """T23: django-q2 signs with SECRET_KEY alone, whatever SECRET_KEY_FALLBACKS says."""
     platform = ScriptedPlatform()
+    wake.announce("default")
     event("order.created")
     (message,) = OrmQ.objects.all()
     OrmQ.objects.update(lock="2001-01-01T00:00Z")
@@ -52,6 +53,7 @@ def test_a_new_secret_key_loses_messages_and_no_event(settings, monkeypatch):
     assert not OrmQ.objects.exists()
 
     wake.forget()
+    wake.announce("default")
     wake.wake("default")
     assert [task["func"] for task in pushed()] == ["genesys_eventbridge.tasks.publish"]
     relay.publish_due(transport=platform.transport)

@@ -17,7 +17,6 @@ from genesys_eventbridge.client import EventBridgeClient, Platform
 from genesys_eventbridge.errors import Halted, InvalidEvent, without_arguments
 from genesys_eventbridge.model_events import EventQuerySet, enqueue_for
 from genesys_eventbridge.outbox import aenqueue, enqueue, enqueue_many
-from genesys_eventbridge.senders import platform_of
 from tests.outbox_rows import event
 from tests.scripted import ScriptedPlatform
 from tests.shop.models import Order
@@ -113,8 +112,8 @@ class TestCredentials:
         configure()
 
         def work():
-            destination, platform = conf.destination(), platform_of(conf.destination())
-            assert destination.client_secret == platform.client_secret
+            destination, platform = conf.destination(), conf.destination().platform
+            assert platform is destination.platform
             raise RuntimeError("somewhere in a worker")
 
         shown = page(raised(work))

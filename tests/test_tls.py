@@ -24,7 +24,6 @@ from genesys_eventbridge.auth import credentials_for
 from genesys_eventbridge.client import Platform, Sender
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.network import Deadline, DeadlineNetwork
-from genesys_eventbridge.senders import platform_of
 from genesys_eventbridge.tls import ClientCertificate, Contexts, new_context
 from genesys_eventbridge.transport import DirectTransport
 from genesys_eventbridge.verdicts import Sent
@@ -353,7 +352,7 @@ def test_one_that_cannot_be_loaded_is_an_error_of_the_checks_and_a_halt_of_the_r
     assert (problem.id, problem.key) == ("E004", "CLIENT_CERT")
     assert words in problem.message
 
-    with DirectTransport(client_cert=conf.destination().client_cert) as transport:
+    with DirectTransport(client_cert=conf.destination().platform.client_cert) as transport:
         verdict, halt, line = verdict_of("https://127.0.0.1:1", transport)
     assert (verdict, halt) == (Verdict.HALTED, Halt.CONFIG)
     assert "CLIENT_CERT" in line
@@ -413,7 +412,7 @@ def test_its_passphrase_is_in_no_repr(locked, settings):
     }
 
     assert CANARY not in f"{platform!r} {platform.client_cert!r} {conf.destination()!r}"
-    assert platform_of(conf.destination()).client_cert == platform.client_cert
+    assert conf.destination().platform.client_cert == platform.client_cert
 
 
 def test_another_client_certificate_gets_a_token_of_its_own(client, locked):

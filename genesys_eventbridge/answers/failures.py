@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 import httpx
 
 from genesys_eventbridge.answers.reading import CORRELATION_LIMIT, ERROR_LIMIT
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 from genesys_eventbridge.text_values import PayloadValues
@@ -73,6 +74,7 @@ def _judged(error: Exception) -> tuple[Verdict, Halt | None, Halt | None, str]:
         return Verdict.HALTED, halted[0], None, halted[1]
     if isinstance(error, httpx.RequestError | OSError):
         return Verdict.UNKNOWN, None, Halt.NETWORK, ""
+    report(error, "A request failed by a defect: %s", type(error).__name__)
     return Verdict.UNKNOWN, None, Halt.CONFIG, "This is a defect; please report it."
 
 
@@ -222,7 +224,7 @@ def _place(error: Exception) -> str:
     if not isinstance(error, httpx.RequestError):
         return ""
     try:
-        return f" ({error.request.url.host})"
+        return f" ({error.request.url.raw_host.decode()})"
     except RuntimeError:  # raised where httpx was not told the request
         return ""
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from genesys_eventbridge.client_platform import Platform
+from genesys_eventbridge.auth_login import Basic, ask_for_token
+from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.network import Deadline
+from genesys_eventbridge.platform_config import Platform
 from genesys_eventbridge.wire import RESERVED_HEADERS
 
 GOOD: dict[str, Any] = {
@@ -207,3 +210,13 @@ def test_its_repr_holds_no_secret():
     assert "canary" not in repr(platform)
     assert "canary" not in f"{platform}"
     assert "https://api.mypurecloud.com" in repr(platform)
+
+
+def test_a_host_that_only_looks_like_an_international_name_can_be_asked():
+    """httpx would decode it, which is impossible, and the worker reported a defect."""
+    platform = Platform(**GOOD | {"login_base_url": "https://xn--a.example.invalid"})
+
+    with pytest.raises(Halted, match=r"No token from xn--a\.example\.invalid") as caught:
+        ask_for_token(platform, Basic.of(platform), Deadline(5.0), transport=None)
+
+    assert caught.value.kind == "network"
