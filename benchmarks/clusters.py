@@ -32,7 +32,7 @@ def platform(latency: float, *, wake: bool = False) -> Iterator[Platform]:
     one = settings.GENESYS_EVENTBRIDGE["default"]
     with stand_in() as there:
         there.reset(latency=latency)
-        where = json.loads(there.destination(**LEASE, CONFIRM=False, PUBLISH_ON_COMMIT=wake))
+        where = json.loads(there.destination(**LEASE, CONFIRM=False, WAKE="django_q" if wake else None))
         with override_settings(GENESYS_EVENTBRIDGE={"default": {**one, **where}}):
             yield there
 

@@ -98,4 +98,5 @@ else:
         "BACKOFF_BASE": 1,  # a demo is short
     }
 
-GENESYS_EVENTBRIDGE = {"default": {**PLATFORM, "SOURCE": "com.example.shop"}}
+# "auto", the default, waits for the first scheduled task (up to 30 s). Here a cluster always runs.
+GENESYS_EVENTBRIDGE = {"default": {**PLATFORM, "SOURCE": "com.example.shop", "WAKE": "django_q"}}

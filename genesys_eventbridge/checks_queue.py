@@ -14,9 +14,10 @@ from django.db import Error as DatabaseError
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from genesys_eventbridge import conf, schedules
+from genesys_eventbridge import conf, schedules, wake
 from genesys_eventbridge.checks_settings import readable
-from genesys_eventbridge.conf_rules import Problem
+from genesys_eventbridge.conf_rules import DJANGO_Q, Problem
+from genesys_eventbridge.models import outbox_alias
 
 # django-q2's own defaults, where Q_CLUSTER says nothing.
 _TIMEOUT, _RETRY = None, 60
@@ -55,16 +56,40 @@ def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
         return
     from django_q.models import Schedule
 
-    alias = router.db_for_write(Schedule)
+    aliases = frozenset(aliases)
     # A test database never has schedules, and the checks run in every test run.
-    if alias not in aliases or hasattr(mail, "outbox"):
+    if hasattr(mail, "outbox"):
+        return
+    yield from _unread_wakes(aliases)
+    alias = router.db_for_write(Schedule)
+    if alias not in aliases:
         return
     try:
         # Without tables nothing is missing yet but `migrate`, and that is said elsewhere.
         if {Schedule._meta.db_table} <= set(connections[alias].introspection.table_names()):
             yield from _standing()
     except DatabaseError:
-        return  # said by the checks of the database
+        return  # the checks of the database report it
+
+
+def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
+    """Queue rows that no cluster takes pile up, where the setting demands them."""
+    demanding = [destination for destination in readable() if destination.wake == DJANGO_Q]
+    if not demanding or outbox_alias() not in aliases:
+        return
+    try:
+        for destination in demanding:
+            ago = wake.task_ago(destination.alias)
+            if not wake.is_lately(ago):
+                yield Problem(
+                    "W037",
+                    "WAKE",
+                    f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q": each commit queues a '
+                    f"task, and {wake.ran(ago)}.",
+                    'Start one: python manage.py qcluster. Or write "WAKE": "auto".',
+                )
+    except DatabaseError:
+        return  # the checks of the database report it
 
 
 def _broker(given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -128,7 +153,8 @@ def _standing() -> Iterator[Problem]:
             yield Problem(
                 "W033",
                 "",
-                f"django-q2 schedules {what}: {', '.join(names)}. Without them only the wake after a commit "
-                "publishes, and what fails then waits for the next one.",
+                f"django-q2 schedules {what}: {', '.join(names)}. Without them django-q2 runs "
+                'no task of this app: with "WAKE": "auto" commits wake no worker, and with "django_q" what '
+                "fails waits for the next commit.",
                 "Run: python manage.py eventbridge_schedules --apply",
             )

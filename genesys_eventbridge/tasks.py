@@ -8,13 +8,18 @@ import time
 from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.transaction import TransactionManagementError
 
-from genesys_eventbridge import agenda, conf, relay, retention
+from genesys_eventbridge import agenda, conf, relay, retention, wake
+from genesys_eventbridge.clock import require_steady_zone
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.database import PASSING, drop_connection
+from genesys_eventbridge.defects import report
+from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import outbox_alias
-from genesys_eventbridge.shifts import shift
+from genesys_eventbridge.shifts import HORIZON, shift
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 from genesys_eventbridge.transactions import refuse_in_transaction
@@ -66,7 +71,7 @@ def publish_backlog(destination: str) -> int:
 
     def work(settings: DestinationSettings) -> int:
         until = int(time.time()) + FOLLOWED
-        ahead = agenda.look(destination)
+        ahead = agenda.look(destination, within=HORIZON)
         if ahead.publish_in is not None and ahead.publish_in <= 0:
             for _helper in range(_passes(settings) - 1):
                 _start("publish", destination, 0, until)
@@ -130,11 +135,16 @@ def _run(
         settings = conf.destination(destination)
         if sends:
             refuse_in_transaction(outbox_alias(), "nothing is sent")
+            require_steady_zone(outbox_alias(), "nothing is sent")
+            wake.announce(destination)
         return work(settings)
     except (ImproperlyConfigured, TransactionManagementError) as error:
         logger.error("Task %s not run for destination %s: %s", task, clean(destination, 64), error)
     except Exception as error:  # noqa: BLE001 - the rows are the truth; the next task goes on from there
-        logger.error("Task %s of destination %s stopped: %s", task, destination, type(error).__name__)
+        if isinstance(error, DatabaseError):
+            drop_connection(outbox_alias())
+        name = type(error).__name__
+        report(error, "Task %s of destination %s stopped: %s", task, destination, name, expected=PASSING)
     return 0
 
 
@@ -174,7 +184,7 @@ def _passes(settings: DestinationSettings) -> int:
     share = BATCHES_A_PASS * settings.batch_size
     bound = share * settings.parallel_passes
     # In the order of the index, so that the count goes along it, and no further than it has to.
-    due = agenda.due(settings.alias, State.PENDING).order_by("due_at", "id")
+    due = due_events(settings.alias, State.PENDING).order_by("due_at", "id")
     backlog = due.values("pk")[:bound].count()
     return max(1, math.ceil(backlog / share))
 

@@ -1,29 +1,53 @@
-"""A hint to a worker that something is due: coalesced, and lost without harm."""
+"""A hint to a worker that something is due: coalesced, lost without harm, and given only where it is read."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from contextlib import nullcontext
+from typing import Any
 
 from django.apps import apps
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
+from django.db.models import Q
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.conf_rules import AUTO, DJANGO_Q
+from genesys_eventbridge.database import PASSING, in_small_transaction
+from genesys_eventbridge.defects import report
+from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.models import Destination, outbox_alias
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: One hint a destination and process in this many seconds; a woken pass outlasts it.
+#: One hint per destination and process in this many seconds; a woken pass outlasts it.
 COALESCE = 1.0
-#: After a broker failure this process hints nobody for so long.
+#: After a broker failure this process gives no hint for this many seconds.
 BROKEN = 30.0
+#: WAKE "auto": a cluster reads hints if a task of ours ran within this many seconds. Of the schedules,
+#: ``eventbridge:retry`` runs every five minutes even where the others are paused.
+LISTENS = 600.0
+#: A process asks the database for that no more often than this.
+LOOK_SECONDS = 10.0
+#: A task is announced no more often than this.
+ANNOUNCE_SECONDS = 10.0
 
 
 class _Memory:
-    """What this process remembers of its hints; a fresh process starts with nothing."""
+    """What this process remembers; a new process starts with nothing. Times are monotonic."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        #: By destination.
         self.last: dict[str, float] = {}
+        self.looked: dict[str, tuple[float, bool]] = {}
+        self.announced: dict[str, float] = {}
         self.broken_until = 0.0
 
 
@@ -31,19 +55,19 @@ _memory = _Memory()
 
 
 def wake(destination: str) -> None:
-    """Ask a django-q2 worker to publish what is due. Never raises for a broker that is down."""
-    if not conf.destination(destination).publish_on_commit or not apps.is_installed("django_q"):
+    """Ask a django-q2 worker to publish what is due. Never raises for a broker or a database that is down."""
+    setting = conf.destination(destination).wake
+    if setting is None or not _can_queue():
         return
-    from django_q.conf import Conf
     from django_q.tasks import async_task
 
-    if Conf.SYNC:
-        return
     now = time.monotonic()
     with _memory.lock:
         if now < _memory.broken_until or now - _memory.last.get(destination, float("-inf")) < COALESCE:
             return
         _memory.last[destination] = now
+    if setting == AUTO and not _is_read(destination, now):
+        return
     try:
         asked_at = int(time.time())  # lets a worker drop what an earlier pass has answered
         async_task("genesys_eventbridge.tasks.publish", destination, asked_at, ack_failure=True, save=False)
@@ -56,8 +80,101 @@ def wake(destination: str) -> None:
         )
 
 
+def announce(destination: str) -> None:
+    """Record that a django-q2 task runs for a destination, which is what ``"WAKE": "auto"`` goes by.
+
+    At most one write per ANNOUNCE_SECONDS, whatever the number of workers.
+    """
+    now = time.monotonic()
+    if now - _memory.announced.get(destination, float("-inf")) < ANNOUNCE_SECONDS:
+        return
+
+    def work() -> None:
+        stale = (
+            Q(task_at__isnull=True)
+            | Q(task_at__lt=DatabaseNow(-ANNOUNCE_SECONDS))
+            | Q(task_at__gt=DatabaseNow())  # written while the clock was ahead
+        )
+        if not _rows(destination).filter(stale).update(task_at=DatabaseNow()):
+            Destination.objects.using(outbox_alias()).get_or_create(
+                alias=destination, defaults={"task_at": DatabaseNow()}
+            )
+
+    in_small_transaction(outbox_alias(), work)
+    _memory.announced[destination] = now
+
+
+def describe(setting: str | None, task_ago: float | None) -> str:
+    """What a commit wakes now, in words; ``task_ago``: seconds since a task ran for the destination."""
+    if setting is None:
+        return "none (WAKE is None): workers look for what is due"
+    if not apps.is_installed("django_q"):
+        return "none: django_q is not in INSTALLED_APPS, workers look for what is due"
+    if not _can_queue():
+        return "none: Q_CLUSTER runs tasks in the caller's process (sync)"
+    if is_lately(task_ago):
+        return f"django-q2 ({ran(task_ago)})"
+    if setting == DJANGO_Q:
+        return f"django-q2, which may not read it: {ran(task_ago)}"
+    return f"none: {ran(task_ago)}; workers look for what is due"
+
+
+def ran(task_ago: float | None) -> str:
+    """ "a task ran 12 s ago", as a part of a sentence."""
+    if task_ago is None:
+        return "no django-q2 task has run for it"
+    return f"{'a' if is_lately(task_ago) else 'the last'} task ran {span(task_ago)} ago"
+
+
+def is_lately(task_ago: float | None) -> bool:
+    """Whether a cluster whose last task ran then counts as running. A time from the future does not count."""
+    return task_ago is not None and -ANNOUNCE_SECONDS <= task_ago < LISTENS
+
+
+def task_ago(destination: str) -> float | None:
+    """Seconds since a django-q2 task ran for a destination, by the database's clock; None where none did."""
+    row = _rows(destination).annotate(now=DatabaseNow()).values_list("task_at", "now").first()
+    return None if row is None or row[0] is None else (row[1] - row[0]).total_seconds()
+
+
 def forget() -> None:
     """Start afresh, as a new process would: for tests."""
     with _memory.lock:
-        _memory.last.clear()
-        _memory.broken_until = 0.0
+        _memory.forget()
+
+
+def _can_queue() -> bool:
+    """Whether a task would go into a queue, and not run within the user's request."""
+    if not apps.is_installed("django_q"):
+        return False
+    from django_q.conf import Conf
+
+    return not Conf.SYNC
+
+
+def _is_read(destination: str, now: float) -> bool:
+    """Whether a cluster ran a task for this destination lately; False where the database does not say."""
+    looked_at, is_read = _memory.looked.get(destination, (float("-inf"), False))
+    if now - looked_at < LOOK_SECONDS:
+        return is_read
+    connection = connections[outbox_alias()]
+    # In a TestCase's transaction a failed statement must leave it usable.
+    guarded: Any = transaction.atomic(using=connection.alias) if connection.in_atomic_block else nullcontext()
+    try:
+        with guarded:
+            is_read = is_lately(task_ago(destination))
+    except DatabaseError as error:
+        report(
+            error,
+            "Cannot see whether a worker would read a wake: %s",
+            type(error).__name__,
+            level=logging.WARNING,
+            expected=PASSING,
+        )
+        is_read = False
+    _memory.looked[destination] = (now, is_read)
+    return is_read
+
+
+def _rows(destination: str) -> Any:
+    return Destination.objects.using(outbox_alias()).filter(alias=destination)

@@ -1,6 +1,6 @@
 """Settings of a process that a test starts: the suite's, with the database and the platform of that test.
 
-From the environment besides: apps to do WITHOUT, and Q_CLUSTER_MORE as JSON.
+From the environment besides: apps to do WITHOUT, and as JSON Q_CLUSTER_MORE and the POOL of PostgreSQL.
 """
 
 import json
@@ -12,6 +12,8 @@ from tests.settings import DATABASES, Q_CLUSTER
 _overrides = json.loads(os.environ["EVENTBRIDGE_TEST_OVERRIDES"])
 DATABASES["default"]["NAME"] = _overrides["DATABASE"]
 GENESYS_EVENTBRIDGE = _overrides["GENESYS_EVENTBRIDGE"]
+if "POOL" in os.environ:
+    DATABASES["default"].update(OPTIONS={"pool": json.loads(os.environ["POOL"])}, CONN_MAX_AGE=0)
 Q_CLUSTER.update({"poll": 0.05, "guard_cycle": 0.1, "log_level": "WARNING"})
 Q_CLUSTER.update(json.loads(os.environ.get("Q_CLUSTER_MORE", "{}")))
 INSTALLED_APPS = [

@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from django.db import connection, connections, transaction
-from django_q.models import OrmQ, Task
+from django_q.models import OrmQ, Schedule, Task
 from django_q.tasks import async_task
 
-from genesys_eventbridge import agenda, schedules, wake
+from genesys_eventbridge import schedules, wake
+from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue, enqueue_many
 from genesys_eventbridge.states import State
@@ -68,7 +69,8 @@ def delivered(count):
 
 
 def test_a_commit_wakes_a_worker_and_a_burst_leaves_nothing_behind():
-    with sandboxed(deliver_after=0.1, more={"CHECK_DELAYS": [0.2]}) as sandbox, cluster() as process:
+    more = {"CHECK_DELAYS": [0.2], "WAKE": "django_q"}
+    with sandboxed(deliver_after=0.1, more=more) as sandbox, cluster() as process:
         for number in range(30):
             with transaction.atomic():
                 enqueue("order.created", {"number": number})
@@ -80,9 +82,25 @@ def test_a_commit_wakes_a_worker_and_a_burst_leaves_nothing_behind():
         assert Task.objects.count() == 0
 
 
+def test_a_commit_wakes_a_worker_once_the_first_scheduled_task_has_run():
+    """WAKE "auto": before that nobody is known to read a wake, and the queue stays empty."""
+    with sandboxed():
+        event()
+        assert not OrmQ.objects.exists()
+        schedules.install()
+        with cluster(SCHEDULES_AT_ONCE) as process:
+            until(delivered(1), process)
+            Schedule.objects.all().delete()
+            wake.forget()
+            with transaction.atomic():
+                enqueue("order.created", {})
+
+            until(delivered(2), process)
+
+
 def test_the_schedules_alone_do_it_too():
     """Every wake is lost, and every message with it."""
-    with sandboxed(more={"PUBLISH_ON_COMMIT": False}):
+    with sandboxed(more={"WAKE": None}):
         schedules.install()
         event()
         with cluster(SCHEDULES_AT_ONCE) as process:
@@ -95,7 +113,7 @@ def test_the_schedules_alone_do_it_too():
 
 
 def test_each_destination_gets_its_own_task_from_the_schedule():
-    with sandboxed(more={"PUBLISH_ON_COMMIT": False}, aliases=("default", "emea")):
+    with sandboxed(more={"WAKE": None}, aliases=("default", "emea")):
         schedules.install()
         event()
         event(destination="emea")
@@ -105,7 +123,7 @@ def test_each_destination_gets_its_own_task_from_the_schedule():
 
 def test_messages_that_cannot_be_read_any_more_cost_nothing():
     """T23: after a rotation of SECRET_KEY; fault 16: of a release that had other tasks."""
-    with sandboxed(more={"PUBLISH_ON_COMMIT": False}):
+    with sandboxed(more={"WAKE": None}):
         OrmQ.objects.create(key="tests", payload="signed-with-the-old-key", lock="2001-01-01T00:00Z")
         async_task("genesys_eventbridge.tasks.of_an_old_release", "default", ack_failure=True, save=False)
         async_task("genesys_eventbridge.tasks.publish", "a-destination-that-is-gone", save=False)
@@ -119,13 +137,13 @@ def test_messages_that_cannot_be_read_any_more_cost_nothing():
 def test_a_cluster_that_is_killed_loses_nothing():
     """Fault 3: what it held is taken over when the lease ends, which is short here; one acceptance."""
     short = {"LEASE_SECONDS": 8, "REQUEST_DEADLINE": 2, "PASS_SECONDS": 6, "CONNECT_TIMEOUT": 1}
-    with sandboxed(latency=1.0, more=short) as sandbox:
+    with sandboxed(latency=1.0, more={**short, "WAKE": "django_q"}) as sandbox:
         row = event()
         with cluster() as process:
             until(lambda: fresh(row).claim_token is not None, process)
             os.killpg(process.pid, signal.SIGKILL)
         sandbox.configure(latency=0)
-        due = agenda.due("default", State.PENDING)
+        due = due_events("default", State.PENDING)
         until(due.exists)
 
         assert run("publish").code == 0
@@ -159,7 +177,8 @@ class TestRedis:
 
     def test_a_commit_wakes_a_worker(self, redis):
         environment, more = redis
-        with sandboxed() as sandbox, cluster(more, **environment) as process:
+        demanded = {"WAKE": "django_q"}
+        with sandboxed(more=demanded) as sandbox, cluster(more, **environment) as process:
             for _ in range(3):
                 ran = shell(
                     "eventbridge_enqueue",
@@ -177,7 +196,7 @@ class TestRedis:
         if connection.vendor == "sqlite":
             pytest.skip("SQLite is for one machine: its backlog is one pass")
         environment, more = redis
-        several = {"BATCH_SIZE": 20, "CONCURRENCY": 4}
+        several = {"BATCH_SIZE": 20, "CONCURRENCY": 4, "WAKE": "django_q"}
         lease = {"LEASE_SECONDS": 8, "REQUEST_DEADLINE": 2, "CONNECT_TIMEOUT": 1}
         with sandboxed(latency=0.5, more={**several, **lease}) as sandbox:
             schedules.install()
@@ -217,7 +236,7 @@ class TestRedis:
     def test_after_a_flush_of_the_queue_the_schedules_go_on(self, redis):
         """Fault 15: the row is the truth; no message is needed."""
         environment, more = redis
-        with sandboxed(more={"PUBLISH_ON_COMMIT": False}):
+        with sandboxed(more={"WAKE": None}):
             schedules.install()
             for _ in range(20):
                 event()

@@ -4,7 +4,7 @@ import logging
 from pydoc import locate
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from genesys_eventbridge import agenda, conf, relay, retention, schedules, tasks, wake
 from genesys_eventbridge.clock import DatabaseNow
@@ -23,8 +23,10 @@ EACH = ("publish", "publish_backlog", "poll", "retry", "prune")
 @pytest.fixture(autouse=True)
 def _fresh_process():
     tasks._quiet_at.clear()
+    wake.forget()
     yield
     tasks._quiet_at.clear()
+    wake.forget()
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_woken_task_delivers_and_counts(monkeypatch):
 
 def test_a_task_takes_what_a_wake_brings(queued, shifts_done):
     """As django-q2 does it: the path is looked up, the arguments go in."""
-    wake.forget()
+    wake.announce("default")
     wake.wake("default")
     (path, args, _how) = queued.pop()
 
@@ -88,7 +90,7 @@ def test_poll_asks_about_accepted_events():
 def test_retry_tries_what_is_due_and_nothing_earlier():
     with sandboxed():
         due = event(row={"attempts": 1})
-        later = event(row={"attempts": 1, "due_at": "2999-01-01T00:00Z"})
+        later = event(row={"attempts": 1, "due_at": DatabaseNow(3600)})
 
         tasks.retry("default")
 
@@ -300,6 +302,8 @@ class TestFollowingPasses:
         self, now, shifts_done, django_assert_num_queries
     ):
         """Or a cluster of few workers would have a queue that grows as long as the backlog lasts."""
+        wake.announce("default")
+
         with django_assert_num_queries(0):
             assert tasks.publish("default", 0, int(now[0])) == 0
         assert tasks.publish("default", 0, int(now[0]) + 1) == 1
@@ -369,3 +373,19 @@ def test_results_are_small_numbers(monkeypatch):
     monkeypatch.setattr(relay, "check_accepted", lambda alias: report)
 
     assert tasks.poll("default") == 7
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL")
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_turned_read_only_is_dropped_after_one_task(monkeypatch):
+    """After a failover the old server takes reads only; CONN_MAX_AGE None keeps the connection for ever."""
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    with sandboxed():
+        row = event()
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+
+        assert tasks.retry("default") == 0
+        assert tasks.retry("default") == 1
+
+    assert fresh(row).state == State.DELIVERED

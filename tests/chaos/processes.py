@@ -39,7 +39,7 @@ def destination(url: str, **changes: Any) -> dict[str, Any]:
         "PAUSE_CAP": 2,
         "CHECK_DELAYS": [0.05, 0.2, 1],
         "MAX_ATTEMPTS": 1000,
-        "PUBLISH_ON_COMMIT": False,
+        "WAKE": None,
     }
     return {"default": {**values, **changes}}
 
