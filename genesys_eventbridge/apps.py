@@ -11,7 +11,8 @@ class EventBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from genesys_eventbridge import checks, transactions
+        from genesys_eventbridge import checks, database, transactions
 
         checks.register()
         transactions.install()
+        database.install()

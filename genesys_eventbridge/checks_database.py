@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Collection, Iterator
 
@@ -11,7 +10,8 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from genesys_eventbridge import checks_mysql, checks_queue
+from genesys_eventbridge import checks_mysql, checks_queue, checks_settings
+from genesys_eventbridge.checks_migrating import is_migrating
 from genesys_eventbridge.conf_rules import Problem
 from genesys_eventbridge.explain_words import span
 from genesys_eventbridge.models import outbox_alias
@@ -34,6 +34,7 @@ def problems(aliases: Collection[str]) -> Iterator[Problem]:
     connection = connections[alias]
     if connection.vendor == "sqlite":
         yield from _sqlite(connection)
+    yield from _small_pool(connection)
     try:
         yield from _tables(connection)
         yield from _clock(connection)
@@ -71,28 +72,34 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         )
 
 
+def _small_pool(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+    """``--loop`` serves each destination in a thread of its own, which holds a connection during a pass."""
+    pool = connection.settings_dict["OPTIONS"].get("pool")
+    if not pool:
+        return
+    given = pool if isinstance(pool, dict) else {}
+    most = given.get("max_size") or given.get("min_size", 4)  # psycopg_pool's own defaults
+    wanted = len(checks_settings.readable())
+    if most < wanted:
+        yield Problem(
+            "W038",
+            "DATABASES",
+            f"The pool of database {connection.alias!r} has {most} connections for {wanted} destinations: "
+            "with eventbridge_publish --loop they wait for each other.",
+            f'Write "max_size": {wanted + 1} into DATABASES[{connection.alias!r}]["OPTIONS"]["pool"].',
+        )
+
+
 def _tables(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
     there = set(connection.introspection.table_names())
     wanted = {model._meta.db_table for model in apps.get_app_config("genesys_eventbridge").get_models()}
-    if wanted - there and not _is_migrating():
+    if wanted - there and not is_migrating():
         yield Problem(
             "E030",
             "",
             f"Tables missing in database {connection.alias!r}: {', '.join(sorted(wanted - there))}.",
             f"Run: python manage.py migrate --database {connection.alias}",
         )
-
-
-def _is_migrating() -> bool:
-    """Django asks before ``migrate``, too: an error would forbid the one command that helps."""
-    from django.core.management.commands.migrate import Command as Migrate
-
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if isinstance(frame.f_locals.get("self"), Migrate):
-            return True
-    return False
 
 
 def _clock(connection: BaseDatabaseWrapper) -> Iterator[Problem]:

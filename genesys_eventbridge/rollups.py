@@ -14,7 +14,8 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from genesys_eventbridge.clock import DatabaseNow, now_sql
-from genesys_eventbridge.database import in_small_transaction
+from genesys_eventbridge.database import PASSING, in_small_transaction
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.models_rollup import Rollup
 from genesys_eventbridge.states import AttemptKind, State
@@ -82,7 +83,14 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
         name = type(error).__name__
         if name not in _told:
             _told.add(name)
-            logger.warning("The dashboard's numbers of %s are not written (%s)", destination, name)
+            report(
+                error,
+                "The dashboard's numbers of %s are not written (%s)",
+                destination,
+                name,
+                level=logging.WARNING,
+                expected=PASSING,
+            )
     else:
         _told.clear()
 

@@ -82,8 +82,13 @@ def shell(*arguments: str, **environment: str) -> Ran:
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
     """A real ``manage.py`` process on the test database, in the settings of this test."""
+    return start_by(("-m", "django"), *arguments, **environment)
+
+
+def start_by(program: tuple[str, ...], *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    """As ``start``, by another way into it: what stands between python and the arguments."""
     return subprocess.Popen(
-        [sys.executable, "-m", "django", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=ROOT,
         env={
             **os.environ,

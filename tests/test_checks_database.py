@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, connections
 from django_q.models import Schedule
 
 from genesys_eventbridge import checks as our_checks
-from genesys_eventbridge import checks_database, checks_mysql, schedules
+from genesys_eventbridge import checks_database, checks_mysql, schedules, wake
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent
 from tests.outbox_rows import event
 from tests.shop.models import LineItem
@@ -387,3 +387,29 @@ def _definitions():
             "AND table_name LIKE 'genesys_eventbridge_%'"
         )
         return {row[:2]: row[2:] for row in cursor.fetchall()}
+
+
+class TestWakes:
+    @pytest.fixture(autouse=True)
+    def _installed(self, outside_of_tests, settings):
+        schedules.install()
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"default": {**one, "WAKE": "django_q"}}
+
+    def test_wakes_that_no_cluster_reads_are_w037_where_the_setting_demands_them(self):
+        message = only(ours())
+
+        assert message.id == "genesys_eventbridge.W037"
+        assert "each commit queues a task, and no django-q2 task has run for it." in message.msg
+
+    def test_after_a_task_ran_all_is_well(self):
+        wake.forget()
+        wake.announce("default")
+
+        assert ours() == []
+
+    def test_auto_queues_nothing_unread_and_is_no_problem(self, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"default": {**one, "WAKE": "auto"}}
+
+        assert ours() == []

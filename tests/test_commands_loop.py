@@ -142,8 +142,8 @@ class TestLoop:
         look = agenda.look
         agendas = []
 
-        def seen_before_the_other_began(alias):
-            agendas.append(look(alias))
+        def seen_before_the_other_began(alias, **keywords):
+            agendas.append(look(alias, **keywords))
             return agendas[0]
 
         monkeypatch.setattr(agenda, "look", seen_before_the_other_began)
@@ -236,10 +236,10 @@ class TestLoop:
         failures = [OperationalError("password-canary")] * 9
         look = agenda.look
 
-        def lost(alias):
+        def lost(alias, **keywords):
             if failures:
                 raise failures.pop()
-            return look(alias)
+            return look(alias, **keywords)
 
         monkeypatch.setattr(agenda, "look", lost)
         clock.stop_after = 1000
@@ -269,7 +269,9 @@ class TestLoop:
     def test_a_defect_in_one_pass_does_not_end_the_worker(self, clock, monkeypatch, caplog):
         failures = [KeyError("a defect")]
         look = agenda.look
-        monkeypatch.setattr(agenda, "look", lambda alias: _raise(failures.pop()) if failures else look(alias))
+        monkeypatch.setattr(
+            agenda, "look", lambda *args, **kw: _raise(failures.pop()) if failures else look(*args, **kw)
+        )
         clock.stop_after = 5
         with sandboxed():
             row = event()

@@ -9,9 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from genesys_eventbridge import conf, database, operations, retention
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.database import in_small_transaction
+from genesys_eventbridge.followers import release
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor
-from genesys_eventbridge.settlements import wake_next_of_key
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import ended, event
 
@@ -138,7 +138,7 @@ def test_on_sqlite_what_names_its_events_by_id_does_not_walk_a_state(deed):
     deeds = {
         "requeue": lambda: operations.requeue(dead, Actor("tests", name="somebody")),
         "prune": lambda: retention.prune(conf.destination()),
-        "wake": lambda: wake_next_of_key("default", heads),
+        "wake": lambda: release(heads),
     }
 
     with CaptureQueriesContext(connection) as captured:

@@ -15,6 +15,7 @@ from genesys_eventbridge.models_rollup import Rollup
 from genesys_eventbridge.operations import Actor, Resolution, resolve
 from genesys_eventbridge.rollups import Tally, add, error_class, step, upper
 from genesys_eventbridge.rollups_figures import BARS, Figures, figures, quarters, together
+from genesys_eventbridge.settlements import Settled
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 from tests.outbox_rows import accepted, ended, event, fresh, in_threads
@@ -101,7 +102,7 @@ class TestAPass:
 
     def test_a_lost_claim_is_counted_by_who_holds_it(self, monkeypatch):
         event()
-        monkeypatch.setattr(relay_pass, "settle", lambda *arguments, **keywords: set())
+        monkeypatch.setattr(relay_pass, "settle", lambda *arguments, **keywords: Settled())
 
         assert publish().lost == 1
 

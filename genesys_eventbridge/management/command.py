@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.db.transaction import TransactionManagementError
 
+from genesys_eventbridge.clock import require_steady_zone
+from genesys_eventbridge.database import drop_connection
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.management.output import NEEDS_PERSON, Result
 from genesys_eventbridge.models import outbox_alias
@@ -54,6 +56,7 @@ class OutboxCommand(BaseCommand):
         with self._plain_errors():
             if self.sends(options):
                 refuse_in_transaction(outbox_alias(), f"{self.name} does nothing")
+                require_steady_zone(outbox_alias(), f"{self.name} does nothing")
             result = self.work(options)
         text = result.as_json() if options["format"] == "json" else result.as_text()
         self.stdout.write(text)
@@ -89,6 +92,7 @@ class OutboxCommand(BaseCommand):
         except (EventBridgeError, ImproperlyConfigured, TransactionManagementError) as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
+            drop_connection(outbox_alias())  # call_command() may run in a process that lives on
             first_line = str(error).partition("\n")[0]
             raise CommandError(
                 f"The database {outbox_alias()!r} did not do its part ({type(error).__name__}: "

@@ -6,14 +6,14 @@ import math
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.explain_words import span
 from genesys_eventbridge.management.output import counted, listed, next_step
-from genesys_eventbridge.management.progress import Progress, Tapped
+from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.senders import Senders
 from genesys_eventbridge.states import AttemptKind, State
@@ -76,13 +76,12 @@ def drain(
     """Pass after pass until nothing is due, ``limit`` events are claimed, the time is over or ``stop``."""
     settings = conf.destination(alias)
     if max_seconds is not None:
-        settings = replace(settings, request_deadline=min(settings.request_deadline, max_seconds / 2))
+        settings = settings.changed(request_deadline=min(settings.request_deadline, max_seconds / 2))
     run = relay.publish_due if kind is AttemptKind.PUBLISH else relay.check_accepted
     done = Drained(alias, kind)
     began = time.monotonic()
     claimed = 0
-    with Senders(settings, concurrency or settings.concurrency) as senders:
-        senders.reports = Tapped(progress.saw)
+    with Senders(settings, concurrency or settings.concurrency, on_report=progress.saw) as senders:
         while (seconds := _left(settings, max_seconds, began)) and not stop.is_set():
             left = None if limit is None else limit - claimed
             report = run(alias, limit=left, max_seconds=seconds, stop=stop, senders=senders)

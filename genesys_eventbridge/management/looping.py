@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 from django.db import DatabaseError
 
-from genesys_eventbridge import agenda, conf, retention
-from genesys_eventbridge.management.progress import Progress, Tapped
-from genesys_eventbridge.management.reconnecting import drop_connection
+from genesys_eventbridge import agenda, conf, defects, retention
+from genesys_eventbridge.database import PASSING, drop_connection, release_connection
+from genesys_eventbridge.management.progress import Progress
+from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.senders import Senders
-from genesys_eventbridge.shifts import Worker, heartbeat, is_due
+from genesys_eventbridge.shifts import HORIZON, Worker, heartbeat, is_due
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -60,22 +61,23 @@ class Loop:
                 self._serve()
             except Exception as error:  # noqa: BLE001 - a worker that ended would send nothing any more
                 self._wait_out(error)
-                drop_connection()  # it may be what broke
+                drop_connection(outbox_alias())  # it may be what broke
 
     def _serve(self) -> None:
         """Rounds with the same threads and connections, until told to stop or an error."""
-        with Senders(self.settings, self._concurrency) as senders:
-            senders.reports = Tapped(self._progress.saw)
+        with Senders(self.settings, self._concurrency, on_report=self._progress.saw) as senders:
             worker = Worker(self.settings, senders, self._stop, self._clock)
             while not self._stop.is_set():
-                ahead = agenda.look(self.settings.alias)
+                ahead = agenda.look(self.settings.alias, within=max(HORIZON, self._interval))
                 self._prune(ahead)
                 next_in = worker.next_in(ahead)
                 busy = is_due(next_in) and self._round(worker, ahead)
                 self._recovered()
+                release_connection(outbox_alias())
                 if busy or self._prunes:
                     continue
                 heartbeat(self.settings.alias, ahead)
+                release_connection(outbox_alias())
                 soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
                 self._stop.wait(soon)
 
@@ -107,8 +109,13 @@ class Loop:
         name = type(error).__name__
         if isinstance(error, DatabaseError):
             name += ": does the database run, and did `manage.py migrate`?"
-        logger.error(
-            "Destination %s: a pass stopped (%s); going on in %.0f s", self.settings.alias, name, wait
+        defects.report(
+            error,
+            "Destination %s: a pass stopped (%s); going on in %.0f s",
+            self.settings.alias,
+            name,
+            wait,
+            expected=PASSING,
         )
         self._stop.wait(wait)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -87,15 +86,3 @@ class Progress:
         if self._total and self._total > self.done:
             line += f", about {span((self._total - self.done) / max(rate, 0.001))} left"
         return line
-
-
-class Tapped(queue.SimpleQueue[Report]):
-    """The senders' reports, each shown to somebody as the pass takes it."""
-
-    def __init__(self, saw: Callable[[Report], None]) -> None:
-        self._saw = saw
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Report:
-        report = super().get(block, timeout)
-        self._saw(report)
-        return report

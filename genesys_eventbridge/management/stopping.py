@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -14,9 +14,6 @@ from typing import Any
 def told_to_stop(say: Callable[[str], object]) -> Iterator[threading.Event]:
     """An event that a signal sets; the signals mean what they did before when the block ends."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread hears signals
-        return
     before: dict[int, Any] = {}
 
     def told(_number: int, _frame: FrameType | None) -> None:
@@ -24,8 +21,10 @@ def told_to_stop(say: Callable[[str], object]) -> Iterator[threading.Event]:
         stop.set()
         say("Stopping: what is in flight is finished first. Once more to stop at once.")
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, told)
+    # Only the main thread hears signals. `threading` does not know which that is where eventlet replaced it.
+    with suppress(ValueError):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, told)
     try:
         yield stop
     finally:

@@ -10,10 +10,11 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 from django.db import InterfaceError, OperationalError
 
+from genesys_eventbridge.database import drop_connection
 from genesys_eventbridge.management.output import Result
-from genesys_eventbridge.management.reconnecting import drop_connection
 from genesys_eventbridge.management.stopping import told_to_stop
 from genesys_eventbridge.management.working import tell
+from genesys_eventbridge.models import outbox_alias
 
 #: Seconds between two pictures; fewer where each would be another block of a log.
 EVERY = 2.0
@@ -31,7 +32,7 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
                 result = look()
                 text = result.as_text()
             except (OperationalError, InterfaceError) as error:
-                drop_connection()
+                drop_connection(outbox_alias())
                 text = f"The database does not answer ({type(error).__name__})."
             out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{time.strftime('%H:%M:%S')}\n{text}")
             out.flush()

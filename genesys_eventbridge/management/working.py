@@ -8,8 +8,9 @@ from collections import Counter
 from functools import partial
 from typing import Any, TextIO
 
-from genesys_eventbridge import agenda, operations
+from genesys_eventbridge import operations
 from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.due import due_events
 from genesys_eventbridge.management import arguments, draining
 from genesys_eventbridge.management.command import OutboxCommand
 from genesys_eventbridge.management.looping import Loop
@@ -29,7 +30,7 @@ def drain(kind: AttemptKind, options: dict[str, Any]) -> Result:
     aliases = arguments.aliases(options)
     state = State.PENDING if kind is AttemptKind.PUBLISH else State.ACCEPTED
     limit = options["limit"]
-    ahead = sum(agenda.due(alias, state).count() for alias in aliases)
+    ahead = sum(due_events(alias, state).count() for alias in aliases)
     total = min(ahead, limit * len(aliases)) if limit else ahead
     doing = "Published" if kind is AttemptKind.PUBLISH else "Asked about"
     with told_to_stop(partial(tell, options)) as stop, progress(doing, total, options) as shown:
