@@ -10,7 +10,9 @@ from django.db.models import OuterRef, Subquery
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.due import Look, scan
+from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.rate import SET_BACK_SECONDS
 from genesys_eventbridge.states import State
 
 
@@ -32,26 +34,28 @@ class Agenda:
         return soonest((self.publish_in, self.check_in))
 
 
-def look(alias: str) -> Agenda:
-    """The agenda of one destination, pauses not considered: what is due may still have to wait."""
-    ahead = (
-        Destination.objects.using(outbox_alias())
-        .filter(alias=alias)
-        .annotate(publish_at=_next(State.PENDING), check_at=_next(State.ACCEPTED), now=DatabaseNow())
-        .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
-    )
-    row = ahead.first()
-    if row is None:
-        Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
-        row = ahead.get()
-    *times, now = row
-    publish, check, accepted, heartbeat, pruned = (_seconds(time, now) for time in times)
-    return Agenda(publish, check, _ago(accepted), _ago(heartbeat), _ago(pruned))
+def look(alias: str, *, within: float | None = None) -> Agenda:
+    """The agenda of one destination, pauses not considered: what is due may still have to wait.
 
-
-def due(alias: str, state: State) -> OutboxQuerySet:
-    """The events of one destination whose next step in this state is due."""
-    return OutboxEvent.objects.on_outbox().filter(state=state, destination=alias, due_at__lte=DatabaseNow())
+    What is due later than ``within`` seconds from now is left out.
+    """
+    with scan(alias, State.PENDING).look() as pending, scan(alias, State.ACCEPTED).look() as accepted:
+        publish_at, check_at = _next(pending, State.PENDING, within), _next(accepted, State.ACCEPTED, within)
+        ahead = (
+            Destination.objects.using(outbox_alias())
+            .filter(alias=alias)
+            .annotate(publish_at=publish_at, check_at=check_at, now=DatabaseNow())
+            .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
+        )
+        row = ahead.first()
+        if row is None:
+            Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
+            row = ahead.get()
+        *times, now = row
+        pending.saw(times[0] and (times[0], 0), now)
+        accepted.saw(times[1] and (times[1], 0), now)
+    publish, check, accepted_in, heartbeat, pruned = (_seconds(time, now) for time in times)
+    return Agenda(publish, check, _ago(accepted_in), _ago(heartbeat), _ago(pruned))
 
 
 def database_now() -> dt.datetime:
@@ -69,10 +73,12 @@ def soonest(times: Iterable[float | None]) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _next(state: State) -> Subquery:
+def _next(look: Look, state: State, within: float | None) -> Subquery:
     """Two subqueries and no ``state IN (...)``: each reads one entry of the index, at any backlog."""
     rows = OutboxEvent.objects.filter(state=state, destination=OuterRef("alias"), due_at__isnull=False)
-    return Subquery(rows.order_by("due_at", "id").values("due_at")[:1])
+    if within is not None:
+        rows = rows.filter(due_at__lte=DatabaseNow(within))
+    return Subquery(look.narrowed(rows).order_by("due_at", "id").values("due_at")[:1])
 
 
 def _seconds(time: dt.datetime | None, now: dt.datetime) -> float | None:
@@ -80,4 +86,5 @@ def _seconds(time: dt.datetime | None, now: dt.datetime) -> float | None:
 
 
 def _ago(seconds: float | None) -> float | None:
-    return None if seconds is None else -seconds
+    """None for a time ahead: the clock was set back since, and it says nothing."""
+    return None if seconds is None or seconds > SET_BACK_SECONDS else -seconds

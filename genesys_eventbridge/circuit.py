@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from genesys_eventbridge import backoff
+from genesys_eventbridge.rate import SET_BACK_SECONDS
 from genesys_eventbridge.refusals import Refusal, Refusals
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
@@ -29,6 +30,8 @@ POISON_HALTS = 3
 #: among many successes is too little to go by. A login or a limit is not tried again at once.
 PROBES = 3
 _TRIED_AGAIN = frozenset({Halt.NETWORK, Halt.CONFIG, Halt.PERMISSION})
+#: A time ahead by more than this, in seconds, was written before the database's clock was set back.
+_AHEAD = dt.timedelta(seconds=SET_BACK_SECONDS)
 #: Events kept by id in a run: enough to tell them apart, and to try one of them again first.
 MOST_EVENTS = 50
 #: Why checks pause where several events in a row are not found.
@@ -46,6 +49,8 @@ class Pause:
     until: dt.datetime
     reason: str = ""
     seconds: float = 0.0
+    #: For how long it was set, in seconds: also what the platform asked for. 0 where that is not known.
+    length: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,19 @@ class Pauses:
         """All of them ended at ``now``: what is sent next is a probe."""
         return Pauses(tuple(replace(pause, until=min(pause.until, now)) for pause in self.all))
 
+    def pulled_in(self, now: dt.datetime) -> Pauses:
+        """None ends later than its length from now."""
+
+        def latest(pause: Pause) -> dt.datetime:
+            end = now + dt.timedelta(seconds=pause.length)
+            return end if pause.length and pause.until > end + _AHEAD else pause.until
+
+        return Pauses(tuple(replace(pause, until=latest(pause)) for pause in self.all))
+
     def stored(self) -> list[list[object]]:
-        return [[each.kind, each.until.isoformat(), each.reason, each.seconds] for each in self.all]
+        return [
+            [each.kind, each.until.isoformat(), each.reason, each.seconds, each.length] for each in self.all
+        ]
 
     @classmethod
     def read(cls, stored: object) -> Pauses:
@@ -88,8 +104,8 @@ class Pauses:
             raise TypeError
         return cls(
             tuple(
-                Pause(str(kind), dt.datetime.fromisoformat(until), str(reason), float(seconds))
-                for kind, until, reason, seconds in stored
+                Pause(str(kind), dt.datetime.fromisoformat(until), str(reason), *map(float, seconds))
+                for kind, until, reason, *seconds in stored
             )
         )
 
@@ -165,6 +181,30 @@ class Circuit:
         if not checking:
             return self.publish
         return self.check.put(rate) if rate and rate.until > self.now else self.check
+
+    def set_right(self, lease: float) -> Circuit:
+        """As it would be if the database's clock had not been ahead while it was written.
+
+        A time in the future says nothing of the past, and no pause or ``lease``, in seconds, ends later than
+        its length from now.
+        """
+
+        def past(moment: dt.datetime | None, by: float = 0.0) -> dt.datetime | None:
+            bound = self.now + _AHEAD + dt.timedelta(seconds=by)
+            return moment if moment is None or moment <= bound else None
+
+        turn = max(lease, self.refusals.seconds if self.refusals else 0.0)
+
+        return replace(
+            self,
+            publish=self.publish.pulled_in(self.now),
+            check=self.check.pulled_in(self.now),
+            accepted_at=past(self.accepted_at),
+            cleared_at=past(self.cleared_at),
+            found_at=past(self.found_at),
+            probe_until=past(self.probe_until, lease),
+            refused_until=self.refused_until and (past(self.refused_until, turn) or self.now),
+        )
 
     def resumed(self) -> Circuit:
         """An operator ends the pauses that trouble caused: the next event sent is a probe."""
@@ -393,7 +433,7 @@ def _paused(
     until = now + dt.timedelta(seconds=length)
     if not length or (before is not None and before.until >= until):
         return circuit  # met by requests that were on their way
-    pauses = pauses.put(Pause(kind, until, reason[:500], seconds))
+    pauses = pauses.put(Pause(kind, until, reason[:500], seconds, length))
     if checking:
         return replace(circuit, check=pauses)
     turn = circuit.probe_turn if circuit.publish else 0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from hashlib import sha256
 from typing import Any
 
-from django.db import connections
-from django.db.models import BooleanField, Case, Exists, F, Value, When
+from django.db.models import BooleanField, Case, Exists, F, Q, UUIDField, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -19,8 +18,10 @@ from genesys_eventbridge import destinations
 from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import first_write, in_small_transaction, still_in
+from genesys_eventbridge.database import first_write, in_small_transaction, retried, still_in, unlocked
 from genesys_eventbridge.destinations import Drawn, Gate
+from genesys_eventbridge.due import due_events, scan
+from genesys_eventbridge.followers import hold
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.verdicts import Halt
@@ -75,6 +76,11 @@ class Claimed:
     #: Sent alone after a pause; sent as the one event of refused types.
     probe: bool = False
     turn: bool = False
+    #: The body is not the one that was enqueued.
+    altered: bool = False
+    #: Its last claim ran out, and the one before it too.
+    lapsed: bool = False
+    suspect: bool = False
 
     @property
     def state(self) -> State:
@@ -86,41 +92,51 @@ class Batch:
     """What one claim brought."""
 
     rows: list[Claimed] = field(default_factory=list)
-    #: The next due row's last claim lapsed: it goes alone, so finish what is in flight first.
-    after_flight: bool = False
     #: Seconds until it is worth to look again, where due rows could not be had now; else 0.
     wait: float = 0.0
-    #: Rows whose attempts are used up: to be settled without a request.
-    used_up: list[int] = field(default_factory=list)
+    #: Rows that may not be sent any more: to be ended without a request.
+    ended: list[int] = field(default_factory=list)
     #: Rows were looked at that could not go now, and were moved: there may be others behind them.
     moved: bool = False
 
 
-def claim(kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: int, *, idle: bool) -> Batch:
-    """Claim up to ``limit`` due rows of one destination, in the order they became due.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many rows a pass takes at most, and how many of them whose last claim lapsed (G11)."""
 
-    ``idle`` says that the caller has nothing in flight. Where the destination's pause is over, one
-    worker claims one row as a probe and all others nothing.
+    rows: int
+    #: Their worker died. They leave senders to other events.
+    lapsed: int = 1
+    #: Those of them that lapsed twice in a row: one may be what kills workers.
+    suspects: int = 1
+
+
+def claim(
+    kind: AttemptKind, settings: DestinationSettings, gate: Gate, room: Room, about: uuid.UUID | None = None
+) -> Batch:
+    """Claim due rows of one destination, as ``room`` allows, in the order they became due.
+
+    ``about`` is the organisation that gets them, None where that is not known. Where the destination's pause
+    is over, one worker claims one row as a probe and all others nothing.
     """
-    allowed = destinations.allowed(kind, settings, gate, limit)
-    look = _candidates(kind, settings, gate, allowed.tokens or min(limit, LOOK_WITHOUT_A_TOKEN))
-    used_up = [row.id for row in look if row.used_up]
+    alias = outbox_alias()
+    allowed = destinations.allowed(kind, settings, gate, room.rows)
+    wanted = allowed.tokens or min(room.rows, LOOK_WITHOUT_A_TOKEN)
+    look = retried(alias, lambda: _candidates(kind, settings, gate, wanted, about))
+    ended = [row.id for row in look if row.ended]
     moved = _move_away(settings, gate, look)
-    ready = [row for row in look if row.ready]
-    if ready and not allowed.tokens:
-        return Batch(used_up=used_up, moved=moved, wait=allowed.wait)
-    lapsed_first = bool(ready) and ready[0].lapsed
-    if lapsed_first and not idle:
-        return Batch(after_flight=True, used_up=used_up, moved=moved)
-    ready = ready[:1] if lapsed_first or gate.probing else list(takewhile(lambda row: not row.lapsed, ready))
+    able = [row for row in look if row.ready]
+    if able and not allowed.tokens:
+        return Batch(ended=ended, moved=moved, wait=allowed.wait)
+    ready = able[:1] if gate.probing else _within(room, able)
     if not ready:
-        return Batch(used_up=used_up, moved=moved)
+        return Batch(ended=ended, moved=moved, wait=CONTENDED if able else 0.0)
     rows, wait = in_small_transaction(
-        outbox_alias(), lambda: _take(kind, settings, gate, ready[: allowed.tokens], allowed)
+        alias, lambda: _take(kind, settings, gate, ready[: allowed.tokens], allowed, about=about)
     )
     if not rows and not wait and not gate.probing:
         wait = CONTENDED
-    return Batch(rows, used_up=used_up, moved=moved, wait=wait)
+    return Batch(rows, ended=ended, moved=moved, wait=wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +144,16 @@ class _Candidate:
     """A due row as a plain read saw it, and what may be done with it."""
 
     id: int
+    due_at: dt.datetime
     tries: int
     halts: int
+    #: Its last claim ran out, and the one before it too.
     lapsed: bool
+    suspect: bool
+    #: An earlier row of its key holds it back.
     blocked: bool
-    used_up: bool
+    #: Its attempts are used up, or another organisation may have taken it.
+    ended: bool
     #: Of a type that the platform refuses: the one whose turn it is, or one that waits for its turn.
     turn: bool
     held: bool
@@ -141,59 +162,82 @@ class _Candidate:
 
     @property
     def ready(self) -> bool:
-        return not (self.blocked or self.used_up or self.held) and self.closes_in is None
+        return not (self.blocked or self.ended or self.held) and self.closes_in is None
 
 
-def _candidates(kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: int) -> list[_Candidate]:
-    rows = _due(kind, settings.alias)
+def _within(room: Room, rows: list[_Candidate]) -> list[_Candidate]:
+    """Those for which there is room."""
+    lapsed, suspects, chosen = room.lapsed, room.suspects, []
+    for row in rows:
+        if row.lapsed and (lapsed <= 0 or (row.suspect and suspects <= 0)):
+            continue
+        lapsed -= row.lapsed
+        suspects -= row.suspect
+        chosen.append(row)
+    return chosen
+
+
+def _candidates(
+    kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: int, today: uuid.UUID | None
+) -> list[_Candidate]:
     publishing = kind is AttemptKind.PUBLISH
-    if publishing:
-        blocked = Case(
-            When(ordering_key="", then=Value(False)),
-            default=Exists(rows.blockers().using(outbox_alias())),
-            output_field=BooleanField(),
-        )
-    else:
-        blocked = Case(default=Value(False), output_field=BooleanField())
+    state = FROM_STATE[kind]
     # The time only beside a doubt: to read it takes psycopg longer than the rest of a row.
     now = Case(When(in_doubt_since__isnull=False, then=DatabaseNow()))
-    look = rows.annotate(blocked=blocked, now=now).values_list(
-        "id", "type", "halts", "claim_token", "blocked", "attempts", "in_doubt_since", "now"
-    )
+    blocked: Any = Value(False, BooleanField())
+    if publishing:
+        blockers = Exists(OutboxEvent.objects.blockers().using(outbox_alias()))
+        blocked = Case(When(ordering_key="", then=blocked), default=blockers, output_field=BooleanField())
+    rows = due_events(settings.alias, state).annotate(blocked=blocked, now=now)
     bound = LOOK_AHEAD * limit
-
     held_types = gate.refused_types if publishing and not gate.probing else frozenset()
 
-    def read(rows: Any, *order: str) -> list[_Candidate]:
-        found = list(rows.order_by(*(order or ("due_at", "id")))[:bound])
+    def rows_of(rows: Any, *order: str) -> list[_Candidate]:
+        ordered = rows.order_by(*(order or ("due_at", "id")))
+        found = list(ordered.values_list(*_SEEN, "blocked", "now")[:bound])
         turn = None
         if held_types and gate.refused_for <= 0:
             turn = next((pk for pk, event_type, *_others in found if event_type in held_types), None)
         return [
             _Candidate(
                 id=pk,
+                due_at=due_at,
                 tries=attempts + halts,
                 halts=halts,
                 lapsed=token is not None,
-                blocked=bool(held),
-                used_up=publishing and attempts >= settings.max_attempts,
+                suspect=token is not None and bool(lapses),
+                blocked=bool(blocked),
+                ended=publishing
+                and (attempts >= settings.max_attempts or _is_elsewhere(doubt, about, today)),
                 turn=turn == pk,
                 held=turn != pk and event_type in held_types,
                 closes_in=_closes_in(settings, doubt, now) if publishing else None,
             )
-            for pk, event_type, halts, token, held, attempts, doubt, now in found
+            for pk, event_type, due_at, halts, token, lapses, attempts, doubt, about, blocked, now in found
         ]
 
-    if not (gate.probing and publishing):
-        return read(look)
+    if gate.probing and publishing:
+        return _to_probe(gate, rows, rows_of)
+    with scan(settings.alias, state).look() as look:
+        found = rows_of(look.narrowed(rows))
+        first = (found[0].due_at, found[0].id) if found else None
+        look.saw(first, gate.read_at)
+        if len(found) == bound and sum(row.lapsed for row in found) > limit:
+            # Rows of many workers that died stand in front of all others.
+            found += rows_of(look.narrowed(rows.filter(claim_token__isnull=True)))
+    return found
+
+
+def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> list[_Candidate]:
+    """The rows in the order in which one of them is tried after a pause."""
     if gate.kind == Halt.REFUSALS:
-        return [*read(look.exclude(type__in=gate.refused_types)), *read(look)]
+        return [*read(rows.exclude(type__in=gate.refused_types)), *read(rows)]
     if gate.probe_turn % 2 == 0:
-        return sorted([*read(look.filter(id__in=gate.tried)), *read(look)], key=_first_to_try)
+        return sorted([*read(rows.filter(id__in=gate.tried)), *read(rows)], key=_first_to_try)
     # Of those never tried the oldest, and next time the newest: bad ones may stand together.
     end = ("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")
-    fresh = sorted(read(look.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
-    return [*fresh, *read(look)]
+    fresh = sorted(read(rows.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
+    return [*fresh, *read(rows)]
 
 
 def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
@@ -204,10 +248,8 @@ def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
     return row.halts >= POISON_HALTS, -row.tries, row.id
 
 
-def _due(kind: AttemptKind, alias: str) -> OutboxQuerySet:
-    return OutboxEvent.objects.on_outbox().filter(
-        state=FROM_STATE[kind], destination=alias, due_at__lte=DatabaseNow()
-    )
+def _is_elsewhere(doubt: dt.datetime | None, about: uuid.UUID | None, today: uuid.UUID | None) -> bool:
+    return doubt is not None and destinations.is_elsewhere(about, today)
 
 
 def _closes_in(settings: DestinationSettings, doubt: dt.datetime | None, now: dt.datetime) -> float | None:
@@ -220,27 +262,49 @@ def _closes_in(settings: DestinationSettings, doubt: dt.datetime | None, now: dt
 def _move_away(settings: DestinationSettings, gate: Gate, look: list[_Candidate]) -> bool:
     """Let rows that cannot go now be looked at later.
 
-    Followers in a lease, closing doubts at their close, rows of refused types at the next one's turn.
+    Closing doubts at their close, rows of refused types at the next one's turn. A follower is held until the
+    row that it waits for leaves: written once here and once when it is released (``followers.release``).
     """
-    moved = 0
-    followers = [row.id for row in look if row.blocked and not row.used_up]
-    if followers:
-        # Also one whose claim lapsed before its head came back: left as it is, it would be met for ever.
-        moved += _still_due(followers).update(due_at=DatabaseNow(settings.lease_seconds), claim_token=None)
-    held = [row.id for row in look if row.held and not row.blocked and not row.used_up]
-    if held:
+    able = [row for row in look if not row.ended]
+    followers = [row for row in able if row.blocked]
+    held = [row.id for row in able if row.held and not row.blocked]
+    closing = [row for row in able if not (row.blocked or row.held) and row.closes_in and row.closes_in > 0]
+    if not (followers or held or closing):
+        return False
+
+    def work() -> int:
+        first_write(outbox_alias())
+        moved = hold([row.id for row in followers])
         wait = max(gate.refused_for, settings.pause_base)
-        moved += _still_due(held).update(due_at=DatabaseNow(wait), claim_token=None)
-    for row in look:
-        if row.closes_in is not None and not row.held and row.closes_in > 0 and not row.blocked:
-            moved += _still_due([row.id]).update(due_at=DatabaseNow(row.closes_in))
-    return moved > 0
+        # Also one whose claim lapsed meanwhile: left as it is, it would be met for ever.
+        moved += _unlocked_due(held).update(due_at=DatabaseNow(wait), claim_token=None) if held else 0
+        for row in closing:
+            moved += _unlocked_due([row.id]).update(due_at=DatabaseNow(row.closes_in or 0.0))
+        return moved
+
+    return in_small_transaction(outbox_alias(), work) > 0
+
+
+def _unlocked_due(ids: Collection[int]) -> OutboxQuerySet:
+    free = list(unlocked(_still_due(ids)).order_by("id").values_list("id", flat=True))
+    return _still_due(free)
 
 
 def _still_due(ids: Collection[int], state: State = State.PENDING) -> OutboxQuerySet:
     return still_in(OutboxEvent.objects.on_outbox(), ids, state).filter(due_at__lte=DatabaseNow())
 
 
+_SEEN = (
+    "id",
+    "type",
+    "due_at",
+    "halts",
+    "claim_token",
+    "lapses",
+    "attempts",
+    "in_doubt_since",
+    "doubt_about",
+)
 _VALUES = (
     "id",
     "event_id",
@@ -249,6 +313,7 @@ _VALUES = (
     "subject",
     "time",
     "body",
+    "body_sha256",
     "idempotency_key",
     "key_epoch",
     "ordering_key",
@@ -256,6 +321,8 @@ _VALUES = (
     "attempts",
     "checks",
     "halts",
+    "lapses",
+    "claim_token",
     "suspected_since",
     "in_doubt_since",
     "not_before",
@@ -269,21 +336,23 @@ _VALUES = (
 
 
 def _take(
-    kind: AttemptKind, settings: DestinationSettings, gate: Gate, ready: list[_Candidate], allowed: Drawn
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    gate: Gate,
+    ready: list[_Candidate],
+    allowed: Drawn,
+    *,
+    about: uuid.UUID | None,
 ) -> tuple[list[Claimed], float]:
     """In one transaction: draw the rate, lock, stamp the token, read what was won, and spend that many."""
-    alias = outbox_alias()
-    connection = connections[alias]
-    first_write(alias)
+    first_write(outbox_alias())
     drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
         return [], drawn.wait
     ids = [
         row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
     ]
-    rows = _still_due(ids, FROM_STATE[kind])
-    if connection.features.has_select_for_update:
-        rows = rows.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+    rows = unlocked(_still_due(ids, FROM_STATE[kind]))
     locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
     if not locked:
         return [], 0.0
@@ -293,7 +362,12 @@ def _take(
     started = time.monotonic()
     won = {row["id"] for row in locked}
     counted = _still_due(won, FROM_STATE[kind]).update(
-        claim_token=token, due_at=DatabaseNow(settings.lease_seconds), **_counters(kind)
+        # To the left of what it reads, because of MySQL.
+        lapses=Case(When(claim_token__isnull=True, then=Value(0)), default=Coalesce("lapses", 0) + 1),
+        claim_token=token,
+        due_at=DatabaseNow(settings.lease_seconds),
+        key_held=None,
+        **_counters(kind, about),
     )
     if counted != len(locked):
         mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)
@@ -307,11 +381,17 @@ def _take(
     ], 0.0
 
 
-def _counters(kind: AttemptKind) -> dict[str, Any]:
-    """What makes "may have been sent" durable before the first byte."""
+def _counters(kind: AttemptKind, about: uuid.UUID | None) -> dict[str, Any]:
+    """What makes "may have been sent" durable before the first byte, and to whom."""
     if kind is AttemptKind.CHECK:
         return {"checks": F("checks") + 1}
-    return {"attempts": F("attempts") + 1, "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow())}
+    known = Q(in_doubt_since__isnull=False) | Q(key_known_since__isnull=False)
+    return {
+        "attempts": F("attempts") + 1,
+        # To the left of what it reads, because of MySQL.
+        "doubt_about": Case(When(known, then=F("doubt_about")), default=Value(about, UUIDField())),
+        "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow()),
+    }
 
 
 def _claimed(
@@ -351,6 +431,9 @@ def _claimed(
         last_status_code=row["last_status_code"],
         last_error=row["last_error"],
         correlation_id=row["correlation_id"],
+        altered=publishing and sha256(row["body"].encode()).hexdigest() != row["body_sha256"],
+        lapsed=row["claim_token"] is not None,
+        suspect=row["claim_token"] is not None and bool(row["lapses"]),
     )
 
 

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import random
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.models import F, Q
 from django.utils import timezone
 
+from genesys_eventbridge import conf
 from genesys_eventbridge.circuit import RUN_EVENTS, Circuit, Limits, Pause, Pauses, Reply, after
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.database import first_write, in_small_transaction, retried
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
-from genesys_eventbridge.rate import SHORTEST_WAIT, Bucket, patience
+from genesys_eventbridge.rate import SET_BACK_SECONDS, SHORTEST_WAIT, Bucket, patience
 from genesys_eventbridge.refusals import Refusals
 from genesys_eventbridge.states import AttemptKind, State
 
 HEARTBEAT_SECONDS = 10.0
+
+
+def organisation(settings: DestinationSettings) -> uuid.UUID | None:
+    """Who gets the events: a hash of the API's host and the client id.
+
+    None where a callable does not give the client id now.
+    """
+    client_id = settings.platform.client_id
+    try:
+        name = client_id() if callable(client_id) else client_id
+    except Exception:  # noqa: BLE001 - the callable is the user's; the request that needs it reports it
+        return None
+    digest = hashlib.sha256(f"{urlsplit(settings.platform.api_base_url).netloc}\0{name}".encode()).digest()
+    return uuid.UUID(bytes=digest[:16], version=5)
+
+
+def is_elsewhere(about: uuid.UUID | None, today: uuid.UUID | None) -> bool:
+    """Whether a doubt is about another organisation than the one that gets the events today."""
+    return None not in (about, today) and about != today
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +54,8 @@ class Gate:
     """Whether a destination lets a pass begin, as one read of its row saw it."""
 
     open: bool
+    #: By the database's clock.
+    read_at: dt.datetime
     #: The pause is over and no other worker probes: one worker may send one event.
     probing: bool = False
     #: Probes since the pause began, and events tried before, which have every other turn.
@@ -43,21 +69,31 @@ class Gate:
     #: ``refused_for`` seconds.
     refused_types: frozenset[str] = frozenset()
     refused_for: float = 0.0
-    #: The shared rate, and when it was read by the database's clock.
+    #: The shared rate.
     bucket: Bucket | None = None
-    read_at: dt.datetime | None = None
 
 
 def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
     """Read the destination's row (made on demand), leave a heartbeat, and say whether a pass may begin."""
-    row = _read(alias)
+    row = retried(outbox_alias(), partial(_read, alias))
     now: dt.datetime = row["now"]
-    if row["heartbeat_at"] is None or (now - row["heartbeat_at"]).total_seconds() >= HEARTBEAT_SECONDS:
-        _rows(alias).update(heartbeat_at=DatabaseNow(), heartbeat_worker=worker[:128])
+    seen = row["heartbeat_at"]
+    if seen is None or not -SET_BACK_SECONDS <= (now - seen).total_seconds() < HEARTBEAT_SECONDS:
+        beat = {"heartbeat_at": DatabaseNow(), "heartbeat_worker": worker[:128]}
+        retried(outbox_alias(), lambda: _rows(alias).update(**beat))
+    if circuit_of(row) != _stored_circuit(row):
+        in_small_transaction(outbox_alias(), partial(_set_right, alias))
     if row["held_by"] and (row["held_until"] is None or row["held_until"] > now):
         left = (row["held_until"] - now).total_seconds() if row["held_until"] else float("inf")
-        return Gate(False, paused_for=left, reason=row["held_reason"], kind="operator")
-    return replace(gate_of(circuit_of(row), kind), bucket=_bucket(row), read_at=now)
+        return Gate(False, now, paused_for=left, reason=row["held_reason"], kind="operator")
+    return replace(gate_of(circuit_of(row), kind), bucket=_bucket(row))
+
+
+def _set_right(alias: str) -> None:
+    row = _locked(alias)
+    changes = _changes(row, _stored_circuit(row), circuit_of(row))
+    if changes:
+        _rows(alias).update(**changes)
 
 
 def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:
@@ -68,6 +104,7 @@ def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:
     held = circuit.refusals if circuit.refused_until is not None else None
     found = Gate(
         open=True,
+        read_at=now,
         accepted_lately=circuit.accepted_lately,
         refused_types=frozenset(held.types if held else ()),
         refused_for=max(0.0, refused_for) if held else 0.0,
@@ -125,7 +162,7 @@ class Drawn:
 def allowed(kind: AttemptKind, settings: DestinationSettings, gate: Gate, wanted: int) -> Drawn:
     """Without a lock, from what the gate saw: at most ``wanted`` requests that ``draw`` would allow."""
     rate = settings.rate_per_minute
-    if rate is None or gate.bucket is None or gate.read_at is None:
+    if rate is None or gate.bucket is None:
         return Drawn(wanted)
     bucket = gate.bucket.refilled(gate.read_at, rate)
     competes = (
@@ -199,10 +236,13 @@ class Recorded:
     refusals: Refusals | None = None
 
 
-def record(kind: AttemptKind, settings: DestinationSettings, replies: Sequence[Reply]) -> Recorded:
+def record(
+    kind: AttemptKind, settings: DestinationSettings, replies: Sequence[Reply], *, until: float | None = None
+) -> Recorded:
     """Write what ``replies``, in the order they came, mean for the destination they share.
 
-    Nothing is locked or written where the row says it already, as for most acceptances.
+    Nothing is locked or written where the row says it already, as for most acceptances. ``until`` bounds the
+    wait for a lost database, by ``time.monotonic()``.
     """
 
     def work() -> Recorded:
@@ -212,11 +252,11 @@ def record(kind: AttemptKind, settings: DestinationSettings, replies: Sequence[R
             _rows(settings.alias).update(**changes)
         return recorded
 
-    try:
-        recorded, changes = _after(_read(settings.alias), kind, settings, replies)
-    except DatabaseError:  # a lost connection, which is opened again
-        return in_small_transaction(outbox_alias(), work)
-    return in_small_transaction(outbox_alias(), work) if changes else recorded
+    def look() -> tuple[Recorded, dict[str, Any]]:
+        return _after(_read(settings.alias), kind, settings, replies)
+
+    recorded, changes = retried(outbox_alias(), look, until=until)
+    return in_small_transaction(outbox_alias(), work, until=until) if changes else recorded
 
 
 def end_pauses(alias: str) -> bool:
@@ -272,6 +312,16 @@ def pauses_of(row: Destination, kind: AttemptKind) -> Pauses:
 
 def circuit_of(row: Mapping[str, Any]) -> Circuit:
     """The circuit that a row of the table holds, as ``values()`` reads it, with ``now``."""
+    return _stored_circuit(row).set_right(_lease(row["alias"]))
+
+
+def _lease(alias: str) -> float:
+    """Seconds; of a destination that is configured no more no claim lives."""
+    return conf.destination(alias).lease_seconds if alias in conf.aliases() else 0.0
+
+
+def _stored_circuit(row: Mapping[str, Any]) -> Circuit:
+    """As it is stored, with times that may lie in the future."""
     try:
         stored = json.loads(row["pauses"] or "{}")
         publish, check = Pauses.read(stored.get("publish", [])), Pauses.read(stored.get("check", []))

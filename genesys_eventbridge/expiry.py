@@ -6,13 +6,12 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from django.db.models import Q
-
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import in_small_transaction
+from genesys_eventbridge.database import first_write, in_small_transaction, retried, unlocked
+from genesys_eventbridge.due import due_events
+from genesys_eventbridge.followers import Locked, release
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.settlements import wake_next_of_key
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.transitions import LEVELS, SIGNALS
 
@@ -23,59 +22,72 @@ BATCH = 1000
 
 
 def expire(settings: DestinationSettings) -> Counter[str]:
-    """End doubtful rows whose window has closed or whose attempts are used up; also during a pause.
+    """End doubtful rows whose window has closed, also during a pause. Returns rows by state.
 
-    A blind resend past the window could be taken twice, so a person decides. Returns rows by state.
+    A blind resend past the window could be taken twice, so an operator decides.
     """
-    closed = Q(in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds))
-    doubtful = _pending_due(settings).filter(
-        closed | Q(attempts__gte=settings.max_attempts), in_doubt_since__isnull=False
-    )
-    ids = list(doubtful.order_by("in_doubt_since").values_list("id", flat=True)[:BATCH])
-    if not ids:
-        return Counter()
-    return _end(doubtful, ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+    # Also one that is not due because it waits for its key.
+    pending = OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=settings.alias)
+    closed = pending.not_in_flight().filter(in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds))
+    ids = _first(closed.order_by("in_doubt_since"))
+    return _end(closed, ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
 
 
-def give_up(settings: DestinationSettings, ids: Sequence[int]) -> Counter[str]:
-    """End rows whose attempts are used up: dead, or unresolved where one is in doubt (G11)."""
-    spent = _pending_due(settings).filter(attempts__gte=settings.max_attempts)
-    return _end(spent.filter(in_doubt_since__isnull=True), ids, State.DEAD, Reason.EXHAUSTED) + _end(
-        spent.filter(in_doubt_since__isnull=False), ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN
+def end_used_up(settings: DestinationSettings) -> Counter[str]:
+    """End doubtful rows whose attempts are used up. A claim does that too, but a pause makes no claims.
+
+    All doubtful rows are walked. Returns rows by state.
+    """
+    pending = due_events(settings.alias, State.PENDING)
+    spent = pending.filter(in_doubt_since__isnull=False, attempts__gte=settings.max_attempts)
+    return _end(spent, _first(spent.order_by("in_doubt_since")), State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+
+
+def end(settings: DestinationSettings, ids: Sequence[int]) -> Counter[str]:
+    """End rows that may not be sent again: dead, or unresolved where they are in doubt (G11).
+
+    Their attempts are used up, or they are in doubt about another organisation than today's.
+    """
+    pending = due_events(settings.alias, State.PENDING)
+    spent = pending.filter(attempts__gte=settings.max_attempts, in_doubt_since__isnull=True)
+    return _end(spent, ids, State.DEAD, Reason.EXHAUSTED) + _end(
+        pending.filter(in_doubt_since__isnull=False), ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN
     )
 
 
 def close_unconfirmed(settings: DestinationSettings) -> Counter[str]:
     """CONFIRM was switched off: accepted counts as delivered, also for rows accepted before."""
-    accepted = OutboxEvent.objects.on_outbox().filter(
-        state=State.ACCEPTED, destination=settings.alias, due_at__lte=DatabaseNow()
-    )
-    ids = list(accepted.order_by("due_at", "id").values_list("id", flat=True)[:BATCH])
-    return _end(accepted, ids, State.DELIVERED, "") if ids else Counter()
+    accepted = due_events(settings.alias, State.ACCEPTED)
+    return _end(accepted, _first(accepted.order_by("due_at", "id")), State.DELIVERED, "")
 
 
-def _pending_due(settings: DestinationSettings) -> OutboxQuerySet:
-    return OutboxEvent.objects.on_outbox().filter(
-        state=State.PENDING, destination=settings.alias, due_at__lte=DatabaseNow()
-    )
+def _first(rows: OutboxQuerySet) -> list[int]:
+    return retried(outbox_alias(), lambda: list(rows.values_list("id", flat=True)[:BATCH]))
 
 
 def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) -> Counter[str]:
-    """One guarded UPDATE a row, so that exactly the rows won are announced."""
+    """One guarded UPDATE per row, so that just the rows won are announced; the next pass ends locked ones."""
+    if not ids:
+        return Counter()
     finished = DatabaseNow() if state is State.DELIVERED else None
 
     def work() -> list[int]:
+        first_write(outbox_alias())
+        free = unlocked(rows.filter(id__in=ids).order_by("id")).values_list("id", flat=True)
         won = [
             pk
-            for pk in ids
+            for pk in free
             if rows.filter(id=pk).update(
                 state=state, reason=reason, due_at=None, claim_token=None, finished_at=finished
             )
         ]
-        wake_next_of_key(outbox_alias(), won)
+        release(won)
         return won
 
-    won = in_small_transaction(outbox_alias(), work)
+    try:
+        won = in_small_transaction(outbox_alias(), work)
+    except Locked:
+        return sum((_end(rows, [pk], state, reason) for pk in ids), Counter()) if len(ids) > 1 else Counter()
     for event in OutboxEvent.objects.on_outbox().filter(id__in=won):
         logger.log(
             LEVELS.get(state, logging.INFO),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from genesys_eventbridge import agenda, backoff, destinations, explain_words, transitions
+from genesys_eventbridge import backoff, destinations, explain_words, transitions
 from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.database import retried
 from genesys_eventbridge.destinations import Recorded
+from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
@@ -19,18 +22,22 @@ _ENDING = (Verdict.ACCEPTED, Verdict.REJECTED)
 
 
 def record(
-    kind: AttemptKind, settings: DestinationSettings, answers: Sequence[tuple[Claimed, Outcome | None]]
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    answers: Sequence[tuple[Claimed, Outcome | None]],
+    *,
+    until: float | None = None,
 ) -> Recorded:
     """Write what ``answers`` (row and outcome, in the order they came) say about their destination.
 
     Written before the rows, so that no worker claims them again first. The outcome is None for a row
-    whose request was not begun.
+    whose request was not begun. ``until`` bounds the wait for a lost database, by ``time.monotonic()``.
     """
     replies = [_reply(settings, row, outcome) for row, outcome in answers]
     if any(outcome is not None and outcome.found is False for _row, outcome in answers):
-        sole = destinations.awaiting_check(settings.alias) == 1
+        sole = retried(outbox_alias(), partial(destinations.awaiting_check, settings.alias), until=until) == 1
         replies = [replace(reply, sole=sole) for reply in replies]
-    recorded = destinations.record(kind, settings, replies)
+    recorded = destinations.record(kind, settings, replies, until=until)
     if recorded.resumed:
         transitions.announce_resumed(settings.alias)
     if recorded.began:
@@ -38,8 +45,8 @@ def record(
         reason, refusals = pause.reason, recorded.refusals
         if pause.kind == Halt.REFUSALS and refusals is not None:
             ending = sum(outcome is not None and outcome.verdict in _ENDING for _row, outcome in answers)
-            waiting = max(0, destinations.waiting(settings.alias) - ending)
-            reason = explain_words.refusals(refusals, f"{waiting:,}", agenda.database_now())
+            waiting = retried(outbox_alias(), partial(destinations.waiting, settings.alias), until=until)
+            reason = explain_words.refusals(refusals, f"{max(0, waiting - ending):,}", recorded.now)
         transitions.announce_paused(settings.alias, reason, (pause.until - recorded.now).total_seconds())
     return recorded
 
@@ -63,7 +70,7 @@ def _with_wait(settings: DestinationSettings, outcome: Outcome | None) -> Outcom
         return None
     asked = outcome.retry_after
     if asked is None and outcome.halt is Halt.RATE:
-        asked = settings.retry_after_default
+        asked = settings.platform.rules.retry_after_default
     if asked is None:
         return outcome
     return replace(outcome, retry_after=backoff.jitter_up(asked, random=random.random))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.clock import require_steady_zone
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.relay_pass import Pass, PassReport, worker_name
@@ -80,11 +80,12 @@ def serve(
 
 
 def _settings(destination: str, max_seconds: float | None) -> DestinationSettings:
+    require_steady_zone(outbox_alias(), "Nothing is sent")
     settings = conf.destination(destination)
     if max_seconds is None:
         return settings
     deadline = min(settings.request_deadline, max_seconds / 2)
-    return replace(settings, pass_seconds=max_seconds, request_deadline=deadline)
+    return settings.changed(pass_seconds=max_seconds, request_deadline=deadline)
 
 
 def _crew(

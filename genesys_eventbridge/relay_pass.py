@@ -10,22 +10,28 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from genesys_eventbridge import claims, destinations, expiry, health, rollups, settlements, transitions
-from genesys_eventbridge.claims import Claimed
+from genesys_eventbridge.claims import Claimed, Room
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.database import PASSING
 from genesys_eventbridge.decisions import decide, released
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.destinations import Gate, Recorded
+from genesys_eventbridge.followers import Locked
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.senders import Report, Senders
 from genesys_eventbridge.settlements import Settlement, settle, take_late_answer
 from genesys_eventbridge.settlements_log import Attempt
 from genesys_eventbridge.states import OPEN, AttemptKind, State
+from genesys_eventbridge.sweep import sweep
 from genesys_eventbridge.text import clean
+from genesys_eventbridge.transactions import is_conflict
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -41,6 +47,8 @@ LOOK_AT_PAUSE = 5.0
 SHORTEST_WAIT = 0.001
 #: Rows left to each sender, the one in its hands among them, while the database is asked for more.
 ROWS_A_SENDER = 2
+#: The share of the senders that rows of dead workers may keep busy.
+SHARE_OF_LAPSED = 0.75
 
 
 @dataclass(slots=True)
@@ -103,8 +111,6 @@ class Pass:
         for kind, wait in kinds.items():
             self.sides[kind].rests = wait > 0
             self.sides[kind].ask_at = self.began + wait
-        #: Its next row may be what killed a worker: it goes when nothing else is in flight.
-        self.alone: Side | None = None
 
     def run(self) -> list[PassReport]:
         """The reports of the kinds that were looked at, in the order of ``kinds``."""
@@ -115,7 +121,7 @@ class Pass:
             self._end_claims()
         while True:
             self._claim()
-            if self._in_flight():
+            if self._waits():
                 self._collect()
             elif (wait := self._until_next_claim()) is not None:
                 self.stop.wait(wait)
@@ -131,17 +137,18 @@ class Pass:
     def _claim(self) -> None:
         """Claim for each kind whose time has come; the one that has the least in its hands goes first."""
         for side in sorted(self.sides.values(), key=lambda side: side.held()):
-            in_flight = self._in_flight()
             side.most = self._most(side)
             if side.ends or self.clock() < side.ask_at or not side.has_room():
                 continue
             if side.rests and not any(each.is_at_work() for each in self.sides.values() if each is not side):
                 continue
-            if self.alone and (self.alone is not side or in_flight):
-                continue
-            self.alone = None
-            if side.claim(self.clock, in_flight=in_flight):
-                self.alone = side
+            side.claim(self.clock, *self._room_of_lapsed(), alone=not self._waits())
+
+    def _room_of_lapsed(self) -> tuple[int, int]:
+        """How many more rows of dead workers may be claimed, and how many that may have killed theirs."""
+        rows = [row for side in self.sides.values() for row in side.in_flight.values()]
+        most = max(1, int(SHARE_OF_LAPSED * self.senders.count))
+        return most - sum(row.lapsed for row in rows), 1 - sum(row.suspect for row in rows)
 
     def _most(self, side: Side) -> int:
         """How many rows it may hold. Senders take them in turn: checks leave most of them to due events."""
@@ -158,8 +165,9 @@ class Pass:
         next_in = min(side.ask_at for side in sides) - self.clock()
         return min(max(next_in, SHORTEST_WAIT), 1.0)
 
-    def _in_flight(self) -> int:
-        return sum(len(side.in_flight) for side in self.sides.values())
+    def _waits(self) -> bool:
+        """Whether anything is in flight, or answered and not written yet."""
+        return any(side.held() for side in self.sides.values())
 
     def _end_claims(self) -> None:
         for side in self.sides.values():
@@ -177,7 +185,8 @@ class Pass:
         """Wait for answers a moment, and write them when enough or old enough."""
         until = time.monotonic() + SETTLE_SECONDS
         enough = min(SETTLE_ROWS, self.step)
-        while enough > 0 and self._in_flight():
+        self.senders.bury()
+        while enough > 0 and any(side.in_flight or side.is_locked_out() for side in self.sides.values()):
             try:
                 answer = self.senders.reports.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
@@ -212,6 +221,12 @@ class Side:
         self.report = PassReport(settings.alias, kind)
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
+        #: What answers make of their rows, to be written.
+        self.unwritten: list[tuple[Report, Settlement]] = []
+        #: Acceptances of rows that this worker holds no longer.
+        self.late: list[Settlement] = []
+        #: The organisation that gets the events.
+        self.about: UUID | None = None
         #: An answer of this pass paused the destination.
         self.paused = False
         self.tally = rollups.Tally(settings.alias)
@@ -225,27 +240,25 @@ class Side:
         #: What is in flight ends before the next claim.
         self._finishes_first = False
 
-    def claim(self, clock: Callable[[], float], *, in_flight: int) -> bool:
-        """Claim and hand out; returns whether the next row waits until the pass has nothing in flight.
+    def claim(self, clock: Callable[[], float], lapsed: int, suspects: int, *, alone: bool) -> None:
+        """Claim and hand out, at most ``lapsed`` rows of dead workers, ``suspects`` of which lapsed twice.
 
-        ``in_flight`` is what the whole pass has there. A database that is lost meanwhile does not cost it its
-        outcome.
+        While the pass holds rows, not ``alone``, a database that is lost does not cost it their outcomes.
         """
         try:
             self.begin()
-            more, wait, alone = self._claim(idle=not in_flight)
-        except DatabaseError as error:
-            if not in_flight:
+            more, wait = self._claim(lapsed, suspects)
+        except Error as error:
+            if alone and not is_conflict(error):
                 raise
-            logger.warning("Nothing more of %s claimed now: %s", self.kind.value, type(error).__name__)
-            self.rests, self.ask_at = True, clock() + LOOK_AGAIN
-            return False
+            self._report_error(error, "Nothing more claimed now")
+            self.rests, self.ask_at = not alone, clock() + LOOK_AGAIN
+            return
         self.rests = not more
         if self.rests:
             wait = min(self.report.paused_for, LOOK_AT_PAUSE) if self.report.paused_for else LOOK_AGAIN
         self.ask_at = clock() + wait
         self.ends = self.limit is not None and self.report.claimed >= self.limit
-        return alone
 
     def begin(self) -> None:
         """Once: what ends without a request, also during a pause."""
@@ -256,44 +269,58 @@ class Side:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
         if self.kind is AttemptKind.PUBLISH:
+            self.about = destinations.organisation(self.settings)
             self.report.states.update(expiry.expire(self.settings))
+            self.report.states.update(sweep(self.settings))
         elif not self.settings.confirm:
             self.report.states.update(expiry.close_unconfirmed(self.settings))
 
-    def _claim(self, *, idle: bool) -> tuple[bool, float, bool]:
-        """Whether another claim may bring more, after how many seconds, and only with nothing in flight."""
+    def _claim(self, lapsed: int, suspects: int) -> tuple[bool, float]:
+        """Whether another claim may bring more, and after how many seconds."""
         self._finishes_first = False
         if self.senders.is_stopped(self.kind):
             if self.in_flight:
                 self._finishes_first = True
-                return True, 0.0, False
+                return True, 0.0
             self.senders.resume(self.kind)
         gate = destinations.gate(self.kind, self.settings.alias, self.worker)
         self.senders.accepted_lately = gate.accepted_lately
         if self._report_pause(gate):
-            return False, 0.0, False
+            return False, 0.0
         self.report.paused_for, self.report.paused_reason = 0.0, ""
         if gate.probing and self.in_flight:
             self._finishes_first = True
-            return True, 0.0, False
-        batch = claims.claim(self.kind, self.settings, gate, self._wanted(), idle=idle)
-        if batch.used_up:
-            self.report.states.update(expiry.give_up(self.settings, batch.used_up))
-        for row in batch.rows:
-            self.in_flight[row.id] = row
-        self.report.claimed += len(batch.rows)
-        self.senders.send(batch.rows)
+            return True, 0.0
+        room = Room(self._wanted(), lapsed, suspects)
+        batch = claims.claim(self.kind, self.settings, gate, room, self.about)
+        self._hand_out(batch.rows)
+        # None of those that another transaction holds: asked for at once, they would be met again at once.
+        ended = expiry.end(self.settings, batch.ended) if batch.ended else Counter[str]()
+        self.report.states.update(ended)
         self._finishes_first = gate.probing
-        more = bool(batch.rows or batch.used_up or batch.moved or batch.after_flight or batch.wait)
-        self.report.drained = not more
-        return more, batch.wait, batch.after_flight
+        more = bool(batch.rows or ended or batch.moved or batch.wait)
+        self.report.drained = not (more or batch.ended)
+        return more, batch.wait
+
+    def _hand_out(self, rows: list[Claimed]) -> None:
+        """Send them, but for events whose body is not the one that was enqueued."""
+        for row in rows:
+            self.in_flight[row.id] = row
+        self.report.claimed += len(rows)
+        altered = [row for row in rows if row.altered]
+        self.senders.send([row for row in rows if not row.altered])
+        for row in altered:
+            self.took(Report(row, _ALTERED, row.started))
 
     def finish(self) -> PassReport:
         """Count what was done, and report it."""
         self.tally.write(self.report.states)
         if self.paused and not self.report.paused_for:
             # The answer came after the last claim: nothing else was due by then, or the limit was reached.
-            self._report_pause(destinations.gate(self.kind, self.settings.alias, self.worker))
+            try:
+                self._report_pause(destinations.gate(self.kind, self.settings.alias, self.worker))
+            except Error as error:
+                self._report_error(error, "The pause is not in the report")
         return self.report
 
     def _report_pause(self, gate: Gate) -> bool:
@@ -308,7 +335,11 @@ class Side:
         return bool(self.in_flight) or not (self.rests or self.ends)
 
     def held(self) -> int:
-        return len(self.in_flight) + len(self.answers)
+        return len(self.in_flight) + len(self.answers) + len(self.unwritten) + len(self.late)
+
+    def is_locked_out(self) -> bool:
+        """All that it holds are rows that other transactions have locked: time must pass."""
+        return bool(self.unwritten or self.late) and not (self.in_flight or self.answers)
 
     def _wanted(self) -> int:
         room = self.most - self.held()
@@ -332,28 +363,68 @@ class Side:
         return True
 
     def settle(self) -> None:
-        """Record what the answers mean for the destination, then for each row."""
+        """Record what the answers mean for the destination, then for each row; and what was locked before.
+
+        Nothing that fails here may cost another row its outcome.
+        """
         answers, self.answers = self.answers, []
-        if not answers:
-            return
-        lease_ends = min(answer.claimed.started for answer in answers) + self.settings.lease_seconds
-        answers = self._each_proven_once(answers, until=lease_ends)
-        recorded = self._record_health(answers)
-        rows = {answer.claimed.id: self._decide(answer, recorded) for answer in answers}
-        won = settle(self.settings, list(rows.values()), until=lease_ends)
+        if answers:
+            until = self._lease_ends(answers)
+            answers = self._each_proven_once(answers, until=until)
+            recorded = self._record_health(answers, until=until)
+            self.unwritten += [(answer, self._decide(answer, recorded)) for answer in answers]
+        if self.unwritten:
+            self._write()
+        if self.late:
+            self._take_late_answers()
+
+    def _lease_ends(self, answers: Iterable[Report]) -> float:
+        return max(answer.claimed.started for answer in answers) + self.settings.lease_seconds
+
+    def _write(self) -> None:
+        outcomes, self.unwritten = self.unwritten, []
+        until = self._lease_ends(answer for answer, _row in outcomes)
+        settled = settle(self.settings, [row for _answer, row in outcomes], until=until)
         moved: list[Settlement] = []
-        for answer in answers:
-            row = rows[answer.claimed.id]
-            if row.id not in won:
+        for answer, row in outcomes:
+            if row.id in settled.locked and time.monotonic() < self._lease_ends([answer]):
+                self.unwritten.append((answer, row))
+            elif row.id not in settled.won:
                 self.report.lost += 1
                 if row.accepted:
-                    take_late_answer(row)
+                    self.late.append(row)
             elif answer.outcome is None:
                 self.report.released += 1
             else:
                 moved.append(row)
                 self._count(answer, answer.outcome, row)
-        transitions.announce(self.settings.alias, moved)
+        try:
+            transitions.announce(self.settings.alias, moved)
+        except Error as error:  # the outcomes are written; the receivers of signals miss these
+            self._report_error(error, "Outcomes not announced")
+
+    def _take_late_answers(self) -> None:
+        late, self.late = self.late, []
+        for row in late:
+            try:
+                take_late_answer(row, until=time.monotonic() + self.settings.lease_seconds)
+            except Locked:
+                self.late.append(row)
+            except Error as error:
+                self._report_error(error, f"The late acceptance of event {row.id} is lost")
+
+    def _report_error(self, error: Error, what: str) -> None:
+        """Trouble of the database, which must not cost a row its outcome."""
+        report(
+            error,
+            "%s: %s of destination %s (%s)",
+            what,
+            self.kind.value,
+            self.settings.alias,
+            type(error).__name__,
+            level=logging.WARNING,
+            expected=PASSING,
+        )
 
     def _each_proven_once(self, answers: list[Report], *, until: float | None = None) -> list[Report]:
         """An id of the platform proves one event: for a second one it is another event's answer.
@@ -367,8 +438,8 @@ class Side:
             return answers
         try:
             owners = settlements.owners(self.settings.alias, named, until=until)
-        except DatabaseError as error:  # then the unique column decides
-            logger.warning("Remote ids of %s not compared: %s", self.settings.alias, type(error).__name__)
+        except Error as error:  # then the unique column decides
+            self._report_error(error, "Remote ids not compared")
             owners = {}
         for answer in sorted(answers, key=lambda answer: answer.began):
             if answer.outcome and answer.outcome.remote_id:
@@ -382,17 +453,16 @@ class Side:
             for answer in answers
         ]
 
-    def _record_health(self, answers: list[Report]) -> Recorded | None:
+    def _record_health(self, answers: list[Report], *, until: float) -> Recorded | None:
         """What the answers mean for the destination; None where the database does not take it.
 
         The rows' outcomes are written all the same: they accuse no event then.
         """
         try:
-            recorded = health.record(
-                self.kind, self.settings, [(answer.claimed, answer.outcome) for answer in answers]
-            )
-        except DatabaseError as error:
-            logger.warning("Health of %s not written: %s", self.settings.alias, type(error).__name__)
+            pairs = [(answer.claimed, answer.outcome) for answer in answers if answer.outcome is not _ALTERED]
+            recorded = health.record(self.kind, self.settings, pairs, until=until)
+        except Error as error:
+            self._report_error(error, "What answers mean for the destination is not written")
             return None
         if recorded.paused:
             self.paused = True
@@ -442,6 +512,13 @@ class Side:
             response_excerpt=outcome.excerpt,
             worker=self.worker[:128],
         )
+
+
+#: For an event that is not sent, because its body was changed after it was enqueued.
+_ALTERED = Outcome(
+    Verdict.REJECTED,
+    error="Not sent: the body was changed after the event was enqueued. Cancel it, and enqueue another one.",
+)
 
 
 def _names_another(outcome: Outcome, owner: int) -> Outcome:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from genesys_eventbridge.auth import credentials_for
 from genesys_eventbridge.claims import Claimed
-from genesys_eventbridge.client import Platform, Sender
+from genesys_eventbridge.client import Sender
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.defects import report
+from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
-from genesys_eventbridge.verdicts import Halt, Outcome, Rules, Sent, Verdict
+from genesys_eventbridge.verdicts import Halt, Outcome, Sent, Verdict
 
 if TYPE_CHECKING:
     from httpx import BaseTransport
@@ -34,55 +36,31 @@ class Report:
     duration: float = 0.0
 
 
-def platform_of(settings: DestinationSettings) -> Platform:
-    """The settings of one destination as the client takes them."""
-    return Platform(
-        api_base_url=settings.api_base_url,
-        login_base_url=settings.login_base_url,
-        client_id=settings.client_id,
-        client_secret=settings.client_secret,
-        scopes=settings.scopes,
-        token_path=settings.token_path,
-        events_path=settings.events_path,
-        idempotency_header=settings.idempotency_header,
-        content_type=settings.content_type,
-        extra_headers=settings.extra_headers,
-        connect_timeout=settings.connect_timeout,
-        request_deadline=settings.request_deadline,
-        ca_bundle=settings.ca_bundle,
-        proxy=settings.proxy,
-        client_cert=settings.client_cert,
-        rules=Rules(
-            accepted_codes=frozenset(settings.accepted_codes),
-            duplicate_codes=frozenset(settings.duplicate_codes),
-            delivered_statuses=frozenset(word.lower() for word in settings.delivered_statuses),
-            failed_statuses=frozenset(word.lower() for word in settings.failed_statuses),
-            not_found_grace=settings.not_found_grace,
-            confirm_for=settings.confirm_for,
-            retry_after_default=settings.retry_after_default,
-            retry_after_cap=settings.retry_after_cap,
-            redact_keys=tuple(settings.redact_keys),
-        ),
-    )
-
-
 class Senders:
     """A crew of threads for one destination: rows in, reports out.
 
     Threads start as rows come, at most ``count``; a halt seen by one makes the others begin nothing
-    more until ``resume()``, of each kind of request. Use as a context manager, in the process that sends.
+    more until ``resume()``, of each kind of request. ``on_report`` is called in the thread that reports.
+    Use as a context manager, in the process that sends.
     """
 
     def __init__(
-        self, settings: DestinationSettings, count: int, *, transport: TransportFactory | None = None
+        self,
+        settings: DestinationSettings,
+        count: int,
+        *,
+        transport: TransportFactory | None = None,
+        on_report: Callable[[Report], None] | None = None,
     ) -> None:
         self.settings = settings
-        self._platform = platform_of(settings)
+        self._platform = settings.platform
         self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self.count = count
         self._transport = transport
+        self._on_report = on_report
         self._rows: queue.SimpleQueue[Claimed | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        #: What each thread has in its hands.
+        self._threads: dict[threading.Thread, Claimed | None] = {}
         self._stopped = {kind: threading.Event() for kind in AttemptKind}
         #: The destination accepted something lately: a page may then be about one event (G20).
         self.accepted_lately = False
@@ -98,10 +76,24 @@ class Senders:
     def send(self, rows: list[Claimed]) -> None:
         for row in rows:
             self._rows.put(row)
-        wanted = min(self.count, len(self._threads) + len(rows))
-        while len(self._threads) < wanted:
+        self._start(len(rows))
+
+    def bury(self) -> None:
+        """Report the rows of threads that died with them, their outcome unknown, and replace the threads.
+
+        A thread ends like this only by what no code of ours can catch.
+        """
+        dead = [thread for thread in self._threads if not thread.is_alive()]
+        for thread in dead:
+            row = self._threads.pop(thread)
+            if row is not None:
+                self._report(Report(row, _DIED, time.monotonic()))
+        self._start(len(dead))
+
+    def _start(self, more: int) -> None:
+        for _thread in range(min(self.count - len(self._threads), more)):
             thread = threading.Thread(target=self._run, name="eventbridge-sender", daemon=True)
-            self._threads.append(thread)
+            self._threads[thread] = None
             thread.start()
 
     def stop(self) -> None:
@@ -127,21 +119,30 @@ class Senders:
 
     def _run(self) -> None:
         sender: Sender | None = None
+        thread = threading.current_thread()
         try:
             while (row := self._rows.get()) is not None:
-                if sender is None:
-                    try:
-                        sender = self._sender()
-                    except Exception as error:  # noqa: BLE001 - no thread may die with rows in its hands
-                        self.stop()
-                        self.reports.put(
-                            Report(row, _cannot_begin(error, self._platform.secrets()), time.monotonic())
-                        )
-                        continue
-                self.reports.put(self._ask(sender, row))
+                self._threads[thread] = row
+                try:
+                    sender = sender or self._sender()
+                except Exception as error:  # noqa: BLE001 - no thread may die with rows in its hands
+                    self.stop()
+                    if not isinstance(error, Halted):
+                        report(error, "No connection can be set up (%s)", type(error).__name__)
+                    outcome = _cannot_begin(error, self._platform.secrets())
+                    answer = Report(row, outcome, time.monotonic())
+                else:
+                    answer = self._ask(sender, row)
+                self._report(answer)
+                self._threads[thread] = None
         finally:
             if sender is not None:
                 sender.close()
+
+    def _report(self, report: Report) -> None:
+        self.reports.put(report)
+        if self._on_report is not None:
+            self._on_report(report)
 
     def _sender(self) -> Sender:
         """In the thread that uses it: a connection has one owner."""
@@ -180,6 +181,9 @@ class Senders:
             case Verdict.ACCEPTED:
                 self._refused_in_a_row = 0
         return False
+
+
+_DIED = Outcome(Verdict.UNKNOWN, error="The thread that sent it died. The platform may have it.")
 
 
 def _cannot_begin(error: Exception, secrets: tuple[str, ...]) -> Outcome:

@@ -7,17 +7,25 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, connections
-from django.db.models import OuterRef, Q, Subquery
+from django.db import Error, IntegrityError, connections
 from django.db.models.functions import Coalesce
 
 from genesys_eventbridge.clock import DatabaseNow, now_sql
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import in_small_transaction, json_rows, json_table, still_in
+from genesys_eventbridge.database import (
+    PASSING,
+    in_small_transaction,
+    json_rows,
+    json_table,
+    retried,
+    unlocked,
+)
+from genesys_eventbridge.defects import report
+from genesys_eventbridge.followers import Locked, release
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.settlements_log import Attempt, write_log
 from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, State
@@ -59,29 +67,40 @@ class Settlement:
     attempt: Attempt | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Ids of the rows that were written, and of those that another transaction holds: to be tried again."""
+
+    won: set[int] = field(default_factory=set)
+    locked: set[int] = field(default_factory=set)
+
+
 def settle(
     settings: DestinationSettings, rows: Sequence[Settlement], *, until: float | None = None
-) -> set[int]:
-    """Write what the rows become; returns the ids of the rows won, those whose token still held.
+) -> Settled:
+    """Write what the rows become, where their token still holds.
 
-    All go in one commit. Where one of them fails, or one claim is lost, they go one by one, so that one
-    bad row never stops the others. ``until`` bounds the wait for a lost database, by ``time.monotonic()``.
+    All go in one commit, but for those that another transaction has locked. Where one of them fails, or one
+    claim is lost, they go one by one, so that one bad row never stops the others. ``until`` bounds the wait
+    for a lost database, by ``time.monotonic()``.
     """
     if not rows:
-        return set()
+        return Settled()
     alias = outbox_alias()
     try:
-        in_small_transaction(alias, lambda: _write_all(alias, settings, rows), until=until)
-    except (_Short, DatabaseError):
-        return set().union(*(_won_alone(alias, settings, row, until) for row in rows))
-    return {row.id for row in rows}
+        return in_small_transaction(alias, lambda: _write_unlocked(alias, settings, rows), until=until)
+    except (_Short, Locked, Error):
+        settled = [_settle_alone(alias, settings, row, until) for row in rows]
+        won, locked = (set[int]().union(*each) for each in zip(*settled, strict=True))
+        return Settled(won, locked)
 
 
-def take_late_answer(row: Settlement) -> bool:
+def take_late_answer(row: Settlement, *, until: float | None = None) -> bool:
     """The one write without a token: proof of acceptance for a row that was given up as unresolved.
 
     The worker was frozen, others ended the doubt without an answer, and now the platform's id is known:
-    ask by it. Returns whether the row took it.
+    ask by it. Returns whether the row took it; raises Locked where another
+    transaction holds it. ``until`` is as for ``settle``.
     """
     if not row.remote_id:
         return False
@@ -90,7 +109,9 @@ def take_late_answer(row: Settlement) -> bool:
     )
 
     def work() -> int:
-        return unresolved.update(
+        if len(unlocked(unresolved).values_list("id")) < len(unresolved.values_list("id")):
+            raise Locked
+        taken = unresolved.update(
             state=State.ACCEPTED,
             reason="",
             remote_id=row.remote_id,
@@ -101,9 +122,12 @@ def take_late_answer(row: Settlement) -> bool:
             in_doubt_since=None,
             due_at=DatabaseNow(),
         )
+        if taken:
+            release([row.id])
+        return taken
 
     try:
-        taken = in_small_transaction(outbox_alias(), work)
+        taken = in_small_transaction(outbox_alias(), work, until=until)
     except IntegrityError:
         logger.error("A late answer names the remote id of another event; event %d stays unresolved", row.id)
         return False
@@ -131,18 +155,16 @@ def owners(
     By id rows of the release before are found, by key those that an operator sent again since. ``until`` is
     as for ``settle``.
     """
-    read = partial(_owners, destination, remote_ids)
-    try:
-        return read()
-    except DatabaseError:  # a lost connection must not cost the outcomes that wait to be written
-        return in_small_transaction(outbox_alias(), read, until=until)
+    return retried(outbox_alias(), partial(_owners, destination, remote_ids), until=until)
 
 
 def _owners(destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
     named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
     found: dict[str, set[int]] = {}
     rows = OutboxEvent.objects.on_outbox().values_list("remote_id", "remote_key", "id")
-    by_id = rows.filter(destination=destination, remote_id__in=remote_ids)
+    # With the range PostgreSQL takes the index also while the table has no statistics yet.
+    between = (min(remote_ids), max(remote_ids))
+    by_id = rows.filter(destination=destination, remote_id__in=remote_ids, remote_id__range=between)
     # A union and no OR: each part has its index on every database.
     for remote_id, key, pk in by_id.union(rows.filter(remote_key__in=named)):
         found.setdefault(named.get(key, remote_id), set()).add(pk)
@@ -153,27 +175,49 @@ class _Short(Exception):
     """Fewer rows were written than asked for: at least one claim is lost."""
 
 
-def _won_alone(alias: str, settings: DestinationSettings, row: Settlement, until: float | None) -> set[int]:
+def _settle_alone(
+    alias: str, settings: DestinationSettings, row: Settlement, until: float | None
+) -> tuple[set[int], set[int]]:
+    """Its id among those won, or among those locked."""
     try:
-        in_small_transaction(alias, lambda: _write_all(alias, settings, [row]), until=until)
+        settled = in_small_transaction(alias, lambda: _write_unlocked(alias, settings, [row]), until=until)
     except _Short:
         logger.warning("Claim lost: the outcome of event %s is left to who holds it now", row.id)
-        return set()
-    except DatabaseError as error:
-        logger.error(
-            "Cannot write the outcome of event %s (%s); its lease ends by itself",
+    except Locked:
+        return set(), {row.id}
+    except Error as error:
+        report(
+            error,
+            "Cannot write the outcome of event %s (%s); its lease will expire",
             row.id,
             type(error).__name__,
+            expected=PASSING,
         )
-        return set()
-    return {row.id}
+    else:
+        return settled.won, settled.locked
+    return set(), set()
+
+
+def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> Settled:
+    """Within a transaction: all rows but those that another transaction holds."""
+    free, locked = list(rows), set[int]()
+    if connections[alias].features.has_select_for_update_skip_locked:
+        ids = [row.id for row in rows]
+        there = OutboxEvent.objects.on_outbox().filter(id__in=ids).order_by("id")
+        kept = set(unlocked(there).values_list("id", flat=True))
+        if len(kept) < len(rows):
+            locked = set(there.exclude(id__in=kept).values_list("id", flat=True))
+            free = [row for row in rows if row.id not in locked]
+    if free:
+        _write_all(alias, settings, free)
+    return Settled({row.id for row in free}, locked)
 
 
 def _write_all(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> None:
     if _update(alias, rows) != len(rows):
         raise _Short
     write_log(alias, [row.attempt for row in rows if row.attempt is not None])
-    _wake_followers(alias, settings, [row for row in rows if row.ordering_key])
+    release([row.id for row in rows if row.ordering_key and _leaves(settings, row)])
 
 
 _COLUMNS = {
@@ -207,13 +251,13 @@ def _update(alias: str, rows: Sequence[Settlement]) -> int:
     """
     connection = connections[alias]
     values = [_values(row) for row in rows]
-    for name, field in (
+    for name, column in (
         ("token", "claim_token"),
         ("doubt", "in_doubt_since"),
         ("suspected_since", "suspected_since"),
         ("remote_key", "remote_key"),
     ):
-        prepared: Any = OutboxEvent._meta.get_field(field)
+        prepared: Any = OutboxEvent._meta.get_field(column)
         for row in values:
             row[name] = prepared.get_db_prep_value(row[name], connection)
     table = connection.ops.quote_name(OutboxEvent._meta.db_table)
@@ -311,40 +355,7 @@ def _values(row: Settlement) -> dict[str, Any]:
     }
 
 
-def _wake_followers(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> None:
-    """Make the next row of each settled key due now: for speed, a lease later it would be found anyway."""
-    leaving = [
-        row.id
-        for row in rows
-        if row.state is not State.PENDING
-        and not (row.state in WAITING_FOR_A_PERSON and settings.block_key_on_dead and not row.accepted)
-    ]
-    wake_next_of_key(alias, leaving)
-
-
-def wake_next_of_key(alias: str, ids: Sequence[int]) -> None:
-    """Within a transaction: the first pending row behind each of these, if it only waited for them."""
-    if not ids:
-        return
-    rows = OutboxEvent.objects.using(alias)
-    behind = rows.filter(
-        ordering_key=OuterRef("ordering_key"),
-        destination=OuterRef("destination"),
-        state=State.PENDING,
-        id__gt=OuterRef("id"),
-    ).order_by("id")
-    ahead = rows.filter(id__in=ids).exclude(ordering_key="")
-    following = [
-        pk
-        for pk in ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list(
-            "following", flat=True
-        )
-        if pk is not None
-    ]
-    if following:
-        still_in(rows, following, State.PENDING).filter(
-            Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow()),
-            claim_token__isnull=True,
-            attempts=0,
-            due_at__gt=DatabaseNow(),
-        ).update(due_at=DatabaseNow())
+def _leaves(settings: DestinationSettings, row: Settlement) -> bool:
+    """Whether it holds its key no longer."""
+    waits = row.state in WAITING_FOR_A_PERSON and settings.block_key_on_dead and not row.accepted
+    return row.state is not State.PENDING and not waits

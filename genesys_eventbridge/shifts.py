@@ -18,6 +18,8 @@ from genesys_eventbridge.states import AttemptKind
 #: A shift stays while something was due within so many seconds, or will be: longer than wakes are coalesced,
 #: so that the last commit of a burst, whose wake was left out, is not left behind.
 LINGER = 2.0
+#: How far ahead a worker looks, in seconds: longer than it waits between two looks.
+HORIZON = 5.0
 #: How often a worker that stays looks again.
 LOOK_EVERY = 0.1
 #: Where a colleague had an event accepted within LINGER it is still there; it gets the chance to take what is
@@ -107,10 +109,10 @@ def shift(
     """
     stop = stop or threading.Event()
     ends = clock() + settings.pass_seconds
-    ahead = ahead or agenda.look(settings.alias)
+    ahead = ahead or agenda.look(settings.alias, within=HORIZON)
     if is_due(ahead.next_in) and ahead.accepted_ago is not None and ahead.accepted_ago < LINGER:
         stop.wait(COLLEAGUE_FIRST)
-        ahead = agenda.look(settings.alias)
+        ahead = agenda.look(settings.alias, within=HORIZON)
     if not is_due(ahead.next_in):
         heartbeat(settings.alias, ahead)
         return Shift()
@@ -124,7 +126,7 @@ def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[]
     unfinished = False
     # A round begun later could not end its requests within the pass.
     while (left := ends - clock()) >= worker.settings.request_deadline and not stop.is_set():
-        ahead = agenda.look(worker.settings.alias)
+        ahead = agenda.look(worker.settings.alias, within=HORIZON)
         next_in = worker.next_in(ahead)
         unfinished = is_due(next_in)
         if unfinished:

@@ -9,6 +9,7 @@ import pytest
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
+from genesys_eventbridge import due, sweep
 from tests import databases, flushes, loopback
 
 # No clock judges a test: this machine may be busy. `--hypothesis-profile=deep` looks for new examples.
@@ -84,3 +85,11 @@ def _only_loopback() -> Iterator[None]:
     yield
     if loopback.violations:
         pytest.fail("reached for another machine: " + "; ".join(loopback.violations))
+
+
+@pytest.fixture(autouse=True)
+def _new_process() -> Iterator[None]:
+    """What a process remembers of its looks at the outbox ends with the test."""
+    yield
+    due.forget()
+    sweep.forget()

@@ -14,6 +14,9 @@ from tests import databases
 #: that another transaction changed after the snapshot, and InnoDB rolls back the whole transaction.
 SNAPSHOT = "repeatable read, innodb_snapshot_isolation"
 
+#: Not by Django, so that statements outside a transaction have it too: on PostgreSQL by ALTER DATABASE.
+AT_THE_SERVER = "serializable at the server"
+
 LEVELS = {
     "postgresql": ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"],
     "mysql": ["read committed", "repeatable read", SNAPSHOT],
@@ -25,7 +28,7 @@ LEVELS = {
 def isolated(level: str) -> Iterator[None]:
     """One of LEVELS, for this thread and those it starts; skips the test where the server lacks it."""
     options = {**connection.settings_dict["OPTIONS"], **_options(level)}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, _at_the_server(level):
         connection.close()
         patch.setitem(connection.settings_dict, "OPTIONS", options)
         patch.setitem(connections.settings["default"], "OPTIONS", options)
@@ -39,13 +42,34 @@ def isolated(level: str) -> Iterator[None]:
             connection.__dict__.pop("isolation_level", None)
 
 
+@contextmanager
+def _at_the_server(level: str) -> Iterator[None]:
+    if level != AT_THE_SERVER or connection.vendor != "postgresql":
+        yield
+        return
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_isolation")
+        connection.close()
+
+
 def _options(level: str) -> dict[str, Any]:
     if connection.vendor == "sqlite":
         return {"transaction_mode": level}
     if connection.vendor == "postgresql":
+        if level == AT_THE_SERVER:
+            return {}
         from psycopg import IsolationLevel
 
         return {"isolation_level": IsolationLevel[level.replace(" ", "_")]}
+    if level == AT_THE_SERVER:
+        init = "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"
+        return {"isolation_level": None, "init_command": init}
     if level != SNAPSHOT:
         return {"isolation_level": level}
     if _mysql_variable("innodb_snapshot_isolation") is None:

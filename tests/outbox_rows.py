@@ -1,7 +1,6 @@
 """Rows and claims for the tests of the outbox: written and read as the app does it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from django.db import connections
 
@@ -18,7 +17,7 @@ CHECK = AttemptKind.CHECK
 
 
 def settings_with(**changes) -> DestinationSettings:
-    return replace(conf.destination(), **changes)
+    return conf.destination().changed(**changes)
 
 
 def event(kind="order.created", data=None, *, row=None, **keywords) -> OutboxEvent:
@@ -42,13 +41,13 @@ def accepted(**row) -> OutboxEvent:
     return OutboxEvent.objects.get(pk=written.pk)
 
 
-def claim(kind=PUBLISH, limit=100, *, settings=None, idle=True):
+def claim(kind=PUBLISH, limit=100, *, settings=None, lapsed=12, suspects=1, about=None):
     """What one worker gets when it asks now."""
     settings = settings or conf.destination()
     gate = destinations.gate(kind, settings.alias, "tests")
     if not gate.open:
         return claims.Batch()
-    return claims.claim(kind, settings, gate, limit, idle=idle)
+    return claims.claim(kind, settings, gate, claims.Room(limit, lapsed, suspects), about)
 
 
 def halted(kind=Halt.NETWORK, reason="connection refused", seconds=None):

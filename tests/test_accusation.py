@@ -316,7 +316,7 @@ class TestRefusals:
             gate = destinations.gate(AttemptKind.PUBLISH, "default", "tests")
             assert destinations.take_refused_turn(settings)  # the other worker
 
-            batch = claims.claim(AttemptKind.PUBLISH, settings, gate, 50, idle=True)
+            batch = claims.claim(AttemptKind.PUBLISH, settings, gate, claims.Room(50))
 
         assert [row.id for row in batch.rows] == [good.pk]
 

@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from genesys_eventbridge import agenda
 from genesys_eventbridge.agenda import Agenda, look
 from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.states import State
 from tests.outbox_rows import accepted, ended, event
@@ -70,7 +71,7 @@ def test_due_events_are_those_whose_time_has_come():
     event(row={"due_at": DatabaseNow(60)})
     accepted()
 
-    assert list(agenda.due("default", State.PENDING)) == [now]
+    assert list(due_events("default", State.PENDING)) == [now]
 
 
 def test_the_databases_clock_is_read_with_and_without_any_row():

@@ -5,7 +5,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -233,7 +232,7 @@ class TestTheProbe:
         with self.after_a_pause():
             seen = gate()
             assert destinations.take_probe(settings_with())
-            assert claims.claim(PUBLISH, settings_with(), seen, 10, idle=True).rows == []
+            assert claims.claim(PUBLISH, settings_with(), seen, claims.Room(10)).rows == []
 
     def test_a_worker_that_saw_the_pause_end_takes_no_probe_where_it_began_again(self):
         event()
@@ -242,7 +241,7 @@ class TestTheProbe:
             halted("rate", 60.0)
             Destination.objects.update(probe_until=None)
 
-            assert claims.claim(PUBLISH, settings_with(), seen, 10, idle=True).rows == []
+            assert claims.claim(PUBLISH, settings_with(), seen, claims.Room(10)).rows == []
             assert Destination.objects.get().probe_until is None
 
     def test_no_turn_is_lost_where_the_probes_row_was_taken_meanwhile(self, monkeypatch):
@@ -391,6 +390,7 @@ class TestRuns:
             assert self.fail(1, probe=True) == 10.0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_answers_mean_is_written_though_the_first_read_lost_its_connection(monkeypatch):
     gate()
     read, calls = destinations._read, []
@@ -566,16 +566,14 @@ class TestTheRate:
 
         assert (batch.rows, 9 < batch.wait < 14) == ([], True)
 
-    def test_without_a_token_a_row_that_may_have_killed_a_worker_ends_no_flight(self):
-        """A worker finishes what it has in flight for such a row, so it asks for the token first."""
+    def test_without_a_token_nothing_is_locked(self, django_assert_num_queries):
         settings = settings_with(rate_per_minute=6.0)
-        event()
+        for _ in range(3):
+            event()
         claim(settings=settings)
-        event(row={"claim_token": uuid4(), "attempts": 1, "in_doubt_since": DatabaseNow(-70)})
 
-        batch = claim(settings=settings, idle=False)
-
-        assert (batch.after_flight, batch.wait > 0) == (False, True)
+        with django_assert_num_queries(2):  # the gate and the look
+            assert claim(settings=settings).rows == []
 
     def test_rows_that_cannot_go_are_moved_away_without_a_token(self):
         settings = settings_with(rate_per_minute=6.0)
@@ -599,7 +597,7 @@ class TestTheRate:
         with shifted(6):
             probing = replace(gate(), bucket=seen.bucket)  # it saw a token that is gone now
 
-            batch = claims.claim(PUBLISH, settings, probing, 9, idle=True)
+            batch = claims.claim(PUBLISH, settings, probing, claims.Room(9))
 
         assert (batch.rows, batch.wait > 0) == ([], True)
         assert Destination.objects.get().probe_until is None

@@ -3,20 +3,21 @@
 import threading
 
 import pytest
+from django.db import connection
 
 from genesys_eventbridge import relay
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor, requeue
 from genesys_eventbridge.outbox import enqueue_many
 from genesys_eventbridge.states import Reason, State
-from tests.isolation import LEVELS, isolated
+from tests.isolation import AT_THE_SERVER, LEVELS, isolated
 from tests.outbox_rows import claim, ended, event, in_threads
 from tests.scripted import ScriptedPlatform
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=LEVELS if connection.vendor == "sqlite" else [*LEVELS, AT_THE_SERVER])
 def isolation(request):
     with isolated(request.param):
         yield request.param

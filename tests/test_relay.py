@@ -233,9 +233,8 @@ class TestVerdicts:
                 looked_again.set()
             return found
 
-        def two_and_then_a_pause_that_is_over(kind, settings, gate, limit, *, idle):
-            assert idle or not gate.probing
-            batch = claim(kind, settings, gate, min(limit, 2), idle=idle)
+        def two_and_then_a_pause_that_is_over(kind, settings, gate, room, about):
+            batch = claim(kind, settings, gate, replace(room, rows=min(room.rows, 2)), about)
             if len(looks) == 1:
                 refused = Outcome(Verdict.HALTED, halt=Halt.NETWORK)
                 destinations.record(kind, settings, [Reply(0, refused)])
@@ -446,9 +445,8 @@ class TestExpiry:
         assert fresh(row).state == State.UNRESOLVED
 
     def test_a_row_in_flight_does_not_expire(self):
-        row = event(
-            row={"in_doubt_since": DatabaseNow(-23 * HOUR - 1), "due_at": DatabaseNow(30), "attempts": 1}
-        )
+        row = event(row={"in_doubt_since": DatabaseNow(-23 * HOUR - 1), "attempts": 1})
+        OutboxEvent.objects.update(due_at=DatabaseNow(30), claim_token=uuid4())
 
         expiry.expire(settings_with())
 
@@ -808,3 +806,23 @@ def test_workers_draining_at_once_publish_each_event_once():
     assert sorted(platform.keys) == sorted(
         str(key) for key in OutboxEvent.objects.values_list("idempotency_key", flat=True)
     )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+class TestSendersThatDie:
+    def test_a_row_in_the_hands_of_a_thread_that_died_is_of_unknown_outcome(self, monkeypatch):
+        """What no code of ours catches: the row is not lost until its lease ends, and the others go on."""
+        rows = [event() for _ in range(3)]
+
+        def dies(request):
+            raise SystemExit
+
+        platform = ScriptedPlatform(dies, 202)
+        with Senders(settings_with(), 1, transport=platform.transport) as senders:
+            relay.publish_due(senders=senders)
+
+        states = sorted((fresh(row).state, fresh(row).last_error) for row in rows)
+        assert [state for state, _error in states] == ["accepted", "accepted", "pending"]
+        assert "thread that sent it died" in states[2][1]
+        assert OutboxEvent.objects.get(state=State.PENDING).in_doubt_since is not None

@@ -9,7 +9,8 @@ import pytest
 
 from genesys_eventbridge import agenda, claims, conf, destinations, relay
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.relay_pass import Pass
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.relay_pass import Side
 from genesys_eventbridge.senders import Senders
 from genesys_eventbridge.states import State
 from tests.outbox_rows import CHECK, PUBLISH, accepted, event, fresh, halted, seconds_between, settings_with
@@ -240,47 +241,60 @@ class TestTheEnd:
         assert [report.claimed for report in reports.values()] == [0, 0]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_what_may_have_killed_a_worker_goes_when_nothing_of_either_kind_is_in_flight(configure, monkeypatch):
-    """And it does not wait for ever: the other kind claims nothing meanwhile."""
-    configure(BATCH_SIZE=40, CONCURRENCY=4)
-    event()
-    lapsed = event(row={"claim_token": uuid4(), "attempts": 1, "in_doubt_since": DatabaseNow(-70)})
-    checked = [accepted() for _ in range(12)]
-    known = threading.Event()
-    checking: set[str] = set()
-    beside: list[str] = []
-    before: list[int] = []
+class TestRowsOfDeadWorkers:
+    """G11: they leave room for other events, and what may have killed its worker goes one at a time."""
 
-    def publish(request):
-        if request.headers["Idempotency-Key"] == str(lapsed.idempotency_key):
-            beside.extend(checking)
-            before.append(len(platform.checked))
-            known.set()
-        return httpx.Response(202, json={"id": f"evt-{uuid4()}"})
+    @pytest.fixture
+    def in_flight(self, monkeypatch):
+        """After each claim: how many rows in flight lapsed once, lapsed twice, and never lapsed."""
+        claim, found = Side.claim, []
 
-    def check(request):
-        remote_id = request.url.path.rsplit("/", 1)[-1]
-        checking.add(remote_id)
-        second = len(platform.checked) > 4
-        assert known.wait(20)
-        assert not second or again.wait(20)
-        checking.discard(remote_id)
-        return httpx.Response(200, json={"id": remote_id, "status": "delivered"})
+        def seen(side, *arguments, **keywords):
+            claim(side, *arguments, **keywords)
+            rows = side.in_flight.values()
+            twice = sum(row.suspect for row in rows)
+            found.append(
+                (sum(row.lapsed for row in rows) - twice, twice, sum(not row.lapsed for row in rows))
+            )
 
-    seen_claims(monkeypatch, lambda kind, batch: known.set() if batch.after_flight else None)
-    platform = ScriptedPlatform(publish, check=[check])
-    again, claim = threading.Event(), Pass._claim
+        monkeypatch.setattr(Side, "claim", seen)
+        return found
 
-    def and_look_again(self):
-        claim(self)
-        if len(platform.checked) > 4:
-            again.set()
+    def lapsed(self, number, *, lapses):
+        row = {"claim_token": uuid4(), "attempts": 2, "in_doubt_since": DatabaseNow(-130), "lapses": lapses}
+        return [event(row=row) for _ in range(number)]
 
-    monkeypatch.setattr(Pass, "_claim", and_look_again)
+    def serve(self):
+        serve(ScriptedPlatform(lambda request: httpx.Response(202, json={"id": f"evt-{uuid4()}"})))
 
-    serve(platform)
+    def test_at_most_one_that_lapsed_twice_is_in_flight_and_others_go_beside_it(self, configure, in_flight):
+        configure(CONCURRENCY=4)
+        self.lapsed(8, lapses=1)
+        for _ in range(12):
+            event()
 
-    assert (beside, before) == ([], [8])
-    assert {fresh(row).state for row in checked} == {State.DELIVERED}
-    assert fresh(lapsed).accepted_at is not None
+        self.serve()
+
+        assert in_flight[0] == (0, 1, 12)
+        assert max(twice for _once, twice, _never in in_flight) == 1
+        assert not OutboxEvent.objects.filter(state=State.PENDING).exists()
+
+    def test_those_that_lapsed_once_leave_a_quarter_of_the_senders_to_others(self, configure, in_flight):
+        configure(CONCURRENCY=4)
+        self.lapsed(8, lapses=0)
+        event()
+
+        self.serve()
+
+        assert in_flight[0] == (3, 0, 1)
+        assert max(once for once, _twice, _never in in_flight) == 3
+        assert not OutboxEvent.objects.filter(state=State.PENDING).exists()
+
+    def test_both_kinds_share_the_one_place(self, configure, in_flight):
+        configure(CONCURRENCY=4)
+        self.lapsed(1, lapses=1)
+        accepted(claim_token=uuid4(), lapses=1)
+
+        serve(ScriptedPlatform(lambda request: httpx.Response(202, json={"id": f"evt-{uuid4()}"})))
+
+        assert [twice for _once, twice, _never in in_flight[:2]] == [1, 0]

@@ -47,7 +47,7 @@ def attempt(row, **columns):
 
 
 def write(*rows):
-    return settle(conf.destination(), rows)
+    return settle(conf.destination(), rows).won
 
 
 def test_an_accepted_row_carries_its_proof_and_its_next_check():
@@ -400,6 +400,18 @@ class TestLateAnswers:
         assert now.in_doubt_since is None
         assert now.key_known_since == doubt is not None
         assert OutboxEvent.objects.due().exists()
+
+    def test_its_key_is_free_for_the_next(self):
+        head, follower = event(ordering_key="k"), event(ordering_key="k")
+        (stale,) = claim().rows
+        OutboxEvent.objects.filter(pk=head.pk).update(**ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
+        claim()
+        assert fresh(follower).key_held
+
+        assert take_late_answer(settled(stale))
+
+        assert not fresh(follower).key_held
+        assert OutboxEvent.objects.due().filter(pk=follower.pk).exists()
 
     def test_what_was_known_of_an_earlier_acceptance_stays(self):
         """An untracked event has no doubt any more; its key is known since its acceptance."""

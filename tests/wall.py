@@ -19,20 +19,21 @@ HOUSE = Path(genesys_eventbridge.__file__).parent
 _TABLE = [
     (
         "plain",
-        "errors text wire timestamps verdicts cloudevents backoff rate refusals regions tls circuit",
+        "errors defects text wire timestamps verdicts cloudevents backoff rate refusals regions tls circuit"
+        " platform",
         "",
     ),
     ("http", "answers network transport auth client", "plain"),
     ("sandbox", "sandbox", "plain"),
     (
         "memory",
-        "clock conf database destinations fields migrations models schemas signals states transactions",
+        "clock conf database destinations due fields migrations models schemas signals states transactions",
         "plain",
     ),
     (
         "verbs",
-        "agenda claims decisions drafts expiry explain health inserts operations outbox retention rollups"
-        " settlements status transitions wake",
+        "agenda claims decisions drafts expiry explain followers health inserts operations outbox retention"
+        " rollups settlements status sweep transitions wake",
         "plain memory",
     ),
     # The only layer that knows both worlds: it asks the platform and remembers the answer.

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection, connections
 
-from genesys_eventbridge import agenda
+from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.sandbox import Sandbox, serve
 from genesys_eventbridge.states import State
@@ -80,7 +80,7 @@ class Report:
 
 
 def _due() -> int:
-    return agenda.due("default", State.PENDING).count() + agenda.due("default", State.ACCEPTED).count()
+    return due_events("default", State.PENDING).count() + due_events("default", State.ACCEPTED).count()
 
 
 class Storm:
