@@ -1,10 +1,11 @@
-"""The platform as a model: remembers keys for a window, and takes requests when they arrive."""
+"""The platform as a model: each organisation remembers keys for a window; requests count as they arrive."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
@@ -58,6 +59,8 @@ class Request:
     began: float
     arrives: float
     ends: float
+    #: Whose key memory it meets; the model's organisations share nothing but the ids of events.
+    organisation: UUID | None = None
     answer: Outcome | None = None
     #: The sender died before the request had left.
     cut: bool = False
@@ -79,7 +82,7 @@ class ModelPlatform:
     on_accept: Callable[[int], None]
     requests: list[Request] = field(default_factory=list)
     accepts: Counter[str] = field(default_factory=Counter)
-    by_key: dict[str, Taken] = field(default_factory=dict)
+    by_key: dict[tuple[UUID | None, str], Taken] = field(default_factory=dict)
     by_id: dict[str, Taken] = field(default_factory=dict)
     _waiting: list[Request] = field(default_factory=list)
 
@@ -107,14 +110,15 @@ class ModelPlatform:
         verdict = Verdict.DELIVERED if self.by_id[remote_id].status == "delivered" else Verdict.FAILED
         return Outcome(verdict, status_code=200, remote_id=remote_id)
 
-    def has(self, key: str) -> bool:
-        return key in self.by_key
+    def taken(self, request: Request) -> Taken | None:
+        """What the organisation of this request took under its key."""
+        return self.by_key.get((request.organisation, request.key))
 
     def _answer(self, request: Request) -> Outcome:
         takes, answer = PUBLISH_FATES[request.fate]
         if not takes:
             return answer
-        known = self.by_key.get(request.key)
+        known = self.taken(request)
         duplicate = known is not None and request.arrives - known.at < self.window
         if known is None or not duplicate:
             known = self._take(request)
@@ -134,7 +138,7 @@ class ModelPlatform:
 
     def _take(self, request: Request) -> Taken:
         taken = Taken(request.event, f"evt-{len(self.by_id) + 1}", request.arrives)
-        self.by_key[request.key] = taken
+        self.by_key[request.organisation, request.key] = taken
         self.by_id[taken.remote_id] = taken
         self.accepts[request.event] += 1
         self.on_accept(request.row)

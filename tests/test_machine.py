@@ -1,6 +1,7 @@
 """A state machine over rows, workers and keys: after every step the invariants of the guarantees hold.
 
-Time is injected: the database's clock and the monotonic clock that workers read move together, by hand.
+Each worker is the relay's own ``Pass``, driven step by step; only its sender threads are a fake. Time is
+injected: the database's clock and the monotonic clock that workers read move together, by hand.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import contextlib
 import datetime as dt
 import hashlib
 import logging
+import queue
 import secrets
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection, transaction
+from django.db.models import F
+from django.test import override_settings
 from hypothesis import seed
 from hypothesis import settings as profile
 from hypothesis import strategies as st
@@ -31,17 +36,27 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from genesys_eventbridge import claims, conf, destinations, expiry, health, operations, retention, senders
-from genesys_eventbridge.claims import Claimed
+from genesys_eventbridge import (
+    claims,
+    conf,
+    database,
+    destinations,
+    due,
+    operations,
+    relay_pass,
+    retention,
+    senders,
+    sweep,
+)
+from genesys_eventbridge.claims import Claimed, Room
 from genesys_eventbridge.clock import DatabaseNow, shifted
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.decisions import decide, released
-from genesys_eventbridge.destinations import Gate, Recorded
+from genesys_eventbridge.destinations import Gate
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, CannotResend, Resolution
 from genesys_eventbridge.outbox import enqueue
+from genesys_eventbridge.relay_pass import Pass
 from genesys_eventbridge.senders import Report, Senders
-from genesys_eventbridge.settlements import settle, take_late_answer
 from genesys_eventbridge.states import OPEN, AttemptKind, Reason, State
 from genesys_eventbridge.verdicts import Outcome, Verdict
 from tests.invariants import broken
@@ -53,6 +68,8 @@ PERSON = Actor("tests", name="somebody")
 BLOCK = 10
 WORKERS = 3
 KEYS = [None, "a", "b"]
+PUBLISH, CHECK = [AttemptKind.PUBLISH], [AttemptKind.CHECK]
+BOTH = [*PUBLISH, *CHECK]
 WAITS = [1.0, 41.0, 41.0, 400.0, HOUR, 22 * HOUR, 23 * HOUR - 30, 25 * HOUR]
 FIXED = (
     "event_id",
@@ -71,12 +88,19 @@ SETTINGS = {
     "LEASE_SECONDS": 60,
     "REQUEST_DEADLINE": 20,
     "CONFIRM_FOR": HOUR,
-    "PUBLISH_ON_COMMIT": False,
-    "CONCURRENCY": 2,
+    "WAKE": None,
+    "CONCURRENCY": 4,
+    "BATCH_SIZE": 8,
     "RETENTION_DAYS": 30,
     "PAYLOAD_RETENTION_DAYS": 7,
 }
 
+
+#: Of four senders, how many may be busy with rows of dead workers.
+MOST_LAPSED = 3
+#: No wait is longer, with its jitter (seconds).
+LONGEST_WAIT = 1.2 * HOUR
+ORGANISATIONS = ["client-of-one", "client-of-another"]
 
 #: One request: what becomes of it, how many seconds its answer takes, and whether it arrives as late.
 CALLS = st.tuples(
@@ -101,12 +125,24 @@ STEPS: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         {
             "after": st.sampled_from([0.0, 0.0, 6.0, 61.0]),
             "number": st.integers(0, WORKERS - 1),
-            "kind": st.sampled_from([AttemptKind.PUBLISH, AttemptKind.PUBLISH, AttemptKind.CHECK]),
-            "limit": st.sampled_from([1, 2, 8]),
+            "kinds": st.sampled_from([PUBLISH, PUBLISH, CHECK, BOTH, BOTH]),
+            "limit": st.sampled_from([1, 2, None, None]),
             "calls": st.lists(CALLS, min_size=2, max_size=4),
             "ends": st.sampled_from(["settle", "settle", "hold", "hold", "die", "die with its requests"]),
         },
     ),
+    "work_beside_locks": (
+        2,
+        {
+            "number": st.integers(0, WORKERS - 1),
+            "kinds": st.sampled_from([PUBLISH, BOTH]),
+            "calls": st.lists(CALLS, min_size=1, max_size=4),
+            "every": st.sampled_from([1, 2, 3]),
+            "rows_come_first": st.booleans(),
+        },
+    ),
+    "move": (1, {}),
+    "tamper": (1, {"data": st.data()}),
     "thaw": (
         4,
         {
@@ -165,21 +201,79 @@ def _columns(row: dict[str, Any] | None) -> dict[str, Any] | None:
     return row and {name: value for name, value in row.items() if name != "now"}
 
 
+def _kept(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns that only its own outcome may change: a release makes a row due."""
+    moved = ("now", "due_at", "key_held")
+    return {name: value for name, value in row.items() if name not in moved}
+
+
+def _is_given_up(row: dict[str, Any]) -> bool:
+    return row["state"] == State.UNRESOLVED and not row["remote_id"] and row["claim_token"] is None
+
+
 @dataclass
 class Held:
-    """A claimed row in a worker's hands: not begun, or asked about and answered at some moment."""
+    """A row that a sender has in its hands: asked about, and answered at some moment."""
 
     claimed: Claimed
-    report: Report | None = None
-    request: Request | None = None
-    ends: float = 0.0
+    report: Report
+    request: Request | None
+    ends: float
+
+
+class Reports(deque[Report]):
+    """What the pass waits on; no time passes while it waits."""
+
+    def put(self, report: Report) -> None:
+        self.append(report)
+
+    def get(self, block: bool = True, timeout: float = 0.0) -> Report:
+        if not self:
+            raise queue.Empty
+        return self.popleft()
+
+
+class Hands(Senders):
+    """Senders without threads: rows wait in ``rows`` until the machine lets their requests begin."""
+
+    def __init__(self, settings: DestinationSettings) -> None:
+        super().__init__(settings, settings.concurrency)
+        self.reports: Any = Reports()
+        self.rows: list[Claimed] = []
+        self.held: list[Held] = []
+
+    def send(self, rows: list[Claimed]) -> None:
+        self.rows += rows
+
+    def begin(self, row: Claimed, launch: Callable[[str, str], Outcome]) -> Report:
+        """Behind the sender's own guards."""
+        return self._ask(FakeSender(launch), row)  # type: ignore[arg-type]
+
+    def report(self, report: Report) -> None:
+        if report.outcome is not None and self._means_trouble(report.outcome):
+            self.stop()
+        self.reports.put(report)
 
 
 @dataclass
 class Worker:
-    name: str
-    senders: Senders
-    held: list[Held] = field(default_factory=list)
+    """A process. Its senders outlive its passes."""
+
+    settings: DestinationSettings
+    hands: Hands
+    run: Pass | None = None
+    #: By token: the rows that its present pass claimed and has not been answered about, with whether their
+    #: claims lapsed once, and twice in a row.
+    owed: dict[UUID, tuple[Claimed, bool, bool]] = field(default_factory=dict)
+
+    @classmethod
+    def started(cls, settings: DestinationSettings) -> Worker:
+        return cls(settings, Hands(settings))
+
+    @property
+    def is_busy(self) -> bool:
+        waits = self.run is not None and self.run._waits()
+        return bool(waits or self.hands.rows or self.hands.held or self.hands.reports)
 
 
 class FakeSender:
@@ -200,20 +294,45 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings = conf.destination()
         self.offset = 0.0
+        self.patch = pytest.MonkeyPatch()
+        self.keys: dict[str, Any] = {}
+        self.configured: Any = None
+        self._configure(CLIENT_ID=ORGANISATIONS[0])
         self.platform = ModelPlatform(self.settings.idempotency_window, self._accepted)
-        self.workers = [Worker(f"w{number}", Senders(self.settings, 1)) for number in range(WORKERS)]
+        self.workers = [Worker.started(self.settings) for _ in range(WORKERS)]
+        self.claiming = self.workers[0]
+        self.batches: list[claims.Batch] = []
+        self.locked: set[int] = set()
+        self.lapses: Counter[int] = Counter()
         self.numbers = 0
         self.fixed: dict[int, tuple[Any, ...]] = {}
         self.bodies: dict[int, str] = {}
+        self.tampered: set[int] = set()
         self.ends: dict[int, tuple[Any, ...]] = {}
         self.epochs: Counter[int] = Counter()
         #: Rows a person had a say about: order is not promised after that, and "delivered" may be their word.
         self.touched: set[int] = set()
-        self._real = {module: module.time for module in (claims, senders)}
-        for module in self._real:
-            module.time = SimpleNamespace(monotonic=self.now)  # type: ignore[attr-defined]
+        for module in (claims, senders, relay_pass, database):
+            clock = SimpleNamespace(monotonic=self.now, sleep=self._sleep)
+            self.patch.setattr(module, "time", clock)
+        self.patch.setattr(sweep.sweep, "__kwdefaults__", {"clock": self.now})
+        self.claim = claims.claim
+        self.patch.setattr(claims, "claim", self._judged_claim)
+        due.forget()
+        sweep.forget()
+
+    def _configure(self, **keys: Any) -> None:
+        if self.configured is not None:
+            self.configured.disable()
+        self.keys.update(keys)
+        own = django_settings.GENESYS_EVENTBRIDGE["default"]
+        self.configured = override_settings(GENESYS_EVENTBRIDGE={"default": {**own, **self.keys}})
+        self.configured.enable()
+        self.settings = conf.destination()
+
+    def _sleep(self, seconds: float) -> None:
+        self.offset += seconds
 
     def now(self) -> float:
         return time.monotonic() + self.offset
@@ -226,8 +345,9 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------ the user's transactions
 
-    @initialize(keys=st.lists(st.sampled_from(KEYS), min_size=3, max_size=6))
-    def begin(self, keys: list[str | None]) -> None:
+    @initialize(keys=st.lists(st.sampled_from(KEYS), min_size=3, max_size=6), blocks=st.booleans())
+    def begin(self, keys: list[str | None], blocks: bool) -> None:
+        self._configure(BLOCK_KEY_ON_DEAD=blocks)
         destinations.gate(AttemptKind.PUBLISH, "default", "tests")
         for key in keys:
             with transaction.atomic():
@@ -272,13 +392,20 @@ class Machine(RuleBasedStateMachine):
     # ------------------------------------------------------------------------------------------ the workers
 
     def work(
-        self, *, after: float, number: int, kind: AttemptKind, limit: int, calls: list[Any], ends: str
+        self,
+        *,
+        after: float,
+        number: int,
+        kinds: list[AttemptKind],
+        limit: int | None,
+        calls: list[Any],
+        ends: str,
     ) -> None:
         """A worker claims, begins some of it, and settles, dies, or is frozen with it in its hands."""
         self.offset += after
         worker = self.workers[number]
         with self.clocks():
-            self._claim(worker, kind, limit)
+            self._claim(worker, kinds, limit)
             for call in calls:
                 self._ask(worker, *call)
         if ends == "settle":
@@ -292,6 +419,71 @@ class Machine(RuleBasedStateMachine):
             for call in calls:
                 self._ask(self.workers[number], *call)
         self._finish(self.workers[number], all_of_them=all_of_them)
+
+    def work_beside_locks(
+        self, number: int, kinds: list[AttemptKind], calls: list[Any], every: int, rows_come_first: bool
+    ) -> None:
+        """Another transaction holds some rows while a worker claims, or while it settles."""
+        worker = self.workers[number]
+        if not rows_come_first:
+            with self.clocks():
+                self._claim(worker, kinds, None)
+                for call in calls:
+                    self._ask(worker, *call)
+        with self._others_hold(
+            list(OutboxEvent.objects.order_by("id").values_list("id", flat=True))[::every]
+        ):
+            if rows_come_first:
+                with self.clocks():
+                    self._claim(worker, kinds, None)
+            else:
+                self._finish(worker)
+        if rows_come_first:
+            with self.clocks():
+                for call in calls:
+                    self._ask(worker, *call)
+        self._finish(worker)
+        assert worker.run is None or not any(
+            side.unwritten or side.late for side in worker.run.sides.values()
+        ), "an outcome was not written when the lock was gone"
+
+    @contextlib.contextmanager
+    def _others_hold(self, ids: list[int]) -> Iterator[None]:
+        """No row of SQLite can be held alone."""
+        if connection.vendor == "sqlite" or not ids:
+            yield
+            return
+        seconds = (
+            "lock_timeout = '5s'" if connection.vendor == "postgresql" else "innodb_lock_wait_timeout = 5"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET {seconds}")
+        other = connection.copy()
+        try:
+            other.set_autocommit(False)
+            with other.cursor() as cursor:
+                for pk in ids:  # one by one: of a list MariaDB reads, and locks, the whole small table
+                    cursor.execute(
+                        "SELECT id FROM genesys_eventbridge_outboxevent WHERE id = %s FOR UPDATE", [pk]
+                    )
+            self.locked = set(ids)
+            yield
+        finally:
+            self.locked = set()
+            other.rollback()
+            other.close()
+
+    def move(self) -> None:
+        """The settings name the other organisation from now on; busy workers go on with what they read."""
+        self._configure(CLIENT_ID=ORGANISATIONS[self.keys["CLIENT_ID"] == ORGANISATIONS[0]])
+
+    def tamper(self, data: st.DataObject) -> None:
+        """Change the body of an event by SQL."""
+        pending = sorted(OutboxEvent.objects.filter(state=State.PENDING).values_list("id", flat=True))
+        if pending:
+            pk = data.draw(st.sampled_from(pending))
+            OutboxEvent.objects.filter(pk=pk).update(body='{"changed": "by hand"}')
+            self.tampered.add(pk)
 
     def late(
         self,
@@ -310,20 +502,21 @@ class Machine(RuleBasedStateMachine):
             self._die(worker, requests_too=False)
         frozen, other, third = self.workers
         with self.clocks():
-            if not self._claim(frozen, AttemptKind.PUBLISH, 1):
+            self._claim(frozen, PUBLISH, 1)
+            if not frozen.hands.rows:
                 return
-            row = frozen.held[0].claimed.id
+            row = frozen.hands.rows[0].id
             self._ask(frozen, taken, check, 0.0, slow_way=False)
         self.offset += 61.0
         with self.clocks():
-            self._claim(other, AttemptKind.PUBLISH, 1)
+            self._claim(other, PUBLISH, 1)
             self._ask(other, lost, check, 0.0, slow_way=False)
         self._finish(other)
         self._finish(frozen)
         self.offset += 6.0
         with self.clocks():
-            self._claim(third, AttemptKind.CHECK, 8)
-            for _held in range(len(third.held)):
+            self._claim(third, CHECK, 8)
+            for _row in list(third.hands.rows):
                 self._ask(third, fate, check, 0.0, slow_way=False)
         self._finish(third)
         self.offset += after
@@ -332,90 +525,139 @@ class Machine(RuleBasedStateMachine):
         self.epochs.update(done.may_duplicate)
         self.touched.update(done.ids)
         with self.clocks():
-            self._claim(third, AttemptKind.PUBLISH, 1)
+            self._claim(third, PUBLISH, 1)
             self._ask(third, fate, check, 0.0, slow_way=False)
         self._finish(third)
 
-    def _claim(self, worker: Worker, kind: AttemptKind, limit: int) -> int:
-        if worker.senders.is_stopped(kind) or any(held.claimed.kind is not kind for held in worker.held):
-            if worker.held:
-                return 0
-            worker.senders.resume()
-        if kind is AttemptKind.PUBLISH:
-            self._expire()
-        gate = destinations.gate(kind, "default", worker.name)
-        if not gate.open or (gate.probing and worker.held):
-            return 0
+    def _claim(self, worker: Worker, kinds: list[AttemptKind], limit: int | None) -> int:
+        """How many rows the pass got in its present round."""
+        run = self._pass(worker, kinds, limit)
+        self.claiming = worker
+        rows = 0
         for _look in range(50):
-            runnable = self._runnable(kind, gate)
-            before = {row.pk: row for row in OutboxEvent.objects.all()}
-            batch = claims.claim(kind, self.settings, gate, limit, idle=not worker.held)
-            if batch.used_up:
-                expiry.give_up(self.settings, batch.used_up)
-            self._judge_claim(batch, runnable, limit, gate.probing, idle=not worker.held)
-            for row in batch.rows:
-                self._judge_counters(row, before[row.id], self.settings)
-            worker.held += [Held(row) for row in batch.rows]
-            if batch.rows or not (batch.moved or batch.used_up):
-                return len(batch.rows)
+            self.batches.clear()
+            run._claim()
+            owed = worker.owed.values()
+            assert sum(lapsed for _row, lapsed, _twice in owed) <= MOST_LAPSED, "too many lapsed rows"
+            assert sum(twice for _row, _lapsed, twice in owed) <= 1, "two suspects together"
+            rows += sum(len(batch.rows) for batch in self.batches)
+            if not any(batch.moved or set(batch.ended) - self.locked for batch in self.batches):
+                return rows
         raise AssertionError("claims go on moving rows and never bring one")
 
-    def _expire(self) -> None:
-        expiry.expire(self.settings)
+    def _pass(self, worker: Worker, kinds: list[AttemptKind], limit: int | None) -> Pass:
+        """The worker's pass; a new one where the last is over, or has used up its time."""
+        run = worker.run
+        if run is not None:
+            over = not run._waits() and (run._until_next_claim() is None or set(run.sides) != set(kinds))
+            if not over and run._elapsed() < worker.settings.pass_seconds:
+                return run
+            for side in run.sides.values():
+                if side.begun:
+                    side.finish()
+        if worker.settings is not self.settings and not worker.is_busy:
+            worker.settings, worker.hands = self.settings, Hands(self.settings)
+        worker.owed = {}
+        worker.run = run = Pass(
+            dict.fromkeys(kinds, 0.0), worker.settings, worker.hands, limit=limit, clock=self.now
+        )
+        for side in run.sides.values():
+            side.begin()
+        if AttemptKind.PUBLISH in run.sides:
+            self._judge_expiry(worker.settings)
+        return run
+
+    def _judge_expiry(self, settings: DestinationSettings) -> None:
         doubtful = OutboxEvent.objects.filter(
             state=State.PENDING,
             due_at__lte=DatabaseNow(),
-            in_doubt_since__lte=DatabaseNow(-self.settings.doubt_seconds),
+            in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds),
         )
-        assert not doubtful.exists(), "a doubt outlived its window"
+        assert not doubtful.exclude(id__in=self.locked).exists(), "a doubt outlived its window"
 
-    def _runnable(self, kind: AttemptKind, gate: Gate) -> list[tuple[int, bool]]:
-        """What may go now, in the order it became due, with whether its last claim lapsed; by the tables.
+    def _judged_claim(
+        self,
+        kind: AttemptKind,
+        settings: DestinationSettings,
+        gate: Gate,
+        room: Room,
+        about: UUID | None = None,
+    ) -> claims.Batch:
+        number = OutboxEvent.objects.filter(due_at__lte=DatabaseNow(), state=claims.FROM_STATE[kind]).count()
+        runnable = self._runnable(kind, gate, settings)
+        before = {row.pk: row for row in OutboxEvent.objects.all()}
+        batch = self.claim(kind, settings, gate, room, about)
+        self.batches.append(batch)
+        self._judge_claim(batch, runnable, room, probing=gate.probing, all_seen=number <= 4 * room.rows)
+        for row in batch.rows:
+            self._judge_counters(row, before[row.id], settings)
+            lapsed = before[row.id].claim_token is not None
+            self.lapses[row.id] = self.lapses[row.id] + 1 if lapsed else 0
+            assert (row.lapsed, row.suspect) == (lapsed, self.lapses[row.id] > 1)
+            self.claiming.owed[row.token] = (row, lapsed, self.lapses[row.id] > 1)
+        return batch
 
-        Of a type that the platform refuses one row at a time goes; all rows are of one type here.
+    def _runnable(
+        self, kind: AttemptKind, gate: Gate, settings: DestinationSettings
+    ) -> list[tuple[int, bool, bool]]:
+        """What may go now, in the order it became due, by the tables.
+
+        With each whether its last claim lapsed, and the one before it too. Of a type that the platform
+        refuses one row at a time goes; all rows are of one type here.
         """
         rows = OutboxEvent.objects.filter(due_at__lte=DatabaseNow(), state=claims.FROM_STATE[kind])
         if kind is AttemptKind.PUBLISH:
-            free = self.settings.doubt_seconds - self.settings.lease_seconds
-            rows = rows.filter(attempts__lt=self.settings.max_attempts).exclude(id__in=self._waiting())
+            free = settings.doubt_seconds - settings.lease_seconds
+            rows = rows.filter(attempts__lt=settings.max_attempts).exclude(id__in=self._waiting())
             rows = rows.exclude(in_doubt_since__isnull=False, in_doubt_since__lte=DatabaseNow(-free))
+            about = destinations.organisation(settings)
+            rows = rows.exclude(
+                id__in=OutboxEvent.objects.filter(in_doubt_since__isnull=False).exclude(doubt_about=about)
+            )
         found = [
-            (pk, token is not None)
+            (pk, token is not None, token is not None and self.lapses[pk] > 0)
             for pk, token in rows.order_by("due_at", "id").values_list("id", "claim_token")
         ]
         if kind is AttemptKind.PUBLISH and gate.refused_types and not gate.probing:
             return found[: int(gate.refused_for <= 0)]
         return found
 
-    @staticmethod
-    def _waiting() -> set[int]:
-        """G8: an earlier row of its key is pending, or dead or unresolved and was never accepted."""
+    def _waiting(self) -> set[int]:
+        """G8: an earlier row of its key is pending, or if so set dead or unresolved and never accepted."""
+        ended = "OR (b.state IN ('dead', 'unresolved') AND b.accepted_at IS NULL)"
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT e.id FROM genesys_eventbridge_outboxevent e JOIN genesys_eventbridge_outboxevent b "
                 "ON b.ordering_key = e.ordering_key AND b.id < e.id WHERE e.ordering_key <> '' AND "
-                "(b.state = 'pending' OR (b.state IN ('dead', 'unresolved') AND b.accepted_at IS NULL))"
+                f"(b.state = 'pending' {ended if self.settings.block_key_on_dead else ''})"
             )
             return {pk for (pk,) in cursor.fetchall()}
 
-    @staticmethod
     def _judge_claim(
-        batch: claims.Batch, runnable: list[tuple[int, bool]], limit: int, probing: bool, *, idle: bool
+        self,
+        batch: claims.Batch,
+        runnable: list[tuple[int, bool, bool]],
+        room: Room,
+        *,
+        probing: bool,
+        all_seen: bool,
     ) -> None:
-        """Invariant 1: no runnable row stays while later ones go; and G11: after a lapse a row goes alone."""
+        """Invariant 1: no runnable row stays while later ones go. G11: lapsed rows go beside the others."""
         got = [row.id for row in batch.rows]
+        assert not self.locked.intersection(got), "a row was claimed that another transaction holds"
+        assert len(got) <= room.rows
         if probing:
             assert len(got) <= 1
             return
-        lapsed_first = bool(runnable) and runnable[0][1]
-        if lapsed_first:
-            wanted = [runnable[0][0]] if idle else []
-        else:
-            wanted = [pk for pk, _lapsed in takewhile(lambda row: not row[1], runnable)]
-        assert len(got) <= limit
-        assert got == wanted[: len(got)] or wanted == got[: len(wanted)]
-        if wanted and not got:
-            assert batch.moved or batch.used_up, "runnable rows were not claimed"
+        lapsed, suspects, wanted = room.lapsed, room.suspects, []
+        for pk, once, twice in runnable:
+            if not once or (lapsed > 0 and (suspects > 0 or not twice)):
+                lapsed, suspects = lapsed - once, suspects - twice
+                wanted.append(pk)
+        wanted = [pk for pk in wanted[: room.rows] if pk not in self.locked]
+        assert got == wanted[: len(got)]
+        if all_seen and not (batch.moved or batch.ended):
+            assert got == wanted, "runnable rows were not claimed"
 
     @staticmethod
     def _judge_counters(row: Claimed, before: OutboxEvent, settings: DestinationSettings) -> None:
@@ -433,103 +675,118 @@ class Machine(RuleBasedStateMachine):
 
     def _ask(self, worker: Worker, fate: str, answer: str, lasts: float, slow_way: bool) -> None:
         """One request begins, behind the sender's own guard; it arrives at once or at its deadline."""
-        held = next((held for held in worker.held if held.report is None), None)
-        if held is None:
+        if not worker.hands.rows:
             return
+        row = worker.hands.rows.pop(0)
         began = self.now()
-        row = held.claimed
+        requests: list[Request] = []
 
         def publish(body: str, key: str) -> Outcome:
-            self._judge_begin(row, body, key, began)
-            event = f"{row.source} {row.event_id}"
-            held.request = Request(
-                row.id, event, key, body, fate, began, began + lasts * slow_way, began + lasts
+            request = Request(
+                row.id,
+                f"{row.source} {row.event_id}",
+                key,
+                body,
+                fate,
+                began,
+                began + lasts * slow_way,
+                began + lasts,
+                destinations.organisation(worker.settings),
             )
-            self.platform.send(held.request)
+            self._judge_begin(request)
+            requests.append(request)
+            self.platform.send(request)
             self.platform.run_until(self.now())
             return Outcome(Verdict.UNKNOWN)
 
         def check(remote_id: str, _key: str) -> Outcome:
             return CHECK_FATES[answer] or self.platform.status(remote_id)
 
-        launch = publish if row.kind is AttemptKind.PUBLISH else check
-        held.report = worker.senders._ask(FakeSender(launch), row)  # type: ignore[arg-type]
-        held.ends = began + lasts
+        report = worker.hands.begin(row, publish if row.kind is AttemptKind.PUBLISH else check)
+        worker.hands.held.append(Held(row, report, requests[0] if requests else None, began + lasts))
 
-    def _judge_begin(self, row: Claimed, body: str, key: str, began: float) -> None:
+    def _judge_begin(self, request: Request) -> None:
         """Same bytes (G4), one at a time (G5), never past the window (G7, invariant 8)."""
-        assert body == self.bodies[row.id]
-        epoch = self.epochs[row.id]
-        assert (key == str(self.fixed[row.id][FIXED.index("idempotency_key")])) is (epoch == 0)
+        assert request.body == self.bodies[request.row], "a changed body was sent"
+        epoch = self.epochs[request.row]
+        assert (request.key == str(self.fixed[request.row][FIXED.index("idempotency_key")])) is (epoch == 0)
+        began = request.began
         for other in self.platform.requests:
-            if other.row == row.id:
+            if other.row == request.row:
                 assert other.cut or other.ends <= began or other.arrives < other.ends <= began, "two at once"
-                if other.key == key and self.platform.has(key):
-                    since = self.platform.by_key[key].at
-                    assert began - since <= self.settings.doubt_seconds, "sent past its window"
+                taken = self.platform.taken(other)
+                if other.key == request.key and taken is not None:
+                    assert other.organisation == request.organisation, "another organisation has it"
+                    assert began - taken.at <= self.settings.doubt_seconds, "sent past its window"
 
     def _finish(self, worker: Worker, *, all_of_them: bool = True) -> None:
-        asked = [held for held in worker.held if held.report is not None]
-        if not asked:
-            return
-        asked = asked if all_of_them else asked[:1]
-        self.offset += max(0.0, max(held.ends for held in asked) - self.now())
+        """Answers come, and the pass takes them and writes what they mean."""
+        held = worker.hands.held if all_of_them else worker.hands.held[:1]
+        if held:
+            self.offset += max(0.0, max(each.ends for each in held) - self.now())
         with self.clocks():
-            self._settle(worker, asked)
-
-    def _settle(self, worker: Worker, asked: list[Held]) -> None:
-        kind = asked[0].claimed.kind
-        reports = [self._answered(held) for held in asked]
-        worker.held = [held for held in worker.held if held not in asked]
-        recorded = health.record(kind, self.settings, [(each.claimed, each.outcome) for each in reports])
-        if recorded.paused:
-            worker.senders.stop()
-        rows = [self._settlement(each, recorded) for each in reports]
-        before = _rows()
-        holding = {row.id for row in rows if row.id in before and before[row.id]["claim_token"] == row.token}
-        won = settle(self.settings, rows)
-        assert won == holding, "a claim and its outcome do not agree"
-        after = _rows()
-        for row, report in zip(rows, reports, strict=True):
-            if row.id not in won:
-                assert _columns(after.get(row.id)) == _columns(before.get(row.id)), "a stale token wrote"
-                if row.accepted:
-                    self._late(row, before.get(row.id))
-            elif report.outcome is None or report.outcome.verdict in (Verdict.HALTED, Verdict.UNAVAILABLE):
-                self._judge_definite(report, after[row.id])
+            reports = [self._answered(each) for each in held]
+            worker.hands.held = [each for each in worker.hands.held if each not in held]
+            for report in reports:
+                worker.hands.report(report)
+            if worker.run is None:
+                return
+            owed = [
+                worker.owed.pop(each.claimed.token)[0]
+                for each in reports
+                if each.claimed.token in worker.owed
+            ]
+            awaited = [each for each in reports if each.claimed in owed]
+            before = _rows()
+            while True:
+                worker.run._collect()
+                if not (worker.hands.reports and any(side.in_flight for side in worker.run.sides.values())):
+                    break
+            self._judge_outcomes(awaited, before, _rows())
+            if worker.run._time_to_stop():
+                worker.run._end_claims()
+                worker.hands.stop()
 
     def _answered(self, held: Held) -> Report:
-        assert held.report is not None
         if held.request is None or held.report.outcome is None:
             return held.report
         assert held.request.answer is not None, "the platform has not answered yet"
         return Report(held.claimed, held.request.answer, held.report.began)
 
-    def _settlement(self, report: Report, recorded: Recorded) -> Any:
-        row, outcome = report.claimed, report.outcome
-        if outcome is None:
-            return released(row)
-        return decide(
-            row,
-            outcome,
-            self.settings,
-            elapsed=self.now() - row.started,
-            uncounted=row.id in recorded.uncounted,
-            accused=row.id in recorded.accused,
-            paused=recorded.paused,
-            random=lambda: 0.5,
-        )
+    def _judge_outcomes(
+        self, reports: list[Report], before: dict[int, dict[str, Any]], after: dict[int, dict[str, Any]]
+    ) -> None:
+        """An outcome is written where its claim holds, and nothing where it does not."""
+        for report in reports:
+            claimed, outcome = report.claimed, report.outcome
+            was, row = before.get(claimed.id), after.get(claimed.id)
+            if claimed.id in self.locked:
+                assert _columns(was) == _columns(row), "a locked row was written"
+            elif was is None or row is None:
+                assert was is row
+            elif was["claim_token"] == claimed.token:
+                assert row["claim_token"] is None, "an outcome was not written"
+                if outcome is None or outcome.verdict in (Verdict.HALTED, Verdict.UNAVAILABLE):
+                    self._judge_definite(report, row)
+            elif outcome is not None and outcome.verdict is Verdict.ACCEPTED and _is_given_up(was):
+                self._judge_late(outcome, was, row)
+            else:
+                assert _kept(was) == _kept(row), "a stale token wrote"
+        asked = {report.claimed.id for report in reports}
+        for pk in before.keys() - asked:
+            was = before[pk]
+            if was["attempts"] and not was["key_held"] and was["claim_token"] is None:
+                assert was["due_at"] == after[pk]["due_at"], "a wait was cut short"
 
-    @staticmethod
-    def _late(row: Any, before: dict[str, Any] | None) -> None:
+    def _judge_late(self, outcome: Outcome, was: dict[str, Any], row: dict[str, Any]) -> None:
         """The one write without a token: proof for a row that was given up without an id."""
-        fits = before is not None and before["state"] == State.UNRESOLVED and not before["remote_id"]
-        assert take_late_answer(row) is (fits and bool(row.remote_id))
-        if fits and row.remote_id and before is not None:
-            after = OutboxEvent.objects.get(pk=row.id)
-            known = before["key_known_since"] or before["in_doubt_since"]
-            assert after.key_known_since == known is not None, "the platform's memory of the key is forgotten"
-            assert before["accepted_at"] in (None, after.accepted_at), "the acceptance moved"
+        if not outcome.remote_id:
+            assert _columns(was) == _columns(row), "an answer without an id wrote"
+            return
+        assert (row["state"], row["remote_id"]) == (State.ACCEPTED, outcome.remote_id), "a late proof is lost"
+        known = was["key_known_since"] or was["in_doubt_since"]
+        assert row["key_known_since"] == known is not None, "the platform's memory of the key is forgotten"
+        assert was["accepted_at"] in (None, row["accepted_at"]), "the acceptance moved"
 
     @staticmethod
     def _judge_definite(report: Report, after: dict[str, Any]) -> None:
@@ -545,9 +802,9 @@ class Machine(RuleBasedStateMachine):
     def _die(self, worker: Worker, *, requests_too: bool) -> None:
         """kill -9: it forgets all it held; what was on its way arrives or not."""
         if requests_too:
-            rows = {held.claimed.id for held in worker.held if held.request is not None}
+            rows = {held.claimed.id for held in worker.hands.held if held.request is not None}
             self.platform.cut_off(rows, self.now())
-        self.workers[self.workers.index(worker)] = Worker(worker.name, Senders(self.settings, 1))
+        self.workers[self.workers.index(worker)] = Worker.started(self.settings)
 
     # ---------------------------------------------------------------------------------------- time, retention
 
@@ -623,8 +880,7 @@ class Machine(RuleBasedStateMachine):
         """A person holds the destination, and mostly lets it go on."""
         with self.clocks():
             operations.pause("default", PERSON, "maintenance", held)
-            for worker in self.workers:
-                assert not destinations.gate(AttemptKind.PUBLISH, "default", worker.name).open
+            assert not destinations.gate(AttemptKind.PUBLISH, "default", "tests").open
             if ends or held is None:
                 operations.resume("default", PERSON, also_trouble=also_trouble)
 
@@ -639,11 +895,30 @@ class Machine(RuleBasedStateMachine):
             if earlier >= row or fixed[FIXED.index("ordering_key")] != key or earlier in self.touched:
                 continue
             event = f"{fixed[FIXED.index('source')]} {fixed[FIXED.index('event_id')]}"
+            if not self.settings.block_key_on_dead and self._is_given_up_or_dead(earlier):
+                continue
             assert self.platform.accepts[event], f"{row} of key {key} went before {earlier}"
+
+    @staticmethod
+    def _is_given_up_or_dead(pk: int) -> bool:
+        return OutboxEvent.objects.filter(pk=pk, state__in=[State.DEAD, State.UNRESOLVED]).exists()
 
     @invariant()
     def the_tables_hold(self) -> None:
         assert broken() == []
+
+    @invariant()
+    def no_follower_is_left_behind(self) -> None:
+        """Put aside is a pending row only while another of its key holds it back."""
+        with self.clocks():
+            aside = OutboxEvent.objects.filter(state=State.PENDING, key_held=True, due_at__gt=DatabaseNow())
+            left = set(aside.values_list("id", flat=True)) - self._waiting()
+            assert not left, "a follower was left behind"
+            # Any other row is due within the longest wait there is, but for a delay that was asked for.
+            late = OutboxEvent.objects.filter(
+                state=State.PENDING, key_held__isnull=True, due_at__gt=DatabaseNow(LONGEST_WAIT)
+            ).exclude(due_at=F("not_before"))
+            assert not late.exists(), "a row is put aside and no follower"
 
     @invariant()
     def no_event_changed_or_vanished(self) -> None:
@@ -652,7 +927,9 @@ class Machine(RuleBasedStateMachine):
         for pk, row in rows.items():
             assert tuple(row[name] for name in FIXED) == self.fixed[pk]
             assert row["key_epoch"] == self.epochs[pk]
-            if row["body"]:
+            if pk in self.tampered:
+                assert row["body"] != self.bodies[pk]
+            elif row["body"]:
                 assert row["body"] == self.bodies[pk]
                 assert hashlib.sha256(row["body"].encode()).hexdigest() == row["body_sha256"]
             else:
@@ -679,8 +956,9 @@ class Machine(RuleBasedStateMachine):
         try:
             self._drain()
         finally:
-            for module, real in self._real.items():
-                module.time = real  # type: ignore[attr-defined]
+            self.patch.undo()
+            self.configured.disable()
+            sweep.forget()
             Order.objects.all().delete()
             DeliveryAttempt.objects.all().delete()
             EventAct.objects.all().delete()
@@ -694,18 +972,16 @@ class Machine(RuleBasedStateMachine):
         self.offset += 30.0
         with self.clocks():
             operations.resume("default", PERSON, also_trouble=True)
+        self._configure(CLIENT_ID=ORGANISATIONS[0])
         worker = self.workers[0]
-        for _round in range(200):
+        for _round in range(300):
             with self.clocks():
-                moved = 0
-                for kind in (AttemptKind.PUBLISH, AttemptKind.CHECK):
-                    moved += self._claim(worker, kind, 50)
-                    while any(held.report is None for held in worker.held):
-                        self._ask(worker, "taken and delivered", "the status", 0.0, slow_way=False)
-                    if worker.held:
-                        self._settle(worker, list(worker.held))
-                if not moved and not self._wait_for_the_next():
-                    break
+                got = self._claim(worker, BOTH, None)
+                while worker.hands.rows:
+                    self._ask(worker, "taken and delivered", "the status", 0.0, slow_way=False)
+            self._finish(worker)
+            if not got and not worker.is_busy and not self._wait_for_the_next():
+                break
         self.the_tables_hold()
         self.no_event_changed_or_vanished()
         stuck = OutboxEvent.objects.filter(state__in=OPEN).exclude(
