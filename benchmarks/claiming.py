@@ -92,7 +92,7 @@ def claim() -> float:
 
     def work() -> None:
         gate = destinations.gate(AttemptKind.PUBLISH, "default", "benchmark")
-        batch = claims.claim(AttemptKind.PUBLISH, conf.destination(), gate, 100, idle=True)
+        batch = claims.claim(AttemptKind.PUBLISH, conf.destination(), gate, claims.Room(100))
         assert len(batch.rows) == 100
 
     return timed(work, CLAIMS)()

@@ -16,12 +16,12 @@ bench() { # bench DATABASE NAME [ARGUMENT ...]
 	EVENTBRIDGE_TEST_DATABASE=$database "$python" -m "benchmarks.$name" "$@"
 }
 
-for name in draining enqueueing saving settling claiming limiting starting pages faulting; do bench "$main" $name "$@"; done
+for name in draining enqueueing saving settling claiming limiting lapsed old_snapshot starting pages faulting; do bench "$main" $name "$@"; done
 if [ -n "${TEST_REDIS_URL:-}" ]; then
 	for name in clusters latency; do bench "$main" $name "$@"; done
 else
 	printf 'skipped: clusters and latency, TEST_REDIS_URL is not set\n'
 fi
 for database in $others; do
-	for name in enqueueing saving settling claiming faulting; do bench "$database" $name "$@"; done
+	for name in enqueueing saving settling claiming lapsed faulting; do bench "$database" $name "$@"; done
 done
