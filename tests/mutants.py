@@ -58,7 +58,432 @@ def _following(method: str) -> tuple[str, str]:
     return _SEND, _FOLLOW.format(call=_SEND, indent=" " * 16, only=only, request="outgoing")
 
 
+_TAKEN = "of_rules, of_platform = _taken(found, Rules), _taken(found, Platform)"
+
 MUTANTS = [
+    Mutant(
+        "the database's clock moves within a transaction",
+        "clock.py",
+        (("(STATEMENT_TIMESTAMP() +", "(NOW() +"),),
+        "test_clock.py",
+        "postgresql",
+    ),
+    Mutant(
+        "ids rise in the order given",
+        "inserts.py",
+        (('"ORDER BY place RETURNING', '"ORDER BY md5(v.event_id) RETURNING'),),
+        "test_inserts.py",
+        "postgresql",
+    ),
+    Mutant(
+        "an act locks what it reads",
+        "operations_moves.py",
+        (("_read(ids, lock=True)", "_read(ids, lock=False)"),),
+        "test_locks.py",
+        "postgresql",
+    ),
+    Mutant(
+        "rows of dead workers keep some senders busy",
+        "relay_pass.py",
+        (("max(1, int(SHARE_OF_LAPSED * self.senders.count))", "1000"),),
+        "test_relay_pass.py::TestRowsOfDeadWorkers",
+    ),
+    Mutant(
+        "a first lapse makes no suspect",
+        "claims.py",
+        (("suspect=token is not None and bool(lapses)", "suspect=token is not None"),),
+        "test_claims.py::TestLeases",
+    ),
+    Mutant(
+        "lapses are counted at the claim",
+        "claims.py",
+        (('default=Coalesce("lapses", 0) + 1', 'default=Coalesce("lapses", 0)'),),
+        "test_claims.py::TestLeases",
+    ),
+    Mutant(
+        "a settle ends the lapses",
+        "claims.py",
+        (("When(claim_token__isnull=True, then=Value(0))", "When(id__lt=0, then=Value(0))"),),
+        "test_claims.py::TestLeases",
+    ),
+    Mutant(
+        "rows of many dead workers hide no other",
+        "claims.py",
+        (("sum(row.lapsed for row in found) > limit", "not found"),),
+        "test_claims.py::TestLeases",
+    ),
+    Mutant(
+        "a follower is held only while its head is",
+        "followers.py",
+        (("kept = set(unlocked(blockers)", "kept = set((blockers)"),),
+        "test_locks.py",
+        "postgresql",
+    ),
+    Mutant(
+        "a late acceptance releases the key",
+        "settlements.py",
+        (("            release([row.id])\n", "            ...\n"),),
+        "test_settlements.py::TestLateAnswers",
+    ),
+    Mutant(
+        "missed releases are made up for",
+        "sweep.py",
+        (("    _release_missed(settings)\n    pull_in", "    pull_in"),),
+        "test_clock_set_back.py::TestTheSweep",
+    ),
+    Mutant(
+        "no release of what is held",
+        "followers.py",
+        (("held.exclude(Exists(_blockers()))", "held"),),
+        "test_clock_set_back.py::TestTheSweep",
+    ),
+    Mutant(
+        "doubts that a pause hides end",
+        "sweep.py",
+        (("    ended = expiry.end_used_up(settings)\n", "    ended = Counter[str]()\n"),),
+        "test_clock_set_back.py::TestTheSweep",
+    ),
+    *(
+        Mutant(f"no {name} in the future", "circuit.py", ((text, other),), "test_clock_set_back.py")
+        for name, text, other in (
+            ("acceptance", "accepted_at=past(self.accepted_at)", "accepted_at=self.accepted_at"),
+            ("cleared", "cleared_at=past(self.cleared_at)", "cleared_at=self.cleared_at"),
+            ("found", "found_at=past(self.found_at)", "found_at=self.found_at"),
+            ("probe", "probe_until=past(self.probe_until, lease)", "probe_until=self.probe_until"),
+            ("pause", "publish=self.publish.pulled_in(self.now)", "publish=self.publish"),
+        )
+    ),
+    Mutant(
+        "times from the future are written back",
+        "destinations.py",
+        (("        in_small_transaction(outbox_alias(), partial(_set_right, alias))\n", "        ...\n"),),
+        "test_clock_set_back.py::TestTheDestination",
+    ),
+    Mutant(
+        "what moved meanwhile is not corrected",
+        "sweep.py",
+        (("for pk, due_at in free if due_at == seen[pk]", "for pk, due_at in free"),),
+        "test_clock_set_back.py",
+    ),
+    Mutant(
+        "a delay that was asked for is kept",
+        "sweep.py",
+        (('{**changes, "due_at": DatabaseNow(max(0.0, asked))}', '{**changes, "due_at": DatabaseNow()}'),),
+        "test_clock_set_back.py",
+    ),
+    Mutant(
+        "a scan begins where the last one did",
+        "due.py",
+        (("if self._place is None or self._pace.allows():", "if True:"),),
+        "test_scans.py",
+    ),
+    Mutant(
+        "a scan begins at the beginning now and then",
+        "due.py",
+        (("if self._place is None or self._pace.allows():", "if self._place is None:"),),
+        "test_scans.py",
+    ),
+    Mutant(
+        "a scan never begins in the future",
+        "due.py",
+        (("min(first, (now, 0)) if first else (now, 0)", "first or (now, 0)"),),
+        "test_scans.py",
+    ),
+    Mutant(
+        "a scan sees all events of one moment",
+        "due.py",
+        (
+            (
+                "rows.filter(_NotBefore(due_at, pk), due_at__gte=due_at)",
+                "rows.filter(id__gt=pk, due_at__gte=due_at)",
+            ),
+        ),
+        "test_scans.py",
+    ),
+    Mutant(
+        "a doubt about another organisation is not sent",
+        "claims.py",
+        (("return doubt is not None and destinations.is_elsewhere(about, today)", "return False"),),
+        "test_elsewhere.py",
+    ),
+    Mutant(
+        "the organisation of a doubt stays",
+        "claims.py",
+        (
+            (
+                'Case(When(known, then=F("doubt_about")), default=Value(about, UUIDField()))',
+                "Value(about, UUIDField())",
+            ),
+        ),
+        "test_elsewhere.py",
+    ),
+    Mutant(
+        "a key that another organisation knows duplicates",
+        "operations.py",
+        (
+            (
+                "    if destinations.is_elsewhere(row.doubt_about, destinations.organisation(settings)):\n",
+                "    if settings is None:\n",
+            ),
+        ),
+        "test_elsewhere.py",
+    ),
+    Mutant(
+        "an altered body is not sent",
+        "relay_pass.py",
+        (("self.senders.send([row for row in rows if not row.altered])", "self.senders.send(rows)"),),
+        "test_elsewhere.py::TestAlteredBodies",
+    ),
+    Mutant(
+        "altered bodies are no refusals",
+        "relay_pass.py",
+        ((" for answer in answers if answer.outcome is not _ALTERED]", " for answer in answers]"),),
+        "test_elsewhere.py::TestAlteredBodies",
+    ),
+    Mutant(
+        "a sender that died is reported",
+        "senders.py",
+        (
+            (
+                "            if row is not None:\n                self._report(Report(row, _DIED",
+                "            if row is None:\n                self._report(Report(row, _DIED",
+            ),
+        ),
+        "test_relay.py::TestSendersThatDie",
+    ),
+    Mutant(
+        "a signal is heard under eventlet",
+        "management/stopping.py",
+        (
+            (
+                "    with suppress(ValueError):\n",
+                "    if threading.current_thread() is threading.main_thread():\n",
+            ),
+        ),
+        "test_green.py::test_the_loop_serves_until_it_is_told_to_stop",
+    ),
+    Mutant(
+        "a forked process opens its own pool",
+        "database.py",
+        (("    _of_the_parent.append(dict(pools))\n    pools.clear()\n", ""),),
+        "test_pools.py::test_a_forked_process_leaves_the_pools_and_connections_of_its_parent_alone",
+        database="postgresql",
+    ),
+    Mutant(
+        "an idle loop holds no connection of a pool",
+        "database.py",
+        (("    if has_pool(alias) and not connection.in_atomic_block:", "    if not alias:"),),
+        "test_pools.py::test_more_destinations_than_connections_are_all_served",
+        database="postgresql",
+    ),
+    Mutant(
+        "a task drops the connection that an error came from",
+        "tasks.py",
+        (("        if isinstance(error, DatabaseError):\n", "        if not error:\n"),),
+        "test_tasks.py::test_a_connection_that_turned_read_only_is_dropped_after_one_task",
+        database="postgresql",
+    ),
+    Mutant(
+        "a defect leaves its frames",
+        "defects.py",
+        (("if isinstance(error, expected) or not _memory.is_new(_kind(error)):", "if True:"),),
+        "test_defects.py",
+    ),
+    Mutant(
+        "frames are logged once per kind and minute",
+        "defects.py",
+        (
+            (
+                "if isinstance(error, expected) or not _memory.is_new(_kind(error)):",
+                "if isinstance(error, expected):",
+            ),
+        ),
+        "test_defects.py",
+    ),
+    Mutant(
+        "no message of an error in the log",
+        "defects.py",
+        (
+            (
+                '"".join(traceback.format_tb(error.__traceback__, limit=-FRAMES)).rstrip()',
+                '"".join(traceback.format_exception(error))',
+            ),
+        ),
+        "test_defects.py",
+    ),
+    Mutant(
+        "the rules of answers come from the settings",
+        "conf.py",
+        (
+            (
+                "platform = Platform(rules=Rules(**of_rules), **of_platform)",
+                "platform = Platform(rules=Rules(), **of_platform)",
+            ),
+        ),
+        "test_settings_effects.py",
+    ),
+    *(
+        Mutant(
+            f"{name} has an effect",
+            "conf.py",
+            ((_TAKEN, f"{_TAKEN}\n    of_rules.pop({name!r})"),),
+            "test_settings_effects.py",
+        )
+        for name in (
+            *("retry_after_cap", "not_found_grace", "delivered_statuses", "duplicate_codes", "redact_keys"),
+        )
+    ),
+    Mutant(
+        "the Host of the login is written without decoding it",
+        "auth_login.py",
+        (('"Host": url.netloc.decode(),', '"X-Host": "",'),),
+        "test_platform_config.py::test_a_host_that_only_looks_like_an_international_name_can_be_asked",
+    ),
+    Mutant(
+        "no path that httpx refuses",
+        "wire.py",
+        (("len(value) <= LONGEST_PATH", "value"),),
+        "test_conf.py",
+    ),
+    Mutant(
+        "no iterator for a list",
+        "platform_values.py",
+        (("isinstance(value, Collection)", 'hasattr(value, "__iter__")'),),
+        "test_conf.py",
+    ),
+    Mutant(
+        "no number that timers do not hold",
+        "platform_values.py",
+        (("not 0 < value <= most:", "not 0 < value < 1e400:"),),
+        "test_conf.py",
+    ),
+    Mutant(
+        "auto wakes only where a task ran lately",
+        "wake.py",
+        (("if setting == AUTO and not _is_read(destination, now):", "if False:"),),
+        "test_wake.py::TestAuto",
+    ),
+    Mutant(
+        "a task announces itself",
+        "tasks.py",
+        (("            wake.announce(destination)\n", ""),),
+        "test_wake.py::TestAuto::test_each_task_that_sends_announces_itself",
+    ),
+    Mutant(
+        "a task from the future does not count",
+        "wake.py",
+        (("-ANNOUNCE_SECONDS <= task_ago < LISTENS", "task_ago < LISTENS"),),
+        "test_wake.py::TestAuto",
+    ),
+    Mutant(
+        "a process remembers whether wakes are read",
+        "wake.py",
+        (("if now - looked_at < LOOK_SECONDS:", "if False:"),),
+        "test_wake.py::TestAuto",
+    ),
+    Mutant(
+        "an announcement from the future is corrected",
+        "wake.py",
+        (("            | Q(task_at__gt=DatabaseNow())  # written while the clock was ahead\n", ""),),
+        "test_wake.py::TestAuto",
+    ),
+    Mutant(
+        "a failed look leaves the transaction usable",
+        "wake.py",
+        (("if connection.in_atomic_block else nullcontext()", "if False else nullcontext()"),),
+        "test_wake.py::TestAuto",
+        database="postgresql",
+    ),
+    Mutant(
+        "the former key is obeyed",
+        "conf_rules.py",
+        (('return {"WAKE": None} if off else {}, [problem]', "return {}, [problem]"),),
+        "test_wake.py::TestTheFormerKey",
+    ),
+    Mutant(
+        "a late answer is not dropped",
+        "relay_pass.py",
+        (
+            (
+                "                    self.late.append(row)\n            elif",
+                "                    pass\n            elif",
+            ),
+        ),
+        "test_side.py::test_the_acceptance_of_a_row_that_was_given_up_meanwhile_is_its_proof",
+    ),
+    Mutant(
+        "a stale report is not taken",
+        "relay_pass.py",
+        (
+            (
+                "if self.in_flight.get(answer.claimed.id) is not answer.claimed:",
+                "if answer.claimed.id not in self.in_flight:",
+            ),
+        ),
+        "test_side.py::test_an_answer_of_an_earlier_claim_is_not_taken_for_that_of_the_present_one",
+    ),
+    Mutant(
+        "a settle is tried until the lease ends",
+        "relay_pass.py",
+        (("[row for _answer, row in outcomes], until=until)", "[row for _answer, row in outcomes])"),),
+        "test_side.py::test_a_lost_database_is_waited_for_until_the_lease_ends_and_no_longer",
+    ),
+    Mutant(
+        "the time of a claim is read before it is written",
+        "claims.py",
+        (
+            ("    started = time.monotonic()\n", ""),
+            (
+                "    if counted != len(locked):",
+                "    started = time.monotonic()\n    if counted != len(locked):",
+            ),
+        ),
+        "test_side.py::test_the_time_of_a_claim_is_read_before_it_is_written",
+    ),
+    Mutant(
+        "a release cuts no retry's wait short",
+        "followers.py",
+        (("Q(not_asked_for, attempts=0, key_held__isnull=True)", "Q(not_asked_for, key_held__isnull=True)"),),
+        "test_side.py::test_a_retry_keeps_its_wait_when_the_head_of_its_key_leaves",
+    ),
+    Mutant(
+        "an end without a request releases its follower",
+        "expiry.py",
+        (("        release(won)\n", ""),),
+        "test_side.py::test_an_event_that_ends_without_a_request_releases_the_next_of_its_key",
+    ),
+    Mutant(
+        "confirmation switched off takes no row in flight",
+        "expiry.py",
+        (
+            (
+                "    accepted = due_events(settings.alias, State.ACCEPTED)\n",
+                "    accepted = OutboxEvent.objects.on_outbox().filter(state=State.ACCEPTED)\n",
+            ),
+        ),
+        "test_side.py",
+    ),
+    Mutant(
+        "a locked row that is to end keeps no pass busy",
+        "relay_pass.py",
+        (("bool(batch.rows or ended or", "bool(batch.rows or batch.ended or"),),
+        "test_side.py::TestLockedRows::test_a_locked_row_that_is_to_end_keeps_no_pass_busy",
+        "postgresql",
+    ),
+    Mutant(
+        "a locked row is written after the lock",
+        "relay_pass.py",
+        (("                self.unwritten.append((answer, row))\n", "                pass\n"),),
+        "test_side.py::TestLockedRows::test_a_locked_row_costs_no_other_its_outcome_and_has_its_own_after_the_lock",
+        "postgresql",
+    ),
+    Mutant(
+        "a head waits for its locked follower",
+        "followers.py",
+        (("        raise Locked\n", "        return 0\n"),),
+        "test_side.py::TestLockedRows::test_with_its_follower_locked_a_head_is_written_after_the_lock",
+        "postgresql",
+    ),
     Mutant(
         "token check in settle",
         "settlements.py",
@@ -86,8 +511,8 @@ MUTANTS = [
     Mutant(
         "window rule in expiry",
         "expiry.py",
-        (("closed | Q(attempts__gte=settings.max_attempts)", "Q(attempts__gte=settings.max_attempts)"),),
-        "test_relay.py",
+        (("    ids = _first(closed.order_by(", "    ids = [] and _first(closed.order_by("),),
+        "test_relay.py::TestExpiry",
     ),
     Mutant(
         "window rule in the decision",
@@ -121,13 +546,13 @@ MUTANTS = [
     Mutant(
         "count at claim",
         "claims.py",
-        (('{"attempts": F("attempts") + 1, "in', '{"in'),),
+        (('        "attempts": F("attempts") + 1,\n', ""),),
         "test_claims.py",
     ),
     Mutant(
         "attempts used up",
         "claims.py",
-        (("used_up=publishing and attempts >= settings.max_attempts", "used_up=False"),),
+        (("and (attempts >= settings.max_attempts or _is_elsewhere(", "and (_is_elsewhere("),),
         "test_claims.py",
     ),
     Mutant(
@@ -135,8 +560,8 @@ MUTANTS = [
         "claims.py",
         (
             (
-                "rows = _still_due(ids, FROM_STATE[kind])",
-                "rows = OutboxEvent.objects.on_outbox().filter(id__in=ids)",
+                "rows = unlocked(_still_due(ids, FROM_STATE[kind]))",
+                "rows = unlocked(OutboxEvent.objects.on_outbox().filter(id__in=ids))",
             ),
             (
                 "counted = _still_due(won, FROM_STATE[kind]).update(",
@@ -148,33 +573,25 @@ MUTANTS = [
     Mutant(
         "head of its ordering key",
         "claims.py",
-        (("blocked=bool(held)", "blocked=False"),),
+        (("blocked=bool(blocked)", "blocked=False"),),
         "test_claims.py",
     ),
     Mutant(
-        "a lapsed row goes alone",
+        "one suspect at a time",
         "claims.py",
-        (
-            ("list(takewhile(lambda row: not row.lapsed, ready))", "ready"),
-            ("if lapsed_first or gate", "if gate"),
-        ),
-        "test_claims.py",
+        (("(lapsed <= 0 or (row.suspect and suspects <= 0))", "lapsed <= 0"),),
+        "test_relay_pass.py::TestRowsOfDeadWorkers",
     ),
     Mutant(
-        "a lapsed row waits for what is in flight",
+        "rows of dead workers leave senders to others",
         "claims.py",
-        (("if lapsed_first and not idle:", "if lapsed_first and idle is None:"),),
-        "test_claims.py",
+        (("(lapsed <= 0 or (row.suspect and suspects <= 0))", "(row.suspect and suspects <= 0)"),),
+        "test_relay_pass.py::TestRowsOfDeadWorkers",
     ),
     Mutant(
         "a lapsed follower is moved",
-        "claims.py",
-        (
-            (
-                "_still_due(followers).update(",
-                "_still_due(followers).filter(claim_token__isnull=True).update(",
-            ),
-        ),
+        "followers.py",
+        (("key_held=True, claim_token=None\n", "key_held=True\n"),),
         "test_claims.py",
     ),
     Mutant(
@@ -348,7 +765,7 @@ MUTANTS = [
         "a worker without a token locks nothing",
         "claims.py",
         (
-            ("    if ready and not allowed.tokens:\n", "    if allowed.tokens < 0:\n"),
+            ("    if able and not allowed.tokens:\n", "    if allowed.tokens < 0:\n"),
             ("ready[: allowed.tokens], allowed", "ready[: max(1, allowed.tokens)], allowed"),
         ),
         "test_destinations.py::TestTheRate",
@@ -385,16 +802,15 @@ MUTANTS = [
         "test_relay_pass.py::TestPauses",
     ),
     Mutant(
-        "a row whose claim lapsed goes alone, beside both kinds",
+        "both kinds share the room for lapsed rows",
         "relay_pass.py",
-        (("self._claim(idle=not in_flight)", "self._claim(idle=not self.in_flight)"),),
-        "test_relay_pass.py",
-    ),
-    Mutant(
-        "the other kind lets a row whose claim lapsed go",
-        "relay_pass.py",
-        (("(self.alone is not side or in_flight)", "self.alone is side and in_flight"),),
-        "test_relay_pass.py",
+        (
+            (
+                "for side in self.sides.values() for row in side.in_flight.values()]",
+                "for row in [*self.sides.values()][-1].in_flight.values()]",
+            ),
+        ),
+        "test_relay_pass.py::TestRowsOfDeadWorkers",
     ),
     Mutant(
         "a kind waits for its token",
@@ -428,7 +844,7 @@ MUTANTS = [
     Mutant(
         "of several loops one prunes",
         "retention.py",
-        ((".filter(due).update(pruned_at", ".update(pruned_at"),),
+        (("turn = _destination(alias).filter(due)", "turn = _destination(alias)"),),
         "test_commands_loop.py::TestLoop",
     ),
     Mutant(
@@ -652,7 +1068,7 @@ MUTANTS = [
     ),
     Mutant(
         "what callables returned is a secret",
-        "client_platform.py",
+        "platform_config.py",
         (("self._returned[setting] = (*known, value)[-_REMEMBERED_VALUES:]", "pass"),),
         "test_client_secrets.py",
     ),
@@ -664,13 +1080,13 @@ MUTANTS = [
     ),
     Mutant(
         "a short header that is no credential spoils no words",
-        "client_platform.py",
+        "platform_config.py",
         (("_SHORTEST_SECRET if is_credential_header(name) else SHORTEST_ANYWHERE", "1"),),
         "test_client_secrets.py",
     ),
     Mutant(
         "no frame with the arguments of a platform",
-        "client_platform.py",
+        "platform_config.py",
         (
             (
                 "Platform.__init__ = without_arguments(Platform.__init__)",
@@ -729,7 +1145,12 @@ MUTANTS = [
     Mutant(
         "a passphrase that Django's reports would show",
         "checks_settings.py",
-        (("if destination.client_cert and isinstance(", "if not destination.client_cert and isinstance("),),
+        (
+            (
+                "if destination.platform.client_cert and isinstance(",
+                "if not destination.platform.client_cert and isinstance(",
+            ),
+        ),
         "test_checks.py",
     ),
     Mutant(
@@ -737,9 +1158,9 @@ MUTANTS = [
         "checks_settings.py",
         (
             (
-                "not settings.DEBUG and not _is_pretended(destination.client_secret):",
-                "not settings.DEBUG and not any(map(_is_pretended, (destination.client_secret, "
-                "destination.client_id))):",
+                "not settings.DEBUG and not _is_pretended(destination.platform.client_secret):",
+                "not settings.DEBUG and not any(map(_is_pretended, (destination.platform.client_secret, "
+                "destination.platform.client_id))):",
             ),
         ),
         "test_checks.py",
@@ -807,49 +1228,43 @@ MUTANTS = [
         "a name whose last label is a number is an address",
         "wire.py",
         (("if _NUMBER.fullmatch(labels[-1]):", "if not host:"),),
-        "test_client_platform.py test_regions.py",
+        "test_platform_config.py test_regions.py",
     ),
     Mutant(
         "an escaped path segment of dots is refused",
         "wire.py",
         (('set(map(unquote, value.split("/")))', 'set(value.split("/"))'),),
-        "test_client_platform.py",
+        "test_platform_config.py",
     ),
     Mutant(
         "a proxy's user name without a colon",
         "wire.py",
         (('and ":" not in unquote(', 'and "\\0" not in unquote('),),
-        "test_client_platform.py",
+        "test_platform_config.py",
     ),
     Mutant(
-        "IDEMPOTENCY_HEADER is none of the headers that requests set, in the settings",
-        "conf_rules.py",
+        "IDEMPOTENCY_HEADER is none of the headers that requests set",
+        "platform_values.py",
         (("if not is_free_header_name(value):", "if not is_header_name(value):"),),
-        "test_conf.py",
+        "test_conf.py test_platform_config.py",
     ),
     Mutant(
-        "IDEMPOTENCY_HEADER is none of the headers that requests set, in the client",
-        "client_platform.py",
-        (("if not is_free_header_name(value):", "if not is_header_name(value):"),),
-        "test_client_platform.py",
+        "no PROXY in front of an http address",
+        "platform_config.py",
+        (('proxied=isinstance(given["proxy"], str)', "proxied=False"),),
+        "test_platform_config.py",
     ),
     Mutant(
-        "no PROXY in front of an http address, in the settings",
+        "the settings are judged for contradictions",
         "conf_rules.py",
-        (('proxied=isinstance(values["proxy"], str)', "proxied=False"),),
+        (("    found += contradictions(values)\n", ""),),
         "test_conf.py",
-    ),
-    Mutant(
-        "no PROXY in front of an http address, in the client",
-        "client_platform.py",
-        (("proxied=isinstance(self.proxy, str)", "proxied=False"),),
-        "test_client_platform.py",
     ),
     Mutant(
         "events and tokens have addresses of their own",
         "wire.py",
         (("if api_base_url + events_path == login_base_url + token_path:", "if not events_path:"),),
-        "test_client_platform.py",
+        "test_platform_config.py",
     ),
     Mutant(
         "real credentials for this machine are an error when deployed",
@@ -866,7 +1281,12 @@ MUTANTS = [
     Mutant(
         "the sandbox's credentials are for this machine",
         "checks_settings.py",
-        (("not settings.DEBUG and not _is_pretended(destination.client_secret):", "not settings.DEBUG:"),),
+        (
+            (
+                "not settings.DEBUG and not _is_pretended(destination.platform.client_secret):",
+                "not settings.DEBUG:",
+            ),
+        ),
         "test_checks.py",
     ),
     Mutant(
@@ -1120,6 +1540,215 @@ MUTANTS = [
         (("            transaction.set_rollback(True, using=alias)\n", "            pass\n"),),
         "test_transactions.py",
         "postgresql",
+    ),
+    Mutant(
+        "a delay in milliseconds",
+        "drafts.py",
+        (("    if seconds > LONGEST_WAIT:", "    if False:"),),
+        "test_outbox.py",
+    ),
+    Mutant(
+        "a spread in milliseconds",
+        "operations_moves.py",
+        (("    if not 0 <= spread <= LONGEST_WAIT:", "    if False:"),),
+        "test_operations.py",
+    ),
+    Mutant(
+        "a pause in milliseconds",
+        "operations_pause.py",
+        (("0 < seconds <= LONGEST_WAIT", "0 < seconds < 1e300"),),
+        "test_operations_pause.py",
+    ),
+    Mutant(
+        "a time that no zone can express",
+        "drafts.py",
+        (("    if not _FIRST_DAY <= occurred_at < _LAST_DAY:", "    if False:"),),
+        "test_outbox.py",
+    ),
+    Mutant(
+        "a row whose key the outbox cannot store is not saved",
+        "model_writing.py",
+        (("row if can_be_linked(row) else None", "row"),),
+        "test_good_guest.py",
+    ),
+    Mutant(
+        "tasks run in a zone whose clocks change",
+        "tasks.py",
+        (('            require_steady_zone(outbox_alias(), "nothing is sent")\n', ""),),
+        "test_clock.py",
+    ),
+    Mutant(
+        "an object without a primary key",
+        "drafts.py",
+        (("    if None in keys:", "    if False:"),),
+        "test_outbox.py",
+    ),
+    Mutant(
+        "an object with a primary key that the column cannot hold",
+        "drafts.py",
+        (("    if len(text) > _WIDTH or not is_storable(text):", "    if False:"),),
+        "test_outbox.py",
+    ),
+    Mutant(
+        "a time that the driver cannot read",
+        "fields.py",
+        (('if compiler.connection.vendor != "postgresql":', "if True:"),),
+        "test_unreadable_times.py",
+        "postgresql",
+    ),
+    Mutant(
+        "another project's destination is an orphan",
+        "destinations_left.py",
+        (("self._known[alias] = not is_served(seen, now, self._quiet)", "self._known[alias] = True"),),
+        "test_destinations_left.py",
+    ),
+    Mutant(
+        "what another organisation may have taken is moved",
+        "operations.py",
+        (("        if same_organisation or not _may_be_known(row):", "        if True:"),),
+        "test_destinations_left.py",
+    ),
+    Mutant(
+        "a move makes a delayed event due",
+        "operations_moves.py",
+        (('(F("due_at") if chosen.keeps_due else due)', "due"),),
+        "test_destinations_left.py",
+    ),
+    Mutant(
+        "a moved dead event is announced again",
+        "operations_moves.py",
+        ((" and row.state is not state]", "]"),),
+        "test_destinations_left.py",
+    ),
+    Mutant(
+        "a moved event keeps the proof of its old destination",
+        "operations.py",
+        (('"remote_key": None, "doubt_about": None}', '"doubt_about": None}'),),
+        "test_destinations_left.py",
+    ),
+    Mutant(
+        "an orphan is sent again without a move",
+        "operations.py",
+        (("        if orphan:\n            return _not_configured(row)\n", ""),),
+        "test_destinations_left.py",
+    ),
+    Mutant(
+        "accepted events of any destination can be cancelled",
+        "operations.py",
+        (("(row.state is State.ACCEPTED and row.destination in orphans)", "row.state is State.ACCEPTED"),),
+        "test_destinations_left.py test_operations.py",
+    ),
+    Mutant(
+        "retention of another project's events",
+        "retention.py",
+        (("destinations_left.orphans(FORSAKEN)", "destinations_left.left()"),),
+        "test_retention.py",
+    ),
+    Mutant(
+        "another project's destination is judged",
+        "status_problems.py",
+        (("at.undelivered and not at.served and", "at.undelivered and"),),
+        "test_status.py test_destinations_left.py",
+    ),
+    Mutant(
+        "a destination that is gone alarms for ever",
+        "status_problems.py",
+        ((" and not at.held:", ":"),),
+        "test_status.py test_destinations_left.py",
+    ),
+    Mutant(
+        "a migration waits for a report",
+        "migrations_online.py",
+        (("    before = _lower(connection)\n", "    before = None\n"),),
+        "test_migrations_online.py::test_a_report_makes_it_give_up_and_not_the_saves",
+        "postgresql",
+    ),
+    Mutant(
+        "a migration lengthens the limit of its session",
+        "migrations_online.py",
+        (("    if 0 < before <= wanted:\n        return None\n", ""),),
+        "test_migrations_online.py::test_a_shorter_limit_of_the_session_stays",
+        "postgresql",
+    ),
+    Mutant(
+        "a migration leaves its limit to the session",
+        "migrations_online.py",
+        (("    if before is not None:\n", "    if False:\n"),),
+        "test_migrations_online.py::test_the_limit_of_the_session_is_the_same_afterwards",
+        "mysql",
+    ),
+    Mutant(
+        "a column that a failed migration added",
+        "migrations_online.py",
+        (('if connection.vendor == "mysql" and', 'if connection.vendor == "none" and'),),
+        "test_migrations_online.py::test_a_migration_that_failed_half_way_can_be_run_again",
+        "mysql",
+    ),
+    Mutant(
+        "workers run in a zone whose clocks change",
+        "relay.py",
+        (('    require_steady_zone(outbox_alias(), "Nothing is sent")\n', ""),),
+        "test_clock.py",
+    ),
+    Mutant(
+        "a loop is started in a zone whose clocks change",
+        "management/command.py",
+        (('                require_steady_zone(outbox_alias(), f"{self.name} does nothing")\n', ""),),
+        "test_clock.py",
+    ),
+    Mutant(
+        "a zone whose clocks change hinders migrate",
+        "checks_settings.py",
+        (("    if zone and not is_migrating():", "    if zone:"),),
+        "test_checks.py",
+    ),
+    Mutant(
+        "a zone whose clocks will change",
+        "clock.py",
+        (("    return len(offsets) > 1", "    return False"),),
+        "test_clock.py test_checks.py",
+    ),
+    Mutant(
+        "a row under a repeated key is locked",
+        "outbox.py",
+        (
+            (
+                "stored.filter(idempotency_key__in=keys)}",
+                "stored.filter(idempotency_key__in=keys).select_for_update()}",
+            ),
+        ),
+        "test_repeated_keys.py",
+        "postgresql",
+    ),
+    Mutant(
+        "an insert meets the index entry of a repeated key",
+        "outbox.py",
+        (('.vendor == "mysql" and', '.vendor == "none" and'),),
+        "test_repeated_keys.py",
+        "mysql",
+    ),
+    Mutant(
+        "a taken event id may be free at the next try",
+        "outbox.py",
+        (("in self._by_event:", "in ():"),),
+        "test_repeated_keys.py",
+    ),
+    Mutant(
+        "one event id twice in a list",
+        "outbox.py",
+        (("if events.setdefault((known.event_id, known.source), known) is not known:", "if False:"),),
+        "test_repeated_keys.py",
+    ),
+    Mutant(
+        "no second look after an insert that failed",
+        "outbox.py",
+        (
+            (
+                "            _known_and_new(rows, named, alias)  # names what can be seen by now\n",
+                "",
+            ),
+        ),
+        "test_repeated_keys.py",
     ),
     Mutant(
         "publishing in a transaction",
@@ -1798,7 +2427,7 @@ MUTANTS = [
     Mutant(
         "TLS files are loaded by the checks",
         "conf.py",
-        (("found += [*problems, *rules.unloadable(alias, values)]", "found += problems"),),
+        (("found += [*problems, *rules.unloadable(alias, given)]", "found += problems"),),
         "test_tls.py::test_a_ca_bundle_that_is_no_pem_file_is_an_error_of_the_checks",
     ),
     Mutant(
@@ -1848,8 +2477,8 @@ MUTANTS = [
     ),
     Mutant(
         "http through a proxy that a callable returns",
-        "client_platform.py",
-        (("self._check_together(proxied=value is not None)", "self._check_together(proxied=False)"),),
+        "platform_config.py",
+        (("contradictions({**vars(self), setting.lower(): value})", "contradictions(vars(self))"),),
         "test_client_secrets.py::test_http_through_a_proxy_that_a_callable_returns_is_refused",
     ),
     Mutant(
@@ -2059,9 +2688,8 @@ MUTANTS = [
         (
             (
                 'key_known_since=Coalesce("key_known_since", "in_doubt_since")',
-                'key_known_since=F("in_doubt_since")',
+                'key_known_since=Coalesce("in_doubt_since", "in_doubt_since")',
             ),
-            ("import OuterRef, Q, Subquery", "import F, OuterRef, Q, Subquery"),
         ),
         "test_settlements.py::TestLateAnswers",
     ),
@@ -2180,22 +2808,22 @@ MUTANTS = [
         "relay_pass.py",
         (
             (
-                "except DatabaseError as error:  # then the unique column decides",
+                "except Error as error:  # then the unique column decides",
                 "except KeyError as error:  # then the unique column decides",
             ),
         ),
         "test_relay.py::TestALostDatabase",
     ),
     Mutant(
-        "a read of acceptances that fails costs no outcome",
-        "destinations.py",
+        "health that cannot be written costs no outcome",
+        "relay_pass.py",
         (
             (
-                "    except DatabaseError:  # a lost connection, which is opened again\n",
-                "    except KeyError:\n",
+                '        except Error as error:\n            self._report_error(error, "What answers mean',
+                '        except KeyError as error:\n            self._report_error(error, "What answers mean',
             ),
         ),
-        "test_destinations.py::test_what_answers_mean_is_written_though_the_first_read_lost_its_connection",
+        "test_relay.py::TestALostDatabase",
     ),
     Mutant(
         "the event is read only where there is a complaint",
@@ -2385,10 +3013,14 @@ MUTANTS = [
         "health is written before the rows",
         "relay_pass.py",
         (
-            ("        recorded = self._record_health(answers)\n", "        recorded = None\n"),
             (
-                "list[Settlement] = []\n        for answer",
-                "list[Settlement] = []\n        self._record_health(answers)\n        for answer",
+                "            recorded = self._record_health(answers, until=until)\n",
+                "            recorded = None\n",
+            ),
+            (
+                "        if self.unwritten:\n            self._write()\n",
+                "        if self.unwritten:\n            self._write()\n"
+                "            self._record_health(answers, until=until)\n",
             ),
         ),
         "test_relay.py::TestVerdicts::test_the_pause_is_there_before_the_rows_are_free_again",
@@ -2419,7 +3051,7 @@ MUTANTS = [
     Mutant(
         "a probe finds the events tried before behind any backlog",
         "claims.py",
-        (("sorted([*read(look.filter(id__in=gate.tried)), *read(look)]", "sorted([*read(look)]"),),
+        (("sorted([*read(rows.filter(id__in=gate.tried)), *read(rows)]", "sorted([*read(rows)]"),),
         "simulation/test_probes.py::test_the_first_probe_goes_to_an_event_tried_before",
     ),
     Mutant(

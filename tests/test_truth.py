@@ -976,7 +976,7 @@ def test_a_row_that_the_managers_hide_is_published(publish: Publish):
 def nothing_wakes(settings: Any) -> None:
     """So that only the statements of the save are counted."""
     default = settings.GENESYS_EVENTBRIDGE["default"]
-    settings.GENESYS_EVENTBRIDGE = {"default": {**default, "PUBLISH_ON_COMMIT": False}}
+    settings.GENESYS_EVENTBRIDGE = {"default": {**default, "WAKE": None}}
 
 
 def statements(step: Callable[[], Any]) -> list[str]:

@@ -306,7 +306,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.django_db(transaction=True)
 def test_events_say_what_the_row_says_after_every_step(publish: Publish, settings: Any):
     default = settings.GENESYS_EVENTBRIDGE["default"]
-    settings.GENESYS_EVENTBRIDGE = {"default": {**default, "PUBLISH_ON_COMMIT": False}}
+    settings.GENESYS_EVENTBRIDGE = {"default": {**default, "WAKE": None}}
     truth = Truth()
     truth.register(publish)
 
