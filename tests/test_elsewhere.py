@@ -98,6 +98,7 @@ def test_a_client_id_that_cannot_be_read_now_ends_no_doubt(change):
     claim(about=destinations.organisation(conf.destination()))
 
     assert fresh(row).state == State.PENDING
+    assert fresh(row).doubt_about == row.doubt_about is not None
 
 
 def test_an_operator_who_sends_it_again_must_accept_a_duplicate(change):

@@ -35,6 +35,7 @@ def locked(*rows, wait=""):
             cursor.execute(f"SELECT id FROM {table} WHERE id IN ({ids}) FOR UPDATE {wait}")
         yield other
     finally:
+        other.rollback()  # at the server a closed connection ends a moment later
         other.close()
 
 
@@ -52,6 +53,7 @@ def referred_to(row):
             )
         yield
     finally:
+        other.rollback()  # at the server a closed connection ends a moment later
         other.close()
 
 
