@@ -29,13 +29,17 @@ def hold(ids: Collection[int]) -> int:
     """
     rows = OutboxEvent.objects.on_outbox()
     due = still_in(rows, ids, State.PENDING).filter(due_at__lte=DatabaseNow())
-    waiting = dict(due.annotate(blocker=Subquery(_blockers().values("id")[:1])).values_list("id", "blocker"))
-    blockers = still_in(rows, set(waiting.values()) - {None}, State.PENDING, *WAITING_FOR_A_PERSON).order_by(
-        "id"
-    )
-    kept = set(unlocked(blockers).values_list("id", flat=True))
-    held = unlocked(due.filter(id__in=[pk for pk, blocker in waiting.items() if blocker in kept]))
-    free = list(held.order_by("id").values_list("id", flat=True))
+    keys: dict[str, list[int]] = {}
+    for pk, key in due.order_by("id").values_list("id", "ordering_key"):
+        keys.setdefault(key, []).append(pk)
+    # What holds back the first row of a key holds back the others, too.
+    firsts = still_in(rows, [waiting[0] for waiting in keys.values()], State.PENDING)
+    blocker = Subquery(_blockers().values("id")[:1])
+    found = dict(firsts.annotate(blocker=blocker).values_list("ordering_key", "blocker"))
+    blockers = still_in(rows, set(found.values()) - {None}, State.PENDING, *WAITING_FOR_A_PERSON)
+    kept = set(unlocked(blockers.order_by("id")).values_list("id", flat=True))
+    held = [pk for key, waiting in keys.items() if found.get(key) in kept for pk in waiting]
+    free = list(unlocked(due.filter(id__in=held).order_by("id")).values_list("id", flat=True))
     # Also one whose claim lapsed before its head came back: left as it is, it would be met for ever.
     return still_in(rows, free, State.PENDING).update(
         due_at=DatabaseNow(HELD_SECONDS), key_held=True, claim_token=None
