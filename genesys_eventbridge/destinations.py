@@ -73,6 +73,11 @@ class Gate:
     bucket: Bucket | None = None
 
 
+def is_held(held_by: str, held_until: dt.datetime | None, now: dt.datetime) -> bool:
+    """Whether an operator has paused the destination for longer than ``now``."""
+    return bool(held_by) and (held_until is None or held_until > now)
+
+
 def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
     """Read the destination's row (made on demand), leave a heartbeat, and say whether a pass may begin."""
     row = retried(outbox_alias(), partial(_read, alias))
@@ -83,7 +88,7 @@ def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
         retried(outbox_alias(), lambda: _rows(alias).update(**beat))
     if circuit_of(row) != _stored_circuit(row):
         in_small_transaction(outbox_alias(), partial(_set_right, alias))
-    if row["held_by"] and (row["held_until"] is None or row["held_until"] > now):
+    if is_held(row["held_by"], row["held_until"], now):
         left = (row["held_until"] - now).total_seconds() if row["held_until"] else float("inf")
         return Gate(False, now, paused_for=left, reason=row["held_reason"], kind="operator")
     return replace(gate_of(circuit_of(row), kind), bucket=_bucket(row))

@@ -13,7 +13,7 @@ from genesys_eventbridge.explain_ends import dead, finished, unresolved
 from genesys_eventbridge.explain_facts import Facts, facts_for
 from genesys_eventbridge.explain_retries import last_try, window_closes
 from genesys_eventbridge.explain_words import moment, relative, span
-from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.models import OutboxEvent, is_claimed
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
@@ -51,7 +51,7 @@ def _sentences(event: OutboxEvent, facts: Facts) -> str:
 
 def is_in_flight(event: OutboxEvent, now: dt.datetime) -> bool:
     """A worker holds it at this moment."""
-    return event.claim_token is not None and event.due_at is not None and event.due_at > now
+    return is_claimed(event.claim_token, event.due_at, now)
 
 
 def _first(rules: tuple[Rule, ...], event: OutboxEvent, facts: Facts) -> str:
@@ -126,9 +126,7 @@ def _no_worker(_event: OutboxEvent, facts: Facts) -> str:
 def _held(event: OutboxEvent, facts: Facts) -> str:
     """A person paused the destination: neither sending nor checking goes on."""
     health = facts.health
-    if not health.held_by or (
-        health.held_until is not None and health.held_until <= _next_step(event, facts)
-    ):
+    if not health.is_held(_next_step(event, facts)):
         return ""
     words = {"who": health.held_by, "why": health.held_reason}
     if health.held_until is None:

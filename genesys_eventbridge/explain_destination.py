@@ -35,7 +35,7 @@ def explain_destination(health: Health, settings: DestinationSettings | None, no
 def _standing(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Standing:
     if settings is None:
         return _not_configured(health, now)
-    if health.held_by and (health.held_until is None or health.held_until > now):
+    if health.is_held(now):
         words = {"who": health.held_by, "why": health.held_reason}
         if health.held_until is None:
             told = _("Paused by %(who)s until somebody resumes it: “%(why)s”.") % words

@@ -51,6 +51,10 @@ class Health:
     refusals: str | None = None
     refused_until: dt.datetime | None = None
 
+    def is_held(self, now: dt.datetime) -> bool:
+        """Whether an operator's pause lasts longer than ``now``."""
+        return destinations.is_held(self.held_by, self.held_until, now)
+
     @property
     def refused(self) -> Refusals | None:
         """The run of refusals that holds events back; None where there is none."""

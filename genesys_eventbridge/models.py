@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 from typing import Any
 
@@ -24,6 +25,16 @@ def outbox_alias() -> str:
     return router.db_for_write(OutboxEvent)
 
 
+def is_claimed(claim_token: object, due_at: dt.datetime | None, now: dt.datetime) -> bool:
+    """``in_flight`` of a row that was read."""
+    return claim_token is not None and due_at is not None and due_at > now
+
+
+def in_flight(now: Any = None) -> Q:
+    """A worker holds the claim at ``now``, by default the database's time: being sent or asked about."""
+    return Q(claim_token__isnull=False, due_at__gt=DatabaseNow() if now is None else now)
+
+
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
     """Facts that are computed and never stored; claim, admin, commands and status all ask here."""
 
@@ -40,7 +51,7 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
 
     def in_flight(self) -> OutboxQuerySet:
         """A worker holds the claim: being sent or asked about right now."""
-        return self.filter(claim_token__isnull=False, due_at__gt=DatabaseNow())
+        return self.filter(in_flight())
 
     def not_in_flight(self) -> OutboxQuerySet:
         return self.filter(

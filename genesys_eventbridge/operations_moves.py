@@ -19,7 +19,7 @@ from genesys_eventbridge import conf, rollups, wake
 from genesys_eventbridge.clock import LONGEST_WAIT, DatabaseNow
 from genesys_eventbridge.database import first_write, in_small_transaction, still_in
 from genesys_eventbridge.followers import release
-from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.models import OutboxEvent, is_claimed, outbox_alias
 from genesys_eventbridge.operations_audit import Actor, record
 from genesys_eventbridge.states import FINISHED, OPEN, Act, State
 from genesys_eventbridge.transitions import SIGNALS
@@ -66,7 +66,7 @@ class Row:
 
     @property
     def in_flight(self) -> bool:
-        return self.claim_token is not None and self.due_at is not None and self.due_at > self.now
+        return is_claimed(self.claim_token, self.due_at, self.now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -271,17 +271,17 @@ def _update(alias: str, rows: Sequence[Settlement]) -> int:
                 [json_rows(_COLUMNS, [[row[name] for name in _COLUMNS] for row in values])],
             )
         else:
-            columns = dict.fromkeys(_COLUMNS, "%s")
+            columns = {name: f"%({name})s" for name in _COLUMNS}
             cursor.executemany(
                 f"UPDATE {table} SET {_assignments(connection, columns, '')} "  # noqa: S608
-                "WHERE id = %s AND claim_token = %s AND state = %s",
-                [[row[name] for name in _PLACEHOLDERS] for row in values],
+                "WHERE id = %(id)s AND claim_token = %(token)s AND state = %(from_state)s",
+                values,
             )
         return int(cursor.rowcount)
 
 
 def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
-    """The SET clause; with placeholders their order is ``_PLACEHOLDERS``.
+    """The SET clause, where ``v`` gives each value and ``t`` begins a column of the row as it is.
 
     MySQL and MariaDB read columns that stand to the left as new: who reads another column comes before it.
     """
@@ -302,32 +302,6 @@ def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
         f"ELSE {t}accepted_at END, "
         f"finished_at = CASE WHEN {v['finished']} = 1 THEN {now} ELSE NULL END"
     )
-
-
-_PLACEHOLDERS = (
-    "state",
-    "reason",
-    "due_in",
-    "due_in",
-    "attempts",
-    "checks",
-    "halts",
-    "suspected_since",
-    "accepted",
-    "keep_doubt",
-    "doubt",
-    "remote_id",
-    "accepted",
-    "remote_key",
-    "status_code",
-    "error",
-    "correlation_id",
-    "accepted",
-    "finished",
-    "id",
-    "token",
-    "from_state",
-)
 
 
 def _values(row: Settlement) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 from genesys_eventbridge import agenda, conf, destinations_left
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.explain_facts import Health, healths
-from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.models import OutboxEvent, in_flight
 from genesys_eventbridge.rate import SET_BACK_SECONDS
 from genesys_eventbridge.rollups_figures import Figures
 from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
@@ -68,8 +68,7 @@ class Standing:
     @property
     def held(self) -> bool:
         """A person has paused it."""
-        until = self.health.held_until
-        return bool(self.health.held_by) and (until is None or until > self.now)
+        return self.health.is_held(self.now)
 
     @property
     def heartbeat_ago(self) -> float | None:
@@ -176,7 +175,7 @@ def _standing(
 
 def _counts() -> dict[str, dict[str, dict[str, object]]]:
     """By alias and state, one walk over the rows that are not finished; the history is not touched."""
-    taken = Q(claim_token__isnull=False, due_at__gt=DatabaseNow())
+    taken = in_flight()
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
     rows = (
         OutboxEvent.objects.on_outbox()

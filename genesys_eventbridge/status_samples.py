@@ -13,7 +13,7 @@ from django.db.models import Case, DateTimeField, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
 
 #: A bar of the picture of coming retries in seconds, and how many there are.
@@ -92,7 +92,7 @@ _AGAIN = _flag(Q(attempts__gt=0, claim_token__isnull=True))
 
 
 def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
-    taken = Q(claim_token__isnull=False, due_at__gt=now)
+    taken = in_flight(now)
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=now)
     return rows.annotate(
         flying=_flag(taken),

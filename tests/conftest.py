@@ -9,7 +9,7 @@ import pytest
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
-from genesys_eventbridge import due, sweep
+from genesys_eventbridge import defects, due, sweep
 from tests import databases, flushes, loopback
 
 # No clock judges a test: this machine may be busy. `--hypothesis-profile=deep` looks for new examples.
@@ -89,7 +89,8 @@ def _only_loopback() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _new_process() -> Iterator[None]:
-    """What a process remembers of its looks at the outbox ends with the test."""
+    """What a process remembers of its looks at the outbox, and of errors that it logged, ends with the test."""
     yield
+    defects.forget()
     due.forget()
     sweep.forget()

@@ -489,8 +489,8 @@ MUTANTS = [
         "settlements.py",
         (
             (
-                "WHERE id = %s AND claim_token = %s AND state = %s",
-                "WHERE id = %s AND %s IS NOT NULL AND state = %s",
+                "WHERE id = %(id)s AND claim_token = %(token)s AND state = %(from_state)s",
+                "WHERE id = %(id)s AND %(token)s IS NOT NULL AND state = %(from_state)s",
             ),
         ),
         "test_settlements.py chaos/test_points.py",
@@ -638,7 +638,7 @@ MUTANTS = [
     Mutant(
         "a person's hold",
         "destinations.py",
-        (('if row["held_by"] and', 'if row["held_by"] is None and'),),
+        (("return bool(held_by) and", "return not held_by and"),),
         "test_destinations.py",
     ),
     Mutant(
@@ -898,7 +898,7 @@ MUTANTS = [
         "people leave alone what is in flight",
         "operations_moves.py",
         (
-            ("return self.claim_token is not None and", "return self.claim_token is None and"),
+            ("return is_claimed(self.claim_token", "return not is_claimed(self.claim_token"),
             (
                 "still_in(OutboxEvent.objects.on_outbox(), ids, state).not_in_flight()",
                 "still_in(OutboxEvent.objects.on_outbox(), ids, state)",

@@ -91,7 +91,7 @@ def _held(event: Any) -> str:
     if health is None:
         return ""
     start = max(event.due_at, event.now)
-    if health.held_by and (health.held_until is None or health.held_until > start):
+    if health.is_held(start):
         return _("held by %(who)s") % {"who": clean(health.held_by, WIDTH)}
     until = health.paused_until if event.state == State.PENDING else health.check_paused_until
     if until is not None and until > start:

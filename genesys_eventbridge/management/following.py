@@ -20,7 +20,7 @@ from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.management.stopping import told_to_stop
 from genesys_eventbridge.management.working import progress, tell
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, AttemptKind, State
 from genesys_eventbridge.text import clean
 
@@ -118,7 +118,7 @@ def _confirm(
 ) -> None:
     ends = clock() + PATIENCE
     while not stop.is_set() and (left := ends - clock()) > 0:
-        taken = Q(state=State.PENDING, claim_token__isnull=False, due_at__gt=DatabaseNow())
+        taken = Q(in_flight(), state=State.PENDING)
         soon = Q(state=State.ACCEPTED, due_at__lte=DatabaseNow(left))
         if not _any(ids, taken | soon):
             break

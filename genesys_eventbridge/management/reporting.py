@@ -122,7 +122,7 @@ def _lines(at: Standing) -> list[str]:
 
 def _pause_lines(at: Standing) -> list[str]:
     health, lines = at.health, []
-    if health.held_by and (health.held_until is None or health.held_until > at.now):
+    if at.held:
         until = f"until {moment(health.held_until, at.now)}" if health.held_until else "until resumed"
         lines.append(
             f"  paused {until} by {clean(health.held_by, 80)}: {clean(health.held_reason, 300)}\n"

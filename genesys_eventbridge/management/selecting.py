@@ -123,7 +123,7 @@ def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Paused]:
     found = []
     now = agenda.database_now()
     for alias, health in healths(*aliases).items():
-        if health.held_by and (health.held_until is None or health.held_until > now):
+        if health.is_held(now):
             until, reason = health.held_until, health.held_reason
         elif health.paused_until is not None and health.paused_until > now:
             until, reason = health.paused_until, health.paused_reason
