@@ -89,7 +89,7 @@ def _only_loopback() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _new_process() -> Iterator[None]:
-    """What a process remembers of its looks at the outbox, and of errors that it logged, ends with the test."""
+    """What a process remembers of its looks at the outbox, and of errors it logged, ends with the test."""
     yield
     defects.forget()
     due.forget()
