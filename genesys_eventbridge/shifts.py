@@ -14,6 +14,7 @@ from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.relay_pass import LOOK_AGAIN, LOOK_AT_PAUSE
 from genesys_eventbridge.senders import Senders, TransportFactory
 from genesys_eventbridge.states import AttemptKind
+from genesys_eventbridge.sweep import sweep
 
 #: A shift stays while something was due within so many seconds, or will be: longer than wakes are coalesced,
 #: so that the last commit of a burst, whose wake was left out, is not left behind.
@@ -114,7 +115,7 @@ def shift(
         stop.wait(COLLEAGUE_FIRST)
         ahead = agenda.look(settings.alias, within=HORIZON)
     if not is_due(ahead.next_in):
-        heartbeat(settings.alias, ahead)
+        idle(settings, ahead)
         return Shift()
     with Senders(settings, settings.concurrency, transport=transport) as senders:
         return _stay(Worker(settings, senders, stop, clock), ends, stop, clock)
@@ -147,7 +148,8 @@ def is_due(seconds: float | None) -> bool:
     return seconds is not None and seconds <= 0
 
 
-def heartbeat(alias: str, ahead: Agenda) -> None:
-    """Show that a worker lives although it has nothing to do; at most every HEARTBEAT_SECONDS."""
+def idle(settings: DestinationSettings, ahead: Agenda) -> None:
+    """What a worker does that has nothing to send: show that it lives, and sweep, each only now and then."""
     if ahead.heartbeat_ago is None or ahead.heartbeat_ago >= destinations.HEARTBEAT_SECONDS:
-        destinations.gate(AttemptKind.PUBLISH, alias, relay.worker_name())
+        destinations.gate(AttemptKind.PUBLISH, settings.alias, relay.worker_name())
+    sweep(settings)

@@ -132,6 +132,12 @@ MUTANTS = [
         "test_clock_set_back.py::TestTheSweep",
     ),
     Mutant(
+        "an idle worker sweeps",
+        "shifts.py",
+        (("    sweep(settings)\n", ""),),
+        "test_shifts.py",
+    ),
+    Mutant(
         "no release of what is held",
         "followers.py",
         (("held.exclude(Exists(_blockers()))", "held"),),
@@ -835,8 +841,8 @@ MUTANTS = [
         (
             ("                self._prune(ahead)\n", ""),
             (
-                "                heartbeat(self",
-                "                self._prune(ahead)\n                heartbeat(self",
+                "                idle(self",
+                "                self._prune(ahead)\n                idle(self",
             ),
         ),
         "test_commands_loop.py::TestLoop",

@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError, connection
 
-from genesys_eventbridge import agenda, tasks
+from genesys_eventbridge import agenda, conf, tasks
 from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.management.looping import BACKOFF_CAP, Loop
 from genesys_eventbridge.management.progress import Progress
@@ -19,6 +19,7 @@ from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.retention import PRUNE_EVERY, Pruned
 from genesys_eventbridge.shifts import Worker
 from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.sweep import sweep
 from tests.outbox_rows import ended, event, fresh
 from tests.passing import Clock
 from tests.prompt import Terminal, sandboxed, shell, start
@@ -95,6 +96,7 @@ class TestLoop:
         self, clock, django_assert_max_num_queries
     ):
         agenda.look("default")
+        sweep(conf.destination())  # once a minute, whether a worker is idle or not
         Destination.objects.update(pruned_at=DatabaseNow())
         clock.stop_after = 9
 

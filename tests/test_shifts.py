@@ -15,7 +15,8 @@ from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.senders import Senders
 from genesys_eventbridge.shifts import Shift, shift
 from genesys_eventbridge.states import AttemptKind, State
-from tests.outbox_rows import event, fresh, settings_with
+from genesys_eventbridge.sweep import sweep
+from tests.outbox_rows import accepted, event, fresh, settings_with
 from tests.passing import Clock
 from tests.scripted import ScriptedPlatform
 
@@ -55,6 +56,7 @@ def test_it_leaves_at_once_where_its_first_look_finds_nothing_due(clock):
 
 def test_an_idle_worker_costs_at_most_three_statements_and_is_seen_to_live(clock):
     look("default")
+    sweep(conf.destination())  # once a minute, whether a worker is idle or not
 
     with CaptureQueriesContext(connection) as statements:
         work(clock)
@@ -64,6 +66,15 @@ def test_an_idle_worker_costs_at_most_three_statements_and_is_seen_to_live(clock
     with CaptureQueriesContext(connection) as statements:
         work(clock)
     assert len(statements) == 1
+
+
+def test_an_idle_worker_sweeps():
+    """Where all that is open lies in a future that the clock made up, nothing would ever be due."""
+    row = accepted(due_at=DatabaseNow(86400))
+
+    shift(conf.destination())
+
+    assert list(OutboxEvent.objects.due()) == [row]
 
 
 def test_it_stays_so_that_the_last_commit_of_a_burst_is_not_left_behind(clock):

@@ -16,7 +16,7 @@ from genesys_eventbridge.database import PASSING, drop_connection, release_conne
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.senders import Senders
-from genesys_eventbridge.shifts import HORIZON, Worker, heartbeat, is_due
+from genesys_eventbridge.shifts import HORIZON, Worker, idle, is_due
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -76,7 +76,7 @@ class Loop:
                 release_connection(outbox_alias())
                 if busy or self._prunes:
                     continue
-                heartbeat(self.settings.alias, ahead)
+                idle(self.settings, ahead)
                 release_connection(outbox_alias())
                 soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
                 self._stop.wait(soon)
