@@ -429,8 +429,10 @@ class Side:
     def _each_proven_once(self, answers: list[Report], *, until: float | None = None) -> list[Report]:
         """An id of the platform proves one event: for a second one it is another event's answer.
 
-        Where several answers name the same id it belongs to the request that began first: a cache or a
-        mixed-up connection can repeat only what was answered before.
+        Where several answers name the same id it belongs to the request that was on its way first, by
+        the middle of its time: a cache or a mixed-up connection can repeat only what was answered before.
+        Requests that overlap may reach a gateway in another order than they began, and their answers may
+        be read in another order than they were sent.
         """
         outcomes = [answer.outcome for answer in answers if answer.outcome]
         named = {outcome.remote_id for outcome in outcomes if outcome.remote_id}
@@ -441,7 +443,7 @@ class Side:
         except Error as error:  # then the unique column decides
             self._report_error(error, "Remote ids not compared")
             owners = {}
-        for answer in sorted(answers, key=lambda answer: answer.began):
+        for answer in sorted(answers, key=lambda answer: answer.began + answer.duration / 2):
             if answer.outcome and answer.outcome.remote_id:
                 owners.setdefault(answer.outcome.remote_id, {answer.claimed.id})
         return [

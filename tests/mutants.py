@@ -2798,9 +2798,21 @@ MUTANTS = [
         "test_answers.py::test_a_gateways_page_uses_up_no_attempts",
     ),
     Mutant(
-        "an id belongs to the request that began first",
+        "an id belongs to the request that was on its way first",
         "relay_pass.py",
         (("key=lambda answer: answer.began", "key=lambda answer: -answer.began"),),
+        "test_accusation.py::TestOneIdProvesOneEvent",
+    ),
+    Mutant(
+        "of requests that overlap the one whose answer came later does not own the id",
+        "relay_pass.py",
+        (("answer.began + answer.duration / 2", "answer.began"),),
+        "test_accusation.py::TestOneIdProvesOneEvent",
+    ),
+    Mutant(
+        "of requests that overlap the one that began later does not own the id",
+        "relay_pass.py",
+        (("answer.began + answer.duration / 2", "answer.began + answer.duration"),),
         "test_accusation.py::TestOneIdProvesOneEvent",
     ),
     Mutant(

@@ -422,15 +422,25 @@ class TestOneIdProvesOneEvent:
         # A gateway may take a value of the event's data for it.
         assert not any("evt-1" in fresh(row).last_error + caplog.text for row in rows)
 
-    def test_of_several_that_name_one_id_it_is_the_one_whose_request_began_first(self):
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            pytest.param((1.0, 0.1), (2.0, 0.1), id="one after the other"),
+            # A new connection took longer than one that was open: a cache with a lock lets the first
+            # that arrives through and answers the others half a second later.
+            pytest.param((1.01, 0.02), (1.0, 0.5), id="the owner began later and was answered earlier"),
+            pytest.param((1.0, 0.06), (1.05, 0.005), id="the owner's answer was read later"),
+        ],
+    )
+    def test_of_several_that_name_one_id_it_is_the_one_that_was_on_its_way_first(self, first, second):
         """A cache repeats one event's answer for others, and theirs may be read first."""
         rows = [event() for _ in range(3)]
         held = {row.id: row for row in claim().rows}
         (one, two, other) = (held[row.pk] for row in rows)
         taken_as = partial(Outcome, Verdict.ACCEPTED, status_code=202)
         group = [
-            Report(one, taken_as(remote_id="evt-1"), began=2.0),
-            Report(two, taken_as(remote_id="evt-1"), began=1.0),
+            Report(one, taken_as(remote_id="evt-1"), *second),
+            Report(two, taken_as(remote_id="evt-1"), *first),
             Report(other, taken_as(remote_id="evt-2"), began=3.0),
         ]
         senders = cast(Senders, SimpleNamespace(count=1))

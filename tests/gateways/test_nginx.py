@@ -306,7 +306,7 @@ SAME_ANSWER = (
 @pytest.mark.parametrize("confirm", [True, False])
 def test_a_cache_that_gives_each_event_the_same_answer_proves_one(confirm, nginx, worker):
     """One remote id proves one event; the others are in conflict until the cache is gone."""
-    worker.settings["CONFIRM"] = confirm
+    worker.settings |= {"CONFIRM": confirm, "CONCURRENCY": 1}
     gateway = nginx(location=SAME_ANSWER)
     worker.enqueue(5)
 
@@ -320,7 +320,18 @@ def test_a_cache_that_gives_each_event_the_same_answer_proves_one(confirm, nginx
     worker.assert_all_delivered()
 
 
+def test_of_requests_that_overlap_in_a_cache_one_is_proven(nginx, worker):
+    """Which of them the cache let through no client can know for certain."""
+    nginx(location=SAME_ANSWER)
+    worker.enqueue(5)
+
+    worker.publish(CONCURRENCY=5)
+
+    assert worker.states() == {State.PENDING: 4, State.ACCEPTED: 1}, worker.last_texts()
+
+
 def test_a_cache_that_stays_leaves_its_conflicts_to_an_operator(nginx, worker):
+    worker.settings["CONCURRENCY"] = 1
     gateway = nginx(location=SAME_ANSWER)
     worker.enqueue(3)
 
