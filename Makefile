@@ -111,6 +111,7 @@ lint: $(DEV)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy $(CODE)
+	$(VENV)/bin/lint-imports
 	@# The example's models belong to its own settings: it has its own mypy.ini.
 	cd example_project && $(abspath $(VENV))/bin/mypy .
 

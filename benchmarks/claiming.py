@@ -35,7 +35,7 @@ def rows(count: int, *, state: str, keys: int = 0, first: int = 0) -> None:
     """So many rows in one statement, in the order of their keys; ``keys`` ordering keys take turns."""
     from django.db import connection
 
-    from genesys_eventbridge.clock import now_sql
+    from genesys_eventbridge.db.clock import now_sql
 
     vendor = connection.vendor
     key = KEY[vendor].format(first=first)
@@ -87,7 +87,9 @@ def child(finished: int, pending: int, keys: int) -> None:
 
 
 def claim() -> float:
-    from genesys_eventbridge import claims, conf, destinations
+    from genesys_eventbridge import conf
+    from genesys_eventbridge.outbox import claim as claims
+    from genesys_eventbridge.outbox import destinations
     from genesys_eventbridge.states import AttemptKind
 
     def work() -> None:
@@ -113,7 +115,7 @@ def idle() -> int:
 
     from genesys_eventbridge import conf
     from genesys_eventbridge.models import OutboxEvent
-    from genesys_eventbridge.shifts import shift
+    from genesys_eventbridge.relay.worker import shift
 
     OutboxEvent.objects.all().delete()
     shift(conf.destination())  # the heartbeat of these ten seconds

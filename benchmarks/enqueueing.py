@@ -17,16 +17,15 @@ numbers = count()
 @contextmanager
 def published(**declared: Any) -> Iterator[None]:
     """The shop's orders publish events within this block."""
-    from genesys_eventbridge import model_receivers, model_registry
-    from genesys_eventbridge.model_events import publishes
+    from genesys_eventbridge.model_events import publishes, receivers, registry
     from tests.shop.models import Order
 
     publishes(fields=FIELDS, subject="number", **declared)(Order)
-    (registration,) = model_registry.registrations()
+    (registration,) = registry.registrations()
     try:
         yield
     finally:
-        model_receivers.detach(registration)
+        receivers.detach(registration)
 
 
 def with_events(work: Callable[[], float], **declared: Any) -> Callable[[], float]:

@@ -17,7 +17,7 @@ CONCURRENCY = 16
 
 def measure(stand_in: Platform, report: Report, database: str, *, lapses: int) -> None:
     """One loop begins when the leases of ROWS have run out; a fresh event comes every quarter of a second."""
-    from genesys_eventbridge.clock import DatabaseNow
+    from genesys_eventbridge.db.clock import DatabaseNow
     from genesys_eventbridge.models import OutboxEvent
     from genesys_eventbridge.outbox import enqueue, enqueue_many
 

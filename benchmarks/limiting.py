@@ -32,7 +32,7 @@ OLD = 5000  # events that retention removes
 def one_worker(stand_in: Platform, report: Report, database: str, options: argparse.Namespace) -> None:
     """As fast as 3,000 a minute allow, at a platform that allows no more."""
     from genesys_eventbridge import conf, relay
-    from genesys_eventbridge.senders import Senders
+    from genesys_eventbridge.relay.senders import Senders
 
     number, seconds = (1, 12.0) if options.quick else (5, 30.0)
     limited: list[float] = []
@@ -121,7 +121,7 @@ def _until_all_run() -> None:
 
 def loop(stand_in: Platform, report: Report, database: str, options: argparse.Namespace) -> None:
     """One ``--loop`` with a backlog: how much of the rate it uses, its share of checks, what it pruned."""
-    from genesys_eventbridge.clock import DatabaseNow
+    from genesys_eventbridge.db.clock import DatabaseNow
     from genesys_eventbridge.models import Destination, OutboxEvent
 
     seconds = 20 if options.quick else 90

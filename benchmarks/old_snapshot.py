@@ -55,7 +55,7 @@ def series(events: int) -> float:
     from genesys_eventbridge import conf, relay
     from genesys_eventbridge.models import OutboxEvent
     from genesys_eventbridge.outbox import enqueue_many
-    from genesys_eventbridge.senders import Senders
+    from genesys_eventbridge.relay.senders import Senders
 
     costs = []
     for _round in range(events // ROUND):

@@ -70,16 +70,15 @@ def forms() -> list[Form]:
 
 @contextmanager
 def published(form: Form) -> Iterator[None]:
-    from genesys_eventbridge import model_receivers, model_registry
-    from genesys_eventbridge.model_events import publishes
+    from genesys_eventbridge.model_events import publishes, receivers, registry
     from tests.shop.models import Product
 
     publishes(fields=form.fields, subject="name", **form.registered)(Product)
-    (registration,) = model_registry.registrations()
+    (registration,) = registry.registrations()
     try:
         yield
     finally:
-        model_receivers.detach(registration)
+        receivers.detach(registration)
 
 
 def changes(form: Form, number: int, *, events: bool) -> Callable[[], float]:

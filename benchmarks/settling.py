@@ -10,7 +10,7 @@ from benchmarks.draining import fill
 from benchmarks.measuring import Report, arguments, fresh_database, ratio, rounds, timed
 
 if TYPE_CHECKING:
-    from genesys_eventbridge.settlements import Settlement
+    from genesys_eventbridge.outbox.settle import Settlement
 
 
 def claimed(count: int, *, log: bool) -> list[Settlement]:
@@ -18,8 +18,8 @@ def claimed(count: int, *, log: bool) -> list[Settlement]:
     from django.utils import timezone
 
     from genesys_eventbridge.models import OutboxEvent
-    from genesys_eventbridge.settlements import Settlement
-    from genesys_eventbridge.settlements_log import Attempt
+    from genesys_eventbridge.outbox.attempts import Attempt
+    from genesys_eventbridge.outbox.settle import Settlement
     from genesys_eventbridge.states import State
 
     token = uuid.uuid4()
@@ -58,7 +58,7 @@ def claimed(count: int, *, log: bool) -> list[Settlement]:
 
 def settled(count: int, *, log: bool) -> float:
     from genesys_eventbridge import conf
-    from genesys_eventbridge.settlements import settle
+    from genesys_eventbridge.outbox.settle import settle
 
     rows = claimed(count, log=log)
     won: list[set[int]] = []
@@ -70,7 +70,7 @@ def settled(count: int, *, log: bool) -> float:
 def one_by_one(count: int) -> float:
     from django.db import transaction
 
-    from genesys_eventbridge.clock import DatabaseNow
+    from genesys_eventbridge.db.clock import DatabaseNow
     from genesys_eventbridge.models import OutboxEvent
 
     rows = claimed(count, log=False)

@@ -11,8 +11,9 @@ class EventBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from genesys_eventbridge import checks, database, transactions
+        from genesys_eventbridge import checks, db
+        from genesys_eventbridge.db import transactions
 
         checks.register()
         transactions.install()
-        database.install()
+        db.install()

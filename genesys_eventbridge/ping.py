@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 
-from genesys_eventbridge import agenda, conf
-from genesys_eventbridge.auth import credentials_for
-from genesys_eventbridge.auth_login import Basic, ask_for_token
+from genesys_eventbridge import conf
 from genesys_eventbridge.client import Platform, Sender
+from genesys_eventbridge.client.auth import credentials_for
+from genesys_eventbridge.client.login import Basic, ask_for_token
+from genesys_eventbridge.client.sockets import Deadline
+from genesys_eventbridge.client.transport import DirectTransport
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.errors import Halted
-from genesys_eventbridge.explain_words import span
-from genesys_eventbridge.network import Deadline
-from genesys_eventbridge.transport import DirectTransport
-from genesys_eventbridge.verdicts import Outcome, Sent, Verdict
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.platform.outcomes import Outcome, Sent, Verdict
 
 if TYPE_CHECKING:
     import httpx
@@ -157,7 +158,7 @@ def _clocks(transport: _Listening) -> Step:
     """Leases and due times go by the database's clock; the host's is in the log and in the events."""
     before = time.time()
     try:
-        database = agenda.database_now().timestamp()
+        database = next_due.database_now().timestamp()
     except DatabaseError as error:
         remedy = "Does the database run, and did `manage.py migrate`?"
         return Step("clocks", False, f"the database does not tell the time ({type(error).__name__})", remedy)

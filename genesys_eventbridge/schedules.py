@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.database import first_write, in_small_transaction
+from genesys_eventbridge.db import first_write, in_small_transaction
 from genesys_eventbridge.models import Destination, outbox_alias
 
 

@@ -12,17 +12,18 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.transaction import TransactionManagementError
 
-from genesys_eventbridge import agenda, conf, relay, retention, wake
-from genesys_eventbridge.clock import require_steady_zone
+from genesys_eventbridge import conf, relay, wake
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.database import PASSING, drop_connection
+from genesys_eventbridge.db import PASSING, drop_connection
+from genesys_eventbridge.db.clock import require_steady_zone
+from genesys_eventbridge.db.transactions import refuse_in_transaction
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import outbox_alias
-from genesys_eventbridge.shifts import HORIZON, shift
+from genesys_eventbridge.outbox import next_due, retention
+from genesys_eventbridge.outbox.due import due_events
+from genesys_eventbridge.relay.worker import HORIZON, shift
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
-from genesys_eventbridge.transactions import refuse_in_transaction
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -71,7 +72,7 @@ def publish_backlog(destination: str) -> int:
 
     def work(settings: DestinationSettings) -> int:
         until = int(time.time()) + FOLLOWED
-        ahead = agenda.look(destination, within=HORIZON)
+        ahead = next_due.look(destination, within=HORIZON)
         if ahead.publish_in is not None and ahead.publish_in <= 0:
             for _helper in range(_passes(settings) - 1):
                 _start("publish", destination, 0, until)

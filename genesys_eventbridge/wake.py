@@ -14,11 +14,11 @@ from django.db import connections, transaction
 from django.db.models import Q
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.conf_rules import AUTO, DJANGO_Q
-from genesys_eventbridge.database import PASSING, in_small_transaction
+from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q
+from genesys_eventbridge.db import PASSING, in_small_transaction
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import Destination, outbox_alias
 
 logger = logging.getLogger("genesys_eventbridge")

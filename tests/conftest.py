@@ -9,7 +9,8 @@ import pytest
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
-from genesys_eventbridge import defects, due, sweep
+from genesys_eventbridge import defects
+from genesys_eventbridge.outbox import due, sweep
 from tests import databases, flushes, loopback
 
 # No clock judges a test: this machine may be busy. `--hypothesis-profile=deep` looks for new examples.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 
 #: What becomes of a publish request: whether the platform takes the event, and the answer the sender gets.
 PUBLISH_FATES: dict[str, tuple[bool, Outcome]] = {

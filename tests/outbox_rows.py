@@ -4,13 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
 
-from genesys_eventbridge import claims, conf, destinations
+from genesys_eventbridge import conf
 from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.outbox import enqueue
+from genesys_eventbridge.outbox import claim as claims
+from genesys_eventbridge.outbox import destinations, enqueue
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, State
-from genesys_eventbridge.verdicts import Halt, Outcome, Verdict
 
 PUBLISH = AttemptKind.PUBLISH
 CHECK = AttemptKind.CHECK

@@ -1,6 +1,6 @@
 """Time that passes only while somebody waits: nobody sleeps in a test, and nothing depends on its speed."""
 
-from genesys_eventbridge.clock import shifted
+from genesys_eventbridge.db.clock import shifted
 
 
 class Clock:

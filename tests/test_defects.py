@@ -7,10 +7,11 @@ import httpx
 import pytest
 from django.db import DatabaseError, OperationalError
 
-from genesys_eventbridge import agenda, claims, defects, relay, tasks, wake
-from genesys_eventbridge.answers import failure_outcome
+from genesys_eventbridge import defects, relay, tasks, wake
+from genesys_eventbridge.client.responses import failure_outcome
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.verdicts import Halt, Verdict
+from genesys_eventbridge.outbox import claim, next_due
+from genesys_eventbridge.platform.outcomes import Halt, Verdict
 from tests.outbox_rows import event
 from tests.scripted import ScriptedPlatform
 
@@ -99,7 +100,7 @@ def test_a_defect_in_a_claim_leaves_its_place_in_the_log_of_a_task(monkeypatch, 
     def broken(*arguments, **keywords):
         return EMPTY["c4n4ry"[:0]]
 
-    monkeypatch.setattr(claims, "claim", broken)
+    monkeypatch.setattr(claim, "claim", broken)
     wake.forget()
     event()
 
@@ -117,7 +118,7 @@ def test_a_lost_database_is_one_line_and_an_error_of_ours_at_it_is_not(monkeypat
         def broken(*arguments, error=error, **keywords):
             raise error
 
-        monkeypatch.setattr(agenda, "look", broken)
+        monkeypatch.setattr(next_due, "look", broken)
         tasks.publish_backlog("default")
 
     short, long = lines()
@@ -130,7 +131,7 @@ def test_a_defect_while_an_answer_is_judged_names_its_place(monkeypatch, lines):
     def broken(*arguments, **keywords):
         return EMPTY[""]
 
-    monkeypatch.setattr("genesys_eventbridge.client_sender.publish_outcome", broken)
+    monkeypatch.setattr("genesys_eventbridge.client.sender.publish_outcome", broken)
     event()
 
     relay.publish_due(transport=ScriptedPlatform().transport)

@@ -16,12 +16,13 @@ from django.core.management.base import CommandError
 from django.dispatch import Signal
 
 import genesys_eventbridge
-from genesys_eventbridge import checks_queue, conf, schedules, signals
-from genesys_eventbridge.admin.verbs import VERBS
+from genesys_eventbridge import conf, schedules, signals
+from genesys_eventbridge.admin.actions import VERBS
+from genesys_eventbridge.checks import queue
+from genesys_eventbridge.platform.outcomes import Halt, Verdict
 from genesys_eventbridge.sandbox import Scenario
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS
-from genesys_eventbridge.verdicts import Halt, Verdict
 from tests import pages
 from tests.pages import PAGES, ROOT, codes, first_cells, introduction, prose, rows, section
 
@@ -200,7 +201,7 @@ class TestSettings:
     def test_every_cluster_that_is_shown_passes_the_checks(self, page, settings):
         for value in pages.assigned(page, "Q_CLUSTER"):
             settings.Q_CLUSTER = ast.literal_eval(value)
-            assert list(checks_queue.problems()) == []
+            assert list(queue.problems()) == []
 
     @staticmethod
     def _read(cell: str) -> Any:

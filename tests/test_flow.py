@@ -6,9 +6,9 @@ import json
 import pytest
 from django.db import transaction
 
-from genesys_eventbridge import model_registry, relay
-from genesys_eventbridge.clock import shifted
-from genesys_eventbridge.model_events import publishes
+from genesys_eventbridge import relay
+from genesys_eventbridge.db.clock import shifted
+from genesys_eventbridge.model_events import publishes, registry
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
 from genesys_eventbridge.operations import Actor, requeue
 from genesys_eventbridge.sandbox import Sandbox, serve
@@ -35,7 +35,7 @@ def platform(settings):
 
 @pytest.fixture
 def published_orders():
-    before = set(model_registry.registrations())
+    before = set(registry.registrations())
     publishes(
         created="order.created",
         updated="order.status_changed",
@@ -45,8 +45,8 @@ def published_orders():
         ordering_key="number",
     )(Order)
     yield
-    for registration in set(model_registry.registrations()) - before:
-        model_registry.withdraw(registration)
+    for registration in set(registry.registrations()) - before:
+        registry.withdraw(registration)
 
 
 def states():

@@ -8,8 +8,8 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
-from genesys_eventbridge.clock import DatabaseNow
 from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.states import FINISHED, OPEN, Reason, State
 from tests.outbox_rows import accepted, claim, ended, event, fresh

@@ -9,12 +9,13 @@ import pytest
 from django.db import OperationalError
 from django.test import override_settings
 
-from genesys_eventbridge import agenda, ping
+from genesys_eventbridge import ping
 from genesys_eventbridge.client import Sender
+from genesys_eventbridge.client.sockets import Deadline
+from genesys_eventbridge.client.transport import DirectTransport
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.network import Deadline
-from genesys_eventbridge.transport import DirectTransport
-from genesys_eventbridge.verdicts import Token
+from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.platform.outcomes import Token
 from tests.prompt import run, run_json, sandboxed
 
 pytestmark = pytest.mark.django_db
@@ -188,7 +189,7 @@ class TestWrong:
         assert "EVENTS_PATH" in step.message
 
     def test_an_endpoint_that_takes_everything_is_none(self, monkeypatch):
-        from genesys_eventbridge.verdicts import Outcome, Verdict
+        from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 
         monkeypatch.setattr(
             Sender, "publish", lambda *args: Outcome(Verdict.ACCEPTED, status_code=202, remote_id="x")
@@ -219,8 +220,8 @@ class TestClocks:
         ],
     )
     def test_the_databases_clock(self, ahead, ok, words, monkeypatch):
-        real = agenda.database_now
-        monkeypatch.setattr(agenda, "database_now", lambda: real() + timedelta(seconds=ahead))
+        real = next_due.database_now
+        monkeypatch.setattr(next_due, "database_now", lambda: real() + timedelta(seconds=ahead))
 
         step = steps()["clocks"]
 
@@ -272,7 +273,7 @@ class TestClocks:
         def away():
             raise OperationalError("password-canary")
 
-        monkeypatch.setattr(agenda, "database_now", away)
+        monkeypatch.setattr(next_due, "database_now", away)
         step = steps()["clocks"]
 
         assert step.ok is False

@@ -15,9 +15,9 @@ from django_q.models import OrmQ, Schedule, Task
 from django_q.tasks import async_task
 
 from genesys_eventbridge import schedules, wake
-from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue, enqueue_many
+from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.states import State
 from tests.outbox_rows import event, fresh
 from tests.prompt import run, sandboxed, shell, start

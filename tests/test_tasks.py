@@ -6,11 +6,12 @@ from pydoc import locate
 import pytest
 from django.db import OperationalError, connection
 
-from genesys_eventbridge import agenda, conf, relay, retention, schedules, tasks, wake
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge import conf, relay, schedules, tasks, wake
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox import next_due, retention
 from genesys_eventbridge.relay import PassReport
-from genesys_eventbridge.shifts import Shift
+from genesys_eventbridge.relay.worker import Shift
 from genesys_eventbridge.states import AttemptKind, State
 from tests.outbox_rows import accepted, ended, event, fresh
 from tests.prompt import sandboxed
@@ -53,7 +54,7 @@ def shifts_done(monkeypatch):
 
 
 def test_a_woken_task_delivers_and_counts(monkeypatch):
-    monkeypatch.setattr("genesys_eventbridge.shifts.LINGER", 0.05)
+    monkeypatch.setattr("genesys_eventbridge.relay.worker.LINGER", 0.05)
     with sandboxed():
         row = event()
 
@@ -128,7 +129,7 @@ def test_no_task_raises_for_trouble_and_none_keeps_its_text(task, monkeypatch, c
     for room, name in (
         (relay, "publish_due"),
         (relay, "check_accepted"),
-        (agenda, "look"),
+        (next_due, "look"),
         (retention, "prune"),
     ):
         monkeypatch.setattr(room, name, lost)

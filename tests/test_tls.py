@@ -19,14 +19,14 @@ import httpx
 import pytest
 
 from genesys_eventbridge import conf, tls
-from genesys_eventbridge.answers import Halt, Verdict, failure_outcome
-from genesys_eventbridge.auth import credentials_for
 from genesys_eventbridge.client import Platform, Sender
+from genesys_eventbridge.client.auth import credentials_for
+from genesys_eventbridge.client.responses import Halt, Verdict, failure_outcome
+from genesys_eventbridge.client.sockets import Deadline, DeadlineNetwork
+from genesys_eventbridge.client.transport import DirectTransport
 from genesys_eventbridge.errors import Halted
-from genesys_eventbridge.network import Deadline, DeadlineNetwork
+from genesys_eventbridge.platform.outcomes import Sent
 from genesys_eventbridge.tls import ClientCertificate, Contexts, new_context
-from genesys_eventbridge.transport import DirectTransport
-from genesys_eventbridge.verdicts import Sent
 from tests.certificates import Authority
 from tests.socket_server import HANG, Conversation, SocketServer, answer, proxy, replies
 
@@ -92,7 +92,7 @@ def test_no_session_key_is_written_to_the_file_of_sslkeylogfile(ca, tmp_path):
     log = tmp_path / "keys.log"
     with SocketServer(replies(answer(202, b"{}")), tls=ca.server(TLS13, client_ca=None)) as server:
         code = (
-            "import httpx; from genesys_eventbridge.transport import DirectTransport;"
+            "import httpx; from genesys_eventbridge.client.transport import DirectTransport;"
             f"DirectTransport(ca_bundle={ca.certificate!r})"
             f".handle_request(httpx.Request('POST', {server.url!r}, content=b'{{}}'))"
         )

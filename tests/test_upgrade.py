@@ -58,7 +58,7 @@ def previous():
 @pytest.mark.parametrize(("path", "arguments"), PROMISED, ids=str)
 @pytest.mark.django_db
 def test_what_a_queue_of_an_earlier_release_holds_still_runs(path, arguments, monkeypatch):
-    monkeypatch.setattr("genesys_eventbridge.shifts.LINGER", 0.0)
+    monkeypatch.setattr("genesys_eventbridge.relay.worker.LINGER", 0.0)
     tasks._quiet_at.clear()
     with sandboxed():
         task: Any = locate(path)

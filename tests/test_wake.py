@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge import conf, tasks, wake
-from genesys_eventbridge.clock import DatabaseNow, shifted
+from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 
 

@@ -9,10 +9,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from genesys_eventbridge.admin.words import state_badge, when
-from genesys_eventbridge.explain import is_in_flight
-from genesys_eventbridge.explain_facts import Health, settings_of
-from genesys_eventbridge.explain_words import moment, relative
+from genesys_eventbridge.admin.badges import state_badge, when
+from genesys_eventbridge.formatting import moment, relative
+from genesys_eventbridge.reporting.explain import is_in_flight
+from genesys_eventbridge.reporting.facts import Health, settings_of
 from genesys_eventbridge.states import WAITING_FOR_A_PERSON, Reason, State
 from genesys_eventbridge.text import clean
 

@@ -20,18 +20,19 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from genesys_eventbridge import conf, explain_workers
+from genesys_eventbridge import conf
 from genesys_eventbridge.admin.assets import CSS, actor_of
+from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
 from genesys_eventbridge.admin.permissions import ReadOnly, may
-from genesys_eventbridge.admin.words import when
-from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.destinations import pauses_of
-from genesys_eventbridge.explain_destination import Standing, explain_destination
-from genesys_eventbridge.explain_facts import health_of, settings_of
-from genesys_eventbridge.explain_words import pause_kind, relative
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.formatting import pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
+from genesys_eventbridge.outbox.destinations import pauses_of
+from genesys_eventbridge.reporting import workers
+from genesys_eventbridge.reporting.destination import Standing, explain_destination
+from genesys_eventbridge.reporting.facts import health_of, settings_of
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
 
@@ -114,7 +115,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
     ) -> HttpResponse:
         known = set(self.get_queryset(request).values_list("alias", flat=True))
         unused = [(alias, self._url("change", alias)) for alias in conf.aliases() if alias not in known]
-        worker = explain_workers.commands()[0]
+        worker = workers.commands()[0]
         context = {"unused": unused, "worker": worker, "title": capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

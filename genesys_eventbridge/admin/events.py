@@ -16,13 +16,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.admin import event_page, filters
-from genesys_eventbridge.admin.acts import EventActs, actions
+from genesys_eventbridge.admin import event_detail, filters
 from genesys_eventbridge.admin.assets import CSS
 from genesys_eventbridge.admin.columns import EventColumns
+from genesys_eventbridge.admin.confirmation import EventActs, actions
 from genesys_eventbridge.admin.dashboard import Dashboard
 from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList, found
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.text import clean
 
@@ -107,7 +107,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rows = event_page.with_neighbours(self.get_queryset(request).defer(None))
+        rows = event_detail.with_neighbours(self.get_queryset(request).defer(None))
         event = self._row(rows, object_id)
         if event is None:
             messages.warning(request, gettext("There is no such event; it may have been pruned."))
@@ -115,7 +115,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         payload = self.has_payload_permission(request)
         context = {
             **self.admin_site.each_context(request),
-            **event_page.page(request, self.admin_site, event, payload=payload, url=self._event_url),
+            **event_detail.page(request, self.admin_site, event, payload=payload, url=self._event_url),
             "title": clean(event.type, 255),
             "subtitle": None,
             "original": event,

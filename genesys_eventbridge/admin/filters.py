@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.clock import DatabaseNow
-from genesys_eventbridge.explain import OVERDUE_AFTER
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.reporting.explain import OVERDUE_AFTER
 from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, Reason, State
 
 Choices = Iterable[tuple[str, Any]]

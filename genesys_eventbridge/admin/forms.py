@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.operations import Resolution
-from genesys_eventbridge.operations_audit import MAX_REASON
+from genesys_eventbridge.operations.audit import MAX_REASON
 
 DAY = 86400
 

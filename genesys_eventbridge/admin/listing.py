@@ -12,9 +12,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.drafts import wire_uuid
-from genesys_eventbridge.explain_facts import healths
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox.rows import wire_uuid
+from genesys_eventbridge.reporting.facts import healths
 
 #: Rows that are counted, and can be paged through, at most.
 COUNTED = 10_000

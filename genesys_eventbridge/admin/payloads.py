@@ -11,8 +11,8 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge.cloudevents import NO_DATA
-from genesys_eventbridge.explain_facts import settings_of
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact
 
 #: Characters that one becomes at most: \\U000e0001.

@@ -10,12 +10,12 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge.admin.payloads import visible
-from genesys_eventbridge.explain import is_in_flight
-from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent
+from genesys_eventbridge.platform.outcomes import Verdict
+from genesys_eventbridge.reporting.explain import is_in_flight
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.text import clean, redact_text
-from genesys_eventbridge.verdicts import Verdict
 
 #: Attempts and acts shown; an event that was requeued for months has more.
 SHOWN = 100

@@ -16,9 +16,10 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from genesys_eventbridge import conf, destinations_left
-from genesys_eventbridge.clock import LONGEST_WAIT
+from genesys_eventbridge import conf
+from genesys_eventbridge.db.clock import LONGEST_WAIT
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox import orphans
 from genesys_eventbridge.text import clean, is_storable
 
 _AGE = re.compile(r"(\d{1,6})\s*(s|m|h|d)", re.ASCII)
@@ -118,7 +119,7 @@ def aliases(
     try:
         wanted = tuple(dict.fromkeys(named or conf.aliases()))
         for alias in wanted:
-            if not (stored and is_storable(alias) and destinations_left.is_left(alias)):
+            if not (stored and is_storable(alias) and orphans.is_left(alias)):
                 conf.destination(alias)
     except ImproperlyConfigured as error:
         if named and _is_unknown(named):

@@ -11,11 +11,11 @@ from typing import Any
 
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management.output import counted, listed, next_step
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.relay import PassReport
-from genesys_eventbridge.senders import Senders
+from genesys_eventbridge.relay.senders import Senders
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.text import clean
 

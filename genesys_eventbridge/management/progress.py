@@ -10,10 +10,10 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
-from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management.output import number
-from genesys_eventbridge.senders import Report
-from genesys_eventbridge.verdicts import Verdict
+from genesys_eventbridge.platform.outcomes import Verdict
+from genesys_eventbridge.relay.senders import Report
 
 #: Seconds between two lines where there is no terminal.
 EVERY = 10.0

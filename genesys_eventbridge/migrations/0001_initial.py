@@ -4,8 +4,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import genesys_eventbridge.fields
-from genesys_eventbridge.migrations_online import OnlineMigration
+import genesys_eventbridge.db.fields
+from genesys_eventbridge.db.online_migrations import OnlineMigration
 
 
 class Migration(OnlineMigration):
@@ -25,7 +25,7 @@ class Migration(OnlineMigration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("alias", genesys_eventbridge.fields.ExactCharField(max_length=64, unique=True)),
+                ("alias", genesys_eventbridge.db.fields.ExactCharField(max_length=64, unique=True)),
                 (
                     "paused_until",
                     models.DateTimeField(
@@ -77,29 +77,31 @@ class Migration(OnlineMigration):
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 (
                     "destination",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         help_text="Alias in GENESYS_EVENTBRIDGE.", max_length=64
                     ),
                 ),
                 (
                     "event_id",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         help_text="CloudEvents id; unique with the source.", max_length=255
                     ),
                 ),
                 (
                     "source",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         help_text="CloudEvents source.", max_length=255
                     ),
                 ),
                 (
                     "type",
-                    genesys_eventbridge.fields.ExactCharField(help_text="CloudEvents type.", max_length=255),
+                    genesys_eventbridge.db.fields.ExactCharField(
+                        help_text="CloudEvents type.", max_length=255
+                    ),
                 ),
                 (
                     "subject",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         blank=True, default="", help_text="CloudEvents subject.", max_length=255
                     ),
                 ),
@@ -129,7 +131,7 @@ class Migration(OnlineMigration):
                 ),
                 (
                     "ordering_key",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         blank=True,
                         default="",
                         help_text="Events of one key go one at a time, in order.",
@@ -208,7 +210,7 @@ class Migration(OnlineMigration):
                 ),
                 (
                     "remote_id",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         blank=True, default="", help_text="The platform's id.", max_length=255
                     ),
                 ),
@@ -220,13 +222,13 @@ class Migration(OnlineMigration):
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "object_type",
-                    genesys_eventbridge.fields.ExactCharField(
+                    genesys_eventbridge.db.fields.ExactCharField(
                         blank=True, default="", help_text="app_label.model", max_length=255
                     ),
                 ),
                 (
                     "object_id",
-                    genesys_eventbridge.fields.ExactCharField(blank=True, default="", max_length=255),
+                    genesys_eventbridge.db.fields.ExactCharField(blank=True, default="", max_length=255),
                 ),
                 (
                     "origin",

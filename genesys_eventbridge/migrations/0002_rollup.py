@@ -2,8 +2,8 @@
 
 from django.db import migrations, models
 
-import genesys_eventbridge.fields
-from genesys_eventbridge.migrations_online import OnlineMigration
+import genesys_eventbridge.db.fields
+from genesys_eventbridge.db.online_migrations import OnlineMigration
 
 
 class Migration(OnlineMigration):
@@ -17,8 +17,8 @@ class Migration(OnlineMigration):
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("starts_at", models.DateTimeField(help_text="Begin of the five minutes.")),
-                ("destination", genesys_eventbridge.fields.ExactCharField(max_length=64)),
-                ("measure", genesys_eventbridge.fields.ExactCharField(max_length=64)),
+                ("destination", genesys_eventbridge.db.fields.ExactCharField(max_length=64)),
+                ("measure", genesys_eventbridge.db.fields.ExactCharField(max_length=64)),
                 ("number", models.BigIntegerField()),
             ],
             options={

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from genesys_eventbridge.migrations_online import AddField, OnlineMigration
+from genesys_eventbridge.db.online_migrations import AddField, OnlineMigration
 
 
 class Migration(OnlineMigration):

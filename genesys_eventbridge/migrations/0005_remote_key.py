@@ -4,7 +4,7 @@ from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from genesys_eventbridge.migrations_online import short_waits
+from genesys_eventbridge.db.online_migrations import short_waits
 
 
 class AddUniqueOnline(migrations.AddConstraint):

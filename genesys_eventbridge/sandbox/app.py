@@ -29,7 +29,7 @@ class Sandbox:
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - latency is what it plays
         **options: Any,
     ) -> None:
         self._options = Options(**options)

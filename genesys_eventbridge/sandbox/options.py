@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from genesys_eventbridge.wire import is_free_header_name, is_media_type, is_url_path
+from genesys_eventbridge.platform.wire import is_free_header_name, is_media_type, is_url_path
 
 
 class Scenario(StrEnum):

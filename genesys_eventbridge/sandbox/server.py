@@ -16,9 +16,9 @@ from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+from genesys_eventbridge.platform.wire import is_loopback, normal_host
 from genesys_eventbridge.sandbox.wire import HangUp, error_body, json_reply
 from genesys_eventbridge.text import clean
-from genesys_eventbridge.wire import is_loopback, normal_host
 
 log = logging.getLogger("genesys_eventbridge.sandbox")
 

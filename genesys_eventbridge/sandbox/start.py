@@ -1,6 +1,6 @@
 """What people need to use a sandbox: the settings to paste, and which addresses stay on this machine."""
 
-from genesys_eventbridge import wire
+from genesys_eventbridge.platform import wire
 
 # Taken by every sandbox and by nothing else; a deploy check knows them.
 CLIENT_ID = "sandbox"

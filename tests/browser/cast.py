@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor, cancel, requeue, resend
 from genesys_eventbridge.states import Reason, State

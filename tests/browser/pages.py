@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import pause
 from genesys_eventbridge.outbox import enqueue_many

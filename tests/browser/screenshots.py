@@ -168,7 +168,7 @@ def _relay(hours: float) -> None:
 @contextmanager
 def _ago(hours: float) -> Iterator[None]:
     """The database's clock, and the one that says when an event happened."""
-    from genesys_eventbridge.clock import shifted
+    from genesys_eventbridge.db.clock import shifted
 
     then = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
     with shifted(-hours * HOUR), patch("genesys_eventbridge.cloudevents.datetime") as clock:

@@ -3,9 +3,9 @@
 import pytest
 
 from genesys_eventbridge.models import OutboxEvent
+from tests.admin.test_hostile import EVIL, SEEN_BY_NOBODY, rows_full_of
 from tests.browser.pages import DESTINATION, DESTINATIONS, EVENTS, PHONE
 from tests.outbox_rows import event
-from tests.test_admin_hostile import EVIL, SEEN_BY_NOBODY, rows_full_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

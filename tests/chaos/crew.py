@@ -14,10 +14,10 @@ from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django_q.timeout import TimeoutHandler
 
-from genesys_eventbridge import conf, relay, settlements
+from genesys_eventbridge import conf, relay
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.outbox import enqueue
-from genesys_eventbridge.settlements import Settlement
+from genesys_eventbridge.outbox import enqueue, settle
+from genesys_eventbridge.outbox.settle import Settlement
 from tests.chaos.points import Point
 from tests.shop.models import Customer, Order
 
@@ -113,7 +113,7 @@ def _obey(orders: dict[str, Any]) -> None:
 
 def _watch_writes(pipe: Connection) -> None:
     """Judge every settle apart from its own guard: what it writes on must hold its token."""
-    original = settlements._update
+    original = settle._update
 
     def update(alias: str, rows: Sequence[Settlement]) -> int:
         locked = OutboxEvent.objects.using(alias).filter(id__in=[row.id for row in rows]).order_by("id")
@@ -126,4 +126,4 @@ def _watch_writes(pipe: Connection) -> None:
                 pipe.send(("stale", row.id))
         return count
 
-    settlements._update = update
+    settle._update = update

@@ -13,10 +13,14 @@ from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
-from genesys_eventbridge import claims, network, relay_pass, senders, settlements, wake
-from genesys_eventbridge.network import SocketStream
-from genesys_eventbridge.relay_pass import Pass, Side
-from genesys_eventbridge.senders import Senders
+from genesys_eventbridge import wake
+from genesys_eventbridge.client import sockets
+from genesys_eventbridge.client.sockets import SocketStream
+from genesys_eventbridge.outbox import claim
+from genesys_eventbridge.outbox import settle as settlements
+from genesys_eventbridge.relay import batch, senders
+from genesys_eventbridge.relay.batch import Pass, Side
+from genesys_eventbridge.relay.senders import Senders
 
 #: How the bytes of a publish begin on the wire.
 PUBLISH = b"POST /api/v2/eventbridge/events "
@@ -33,7 +37,7 @@ class Point:
         self._passed = False
         if name in _HOOKS:
             _HOOKS[name](self)
-        for module in (claims, relay_pass, senders):
+        for module in (claim, batch, senders):
             module.time = SimpleNamespace(monotonic=self._monotonic)  # type: ignore[attr-defined]
 
     def here(self, name: str) -> None:
@@ -93,7 +97,7 @@ def _answer_not_read(point: Point) -> None:
     def read(self: SocketStream, max_bytes: int, timeout: float | None = None) -> bytes:
         if b"".join(self._unsent).startswith(PUBLISH):
             self.flush(timeout)
-            network.ready(self._sock, 60.0, writing=False)
+            sockets.ready(self._sock, 60.0, writing=False)
             point.here("E")
         return original(self, max_bytes, timeout)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection, connections
 
-from genesys_eventbridge.due import due_events
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.sandbox import Sandbox, serve
 from genesys_eventbridge.states import State
 from tests.chaos import crew

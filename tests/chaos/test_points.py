@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from genesys_eventbridge import relay
-from genesys_eventbridge.clock import shifted
+from genesys_eventbridge.db.clock import shifted
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import State

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from genesys_eventbridge import auth
+from genesys_eventbridge.client import auth
 from tests.gateways.certificates import Authority
 from tests.gateways.platform import Platform, Worker
 from tests.gateways.processes import Haproxy, Nginx, Process, Squid

@@ -14,13 +14,13 @@ from django.db import transaction
 from django.test.utils import override_settings
 
 from genesys_eventbridge import conf, operations, ping, relay
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.relay import PassReport
+from genesys_eventbridge.relay.senders import Senders
 from genesys_eventbridge.sandbox import Sandbox, SandboxServer, serve
-from genesys_eventbridge.senders import Senders
 from genesys_eventbridge.states import State
 from tests.gateways.processes import PATIENCE, Nginx, free_port
 from tests.passing import Clock

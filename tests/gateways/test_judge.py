@@ -2,7 +2,7 @@
 
 import pytest
 
-from genesys_eventbridge.clock import DatabaseNow
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.states import Reason, State
 from tests.gateways.processes import REQUIRED, installed

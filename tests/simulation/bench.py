@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from genesys_eventbridge import agenda, conf, outbox, relay
+from genesys_eventbridge import conf, outbox, relay
 from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.states import AttemptKind, State
 from tests.simulation.clock import SimulatedClock
@@ -71,7 +72,7 @@ class Bench:
         """
         started, ends = self.now, self.now + seconds
         while self.now < ends:
-            ahead = agenda.look(ALIAS)
+            ahead = next_due.look(ALIAS)
             waits = {AttemptKind.PUBLISH: ahead.publish_in, AttemptKind.CHECK: ahead.check_in}
             if ahead.next_in is None and self.clock.next_plan is None:
                 break

@@ -12,7 +12,7 @@ from unittest import mock
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from genesys_eventbridge import clock
+from genesys_eventbridge.db import clock
 
 PACKAGE = "genesys_eventbridge"
 #: How SQL reads the time on each database, and the moment that takes its place: a statement that runs late

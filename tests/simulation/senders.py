@@ -6,11 +6,11 @@ import queue
 from collections import deque
 from typing import Any
 
-from genesys_eventbridge.auth import ClientCredentials
-from genesys_eventbridge.claims import Claimed
 from genesys_eventbridge.client import Sender
+from genesys_eventbridge.client.auth import ClientCredentials
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.senders import Report, Senders
+from genesys_eventbridge.outbox.claim import Claimed
+from genesys_eventbridge.relay.senders import Report, Senders
 from genesys_eventbridge.states import AttemptKind
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.platform import SimulatedPlatform

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genesys_eventbridge import destinations
+from genesys_eventbridge.outbox import destinations
 from genesys_eventbridge.states import AttemptKind
 from tests.simulation import rules
 from tests.simulation.platform import Kind

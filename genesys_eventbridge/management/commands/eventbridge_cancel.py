@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.management import arguments, deeds, selecting
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, results, selection
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 
 
@@ -25,9 +25,9 @@ class Command(OutboxCommand):
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
-        ids = selecting.undecided(options)
+        ids = selection.undecided(options)
         dry_run = options["dry_run"]
         if not dry_run and not self.confirmed(f"Cancel {counted(len(ids), 'event')} for good?", options):
-            return deeds.unchanged()
+            return results.unchanged()
         done = operations.cancel(ids, self.actor(), options["reason"], dry_run=dry_run)
-        return deeds.result("Would cancel" if dry_run else "Cancelled", done, dry_run=dry_run)
+        return results.result("Would cancel" if dry_run else "Cancelled", done, dry_run=dry_run)

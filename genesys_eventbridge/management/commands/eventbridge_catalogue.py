@@ -8,8 +8,8 @@ from the model) and ``example``. The last three are null if there is none.
 
 from typing import Any
 
-from genesys_eventbridge.management import arguments, cataloguing
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, catalogue
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
 
@@ -18,4 +18,4 @@ class Command(OutboxCommand):
     formats = ("text", "json", "markdown")
 
     def work(self, options: dict[str, Any]) -> Result:
-        return cataloguing.catalogue(arguments.aliases(options), options["format"])
+        return catalogue.catalogue(arguments.aliases(options), options["format"])

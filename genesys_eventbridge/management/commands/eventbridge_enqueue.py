@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.management import arguments, waiting
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, wait
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, next_step
 from genesys_eventbridge.management.payload import payload
 from genesys_eventbridge.outbox import enqueue
@@ -42,6 +42,6 @@ class Command(OutboxCommand):
             standalone=True,
         )
         if options["wait"]:
-            return waiting.watch(event.pk, options)
+            return wait.watch(event.pk, options)
         lines = [f"Enqueued event {event.pk} ({event.type}, id {event.event_id}) for {event.destination}."]
-        return Result([*lines, next_step(f"eventbridge_show {event.pk}")], {"event": waiting.data(event)})
+        return Result([*lines, next_step(f"eventbridge_show {event.pk}")], {"event": wait.data(event)})

@@ -8,11 +8,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.due import due_events
-from genesys_eventbridge.explain_words import span
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management import arguments
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted, next_step
+from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.states import State
 
 

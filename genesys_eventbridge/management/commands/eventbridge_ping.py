@@ -9,7 +9,7 @@ from typing import Any
 
 from genesys_eventbridge import conf, ping
 from genesys_eventbridge.management import arguments
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
 WORDS = {True: "OK  ", False: "FAILED ", None: "-   "}

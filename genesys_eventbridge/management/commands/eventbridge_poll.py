@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge.management import arguments, working
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments
+from genesys_eventbridge.management import work as working
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.states import AttemptKind
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge.management import arguments, pruning
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, prune
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
 
@@ -28,4 +28,4 @@ class Command(OutboxCommand):
         asked = options["delivered_older_than"] is not None and not options["dry_run"]
         if asked and not self.confirmed(question, options):
             return Result(["Nothing was changed."], {"dry_run": False, "destinations": {}})
-        return pruning.prune(options)
+        return prune.prune(options)

@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.management import arguments, deeds, selecting
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, results, selection
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 from genesys_eventbridge.operations import Resolution
 
@@ -42,15 +42,15 @@ class Command(OutboxCommand):
 
     def work(self, options: dict[str, Any]) -> Result:
         ids, outcome, dry_run = (
-            selecting.undecided(options),
+            selection.undecided(options),
             options["outcome"],
             options["dry_run"],
         )
         twice = " It may be delivered twice, if it did arrive." if outcome is Resolution.NOT_DELIVERED else ""
         question = f"Resolve {counted(len(ids), 'event')} as {VERBS[outcome]}?{twice}"
         if not dry_run and not self.confirmed(question, options):
-            return deeds.unchanged()
+            return results.unchanged()
         how = {"accept_duplicates": True, "dry_run": dry_run}  # the outcome chosen says so
         done = operations.resolve(ids, self.actor(), outcome, options["reason"], **how)
         verb = "Would resolve" if dry_run else "Resolved"
-        return deeds.result(verb, done, f" as {VERBS[outcome]}", dry_run=dry_run)
+        return results.result(verb, done, f" as {VERBS[outcome]}", dry_run=dry_run)

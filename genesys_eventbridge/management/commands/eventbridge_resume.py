@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
 from genesys_eventbridge.management import arguments
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, next_step
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge.management import arguments, retrying
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, retry
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.states import Reason
 
@@ -54,4 +54,4 @@ class Command(OutboxCommand):
         return not options["move_to"] and not options["no_publish"] and not options["dry_run"]
 
     def work(self, options: dict[str, Any]) -> Result:
-        return retrying.retry(self, options)
+        return retry.retry(self, options)

@@ -9,9 +9,9 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
-from genesys_eventbridge.management import scheduling
+from genesys_eventbridge.management import schedules
 from genesys_eventbridge.management.arguments import WrongUsage
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
 
@@ -39,4 +39,4 @@ class Command(OutboxCommand):
         question = "Delete the schedules? Events then wait for eventbridge_publish."
         if options["remove"] and not options["dry_run"] and not self.confirmed(question, options):
             return Result(["Nothing was changed."])
-        return scheduling.change(options) if changing else scheduling.show()
+        return schedules.change(options) if changing else schedules.show()

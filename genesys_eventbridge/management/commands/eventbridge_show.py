@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge.management import arguments, showing
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, show
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 
 
@@ -25,4 +25,4 @@ class Command(OutboxCommand):
 
     def work(self, options: dict[str, Any]) -> Result:
         (pk,) = arguments.event_numbers([options["id"]])
-        return showing.show(pk, payload=options["payload"])
+        return show.show(pk, payload=options["payload"])

@@ -13,10 +13,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge.management import arguments, watching
-from genesys_eventbridge.management.command import OutboxCommand
+from genesys_eventbridge.management import arguments, watch
+from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
-from genesys_eventbridge.management.reporting import report
+from genesys_eventbridge.management.status import report
 
 
 class Command(OutboxCommand):
@@ -38,5 +38,5 @@ class Command(OutboxCommand):
         if not options["check"] and limits != (None, None):
             raise arguments.WrongUsage("--max-age and --max-dead are the limits of --check: add it.")
         if options["watch"]:
-            return watching.watch(partial(report, options), self.stdout, options)
+            return watch.watch(partial(report, options), self.stdout, options)
         return report(options)

@@ -1,0 +1,253 @@
+"""The acts of the event pages as a table: name, permission, words, form, and the operation behind each."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from genesys_eventbridge import conf, operations
+from genesys_eventbridge.admin.forms import ActForm, MoveForm, ResendForm, ResolveForm, SpreadForm
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.operations import Actor, Done, Resolution
+from genesys_eventbridge.operations.resends import resendable
+from genesys_eventbridge.outbox.orphans import Orphans
+from genesys_eventbridge.reporting.explain import is_in_flight
+from genesys_eventbridge.states import FINISHED, State
+
+Given = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """One act. ``permission`` is the middle of ``has_<permission>_permission``."""
+
+    name: str
+    permission: str
+    label: Any
+    #: What will happen, for the confirmation page.
+    about: Any
+    #: "12 requeued": what happened.
+    past: Any
+    form: type[ActForm]
+    #: Whether a button for it belongs on this event's page now; the operation itself decides again.
+    fits: Callable[[OutboxEvent, dt.datetime], bool]
+    #: What would be done, without a word of the form yet.
+    preview: Callable[[Sequence[int], Actor], Done]
+    #: Does it; None for the acts that answer with something else than a page.
+    perform: Callable[[Sequence[int], Actor, Given], Done] | None = None
+    #: One event at a time.
+    single: bool = False
+    #: The end of an event: shown as such.
+    destructive: bool = False
+    #: The command for more events than a page takes, with the filters it understands.
+    command: str = ""
+
+
+def _fits(*states: State) -> Callable[[OutboxEvent, dt.datetime], bool]:
+    return lambda event, now: event.state in states and not is_in_flight(event, now)
+
+
+def _always(_event: OutboxEvent, _now: dt.datetime) -> bool:
+    return True
+
+
+def _waits_for_retry(event: OutboxEvent, now: dt.datetime) -> bool:
+    due = event.due_at
+    return (
+        event.state == State.PENDING
+        and event.attempts > 0
+        and due is not None
+        and due > now
+        and (event.claim_token is None)
+    )
+
+
+def _can_be_asked(event: OutboxEvent, now: dt.datetime) -> bool:
+    if event.state == State.UNRESOLVED:
+        return bool(event.remote_id)
+    due = event.due_at
+    return event.state == State.ACCEPTED and due is not None and due > now and event.claim_token is None
+
+
+def _can_be_cancelled(event: OutboxEvent, now: dt.datetime) -> bool:
+    if event.state == State.ACCEPTED:
+        return _has_no_destination(event, now)
+    return _fits(State.PENDING, State.DEAD, State.UNRESOLVED)(event, now)
+
+
+def _can_be_resolved(event: OutboxEvent, now: dt.datetime) -> bool:
+    if event.state == State.ACCEPTED or (event.state == State.PENDING and event.in_doubt_since):
+        return _has_no_destination(event, now)
+    return _fits(State.UNRESOLVED)(event, now)
+
+
+def _resolvable(ids: Sequence[int], actor: Actor) -> Done:
+    """Those that some outcome fits: events of a destination that is gone can only not be sent again."""
+    again = operations.resolve(ids, actor, Resolution.NOT_DELIVERED, "", accept_duplicates=True, dry_run=True)
+    left = [pk for skipped in again.skipped.values() for pk in skipped]
+    if not left:
+        return again
+    ended = operations.resolve(left, actor, Resolution.GIVE_UP, "", dry_run=True)
+    return Done(sorted([*again.ids, *ended.ids]), ended.skipped, again.may_duplicate)
+
+
+def _resolve(ids: Sequence[int], actor: Actor, given: Given) -> Done:
+    return operations.resolve(
+        ids,
+        actor,
+        Resolution(given["outcome"]),
+        given["reason"],
+        accept_duplicates=given["accept_duplicates"],
+    )
+
+
+def _move(ids: Sequence[int], actor: Actor, given: Given) -> Done:
+    return operations.move(
+        ids,
+        actor,
+        given["to"],
+        given["reason"],
+        same_organisation=given["same_organisation"],
+        accept_duplicates=given["accept_duplicates"],
+    )
+
+
+def _has_no_destination(event: OutboxEvent, now: dt.datetime) -> bool:
+    unfinished = event.state not in FINISHED and not is_in_flight(event, now)
+    return unfinished and event.destination in Orphans()
+
+
+def _resend(ids: Sequence[int], actor: Actor, given: Given) -> Done:
+    return Done(ids=[operations.resend(pk, actor, given["reason"], once=given["once"]).pk for pk in ids])
+
+
+def _resendable(ids: Sequence[int], _actor: Actor) -> Done:
+    done = Done()
+    for pk in ids:
+        why_not = resendable(pk)
+        (done.skipped.setdefault(why_not, []) if why_not else done.ids).append(pk)
+    return done
+
+
+def _all(ids: Sequence[int], _actor: Actor) -> Done:
+    return Done(ids=list(ids))
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            name="retry_now",
+            permission="requeue",
+            label=_("Retry now"),
+            about=_("Events that wait for their next try are sent now. Attempts made stay counted."),
+            past=_("%(count)s due now"),
+            form=SpreadForm,
+            fits=_waits_for_retry,
+            preview=lambda ids, actor: operations.retry_now(ids, actor, dry_run=True),
+            perform=lambda ids, actor, given: operations.retry_now(
+                ids, actor, reason=given["reason"], spread=given["spread"] or 0
+            ),
+            command="eventbridge_retry",
+        ),
+        Verb(
+            name="requeue",
+            permission="requeue",
+            label=_("Requeue"),
+            about=_(
+                "Dead events are sent again, with a fresh budget of attempts and under the same idempotency "
+                "key: what the platform took already it recognises."
+            ),
+            past=_("%(count)s requeued"),
+            form=SpreadForm,
+            fits=_fits(State.DEAD),
+            preview=lambda ids, actor: operations.requeue(ids, actor, dry_run=True),
+            perform=lambda ids, actor, given: operations.requeue(
+                ids, actor, reason=given["reason"], spread=given["spread"] or 0
+            ),
+            command="eventbridge_retry --state dead",
+        ),
+        Verb(
+            name="check_now",
+            permission="requeue",
+            label=_("Check status now"),
+            about=_("A worker asks the platform about these events within about a minute."),
+            past=_("%(count)s to be checked now"),
+            form=ActForm,
+            fits=_can_be_asked,
+            preview=lambda ids, actor: operations.check_now(ids, actor, dry_run=True),
+            perform=lambda ids, actor, given: operations.check_now(ids, actor, reason=given["reason"]),
+            command="eventbridge_poll",
+        ),
+        Verb(
+            name="resolve",
+            permission="resolve",
+            label=_("Resolve"),
+            about=_("You decide about events of unknown outcome. Look for them at the platform first."),
+            past=_("%(count)s resolved"),
+            form=ResolveForm,
+            fits=_can_be_resolved,
+            preview=_resolvable,
+            perform=_resolve,
+            command="eventbridge_retry --state unresolved",
+        ),
+        Verb(
+            name="cancel",
+            permission="cancel",
+            label=_("Cancel"),
+            about=_("These events are withdrawn for good. They are never sent, and cannot be requeued."),
+            past=_("%(count)s cancelled"),
+            form=ActForm,
+            fits=_can_be_cancelled,
+            preview=lambda ids, actor: operations.cancel(ids, actor, "", dry_run=True),
+            perform=lambda ids, actor, given: operations.cancel(ids, actor, given["reason"]),
+            destructive=True,
+        ),
+        Verb(
+            name="move",
+            permission="requeue",
+            label=_("Move"),
+            about=_(
+                "Events of a destination that is not configured any more go to another one. Each stays in "
+                "the state it is in."
+            ),
+            past=_("%(count)s moved"),
+            form=MoveForm,
+            fits=_has_no_destination,
+            preview=lambda ids, actor: operations.move(
+                ids, actor, conf.aliases()[0], "", same_organisation=True, dry_run=True
+            ),
+            perform=_move,
+            command="",
+        ),
+        Verb(
+            name="resend",
+            permission="resend",
+            label=_("Resend as new"),
+            about=_(
+                "The content of this delivered event is sent once more, as a new event with an id and a key "
+                "of its own. Whoever receives it takes it for another event."
+            ),
+            past=_("%(count)s resent as new"),
+            form=ResendForm,
+            fits=_fits(State.DELIVERED),
+            preview=_resendable,
+            perform=_resend,
+            single=True,
+        ),
+        Verb(
+            name="export",
+            permission="export",
+            label=_("Export as JSON lines"),
+            about=_("A file with one event a line. Names in REDACT_KEYS are masked."),
+            past=_("%(count)s exported"),
+            form=ActForm,
+            fits=_always,
+            preview=_all,
+        ),
+    )
+}

@@ -1,0 +1,59 @@
+"""Small pieces of the pages: states with their symbols, times with their distance, never by colour alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.utils import timezone
+from django.utils.dateformat import format as date_format
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.formatting import relative
+from genesys_eventbridge.states import State
+from genesys_eventbridge.text import clean
+
+#: What stands before the word, for eyes that skim; readers hear the word only.
+SYMBOLS = {
+    State.PENDING: "○",
+    State.ACCEPTED: "◐",
+    State.DELIVERED: "●",
+    State.DEAD: "✕",
+    State.UNRESOLVED: "?",
+    State.CANCELLED: "⊘",
+}
+
+
+def state_badge(state: str) -> str:
+    """The state as a symbol and a word."""
+    known = State(state) if state in State.values else None
+    return format_html(
+        '<span class="eventbridge-state eventbridge-{}"><span aria-hidden="true">{}</span> {}</span>',
+        known.value if known else "other",
+        SYMBOLS[known] if known else "·",
+        known.label if known else clean(state, 16),
+    )
+
+
+def when(moment: dt.datetime | None, now: dt.datetime) -> str:
+    """A time by its distance, the exact one on demand."""
+    if moment is None:
+        return "-"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), relative(moment, now)
+    )
+
+
+def exact(moment: dt.datetime) -> str:
+    """A time to the second, in the reader's zone, which it names."""
+    if timezone.is_aware(moment):
+        moment = timezone.localtime(moment)
+        return date_format(moment, "Y-m-d H:i:s T")
+    return date_format(moment, "Y-m-d H:i:s")
+
+
+def numbers(parts: dict[str, list[int]]) -> str:
+    """Reasons with their counts: "3 being sent right now, 1 already delivered"."""
+    return ", ".join(
+        _("%(count)s %(reason)s") % {"count": len(ids), "reason": reason} for reason, ids in parts.items()
+    )

@@ -1,0 +1,202 @@
+"""Pictures as plain shapes: numbers in, places of bars out, for a template to draw; no style is here."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.formatting import clock_time, moment, span
+from genesys_eventbridge.reporting import samples
+from genesys_eventbridge.reporting.figures import Quarter
+from genesys_eventbridge.text import clean
+
+#: A bar's share of the width, in units of the drawing; bars have a gap between them.
+STEP = 10
+BAR = 8
+#: The height of the drawing, and of the smallest thing that is not nothing.
+HEIGHT = 100
+LEAST = 2.0
+#: Kinds of errors that are drawn, and the height of one with its gap.
+ERRORS = 8
+RANK = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A rectangle; texts, because a template would write numbers in the reader's language."""
+
+    tone: str
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What belongs together, and what it says when somebody points at it."""
+
+    said: str
+    shapes: list[Shape]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """``kind`` is "bars" or "ranks"; ``table`` has the same numbers, as rows of texts."""
+
+    name: str
+    kind: str
+    title: str
+    about: str
+    width: str
+    height: str
+    heads: list[str]
+    bars: list[Bar] = field(default_factory=list)
+    table: list[list[str]] = field(default_factory=list)
+    #: The number at the top of the drawing, and what stands below it from left to right.
+    top: str = ""
+    ticks: list[str] = field(default_factory=list)
+    #: Tone and word.
+    legend: list[tuple[str, str]] = field(default_factory=list)
+    #: Said instead of the drawing where there is nothing to draw.
+    nothing: str = ""
+
+
+def day(quarters: Sequence[Quarter], now: dt.datetime) -> Picture:
+    """Delivered and dead, stacked, by quarters of an hour."""
+    delivered, dead = sum(each.delivered for each in quarters), sum(each.dead for each in quarters)
+    top = _round_up(max(each.delivered + each.dead for each in quarters))
+    words = {"delivered": f"{delivered:,}", "dead": f"{dead:,}"}
+    about = _("Past 24 hours: %(delivered)s delivered, %(dead)s dead.") % words
+    bars, table = [], []
+    for place, each in enumerate(quarters):
+        if not (each.delivered or each.dead):
+            continue
+        row = [moment(each.begins, now), f"{each.delivered:,}", f"{each.dead:,}"]
+        said = _("%(begin)s: %(delivered)s delivered, %(dead)s dead") % dict(
+            zip(("begin", "delivered", "dead"), row, strict=True)
+        )
+        bars.append(Bar(said, _stacked(place, [("good", each.delivered), ("bad", each.dead)], top)))
+        table.append(row)
+    return Picture(
+        name="day",
+        kind="bars",
+        title=_("Delivered and dead"),
+        about=about,
+        width=str(len(quarters) * STEP),
+        height=str(HEIGHT),
+        heads=[_("From"), _("Delivered"), _("Dead")],
+        bars=bars,
+        table=table,
+        top=f"{top:,}",
+        ticks=[*(clock_time(quarters[at].begins) for at in (0, 24, 48, 72)), _("now")],
+        legend=[("good", _("delivered")), ("bad", _("dead"))],
+        nothing="" if bars else _("No event came to an end in the past 24 hours."),
+    )
+
+
+def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Picture:
+    """Coming retries by five minutes; after an outage they are a wave."""
+    ahead = {bar: number for bar, number in retries.items() if bar < samples.BARS}
+    later = retries.get(samples.BARS, 0)
+    top = _round_up(max(ahead.values(), default=0))
+    words = {"count": f"{sum(ahead.values()):,}", "later": f"{later:,}"}
+    about = _("In the next 2 hours: %(count)s retries; later: %(later)s.") % words
+    if more:
+        about += " " + _("There are more than are shown.")
+    bars, table = [], []
+    for place, number in sorted(ahead.items()):
+        begin = moment(now + dt.timedelta(seconds=samples.BAR * place), now)
+        said = _("from %(begin)s: %(count)s") % {"begin": begin, "count": f"{number:,}"}
+        bars.append(Bar(said, _stacked(place, [("wait", number)], top)))
+        table.append([begin, f"{number:,}"])
+    if later:
+        table.append([_("later"), f"{later:,}"])
+    return Picture(
+        name="wave",
+        kind="bars",
+        title=_("Coming retries"),
+        about=about,
+        width=str(samples.BARS * STEP),
+        height=str(HEIGHT),
+        heads=[_("From"), _("Retries")],
+        bars=bars,
+        table=table,
+        top=f"{top:,}",
+        ticks=[_("now"), *(f"+{span(minutes * 60)}" for minutes in (30, 60, 90, 120))],
+        legend=[("wait", _("retries"))],
+        nothing="" if bars else _("No event waits for a retry in the next 2 hours."),
+    )
+
+
+def errors(found: Sequence[tuple[str, int]]) -> Picture:
+    """The most common kinds of failed requests of a day, as lying bars."""
+    drawn = [(_named(name), number) for name, number in found[:ERRORS]]
+    longest = drawn[0][1] if drawn else 1
+    total = sum(number for _name, number in found)
+    bars = [
+        Bar(
+            f"{name}: {number:,}",
+            [Shape("bad", "0", str(place * RANK + 4), _text(_share(number, longest)), str(RANK - 8))],
+        )
+        for place, (name, number) in enumerate(drawn)
+    ]
+    return Picture(
+        name="errors",
+        kind="ranks",
+        title=_("Failed requests"),
+        about=_("Past 24 hours: %(count)s requests failed.") % {"count": f"{total:,}"},
+        width=str(HEIGHT),
+        height=str(max(1, len(drawn)) * RANK),
+        heads=[_("What"), _("Requests")],
+        bars=bars,
+        table=[[name, f"{number:,}"] for name, number in drawn],
+        nothing="" if bars else _("No request failed in the past 24 hours."),
+    )
+
+
+def _named(name: str) -> str:
+    """A kind of error, as rollups.error_class has it, for people."""
+    if name.isdigit():
+        return _("%(status)s without proof") % {"status": name} if name.startswith("2") else f"HTTP {name}"
+    return {
+        "auth": _("login refused"),
+        "permission": _("not permitted"),
+        "config": _("wrong settings"),
+        "rate": _("too many requests"),
+        "network": _("not reached"),
+        "other": _("other"),
+    }.get(name, clean(name, 40))
+
+
+def _stacked(place: int, parts: Sequence[tuple[str, int]], top: int) -> list[Shape]:
+    """From the ground up."""
+    shapes, ground = [], float(HEIGHT)
+    for tone, number in parts:
+        if number:
+            height = min(ground, _share(number, top))
+            ground -= height
+            shapes.append(
+                Shape(tone, str(place * STEP + (STEP - BAR) // 2), _text(ground), str(BAR), _text(height))
+            )
+    return shapes
+
+
+def _share(number: int, of: int) -> float:
+    """Never so small that it cannot be seen."""
+    return max(LEAST, HEIGHT * number / of)
+
+
+def _text(length: float) -> str:
+    return f"{length:.2f}".rstrip("0").rstrip(".")
+
+
+def _round_up(number: int) -> int:
+    """The next number with one digit before its zeros."""
+    if number <= 2:
+        return 2
+    power: int = 10 ** (len(str(number)) - 1)
+    return next(step * power for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= number)

@@ -1,0 +1,116 @@
+"""The dashboard: whether it works, in words, numbers and pictures; it reads, and never more than so much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.admin import charts
+from genesys_eventbridge.admin.assets import CSS
+from genesys_eventbridge.admin.dashboard import health
+from genesys_eventbridge.admin.dashboard import numbers as dashboard_numbers
+from genesys_eventbridge.admin.listing import COUNTED
+from genesys_eventbridge.admin.permissions import may
+from genesys_eventbridge.models import Destination
+from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.reporting import figures as rollups_figures
+from genesys_eventbridge.reporting import samples, status, workers
+from genesys_eventbridge.reporting.facts import settings_of
+from genesys_eventbridge.reporting.figures import Figures
+from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.reporting.summary import Judgement, gravest, judge
+from genesys_eventbridge.text import clean
+
+
+class Dashboard(admin.ModelAdmin):
+    """The part of the event admin that answers "is it working?"; seeing events suffices for it."""
+
+    dashboard_template = "admin/genesys_eventbridge/dashboard.html"
+
+    def dashboard_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.dashboard_view)
+        return [path("dashboard/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_dashboard")]
+
+    def dashboard_view(self, request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Dashboard"),
+            "original": _("Dashboard"),
+            "opts": self.opts,
+            "media": CSS,
+            "has_view_permission": True,
+            "events_url": self._page_url("changelist"),
+        }
+        try:
+            context |= self._told(request)
+        except ImproperlyConfigured as error:
+            wrong = Judgement("", "unknown", _("Stopped: the settings are wrong"), clean(error, 2000))
+            context |= {"verdict": wrong, "health": [health.system_checks()]}
+        return TemplateResponse(request, self.dashboard_template, context)
+
+    def _told(self, request: HttpRequest) -> dict[str, Any]:
+        now = next_due.database_now()
+        figures = rollups_figures.figures(now)
+        everywhere = status.looked_at(now, figures, COUNTED)
+        chosen = request.GET.get("destination", "")
+        here = [at for at in everywhere if at.alias == chosen] if chosen else everywhere
+        if not here:
+            raise Http404
+        aliases = [at.alias for at in here]
+        retries, more = samples.coming(aliases, now, COUNTED)
+        numbers = rollups_figures.together(figures.get(alias, Figures()) for alias in aliases)
+        judged = [judge(at, settings_of(at.alias)) for at in here]
+        return {
+            "verdict": gravest(judged),
+            "judged": judged,
+            "destination_url": self._destination_url(request, chosen),
+            "chosen": chosen,
+            "several": len(everywhere) > 1,
+            "destinations": self._destinations(everywhere, figures) if len(everywhere) > 1 else [],
+            "numbers": dashboard_numbers.numbers(here, numbers, self._page_url("changelist"), chosen),
+            "pictures": [
+                charts.day(rollups_figures.quarters(now, aliases), now),
+                charts.wave(retries, now, more=more),
+                charts.errors(numbers.errors),
+            ],
+            "workers": workers.commands()[::-1],  # the loop needs no schedules first
+            "health": health.rows(here),
+            "now": now,
+        }
+
+    def _destinations(self, standings: Sequence[Standing], figures: dict[str, Figures]) -> list[Any]:
+        """One line for each, with the address of its own dashboard."""
+        here = self._page_url("dashboard")
+        return [
+            (
+                f"{here}?{urlencode({'destination': at.alias})}",
+                at,
+                judge(at, settings_of(at.alias)),
+                dashboard_numbers.line(at, figures.get(at.alias, Figures())),
+            )
+            for at in standings
+        ]
+
+    def _page_url(self, page: str) -> str:
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
+        return reverse(name)
+
+    def _destination_url(self, request: HttpRequest, chosen: str) -> str:
+        """The page to pause it on, or the list of them; empty for who may not see it."""
+        opts = Destination._meta
+        if not (self.admin_site.is_registered(Destination) and may(request, "view_destination")):
+            return ""
+        name = f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_"
+        return reverse(f"{name}change", args=[chosen]) if chosen else reverse(f"{name}changelist")

@@ -1,0 +1,105 @@
+"""What must run for events to go out: workers, schedules, calls and settings, each with what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.core.checks import CheckMessage
+from django.db import Error as DatabaseError
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from genesys_eventbridge import checks, conf, schedules
+from genesys_eventbridge.admin.badges import when
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.reporting import workers
+from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
+from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.text import clean
+
+#: Seconds after which a schedule is late: django-q2 looks at them about every half minute.
+LATE = 180.0
+CHECK = "manage.py check --deploy --database default"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``tone``: "good", "bad", or empty where it is neither; ``text`` may be markup made by format_html."""
+
+    name: str
+    tone: str
+    text: str
+    command: str = ""
+
+
+def rows(standings: Sequence[Standing]) -> list[Row]:
+    """Of these destinations, and of what they share."""
+    many = len(conf.aliases()) > 1
+    found = [row for at in standings if at.configured for row in _destination(at, many=many)]
+    return [*found, *_schedules(standings), system_checks()]
+
+
+def system_checks() -> Row:
+    """What `manage.py check` says of us, as far as it needs no database."""
+    asked: list[CheckMessage] = [*checks.check_settings(), *checks.check_queue(), *checks.check_models()]
+    if not asked:
+        return Row(_("System checks"), "good", _("nothing wrong with the settings"), CHECK)
+    ids = ", ".join(sorted({(message.id or "").rpartition(".")[2] for message in asked}))
+    told = ngettext("%(count)s thing to look at: %(ids)s", "%(count)s things to look at: %(ids)s", len(asked))
+    errors = any(message.is_serious() for message in asked)
+    return Row(_("System checks"), "bad" if errors else "", told % {"count": len(asked), "ids": ids}, CHECK)
+
+
+def _destination(at: Standing, *, many: bool) -> Iterator[Row]:
+    where = f" ({at.alias})" if many else ""
+    seen, ago = at.health.heartbeat_at, at.heartbeat_ago
+    if ago is None:
+        yield Row(_("Worker") + where, "bad", _("none has come by yet"), workers.commands()[0])
+    else:
+        alive = ago <= NO_WORKER_AFTER
+        words = format_html(
+            "{} <span class='eventbridge-quiet'>{}</span>",
+            when(seen, at.now),
+            clean(at.health.heartbeat_worker, 80),
+        )
+        yield Row(_("Worker") + where, "good" if alive else "bad", words, workers.commands()[0])
+    ping = f"manage.py eventbridge_ping --destination {at.alias}"
+    took = at.health.accepted_at
+    told = when(took, at.now) if took else _("the platform has taken no event yet")
+    yield Row(_("Last successful call") + where, "good" if took else "", told, ping)
+
+
+def _schedules(standings: Sequence[Standing]) -> Iterator[Row]:
+    apply = "manage.py eventbridge_schedules --apply"
+    if not apps.is_installed("django_q"):
+        return
+    try:
+        known = schedules.standing()
+    except DatabaseError as error:
+        told = _("django-q2's tables cannot be read (%(error)s)") % {"error": type(error).__name__}
+        yield Row(_("Schedules"), "bad", told, "manage.py migrate")
+        return
+    if not any(each.installed for each in known):
+        told = _("none installed: fine with eventbridge_publish --loop or cron")
+        yield Row(_("Schedules"), "", told, apply)
+        return
+    now = standings[0].now
+    for each in known:
+        if not each.well:
+            told = _("missing") if not each.installed else _("doubled or wrong")
+            yield Row(each.name, "bad", told, apply)
+            continue
+        started = when(each.started, now) if each.started else _("start not known")
+        told, tone = _pace(each)
+        yield Row(each.name, tone, format_html("{} · {}", started, told), workers.CLUSTER)
+
+
+def _pace(each: schedules.Standing) -> tuple[str, str]:
+    if each.paused:
+        return _("paused in django-q2"), ""
+    if each.late > LATE:
+        return _("%(span)s late") % {"span": span(each.late)}, "bad"
+    return _("on time"), "good"

@@ -1,0 +1,114 @@
+"""The numbers of the dashboard, each with the address of the events behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.reporting.figures import Figures
+from genesys_eventbridge.reporting.problems import Limits
+from genesys_eventbridge.reporting.status import Standing, together
+from genesys_eventbridge.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """``label`` and ``value`` as shown; ``tone`` is "bad" where a person should look, else empty."""
+
+    label: str
+    value: str
+    url: str
+    note: str = ""
+    tone: str = ""
+
+
+def numbers(
+    standings: Sequence[Standing], figures: Figures, events_url: str, destination: str
+) -> list[Number]:
+    """Of one or of several destinations; ``destination`` narrows the lists that are linked."""
+    at = together(standings)
+
+    def linked(**filters: str) -> str:
+        only = {"destination": destination} if destination else {}
+        return f"{events_url}?{urlencode({**filters, **only})}"
+
+    new = figures.day[State.DEAD]
+    lost = figures.day[State.UNRESOLVED]
+    half, most = figures.quantile(0.5), figures.quantile(0.95)
+    return [
+        Number(
+            _("Oldest undelivered"),
+            _oldest(at),
+            linked(progress="open"),
+            tone="bad" if at.oldest is not None and at.oldest > Limits().max_age else "",
+        ),
+        Number(_("Waiting"), at.shown(at.waiting, "waiting"), linked(progress="waiting")),
+        Number(_("Retrying"), at.shown(at.retrying, "retrying"), linked(progress="retrying")),
+        Number(_("In flight"), at.shown(at.in_flight, "in_flight"), linked(progress="in_flight")),
+        Number(
+            _("Accepted"),
+            at.shown(at.accepted, "accepted"),
+            linked(state=State.ACCEPTED),
+            _("to be confirmed"),
+        ),
+        Number(
+            _("Dead"),
+            at.shown(at.dead, "dead"),
+            linked(state=State.DEAD),
+            _("%(count)s new in 24 h") % {"count": f"{new:,}"},
+            "bad" if at.dead else "",
+        ),
+        Number(
+            _("Unresolved"),
+            at.shown(at.unresolved, "unresolved"),
+            linked(state=State.UNRESOLVED),
+            _("%(count)s new in 24 h") % {"count": f"{lost:,}"},
+            "bad" if at.unresolved else "",
+        ),
+        Number(_("Delivered"), f"{at.delivered_1h:,}", linked(state=State.DELIVERED), _("in the last hour")),
+        Number(
+            _("Success rate"),
+            share(figures.success_1h),
+            linked(attention="person", created="1h"),
+            _("in the last hour"),
+        ),
+        Number(
+            _("Time to delivery"),
+            span(half) if half is not None else "-",
+            linked(state=State.DELIVERED, created="24h"),
+            _("median of 24 h; 95 %% within %(span)s") % {"span": span(most)}
+            if most is not None
+            else _("nothing delivered in 24 h"),
+        ),
+    ]
+
+
+def line(at: Standing, figures: Figures) -> list[str]:
+    """The cells of one destination in the table of several, in the order of ``HEADS`` of the template."""
+    half, most = figures.quantile(0.5), figures.quantile(0.95)
+    return [
+        _oldest(at),
+        at.shown(at.waiting + at.retrying + at.in_flight, "waiting", "retrying", "in_flight"),
+        at.shown(at.accepted, "accepted"),
+        at.shown(at.dead, "dead"),
+        at.shown(at.unresolved, "unresolved"),
+        f"{at.delivered_1h:,}",
+        share(figures.success_1h),
+        f"{span(half)} / {span(most)}" if half is not None and most is not None else "-",
+    ]
+
+
+def share(of: float | None) -> str:
+    """0.9999 as "99.9 %": a share is rounded down, so that 100 % means all."""
+    return "-" if of is None else _("%(share)s %%") % {"share": f"{math.floor(of * 1000) / 10:g}"}
+
+
+def _oldest(at: Standing) -> str:
+    if at.oldest is None:
+        return "-"
+    return f"{span(at.oldest)}+" if "oldest" in at.least else span(at.oldest)

@@ -1,0 +1,136 @@
+"""All that one event's page shows, read in a handful of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.apps import apps
+from django.contrib.admin import AdminSite
+from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin.utils import quote
+from django.db.models import BigIntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, Greatest, Least
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.admin.badges import exact, state_badge, when
+from genesys_eventbridge.admin.payloads import pretty, redact_keys, shape
+from genesys_eventbridge.admin.timeline import SHOWN, timeline
+from genesys_eventbridge.model_events.catalogue import object_url
+from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent, outbox_alias
+from genesys_eventbridge.reporting.explain import explain, facts_for
+from genesys_eventbridge.reporting.facts import Facts
+from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.text import clean
+
+NO_ID = 2**63 - 1
+
+
+def with_neighbours(queryset: QuerySet) -> QuerySet:
+    """Adds the events before and after in the ordering key, by a seek in each state: keys live long."""
+    rows = OutboxEvent.objects.using(outbox_alias()).filter(
+        ordering_key=OuterRef("ordering_key"), destination=OuterRef("destination")
+    )
+    before = [_one(rows.filter(state=state, id__lt=OuterRef("id")).order_by("-id"), 0) for state in State]
+    after = [_one(rows.filter(state=state, id__gt=OuterRef("id")).order_by("id"), NO_ID) for state in State]
+    annotated: QuerySet = queryset.annotate(before=Greatest(*before), after=Least(*after))
+    return annotated
+
+
+def _one(rows: QuerySet, otherwise: int) -> Coalesce:
+    return Coalesce(Subquery(rows.values("id")[:1]), Value(otherwise), output_field=BigIntegerField())
+
+
+def page(
+    request: HttpRequest, site: AdminSite, event: Any, *, payload: bool, url: Callable[[int], str]
+) -> dict[str, Any]:
+    """The context of the page. ``url`` gives the address of another event's page."""
+    alias = outbox_alias()
+    acts = list(EventAct.objects.using(alias).filter(event=event.pk).order_by("-id")[:SHOWN])[::-1]
+    log = DeliveryAttempt.objects.using(alias).filter(event=event.pk).order_by("-number")
+    attempts = list(log[:SHOWN])[::-1]
+    facts = facts_for(event, acts=acts)
+    resends = _resends(event)
+    return {
+        "event": event,
+        "name": _text(event.type),
+        "state": state_badge(event.state),
+        "reason": Reason(event.reason).label if event.reason in Reason.values else _text(event.reason),
+        "next": explain(event, facts),
+        "now": facts.now,
+        "timeline": timeline(
+            event, attempts, acts, facts.now, keys=redact_keys(event.destination), payload=payload
+        ),
+        "earlier": attempts[0].number - 1 if attempts else 0,
+        "shape": shape(event) if event.body else "",
+        "cloudevent": pretty(event, payload=payload),
+        "payload": payload,
+        "rows": _rows(event, facts),
+        "before": url(event.before) if event.ordering_key and event.before else "",
+        "after": url(event.after) if event.ordering_key and event.after != NO_ID else "",
+        "origin": url(event.origin_id) if event.origin_id else "",
+        "resends": [(pk, url(pk)) for pk in resends],
+        "blocker": (facts.blocker.id, url(facts.blocker.id)) if facts.blocker else None,
+        "object_url": _object_url(request, site, event),
+        "object_name": _text(f"{event.object_type} {event.object_id}"),
+    }
+
+
+def _resends(event: OutboxEvent) -> list[int]:
+    """Only a delivered event can have been resent."""
+    if event.state != State.DELIVERED:
+        return []
+    rows = OutboxEvent.objects.on_outbox().filter(origin=event.pk).order_by("id")
+    return list(rows.values_list("id", flat=True)[:SHOWN])
+
+
+def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
+    """What the row says, as pairs for a table; empty ones are left out."""
+    settings = facts.settings
+    tries = f"{event.attempts} / {settings.max_attempts}" if settings else event.attempts
+    key = str(event.idempotency_key)
+    if event.key_epoch:
+        key = _("%(key)s, renewed %(count)s times by a person") % {"key": key, "count": event.key_epoch}
+    pairs = [
+        (_("Type"), _text(event.type)),
+        (_("Subject"), _text(event.subject)),
+        (_("Source"), _text(event.source)),
+        (_("Event id"), _text(event.event_id)),
+        (_("Idempotency key"), key),
+        (_("Ordering key"), _text(event.ordering_key)),
+        (_("Destination"), _text(event.destination)),
+        (_("Happened"), exact(event.time)),
+        (_("Enqueued"), when(event.created_at, facts.now)),
+        (_("Attempts"), tries),
+        (_("Status checks"), event.checks or ""),
+        (_("In doubt since"), when(event.in_doubt_since, facts.now) if event.in_doubt_since else ""),
+        (_("Accepted"), when(event.accepted_at, facts.now) if event.accepted_at else ""),
+        (_("Finished"), when(event.finished_at, facts.now) if event.finished_at else ""),
+        (_("Platform's id"), _text(event.remote_id)),
+        (_("Last HTTP status"), event.last_status_code or ""),
+        (_("Last error"), _text(event.last_error, 500)),
+        (_("Correlation id"), _text(event.correlation_id)),
+    ]
+    return [(name, value) for name, value in pairs if value != ""]
+
+
+def _text(text: str, limit: int = 255) -> str:
+    return clean(text, limit)
+
+
+def _object_url(request: HttpRequest, site: AdminSite, event: OutboxEvent) -> str:
+    """Where the registration says the object is; else its admin page, where this person may see it."""
+    if not event.object_type or not event.object_id:
+        return ""
+    if declared := object_url(event.object_type, event.object_id):
+        return declared
+    try:
+        model = apps.get_model(event.object_type)
+        admin = site.get_model_admin(model)
+        name = f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change"
+        address = reverse(name, args=(quote(event.object_id),))
+    except (LookupError, ValueError, NotRegistered, NoReverseMatch):
+        return ""
+    return address if admin.has_view_or_change_permission(request) else ""

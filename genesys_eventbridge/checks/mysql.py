@@ -1,0 +1,131 @@
+"""Whether a MySQL or MariaDB database keeps what it is given: engine, character set and sql_mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.apps import apps
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from genesys_eventbridge.conf.rules import Problem
+from genesys_eventbridge.model_events.registry import models_of, registrations
+
+_STRICT = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
+
+
+def problems(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+    """What is wrong with this MySQL or MariaDB database; tables that are not there yet are no problem."""
+    yield from _engines(connection)
+    yield from _character_sets(connection)
+    yield from _sql_mode(connection)
+
+
+def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+    """Also of the registered models: what cannot roll back with its event is not committed with it."""
+    registered = {model._meta.db_table for found in registrations() for model in models_of(found)}
+    looked_at = _tables() | registered
+    without = _rows(
+        connection,
+        "SELECT t.table_name, t.engine FROM information_schema.tables t "
+        "LEFT JOIN information_schema.engines e ON e.engine = t.engine "
+        "WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' "
+        "AND COALESCE(e.transactions, 'NO') <> 'YES' ORDER BY t.table_name",
+    )
+    unsafe = [(table, engine) for table, engine in without if table in looked_at]
+    if unsafe:
+        named = ", ".join(f"{table} ({engine})" for table, engine in unsafe)
+        yield Problem(
+            "E032",
+            "",
+            f"Tables of an engine without transactions in database {connection.alias!r}: {named}. An event "
+            "would stay although its business data was rolled back.",
+            "\n".join(f"ALTER TABLE {_quoted(connection, table)} ENGINE=InnoDB;" for table, _ in unsafe),
+        )
+    standard = _rows(
+        connection,
+        "SELECT engine FROM information_schema.engines "
+        "WHERE engine = @@default_storage_engine AND COALESCE(transactions, 'NO') <> 'YES'",
+    )
+    for (engine,) in standard:
+        yield Problem(
+            "E032",
+            "DATABASES",
+            f"New tables of database {connection.alias!r} would be {engine}, which has no transactions.",
+            f'Write DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
+            "\"SET default_storage_engine=InnoDB, sql_mode='STRICT_TRANS_TABLES'\".",
+        )
+
+
+def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+    [[database, of_database, of_connection]] = _rows(
+        connection, "SELECT DATABASE(), @@character_set_database, @@character_set_connection"
+    )
+    if of_connection != "utf8mb4":
+        yield Problem(
+            "E036",
+            "DATABASES",
+            f"Connections to database {connection.alias!r} speak {of_connection}: some characters, emoji "
+            "among them, cannot be written.",
+            f'Write DATABASES["{connection.alias}"]["OPTIONS"]["charset"] = "utf8mb4".',
+        )
+    if of_database != "utf8mb4":
+        yield Problem(
+            "E036",
+            "",
+            f"Database {connection.alias!r} has the character set {of_database}, which its new tables take: "
+            "some characters, emoji among them, cannot be stored.",
+            f"ALTER DATABASE {_quoted(connection, database)} CHARACTER SET utf8mb4;",
+        )
+    others = _rows(
+        connection,
+        "SELECT table_name, column_name, character_set_name, column_type, is_nullable "
+        "FROM information_schema.columns WHERE table_schema = DATABASE() "
+        "AND character_set_name <> 'utf8mb4' ORDER BY table_name, ordinal_position",
+    )
+    tables = _tables()
+    columns = [column for column in others if column[0] in tables]
+    if columns:
+        # Column by column: CONVERT TO would also take away the collations that tell "A" from "a".
+        yield Problem(
+            "E036",
+            "",
+            f"Columns of database {connection.alias!r} that cannot hold every character: "
+            + ", ".join(f"{table}.{column} ({charset})" for table, column, charset, *_ in columns)
+            + ".",
+            "\n".join(_modified(connection, column) for column in columns),
+        )
+
+
+def _sql_mode(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+    [[mode]] = _rows(connection, "SELECT @@sql_mode")
+    if not _STRICT & set(mode.split(",")):
+        yield Problem(
+            "E036",
+            "DATABASES",
+            f"The sql_mode of database {connection.alias!r} is not strict: it cuts off what does not fit "
+            "instead of refusing it, so that an event could be stored in part.",
+            f'Write DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
+            "\"SET sql_mode='STRICT_TRANS_TABLES'\".",
+        )
+
+
+def _tables() -> set[str]:
+    return {model._meta.db_table for model in apps.get_app_config("genesys_eventbridge").get_models()}
+
+
+def _modified(connection: BaseDatabaseWrapper, found: Sequence[str]) -> str:
+    table, column, _charset, kind, nullable = found
+    return (
+        f"ALTER TABLE {_quoted(connection, table)} MODIFY {_quoted(connection, column)} {kind} "
+        f"CHARACTER SET utf8mb4 {'NULL' if nullable == 'YES' else 'NOT NULL'};"
+    )
+
+
+def _quoted(connection: BaseDatabaseWrapper, name: str) -> str:
+    return str(connection.ops.quote_name(name))
+
+
+def _rows(connection: BaseDatabaseWrapper, sql: str) -> list[Sequence[str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())

@@ -1,0 +1,160 @@
+"""What django-q2's settings and schedules could do to a pass: no broker, a pass run twice, no schedule."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core import mail
+from django.db import Error as DatabaseError
+from django.db import connections, router
+from django.utils.module_loading import import_string
+
+from genesys_eventbridge import conf, schedules, wake
+from genesys_eventbridge.checks.settings import readable
+from genesys_eventbridge.conf.rules import DJANGO_Q, Problem
+from genesys_eventbridge.models import outbox_alias
+
+# django-q2's own defaults, where Q_CLUSTER says nothing.
+_TIMEOUT, _RETRY = None, 60
+#: Seconds between the end of a pass, the timeout and the retry in the numbers we propose.
+_APART = 15
+
+
+def cluster() -> Mapping[str, Any]:
+    """Q_CLUSTER as it is written."""
+    given = getattr(settings, "Q_CLUSTER", None)
+    return given if isinstance(given, Mapping) else {}
+
+
+def problems() -> Iterator[Problem]:
+    """What is wrong with Q_CLUSTER. Asks neither broker nor database."""
+    if not apps.is_installed("django_q"):
+        return
+    given = cluster()
+    if given.get("sync"):
+        return  # tasks run where they are called: there is no broker and no worker
+    yield from _broker(given)
+    yield from _times(given)
+    if given.get("catch_up", True):
+        yield Problem(
+            "W011",
+            "Q_CLUSTER",
+            "After a downtime django-q2 runs every schedule once for each time it was missed: 120 idle "
+            "passes in a row after two hours.",
+            'Add "catch_up": False to Q_CLUSTER.',
+        )
+
+
+def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
+    """What is wrong with the schedules, where their database is among ``aliases``."""
+    if not apps.is_installed("django_q"):
+        return
+    from django_q.models import Schedule
+
+    aliases = frozenset(aliases)
+    # A test database never has schedules, and the checks run in every test run.
+    if hasattr(mail, "outbox"):
+        return
+    yield from _unread_wakes(aliases)
+    alias = router.db_for_write(Schedule)
+    if alias not in aliases:
+        return
+    try:
+        # Without tables nothing is missing yet but `migrate`, and that is said elsewhere.
+        if {Schedule._meta.db_table} <= set(connections[alias].introspection.table_names()):
+            yield from _standing()
+    except DatabaseError:
+        return  # the checks of the database report it
+
+
+def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
+    """Queue rows that no cluster takes pile up, where the setting demands them."""
+    demanding = [destination for destination in readable() if destination.wake == DJANGO_Q]
+    if not demanding or outbox_alias() not in aliases:
+        return
+    try:
+        for destination in demanding:
+            ago = wake.task_ago(destination.alias)
+            if not wake.is_lately(ago):
+                yield Problem(
+                    "W037",
+                    "WAKE",
+                    f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q": each commit queues a '
+                    f"task, and {wake.ran(ago)}.",
+                    'Start one: python manage.py qcluster. Or write "WAKE": "auto".',
+                )
+    except DatabaseError:
+        return  # the checks of the database report it
+
+
+def _broker(given: Mapping[str, Any]) -> Iterator[Problem]:
+    path = given.get("broker_class")
+    if path:
+        try:
+            import_string(path)
+        except Exception as error:  # noqa: BLE001 - the module is the user's and may fail in its own way
+            yield Problem(
+                "E006",
+                "Q_CLUSTER",
+                f"Q_CLUSTER['broker_class'] {path!r} does not import: {type(error).__name__}: {error}",
+                'Write the whole dotted path of the class, or use "orm": "default" instead.',
+            )
+        return
+    named = any(given.get(key) for key in ("iron_mq", "orm", "mongo")) or isinstance(given.get("sqs"), dict)
+    if not named and importlib.util.find_spec("redis") is None:
+        yield Problem(
+            "E008",
+            "Q_CLUSTER",
+            "Q_CLUSTER names no broker, so django-q2 uses Redis, and the redis package is not installed: no "
+            "task can be queued and no worker starts.",
+            'Add "orm": "default" to Q_CLUSTER, or: pip install "django-genesys-eventbridge[redis]"',
+        )
+
+
+def _times(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """A task that outlives ``retry`` runs twice; one that outlives ``timeout`` is cut off anywhere."""
+    passes = [destination.pass_seconds for destination in readable()]
+    longest = max(passes, default=conf.DEFAULTS["PASS_SECONDS"])
+    timeout, retry = given.get("timeout", _TIMEOUT), given.get("retry", _RETRY)
+    if _above(timeout, longest) and _above(retry, timeout):
+        return
+    better = timeout if _above(timeout, longest) else math.ceil(longest + _APART)
+    later = retry if _above(retry, better) else math.ceil(better + 2 * _APART)
+    yield Problem(
+        "E009",
+        "Q_CLUSTER",
+        f"PASS_SECONDS ({longest:g}) < Q_CLUSTER timeout ({timeout!r}) < Q_CLUSTER retry ({retry!r}) does "
+        "not hold: django-q2 would cut a pass off, or run it a second time beside the first.",
+        f'Write "timeout": {better:g}, "retry": {later:g} in Q_CLUSTER; PASS_SECONDS is {longest:g}.',
+    )
+
+
+def _above(value: Any, bound: float) -> bool:
+    return isinstance(value, int | float) and bound < value < math.inf
+
+
+def _standing() -> Iterator[Problem]:
+    """The operator's interval and pause are nobody's problem."""
+    found = schedules.standing()
+    for names, what in (
+        ([one.name for one in found if one.installed == 0], "missing"),
+        ([one.name for one in found if one.installed > 1], "there more than once"),
+        (
+            [one.name for one in found if one.installed == 1 and not one.right],
+            "made to run something else",
+        ),
+    ):
+        if names:
+            yield Problem(
+                "W033",
+                "",
+                f"django-q2 schedules {what}: {', '.join(names)}. Without them django-q2 runs "
+                'no task of this app: with "WAKE": "auto" commits wake no worker, and with "django_q" what '
+                "fails waits for the next commit.",
+                "Run: python manage.py eventbridge_schedules --apply",
+            )

@@ -1,0 +1,202 @@
+"""What is wrong with the settings beyond their shape: schemas, time zones, what production may not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.checks.migrating import is_migrating
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.conf.rules import DJANGO_Q, Problem
+from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
+from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.outbox import schemas
+from genesys_eventbridge.platform import regions
+from genesys_eventbridge.platform.config import Secret
+from genesys_eventbridge.platform.wire import is_credential_header
+
+# What samples and templates put where a secret belongs. No secret of the platform is such words alone.
+_PLACEHOLDER = re.compile(
+    r"(?:your|my|the|some|a|client|oauth|genesys|api|app|real|test|dummy|fake|example|sample|sandbox|demo"
+    r"|change|replace|set|insert|put|fill|me|in|it|this|here|to|do|placeholder|secret|password|key|id"
+    r"|none|null|x|\*)*"
+)
+_LONGEST_PLACEHOLDER = 64
+
+
+def readable() -> list[DestinationSettings]:
+    """The destinations whose settings are right; what is wrong with the others ``conf.problems()`` says."""
+    found = []
+    try:
+        for alias in conf.aliases():
+            found += _readable(alias)
+    except ImproperlyConfigured:
+        return []
+    return found
+
+
+def problems() -> Iterator[Problem]:
+    """What ``conf.problems()`` cannot see. Asks no database."""
+    for destination in readable():
+        yield from _unusable_schemas(destination)
+        yield from _idle_senders(destination)
+        yield from _impossible_wakes(destination)
+        yield from _real_credentials_on_this_machine(destination, "W016")
+    database = outbox_alias()
+    zone = changing_zone(database)
+    if zone and not is_migrating():
+        yield Problem(
+            "E013",
+            "TIME_ZONE",
+            f"Django keeps the times of database {database!r} in {zone}, where clocks change: in that hour "
+            "leases, pauses and doubts would be wrong by an hour. Workers refuse to run; enqueue() works.",
+            f"{steady_zone_hint(database)} If this project only enqueues, add genesys_eventbridge.E013 to "
+            "SILENCED_SYSTEM_CHECKS.",
+        )
+    if not settings.USE_TZ:
+        yield Problem(
+            "W013",
+            "USE_TZ",
+            "USE_TZ is False: where clocks go back an hour, naive times cannot tell that hour from the one "
+            "before, and the times of events sent then may be wrong by it.",
+            "Set USE_TZ = True.",
+        )
+
+
+def deployment_problems() -> Iterator[Problem]:
+    """What a demo may have and production may not."""
+    for destination in readable():
+        where = f"{conf.SETTING}[{destination.alias!r}]"
+        yield from _real_credentials_on_this_machine(destination, "E016")
+        if _is_pretended(destination.platform.client_secret) or _is_pretended(destination.platform.client_id):
+            yield Problem(
+                "W020",
+                "CLIENT_SECRET",
+                f"{where}: CLIENT_ID and CLIENT_SECRET are those of the sandbox, or a placeholder.",
+                'Set "CLIENT_ID": os.environ["GENESYS_CLIENT_ID"] and '
+                '"CLIENT_SECRET": os.environ["GENESYS_CLIENT_SECRET"].',
+            )
+        yield from _plain_secrets(destination)
+        if destination.retention_days is None:
+            yield Problem(
+                "W021",
+                "RETENTION_DAYS",
+                f"{where}: RETENTION_DAYS is None, so delivered events, and the personal data in them, are "
+                "kept for ever and the table grows without end.",
+                'Set "RETENTION_DAYS": 30.',
+            )
+
+
+def _readable(alias: str) -> list[DestinationSettings]:
+    try:
+        return [conf.destination(alias)]
+    except ImproperlyConfigured:
+        return []
+
+
+def _unusable_schemas(destination: DestinationSettings) -> Iterator[Problem]:
+    for event_type, schema in destination.schemas.items():
+        try:
+            schemas.check(schema, event_type)
+        except ImproperlyConfigured as error:
+            yield Problem(
+                "E004",
+                "SCHEMAS",
+                f"{conf.SETTING}[{destination.alias!r}]: {error}",
+                f'Mend it, or remove {event_type!r} from "SCHEMAS".',
+            )
+
+
+def _idle_senders(destination: DestinationSettings) -> Iterator[Problem]:
+    """A pass claims anew when two rows a sender are left: with less room, senders wait for it."""
+    wanted = 2 * destination.concurrency
+    if destination.batch_size < wanted:
+        yield Problem(
+            "W015",
+            "BATCH_SIZE",
+            f"{conf.SETTING}[{destination.alias!r}]: BATCH_SIZE ({destination.batch_size}) is less than "
+            f"twice CONCURRENCY ({destination.concurrency}): the senders wait for the database.",
+            f'Set "BATCH_SIZE": {3 * destination.concurrency}.',
+        )
+
+
+def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
+    if destination.wake == DJANGO_Q and not apps.is_installed("django_q"):
+        yield Problem(
+            "W018",
+            "WAKE",
+            f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q", and django_q is not in '
+            "INSTALLED_APPS: commits wake no worker.",
+            'Add "django_q" to INSTALLED_APPS, or write "WAKE": "auto".',
+        )
+
+
+def _real_credentials_on_this_machine(destination: DestinationSettings, number: str) -> Iterator[Problem]:
+    """Addresses left over from a trial with the sandbox; a callable counts as a real secret."""
+    local = [
+        f"{key} ({url})"
+        for key, url in (
+            ("API_BASE_URL", destination.platform.api_base_url),
+            ("LOGIN_BASE_URL", destination.platform.login_base_url),
+        )
+        if regions.is_this_machine(url)
+    ]
+    if local and not settings.DEBUG and not _is_pretended(destination.platform.client_secret):
+        yield Problem(
+            number,
+            local[0].partition(" ")[0],
+            f"{conf.SETTING}[{destination.alias!r}]: DEBUG is False and the credentials may be real, but "
+            f"{' and '.join(local)} is this machine: CLIENT_SECRET is sent to whatever listens there, and no "
+            "event reaches Genesys Cloud.",
+            'Set "REGION" and remove "API_BASE_URL" and "LOGIN_BASE_URL". If a gateway on this machine '
+            f"forwards to Genesys Cloud, add genesys_eventbridge.{number} to SILENCED_SYSTEM_CHECKS.",
+        )
+
+
+def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
+    """What Django's error report would show: it masks a setting by its name, or the name of its member."""
+    from django.views.debug import SafeExceptionReporterFilter  # a start without --deploy does not pay for it
+
+    where = f"{conf.SETTING}[{destination.alias!r}]"
+    hidden = SafeExceptionReporterFilter.hidden_settings
+    if isinstance(destination.platform.proxy, str) and "@" in destination.platform.proxy:
+        yield Problem(
+            "W024",
+            "PROXY",
+            f"{where}: PROXY holds a password, and Django's error reports show it.",
+            "Give a callable that returns the URL; it is called when a connection is made.",
+        )
+    if destination.platform.client_cert and isinstance(destination.platform.client_cert.passphrase, str):
+        yield Problem(
+            "W024",
+            "CLIENT_CERT",
+            f"{where}: CLIENT_CERT holds a passphrase, and Django's error reports show it.",
+            "Give a callable that returns the passphrase; it is called when the key is loaded.",
+        )
+    headers = {} if callable(destination.platform.extra_headers) else destination.platform.extra_headers
+    for name, value in headers.items():
+        if isinstance(value, str) and is_credential_header(name) and not hidden.search(name):
+            yield Problem(
+                "W024",
+                "EXTRA_HEADERS",
+                f"{where}: EXTRA_HEADERS holds {name}, and Django's error reports show its value.",
+                f"Give a callable that returns the value of {name}; it is called when a request is made.",
+            )
+
+
+def _is_pretended(credential: Secret) -> bool:
+    """Whether it is the sandbox's secret or a placeholder. A callable is not called: it may ask a vault."""
+    from genesys_eventbridge.sandbox.start import CLIENT_SECRET  # no process of a site loads a sandbox
+
+    return credential == CLIENT_SECRET or (isinstance(credential, str) and _is_placeholder(credential))
+
+
+def _is_placeholder(text: str) -> bool:
+    words = re.sub(r"[^a-z*]", "", text.lower())
+    has_digits = any(sign.isdigit() for sign in text)
+    return len(text) <= _LONGEST_PLACEHOLDER and not has_digits and bool(_PLACEHOLDER.fullmatch(words))

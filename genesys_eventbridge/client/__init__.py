@@ -1,0 +1,289 @@
+"""EventBridgeClient: publish(body, key) and status(remote_id), usable without Django; no retries."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from uuid import UUID
+
+import httpx
+
+from genesys_eventbridge.client.auth import ClientCredentials, credentials_for
+from genesys_eventbridge.client.sender import Sender
+from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339
+from genesys_eventbridge.errors import (
+    Halted,
+    InvalidEvent,
+    OutcomeUnknown,
+    PlatformError,
+    Rejected,
+    Unavailable,
+    Unconfirmed,
+    without_arguments,
+)
+from genesys_eventbridge.platform import regions
+from genesys_eventbridge.platform.config import Platform, Secret
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Rules, Sent, Verdict
+from genesys_eventbridge.platform.values import header_value, named, settings_of
+
+__all__ = ["Accepted", "EventBridgeClient", "Platform", "Sender", "Status"]
+
+#: Seconds between the questions of ``wait_until_final``; the last one repeats.
+WAIT_DELAYS = (1.0, 2.0, 2.0, 5.0)
+#: So many of its latest events a client recognises in the answers of a platform that repeats them.
+REMEMBERED_EVENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The platform took the event.
+
+    ``remote_id`` is its id there, "" where it proved acceptance without one; ``duplicate`` says that an
+    earlier request with the same key had been taken; ``final`` is DELIVERED or FAILED where the answer
+    already says so, else None.
+    """
+
+    remote_id: str
+    duplicate: bool = False
+    final: Verdict | None = None
+    status_code: int | None = None
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far an accepted event is: ``verdict`` is DELIVERED, FAILED or NOT_YET.
+
+    ``detail`` is a sentence for people, "" when all is well; ``answer`` the platform's own words, redacted,
+    at most 4096 characters.
+    """
+
+    remote_id: str
+    verdict: Verdict
+    detail: str = ""
+    answer: str = field(default="", repr=False)
+    status_code: int | None = None
+    correlation_id: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        return self.verdict is not Verdict.NOT_YET
+
+
+class EventBridgeClient:
+    """Talks to one organisation. Keywords are the settings in lower case; times are seconds.
+
+    Either ``region``, or ``api_base_url`` and ``login_base_url``, which win; then ``client_id``,
+    ``client_secret`` and whatever ``Platform`` and ``Rules`` take. Raises ValueError, naming the setting, for
+    what can never work.
+
+    ``transport`` replaces the network for tokens and requests (``httpx.MockTransport`` in tests) and is
+    closed with the client; without it a token is shared with everything in this process that uses the same
+    OAuth client. Nothing is retried: every error of ``errors`` says what to do next. Threads take turns: for
+    requests at the same time give each thread a client of its own.
+    """
+
+    @without_arguments
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        api_base_url: str | None = None,
+        login_base_url: str | None = None,
+        client_id: Secret,
+        client_secret: Secret,
+        transport: httpx.BaseTransport | None = None,
+        **settings: Any,
+    ) -> None:
+        api, login = _hosts(region, api_base_url, login_base_url)
+        own, rules = _split(settings)
+        self.platform = Platform(
+            api_base_url=api,
+            login_base_url=login,
+            client_id=client_id,
+            client_secret=client_secret,
+            rules=Rules(**rules),
+            **own,
+        )
+        credentials = ClientCredentials(self.platform) if transport else credentials_for(self.platform)
+        self._sender = Sender(self.platform, credentials, transport=transport)
+        self._sent: dict[str, Sent] = {}
+        self._own_process()
+
+    def __enter__(self) -> EventBridgeClient:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def publish(self, body: str, idempotency_key: str | UUID) -> Accepted:
+        """Send one encoded CloudEvent, ``event.encode()``, exactly as it stands.
+
+        The same key with the same body may be sent again within the platform's window and is taken once.
+        Raises Rejected, Unavailable, OutcomeUnknown or Halted; InvalidEvent where ``body`` is no CloudEvent
+        and ValueError where the key cannot be a header, both before anything is sent.
+        """
+        sent = _sent(body)
+        key = named(header_value, str(idempotency_key), "idempotency_key")
+        with self._turn():
+            outcome = self._sender.publish(body, key, sent)
+        if outcome.verdict is not Verdict.ACCEPTED:
+            _raise(outcome)
+        self._sent[outcome.remote_id] = dataclasses.replace(sent, body="")
+        if len(self._sent) > REMEMBERED_EVENTS:
+            del self._sent[next(iter(self._sent))]
+        return Accepted(
+            outcome.remote_id,
+            duplicate=outcome.duplicate,
+            final=outcome.final,
+            status_code=outcome.status_code,
+            correlation_id=outcome.correlation_id,
+        )
+
+    def status(self, remote_id: str) -> Status:
+        """Ask once. Raises Halted, and OutcomeUnknown where the platform no longer knows the event."""
+        self.platform.status_url(remote_id)  # ValueError for what is no id
+        with self._turn():
+            outcome = self._sender.check(remote_id, sent=self._sent.get(remote_id))
+        if outcome.verdict in {Verdict.HALTED, Verdict.UNKNOWN}:
+            _raise(outcome)
+        return Status(
+            remote_id,
+            outcome.verdict,
+            detail=outcome.error,
+            answer=outcome.excerpt,
+            status_code=outcome.status_code,
+            correlation_id=outcome.correlation_id,
+        )
+
+    def wait_until_final(
+        self,
+        remote_id: str,
+        timeout: float = 60.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - blocks, by contract
+    ) -> Status:
+        """Ask until the event is delivered or failed; the last question is asked at the end of ``timeout``.
+
+        A rate limit or a network failure is waited for; any other Halted is raised at once. Raises
+        Unconfirmed when the time is over or the platform no longer knows the event, which may still be
+        delivered.
+        """
+        end = clock() + timeout
+        for delay in itertools.chain(WAIT_DELAYS, itertools.repeat(WAIT_DELAYS[-1])):
+            try:
+                status = self.status(remote_id)
+                if status.is_final:
+                    return status
+                wait, seen = delay, status.detail or "The platform took it and has not delivered it yet."
+            except Halted as error:
+                if error.kind not in {Halt.RATE, Halt.NETWORK}:
+                    raise
+                wait, seen = max(delay, error.retry_after or 0.0), str(error)
+            except OutcomeUnknown as error:
+                raise Unconfirmed(f"No final status of {remote_id}: {error}") from None
+            left = end - clock()
+            if left <= 0 or wait > max(left, WAIT_DELAYS[-1]):
+                break
+            sleep(min(wait, left))
+        raise Unconfirmed(f"No final status of {remote_id} within {timeout:g} s. {seen}")
+
+    def close(self) -> None:
+        """Close the connection. Tokens stay in memory for other clients."""
+        self._sender.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._process != os.getpid():
+            self._own_process()
+        if not self._lock.acquire(timeout=self.platform.request_deadline):
+            raise Halted(
+                "Nothing was sent: another thread uses this client. Give each thread a client of its own.",
+                kind=Halt.NETWORK.value,
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _own_process(self) -> None:
+        """A forked child must not wait for a thread of its parent."""
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+
+def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str, str]:
+    if region is None and api is None:
+        raise ValueError(
+            "REGION is missing: give region='us-east-1' (yours), or api_base_url and login_base_url"
+        )
+    known = regions.hosts(region) if region is not None else None
+    if api is None:
+        api = known.api_base_url if known else ""
+        login = login or (known.login_base_url if known else None)
+    return api, login or regions.derive_login(api)
+
+
+def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keywords of Platform and of Rules; TypeError for others."""
+    own, rules = ({item.name for item in settings_of(each).values()} for each in (Platform, Rules))
+    for name in settings.keys() - own - rules:
+        close = difflib.get_close_matches(name, own | rules, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(f"EventBridgeClient takes no {name!r}.{hint}")
+    return (
+        {name: value for name, value in settings.items() if name in own},
+        {name: value for name, value in settings.items() if name in rules},
+    )
+
+
+def _sent(body: str) -> Sent:
+    """What the body says of itself. Raises InvalidEvent where it is no CloudEvent."""
+    try:
+        event = json.loads(body)
+        body.encode()
+    except (ValueError, TypeError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise InvalidEvent("body", "must be the JSON text of one CloudEvent: build_event(...).encode()")
+    for name in ("id", "source", "type"):
+        if not isinstance(event.get(name), str) or not event[name]:
+            raise InvalidEvent(name, "is required in a CloudEvent: build_event(...) writes it")
+    try:
+        at = parse_rfc3339(str(event["time"])) if event.get("time") else None
+    except ValueError:
+        at = None
+    subject = event.get("subject")
+    return Sent(
+        event["id"],
+        event["source"],
+        event["type"],
+        subject=subject if isinstance(subject, str) else "",
+        time=at,
+        body=body,
+    )
+
+
+def _raise(outcome: Outcome) -> NoReturn:
+    facts: dict[str, Any] = {
+        "status_code": outcome.status_code,
+        "correlation_id": outcome.correlation_id,
+        "retry_after": outcome.retry_after,
+    }
+    if outcome.verdict is Verdict.HALTED:
+        raise Halted(outcome.error, kind=(outcome.halt or Halt.CONFIG).value, **facts)
+    kinds: dict[Verdict, type[PlatformError]] = {
+        Verdict.REJECTED: Rejected,
+        Verdict.UNAVAILABLE: Unavailable,
+    }
+    raise kinds.get(outcome.verdict, OutcomeUnknown)(outcome.error, **facts)

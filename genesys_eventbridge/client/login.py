@@ -1,0 +1,107 @@
+"""One question to the login service: credentials read, one request, a token or why there is none."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import httpx
+
+from genesys_eventbridge.client.responses import failure_outcome, token_answer
+from genesys_eventbridge.client.sockets import Deadline
+from genesys_eventbridge.client.transport import DEADLINE, USER_AGENT, DirectTransport, read_answer
+from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.platform.config import Platform, Secret, maskable
+from genesys_eventbridge.platform.outcomes import Halt, Token
+from genesys_eventbridge.platform.values import Check, client_id, credential, named
+from genesys_eventbridge.text import clean
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Basic:
+    """Id and secret as the login service wants them; ``secrets`` are the texts that must not be shown."""
+
+    header: str
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, platform: Platform) -> Basic:
+        """Reads what is callable. Raises Halted(auth), naming the setting, for what cannot be used."""
+        name = _read(platform.client_id, client_id, "CLIENT_ID")
+        secret = _read(platform.client_secret, credential, "CLIENT_SECRET")
+        # As they are, like the official SDKs; RFC 6749 would form-encode both first.
+        encoded = base64.b64encode(f"{name}:{secret}".encode()).decode()
+        return cls(f"Basic {encoded}", maskable(secret, encoded))
+
+
+def ask_for_token(
+    platform: Platform,
+    basic: Basic,
+    deadline: Deadline,
+    *,
+    transport: httpx.BaseTransport | None,
+    secrets: tuple[str, ...] = (),
+) -> Token:
+    """One request, never redirected, over ``transport`` or a connection of its own. Raises Halted.
+
+    ``secrets`` are texts, beside those of ``basic``, that must not come into an error.
+    """
+    request = _request(platform, basic, deadline)
+    own = transport or DirectTransport(
+        ca_bundle=platform.ca_bundle, proxy=platform.proxy_url(), client_cert=platform.client_cert
+    )
+    secrets = (*secrets, *basic.secrets, *platform.secrets())
+    login_host = request.url.raw_host.decode()
+    failure: Halted | None = None
+    try:
+        response = read_answer(own.handle_request(request), request)
+    except Exception as error:  # noqa: BLE001 - whatever broke: the events wait and are not charged
+        failure = _failure(error, login_host, secrets)
+    finally:
+        if own is not transport:
+            own.close()
+    if failure:  # raised out here, it drags along no frame that holds the header
+        raise failure
+    return token_answer(response, platform.rules, login_host=login_host, secrets=secrets)
+
+
+def _read(secret: Secret, check: Check, setting: str) -> str:
+    try:
+        value = secret() if callable(secret) else secret
+    except Exception as error:  # noqa: BLE001 - the callable is the user's, and its text may hold the secret
+        reason = f"{setting} could not be read: {type(error).__name__}"
+    else:
+        try:
+            return str(named(check, value, setting))
+        except ValueError as error:  # its text never shows the value
+            reason = str(error)
+    raise Halted(clean(f"No token: {reason}", 500), kind=Halt.AUTH.value)
+
+
+def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Request:
+    form = {"grant_type": "client_credentials"}
+    if platform.scopes:
+        form["scope"] = " ".join(platform.scopes)
+    url = httpx.URL(platform.token_url)
+    return httpx.Request(
+        "POST",
+        url,
+        headers={
+            "Host": url.netloc.decode(),  # httpx would decode an xn-- label for it, which may be impossible
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Authorization": basic.header,
+        },
+        data=form,
+        extensions={DEADLINE: deadline, "timeout": platform.timeouts},
+    )
+
+
+def _failure(error: Exception, login_host: str, secrets: tuple[str, ...]) -> Halted:
+    """Why no answer came. That a token request may have arrived is no doubt: asking again does no harm."""
+    outcome = failure_outcome(error, secrets=secrets)
+    told = outcome.error.partition(" It may have arrived;")[0]
+    return Halted(
+        clean(f"No token from {login_host}: {told}", 500), kind=(outcome.halt or Halt.NETWORK).value
+    )

@@ -1,0 +1,211 @@
+"""One CloudEvent 1.0 in its JSON format: built, validated and encoded once; values in, text out."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final, final
+from uuid import UUID, uuid4
+
+from genesys_eventbridge.cloudevents import attributes
+from genesys_eventbridge.cloudevents.attributes import MAX_LENGTH, ExtensionValue, check_text
+from genesys_eventbridge.cloudevents.data import a_type, exact_text, plain, too_large
+from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339
+from genesys_eventbridge.errors import InvalidEvent
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_LENGTH",
+    "NO_DATA",
+    "CloudEvent",
+    "build_event",
+    "check_size",
+    "check_text",
+    "content_digest",
+    "digest",
+]
+
+MAX_BYTES = 1024 * 1024  # where the caller sets no limit: more than most gateways take
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False,  # an euro sign is 3 bytes, escaped it is 6
+    allow_nan=False,
+    check_circular=False,  # the encoder only sees trees that plain() made
+    separators=(",", ":"),
+).encode
+_encode_sorted = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), sort_keys=True
+).encode
+
+
+@final
+class _NoData:
+    """The type of NO_DATA; false, like nothing, and the same object in every copy and pickle."""
+
+    def __repr__(self) -> str:
+        return "NO_DATA"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "NO_DATA"
+
+
+NO_DATA: Final = _NoData()
+"""No ``data`` at all; ``data=None`` is an explicit JSON null."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEvent:
+    """One valid event, made by ``build_event``. Its ``repr`` may be logged: no data, no extensions."""
+
+    id: str
+    source: str
+    type: str
+    time: str
+    """As written: ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
+    subject: str | None
+    datacontenttype: str | None
+    dataschema: str | None
+    _extensions: tuple[tuple[str, ExtensionValue], ...] = field(repr=False)
+    _body: str = field(repr=False)
+
+    def encode(self) -> str:
+        """The exact body to store and send, the same text at every call; on the wire it is UTF-8."""
+        return self._body
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the body, to notice if it ever changes."""
+        return digest(self._body)
+
+    @property
+    def occurred_at(self) -> datetime:
+        """``time`` as a datetime in UTC."""
+        return parse_rfc3339(self.time)
+
+    @property
+    def extensions(self) -> Mapping[str, ExtensionValue]:
+        """Extension attributes as written, read-only."""
+        return MappingProxyType(dict(self._extensions))
+
+    @property
+    def data(self) -> Any:
+        """What a consumer reads, as a new object: a JSON value, bytes, or NO_DATA."""
+        members = json.loads(self._body)
+        if "data_base64" in members:
+            return b64decode(members["data_base64"])
+        return members.get("data", NO_DATA)
+
+
+def build_event(
+    type: str,  # noqa: A002 - the specification's name
+    data: object = NO_DATA,
+    *,
+    source: str,
+    id: UUID | str | None = None,  # noqa: A002
+    subject: str | None = None,
+    time: datetime | str | None = None,
+    dataschema: str | None = None,
+    datacontenttype: str | None = None,
+    extensions: Mapping[str, object] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> CloudEvent:
+    """One CloudEvent, validated and encoded now: what the caller changes later changes nothing in it.
+
+    ``id`` is text or a UUID, a new uuid4 if None. ``time`` is when it happened, an aware datetime or an
+    RFC 3339 text, now if None. ``extensions`` maps names of a-z and 0-9 to text, bool, int, bytes or aware
+    datetimes.
+
+    ``data`` is any JSON value, and what ``cloudevents_data.plain`` writes as one (Decimal, datetime, UUID,
+    Enum, ...). None is JSON null, NO_DATA leaves the member out, bytes are sent as ``data_base64``. Under a
+    ``datacontenttype`` that is not JSON, data must be text or bytes; where none is given, JSON data is marked
+    ``application/json``.
+
+    ``max_bytes`` limits the encoded body. Raises InvalidEvent, which names the attribute or the path in data.
+    """
+    event_id = check_text("id", uuid4() if id is None else id, MAX_LENGTH)
+    source = attributes.uri_reference("source", source, MAX_LENGTH)
+    type = check_text("type", type, MAX_LENGTH)  # noqa: A001
+    if subject is not None:
+        subject = check_text("subject", subject, MAX_LENGTH)
+    written_time = attributes.timestamp("time", datetime.now(UTC) if time is None else time)
+    if dataschema is not None:
+        dataschema = attributes.uri("dataschema", dataschema)
+    if datacontenttype is not None:
+        datacontenttype = attributes.media_type("datacontenttype", datacontenttype)
+    extension_values = attributes.extensions(extensions)
+    payload = _payload(data, datacontenttype, max_bytes)
+    if "data" in payload and datacontenttype is None:
+        datacontenttype = "application/json"
+
+    envelope = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": source,
+        "type": type,
+        "subject": subject,
+        "time": written_time,
+        "datacontenttype": datacontenttype,
+        "dataschema": dataschema,
+        **extension_values,
+    }
+    written = {name: value for name, value in envelope.items() if value is not None}
+    event = CloudEvent(
+        id=event_id,
+        source=source,
+        type=type,
+        time=written_time,
+        subject=subject,
+        datacontenttype=datacontenttype,
+        dataschema=dataschema,
+        _extensions=tuple(extension_values.items()),
+        _body=_encode(written | payload),
+    )
+    check_size(event, max_bytes)
+    return event
+
+
+def check_size(event: CloudEvent, limit: int) -> None:
+    """Raises InvalidEvent where the body, as UTF-8, has more than ``limit`` bytes."""
+    size = len(event.encode().encode())
+    if size > limit:
+        raise too_large(limit, size)
+
+
+def content_digest(event: CloudEvent, destination: str, *, with_time: bool) -> str:
+    """The sha-256 of what the caller said, in hexadecimal: two calls that say the same give the same digest.
+
+    It covers the destination and all of the event but its id; ``time`` only ``with_time``, that is, where the
+    caller passed one and it was not filled in by ``build_event``. The order of members does not matter.
+    """
+    ours = {"specversion", "id"} if with_time else {"specversion", "id", "time"}
+    members = {name: value for name, value in json.loads(event.encode()).items() if name not in ours}
+    return digest(_encode_sorted({"destination": destination, "event": members}))
+
+
+def digest(text: str) -> str:
+    """The sha-256 of the text's UTF-8 bytes, in hexadecimal."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _payload(data: object, media_type: str | None, limit: int) -> dict[str, Any]:
+    """The one member that carries ``data``, or none."""
+    if data is NO_DATA:
+        return {}
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        raw = bytes(data)
+        if len(raw) > limit:
+            raise too_large(limit)
+        return {"data_base64": b64encode(raw).decode("ascii")}
+    if media_type is not None and not attributes.is_json(media_type) and exact_text(data) is None:
+        raise InvalidEvent(
+            "data",
+            f"is {a_type(data)}, but a datacontenttype that is not JSON takes only text or bytes; encode it, "
+            "or leave datacontenttype out",
+        )
+    return {"data": plain(data, limit=limit)}

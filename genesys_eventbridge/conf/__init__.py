@@ -1,0 +1,217 @@
+"""The settings, one frozen value per destination: read late, checked whole, wrong keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from genesys_eventbridge.conf import rules
+from genesys_eventbridge.conf.rules import Problem
+from genesys_eventbridge.errors import without_arguments
+from genesys_eventbridge.platform import values
+from genesys_eventbridge.platform.config import Platform
+from genesys_eventbridge.platform.outcomes import Rules
+from genesys_eventbridge.platform.values import setting, settings_of
+from genesys_eventbridge.text import clean
+
+SETTING = "GENESYS_EVENTBRIDGE"
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationSettings:
+    """One destination's settings; a field is the lower-case key. Times are seconds unless said.
+
+    What the client needs to know is in ``platform``, and how it reads answers in ``platform.rules``.
+    """
+
+    alias: str
+    platform: Platform
+    source: str = setting(rules.source)
+    idempotency_window: float = setting(values.seconds, 24 * HOUR)
+    idempotency_margin: float = setting(values.seconds, 1 * HOUR)
+    max_event_bytes: int = setting(values.count, 262144)
+    confirm: bool = setting(values.boolean, True)
+    check_delays: tuple[float, ...] = setting(values.delays, (2.0, 5.0, 15.0, 60.0, 300.0))
+    max_attempts: int = setting(values.count, 12)
+    max_age: float | None = setting(values.optional(values.seconds), None)
+    pause_base: float = setting(values.seconds, 5.0)
+    pause_cap: float = setting(values.seconds, 60.0)
+    backoff_base: float = setting(values.seconds, 5.0)
+    backoff_cap: float = setting(values.seconds, 3600.0)
+    rate_per_minute: float | None = setting(values.optional(values.per_minute), None)
+    concurrency: int = setting(values.count_up_to(1000), 16)
+    batch_size: int = setting(values.count_up_to(5000), 100)
+    lease_seconds: float = setting(values.seconds, 60.0)
+    pass_seconds: float = setting(values.seconds, 45.0)
+    parallel_passes: int = setting(values.count, 4)
+    block_key_on_dead: bool = setting(values.boolean, True)
+    wake: str | None = setting(rules.wake, rules.AUTO)
+    require_transaction: bool = setting(values.boolean, True)
+    schemas: Mapping[str, Any] = setting(rules.schemas, {})
+    retention_days: float | None = setting(values.optional(values.days), 30.0)
+    payload_retention_days: float | None = setting(values.optional(values.days), None)
+
+    @property
+    def request_deadline(self) -> float:
+        """How long one request may take, with its token and a second try."""
+        return self.platform.request_deadline
+
+    def changed(self, **changes: Any) -> DestinationSettings:
+        """With other values of these settings, whichever dataclass they belong to."""
+        platform = self.platform
+        if of_rules := _taken(changes, Rules):
+            platform = replace(platform, rules=replace(platform.rules, **of_rules))
+        if of_platform := _taken(changes, Platform):
+            platform = replace(platform, **of_platform)
+        return replace(self, platform=platform, **changes)
+
+    @property
+    def doubt_seconds(self) -> float:
+        """How long a doubtful event may be sent again under its key."""
+        return self.idempotency_window - self.idempotency_margin
+
+    @property
+    def run_length(self) -> int:
+        """So many failures or refusals in a row are the destination's trouble and no longer the events'."""
+        return max(5, 2 * self.concurrency)
+
+
+_FIELDS = settings_of(Platform, Rules, DestinationSettings)
+CHECKS: dict[str, values.Check] = {
+    # Only here must it exist: a client without Django may be made before its file is there.
+    key: values.optional(values.existing_file) if key == "CA_BUNDLE" else item.metadata["check"]
+    for key, item in _FIELDS.items()
+}
+DEFAULTS: dict[str, Any] = {
+    key: item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+    for key, item in _FIELDS.items()
+}
+
+
+@functools.cache
+def aliases() -> tuple[str, ...]:
+    """The configured destinations, in the order of the setting. Raises ImproperlyConfigured."""
+    return tuple(_raw())
+
+
+@functools.cache
+@without_arguments
+def destination(alias: str = "default") -> DestinationSettings:
+    """The settings of one destination. Raises ImproperlyConfigured naming each wrong key and its remedy."""
+    if alias not in aliases():
+        close = get_close_matches(alias, aliases(), n=1)
+        raise ImproperlyConfigured(
+            f"Unknown destination {alias!r}: {SETTING} has {', '.join(map(repr, aliases())) or 'none'}."
+            + (f" Did you mean {close[0]!r}?" if close else "")
+        )
+    found, problems = _read(alias, _raw()[alias])
+    errors = [problem for problem in problems if problem.is_error]
+    if errors:
+        raise ImproperlyConfigured("\n".join(f"{problem.message} {problem.hint}" for problem in errors))
+    return _made(alias, found)
+
+
+def problems() -> list[Problem]:
+    """Everything wrong or doubtful in the setting, for the system checks; never raises."""
+    try:
+        raw = _raw()
+    except ImproperlyConfigured as error:
+        return [Problem("E001", "", str(error), f"Add a {SETTING} dict with a 'default' destination.")]
+    found: list[Problem] = []
+    for alias, keys in raw.items():
+        given, problems = _read(alias, keys)
+        found += [*problems, *rules.unloadable(alias, given)]
+    return found
+
+
+def reset() -> None:
+    aliases.cache_clear()
+    destination.cache_clear()
+
+
+@receiver(setting_changed, dispatch_uid="genesys_eventbridge.conf")
+def _setting_changed(*, setting: str, **_kwargs: Any) -> None:
+    """A test that overrides the setting is heard."""
+    if setting == SETTING:
+        reset()
+
+
+def _raw() -> Mapping[str, Any]:
+    raw = getattr(settings, SETTING, None)
+    if not isinstance(raw, Mapping) or not raw:
+        raise ImproperlyConfigured(
+            f'{SETTING} must be a dict of destinations, like {{"default": {{"REGION": ...}}}}; '
+            f"got {type(raw).__name__}."
+            if not isinstance(raw, Mapping) and raw is not None
+            else f'{SETTING} is missing or empty: name at least the destination "default".'
+        )
+    return raw
+
+
+def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
+    """The checked values of one destination by field name, and what is wrong with it."""
+    problems: list[Problem] = []
+    if not isinstance(alias, str) or not 0 < len(alias) <= 64:
+        problems.append(
+            Problem("E004", "", f"{SETTING}: the alias {alias!r} is no text of 1 to 64 characters.", "")
+        )
+    if not isinstance(raw, Mapping):
+        hint = f'Write {SETTING} = {{"{alias}": {{"REGION": "us-east-1", ...}}}}.'
+        return {}, [*problems, Problem("E001", "", f"{SETTING}[{alias!r}] must be a dict.", hint)]
+    known = {*CHECKS, "REGION", rules.REPLACED_BY_WAKE}
+    for key in raw:
+        if key not in known:
+            close = get_close_matches(str(key).upper(), known, n=1, cutoff=0.5)
+            hint = f"Did you mean {close[0]!r}?" if close else "Remove it."
+            problems.append(Problem("E003", str(key), f"{SETTING}[{alias!r}]: unknown key {key!r}.", hint))
+    hosts, host_problems = rules.hosts(alias, raw)
+    problems += host_problems
+    former, former_problems = rules.publish_on_commit(alias, raw)
+    problems += former_problems
+    given = {**DEFAULTS, **former, **{key: value for key, value in raw.items() if key in CHECKS}, **hosts}
+    found: dict[str, Any] = {}
+    for key, check in CHECKS.items():
+        value = given[key]
+        if value is dataclasses.MISSING or (value in ("", None) and key in rules.CREDENTIALS):
+            if key not in rules.HOST_KEYS:
+                problems.append(rules.missing(alias, key))
+            continue
+        try:
+            found[key.lower()] = check(value)
+        except ValueError as error:
+            default = DEFAULTS[key]
+            known_default = "" if default is dataclasses.MISSING else f" The default is {default!r}."
+            shown = "" if key in rules.MAY_HOLD_SECRETS else f", got {clean(repr(value), 100)}"
+            problems.append(
+                Problem(
+                    "E004",
+                    key,
+                    f"{SETTING}[{alias!r}][{key!r}] must be {error}{shown}.",
+                    known_default.strip(),
+                )
+            )
+    if not any(problem.is_error for problem in problems):
+        problems += rules.combinations(alias, found)
+    return found, problems
+
+
+def _made(alias: str, found: dict[str, Any]) -> DestinationSettings:
+    of_rules, of_platform = _taken(found, Rules), _taken(found, Platform)
+    platform = Platform(rules=Rules(**of_rules), **of_platform)
+    return DestinationSettings(alias=alias, platform=platform, **found)
+
+
+def _taken(given: dict[str, Any], owner: type) -> dict[str, Any]:
+    """The settings of one dataclass, out of ``given``."""
+    names = [item.name for item in settings_of(owner).values()]
+    return {name: given.pop(name) for name in names if name in given}

@@ -1,0 +1,149 @@
+"""After people acted on events: send them, wait a moment for the platform, and tell how each fares."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.db.models import Q
+
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.management import draining
+from genesys_eventbridge.management.output import listed, next_step, number
+from genesys_eventbridge.management.progress import Progress
+from genesys_eventbridge.management.side_by_side import side_by_side
+from genesys_eventbridge.management.stopping import told_to_stop
+from genesys_eventbridge.management.work import progress, tell
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.states import WAITING_FOR_A_PERSON, AttemptKind, State
+from genesys_eventbridge.text import clean
+
+#: How long a confirmation, or another worker's answer, is waited for; seconds.
+PATIENCE = 10.0
+LOOK_EVERY = 0.25
+#: Ids in one statement, and events claimed in one go before we look whether ours are through.
+CHUNK = 500
+ERRORS_SHOWN = 3
+
+
+@dataclass(slots=True)
+class Fate:
+    """Where events stand by now, and the errors of those that did not get through."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    example: int | None = None
+    #: Destinations that were paused by what they answered now.
+    paused: list[draining.Drained] = field(default_factory=list)
+
+    @property
+    def needs_person(self) -> bool:
+        return bool(self.paused) or any(self.states[state] for state in WAITING_FOR_A_PERSON)
+
+    def lines(self) -> list[str]:
+        words = {draining.WORDS.get(State(state), state): count for state, count in self.states.items()}
+        told = [f"Then sent: {listed(words)}"] if words else []
+        for (state, error), count in self.errors.most_common(ERRORS_SHOWN):
+            told.append(f"  {draining.WORDS.get(State(state), state)} {number(count)}: {error}")
+        for done in self.paused:
+            told += draining.pause_lines(done.destination, done.paused_for, done.paused_reason)
+        if self.example is not None:
+            told.append(next_step(f"eventbridge_show {self.example}"))
+        return told
+
+    def paused_data(self) -> list[dict[str, Any]]:
+        """As the destinations that were left alone, which were paused before."""
+        return [
+            {
+                "destination": done.destination,
+                "events": done.halted + done.released,
+                **(draining.paused_data(done.paused_for, done.paused_reason) or {}),
+            }
+            for done in self.paused
+        ]
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "results": dict(self.states),
+            "errors": [
+                {"state": state, "error": error, "count": count}
+                for (state, error), count in self.errors.most_common()
+            ],
+        }
+
+
+def follow(
+    ids: Sequence[int], options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
+) -> Fate:
+    """Publish until these have been tried, ask while an answer is near, and say where they stand."""
+    aliases = sorted({alias for rows in _rows(ids) for alias in rows.values_list("destination", flat=True)})
+    paused: list[draining.Drained] = []
+    with told_to_stop(partial(tell, options)) as stop, progress("Published", len(ids), options) as shown:
+        if aliases:
+            sent = side_by_side(aliases, lambda alias: _send(alias, ids, shown, stop))
+            paused = [done for done in sent.values() if done and done.paused_for]
+            _confirm(aliases, ids, shown, stop, clock)
+    return _fate(ids, paused)
+
+
+def due_among(ids: Sequence[int]) -> list[int]:
+    """Those of these events that wait to be sent and may be sent now."""
+    due = Q(state=State.PENDING, due_at__lte=DatabaseNow())
+    return [pk for rows in _rows(ids) for pk in rows.filter(due).values_list("id", flat=True)]
+
+
+def _send(alias: str, ids: Sequence[int], shown: Progress, stop: threading.Event) -> draining.Drained | None:
+    """What became due earlier goes first; so pass after pass until none of ours is due. The last one's."""
+    done = None
+    ours = partial(_any, ids, Q(destination=alias, state=State.PENDING, due_at__lte=DatabaseNow()))
+    while not stop.is_set() and ours():
+        done = draining.drain(AttemptKind.PUBLISH, alias, progress=shown, stop=stop, limit=CHUNK)
+        if done.paused_for or done.drained:
+            break
+    return done
+
+
+def _confirm(
+    aliases: Sequence[str],
+    ids: Sequence[int],
+    shown: Progress,
+    stop: threading.Event,
+    clock: Callable[[], float],
+) -> None:
+    ends = clock() + PATIENCE
+    while not stop.is_set() and (left := ends - clock()) > 0:
+        taken = Q(in_flight(), state=State.PENDING)
+        soon = Q(state=State.ACCEPTED, due_at__lte=DatabaseNow(left))
+        if not _any(ids, taken | soon):
+            break
+        for alias in aliases:
+            check_in = next_due.look(alias).check_in
+            if check_in is not None and check_in <= 0:
+                draining.drain(AttemptKind.CHECK, alias, progress=shown, stop=stop, limit=CHUNK)
+        stop.wait(LOOK_EVERY)
+
+
+def _fate(ids: Sequence[int], paused: list[draining.Drained]) -> Fate:
+    fate = Fate(paused=paused)
+    for rows in _rows(ids):
+        for pk, state, error in rows.order_by("state", "id").values_list("id", "state", "last_error"):
+            fate.states[state] += 1
+            if state in (State.PENDING, *WAITING_FOR_A_PERSON) and error:
+                fate.errors[state, clean(error, 200)] += 1
+                fate.example = fate.example or pk
+    return fate
+
+
+def _any(ids: Sequence[int], which: Q) -> bool:
+    return any(rows.filter(which).exists() for rows in _rows(ids))
+
+
+def _rows(ids: Sequence[int]) -> Iterator[OutboxQuerySet]:
+    for start in range(0, len(ids), CHUNK):
+        yield OutboxEvent.objects.on_outbox().filter(id__in=ids[start : start + CHUNK])

@@ -1,0 +1,126 @@
+"""``--loop``: a worker without django-q2 that publishes, asks and prunes until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from django.db import DatabaseError
+
+from genesys_eventbridge import conf, defects
+from genesys_eventbridge.db import PASSING, drop_connection, release_connection
+from genesys_eventbridge.management.progress import Progress
+from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.outbox import next_due, retention
+from genesys_eventbridge.relay.senders import Senders
+from genesys_eventbridge.relay.worker import HORIZON, Worker, idle, is_due
+
+logger = logging.getLogger("genesys_eventbridge")
+
+#: Pruning may take PRUNE_SECONDS between two rounds. Each of these claims events for ROUND_WHILE_PRUNING
+#: seconds, until all is pruned.
+PRUNE_SECONDS = 1.0
+ROUND_WHILE_PRUNING = 10.0
+#: The wait after trouble, doubling.
+BACKOFF_BASE = 1.0
+BACKOFF_CAP = 30.0
+
+
+class Loop:
+    """Serves one destination. What is in flight when ``stop`` is set is finished and recorded."""
+
+    def __init__(
+        self,
+        alias: str,
+        *,
+        progress: Progress,
+        stop: threading.Event,
+        interval: float = 1.0,
+        concurrency: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = conf.destination(alias)
+        self._progress = progress
+        self._stop = stop
+        self._interval = interval
+        self._concurrency = concurrency or self.settings.concurrency
+        self._clock = clock
+        #: This worker began to prune, and there is more to remove.
+        self._prunes = False
+        self._troubles = 0
+        self.states: Counter[str] = Counter()
+        self.pruned = 0
+
+    def run(self) -> None:
+        """Until told to stop; trouble, such as a lost database, is waited out."""
+        while not self._stop.is_set():
+            try:
+                self._serve()
+            except Exception as error:  # noqa: BLE001 - a worker that ended would send nothing any more
+                self._wait_out(error)
+                drop_connection(outbox_alias())  # it may be what broke
+
+    def _serve(self) -> None:
+        """Rounds with the same threads and connections, until told to stop or an error."""
+        with Senders(self.settings, self._concurrency, on_report=self._progress.saw) as senders:
+            worker = Worker(self.settings, senders, self._stop, self._clock)
+            while not self._stop.is_set():
+                ahead = next_due.look(self.settings.alias, within=max(HORIZON, self._interval))
+                self._prune(ahead)
+                next_in = worker.next_in(ahead)
+                busy = is_due(next_in) and self._round(worker, ahead)
+                self._recovered()
+                release_connection(outbox_alias())
+                if busy or self._prunes:
+                    continue
+                idle(self.settings, ahead)
+                release_connection(outbox_alias())
+                soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
+                self._stop.wait(soon)
+
+    def _round(self, worker: Worker, ahead: next_due.Agenda) -> bool:
+        """Whether there was anything to do."""
+        seconds = self.settings.request_deadline + ROUND_WHILE_PRUNING if self._prunes else math.inf
+        reports = worker.round(ahead, min(seconds, self.settings.pass_seconds))
+        for report in reports:
+            self.states.update(report.states)
+        return any(report.claimed or report.moved for report in reports)
+
+    def _prune(self, ahead: next_due.Agenda) -> None:
+        """Also while busy. By the database's clock, so that it does not begin again with each process.
+
+        A prune that fails is begun again an hour later: it must not hold up what is to be published.
+        """
+        begun = self._prunes or (
+            retention.is_due(ahead.pruned_ago) and retention.take_turn(self.settings.alias)
+        )
+        self._prunes = False
+        if begun:
+            done = retention.prune(self.settings, max_seconds=PRUNE_SECONDS)
+            self.pruned += done.rows
+            self._prunes = not done.complete
+
+    def _wait_out(self, error: Exception) -> None:
+        wait = min(BACKOFF_CAP, BACKOFF_BASE * 2**self._troubles)
+        self._troubles = min(self._troubles + 1, 10)
+        name = type(error).__name__
+        if isinstance(error, DatabaseError):
+            name += ": does the database run, and did `manage.py migrate`?"
+        defects.report(
+            error,
+            "Destination %s: a pass stopped (%s); going on in %.0f s",
+            self.settings.alias,
+            name,
+            wait,
+            expected=PASSING,
+        )
+        self._stop.wait(wait)
+
+    def _recovered(self) -> None:
+        if self._troubles:
+            self._troubles = 0
+            logger.info("Destination %s: going on", self.settings.alias)

@@ -1,0 +1,181 @@
+"""``eventbridge_retry``: act on each event as its state allows, send what is due, say what became of them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from genesys_eventbridge import conf, operations
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.management import results
+from genesys_eventbridge.management.arguments import WrongUsage, aliases
+from genesys_eventbridge.management.base import OutboxCommand
+from genesys_eventbridge.management.follow import Fate, due_among, follow
+from genesys_eventbridge.management.output import Result, counted, listed, next_step, number
+from genesys_eventbridge.management.results import duplicate_lines, merged, skipped_data, skipped_lines
+from genesys_eventbridge.management.selection import Selection, rows, select, undecided
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.operations import Done, Resolution
+from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+
+#: Kept with unresolved events where the person gave no words.
+BECAUSE = "sent again by eventbridge_retry"
+
+
+def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
+    _check_flags(options)
+    if options["move_to"]:
+        return _move(command, options)
+    picked = select(options)
+    dry_run = options["dry_run"]
+    question = f"{_verb(options, plain=True)} {counted(len(picked.ids), 'event')}{picked.words}?"
+    grave = picked.of(State.DEAD, State.UNRESOLVED) and not options["ids"]
+    if grave and not dry_run and not command.confirmed(question, options):
+        return Result(["Nothing was changed."], {"dry_run": False, "done": 0})
+    done = _act(command, picked, options)
+    due_now = [] if dry_run or options["spread"] or options["no_publish"] else _due_now(picked, done)
+    fate = follow(due_now, options) if due_now else Fate()
+    return Result(
+        lines=[*_head(picked, done, options), *_sent(done, fate, options), *_rest(picked, options)],
+        data={
+            "dry_run": dry_run,
+            "matched": picked.matched,
+            "done": len(done.ids),
+            "may_duplicate": len(done.may_duplicate),
+            "types": dict(picked.types),
+            "skipped": skipped_data(done.skipped),
+            "paused": [*(each.data for each in picked.paused), *fate.paused_data()],
+            **fate.data(),
+        },
+        needs_person=not dry_run
+        and (fate.needs_person or bool(picked.paused) or _unresolved_left(picked, done)),
+    )
+
+
+def _move(command: OutboxCommand, options: dict[str, Any]) -> Result:
+    """Another destination for events of one that is not configured any more."""
+    (to,) = aliases({"destination": [options["move_to"]]}, "--move-to: ")
+    ids, dry_run = undecided(options), options["dry_run"]
+    question = f"Move {counted(len(ids), 'event')} to {to}?"
+    if not dry_run and not command.confirmed(question, options):
+        return results.unchanged()
+    done = operations.move(
+        ids,
+        command.actor(),
+        to,
+        options["because"] or "",
+        same_organisation=options["same_organisation"],
+        accept_duplicates=options["accept_duplicates"],
+        dry_run=dry_run,
+    )
+    return results.result("Would move" if dry_run else "Moved", done, f" to {to}", dry_run=dry_run)
+
+
+def _check_flags(options: dict[str, Any]) -> None:
+    if options["move_to"]:
+        filters = ("state", "type", "reason", "since", "until", "spread")
+        if given := [f"--{name}" for name in filters if options[name]]:
+            raise WrongUsage(f"--move-to takes events or --destination, and not {', '.join(given)}.")
+        if not (options["because"] or options["dry_run"]):
+            raise WrongUsage("--move-to needs --because TEXT; the words are kept with each event.")
+    elif options["same_organisation"]:
+        raise WrongUsage("--same-organisation is for --move-to.")
+    if options["accept_duplicates"] and not options["because"]:
+        raise WrongUsage(
+            "--accept-duplicates needs --because TEXT: why it is right; the words are kept with each event."
+        )
+    if options["accept_duplicates"] and options["state"] not in (None, State.UNRESOLVED):
+        raise WrongUsage("--accept-duplicates is for --state unresolved: other events keep their key.")
+
+
+def _act(command: OutboxCommand, picked: Selection, options: dict[str, Any]) -> Done:
+    """Dead ones are requeued, unresolved ones resolved as not delivered, the rest is due now."""
+    actor, because, dry_run = command.actor(), options["because"] or "", options["dry_run"]
+    how: dict[str, Any] = {"spread": options["spread"] or 0.0, "dry_run": dry_run}
+    dead, unresolved = picked.of(State.DEAD), picked.of(State.UNRESOLVED)
+    others = [pk for pk in picked.ids if pk not in {*dead, *unresolved}]
+    return merged(
+        operations.requeue(dead, actor, reason=because, **how),
+        operations.resolve(
+            unresolved,
+            actor,
+            Resolution.NOT_DELIVERED,
+            because or BECAUSE,
+            accept_duplicates=options["accept_duplicates"],
+            **how,
+        ),
+        operations.retry_now(others, actor, reason=because, **how),
+    )
+
+
+def _due_now(picked: Selection, done: Done) -> list[int]:
+    """What was acted on, and what waits to be sent anyway; not what was skipped for good reasons."""
+    skipped = {pk for ids in done.skipped.values() for pk in ids}
+    due = due_among(sorted(skipped & set(picked.of(State.PENDING))))
+    served = OutboxEvent.objects.on_outbox().filter(id__in=due, destination__in=conf.aliases())
+    return sorted({*done.ids, *served.values_list("id", flat=True)})
+
+
+def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
+    if not picked.matched and not picked.paused:
+        return [f"No event matches{picked.words}: nothing to retry.", *_others(options)]
+    dry_run = options["dry_run"]
+    count = counted(len(done.ids), "event")
+    of = f" of {number(picked.matched)}" if picked.matched != len(done.ids) else ""
+    lines = [f"{_verb(options)} {count}{of}{picked.words}."]
+    if picked.types:
+        whole = f"all {number(picked.matched)}: " if picked.matched > len(picked.ids) else ""
+        lines.append(f"  {whole}{listed(picked.types)}")
+    lines += duplicate_lines(done.may_duplicate, dry_run=dry_run)
+    lines += skipped_lines(done.skipped)
+    for paused in picked.paused:
+        lines += paused.lines
+    return lines
+
+
+def _others(options: dict[str, Any]) -> list[str]:
+    """Where nothing waits for a retry, events that a person has to decide about may be what was meant."""
+    if options["state"] or options["ids"]:
+        return []
+    lines = []
+    types = "".join(f" --type {shlex.quote(name)}" for name in options["type"] or ())
+    for state in WAITING_FOR_A_PERSON:
+        if count := rows(options).filter(state=state).count():
+            lines.append(f"{counted(count, 'such event')} {'is' if count == 1 else 'are'} {state}:")
+            lines.append(next_step(f"eventbridge_retry --state {state}{types} --dry-run"))
+    return lines
+
+
+def _sent(done: Done, fate: Fate, options: dict[str, Any]) -> list[str]:
+    if options["dry_run"] or not done.ids:
+        return fate.lines()
+    if options["spread"]:
+        return [f"They become due over the next {span(options['spread'])}; workers send them."]
+    if options["no_publish"]:
+        return ["They are due now; workers send them.", next_step("eventbridge_publish")]
+    return fate.lines()
+
+
+def _rest(picked: Selection, options: dict[str, Any]) -> list[str]:
+    """The limit, the wave, and that nothing was changed."""
+    lines = []
+    if picked.matched > len(picked.ids):
+        lines.append(f"Limit is {number(options['limit'])} per run; add --limit {picked.matched}.")
+        if not options["spread"]:
+            lines[-1] += " To avoid a new wave add --spread 600."
+    if options["dry_run"]:
+        lines.append("Nothing was changed (dry run).")
+    return lines
+
+
+def _verb(options: dict[str, Any], *, plain: bool = False) -> str:
+    verb = "requeue" if options["state"] in (State.DEAD, State.UNRESOLVED) else "retry"
+    if plain:
+        return verb.capitalize()
+    if options["dry_run"]:
+        return f"Would {verb}"
+    return "Requeued" if verb == "requeue" else "Retried"
+
+
+def _unresolved_left(picked: Selection, done: Done) -> bool:
+    return not set(picked.of(State.UNRESOLVED)) <= set(done.ids)

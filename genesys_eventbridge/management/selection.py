@@ -1,0 +1,161 @@
+"""Which events a bulk act is about: named one by one, or by filters, up to a limit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Max, Min
+
+from genesys_eventbridge.formatting import moment
+from genesys_eventbridge.management import arguments
+from genesys_eventbridge.management.arguments import WrongUsage
+from genesys_eventbridge.management.draining import pause_lines, paused_data
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.reporting.facts import healths
+from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.text import clean, is_storable
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A destination that is left alone because it would send nothing."""
+
+    alias: str
+    events: int
+    seconds: float
+    reason: str
+
+    @property
+    def lines(self) -> list[str]:
+        return [
+            f"  Skipped: {self.events:,} ({self.alias} is paused)",
+            *pause_lines(self.alias, *self._pause),
+        ]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found = {"destination": self.alias, "events": self.events}
+        return {**found, **(paused_data(*self._pause) or {})}
+
+    @property
+    def _pause(self) -> tuple[float, str]:
+        return self.seconds, self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """``matched`` events fit; ``ids`` are those acted on, the oldest first, each with its state."""
+
+    words: str
+    matched: int = 0
+    ids: dict[int, State] = field(default_factory=dict)
+    types: Counter[str] = field(default_factory=Counter)
+    paused: list[Paused] = field(default_factory=list)
+
+    def of(self, *states: State) -> list[int]:
+        return [pk for pk, state in self.ids.items() if state in states]
+
+
+def rows(options: dict[str, Any]) -> OutboxQuerySet:
+    """Every event that the filters name, in any state."""
+    named = OutboxEvent.objects.on_outbox().filter(destination__in=arguments.aliases(options, stored=True))
+    return _filtered(named, options)
+
+
+def select(options: dict[str, Any]) -> Selection:
+    """What ``eventbridge_retry`` is about. Raises CommandError for filters that cannot go together."""
+    state = State(options["state"]) if options["state"] else None
+    found = OutboxEvent.objects.on_outbox()
+    if options["ids"]:
+        found = found.filter(pk__in=arguments.event_numbers(options["ids"]))
+        found = found.filter(state=state) if state else found
+    else:
+        state = state or State.PENDING
+        found = found.retrying() if state is State.PENDING else found.filter(state=state)
+    if options["reason"] and state not in WAITING_FOR_A_PERSON:
+        raise WrongUsage("--reason is why an event is dead or unresolved: add --state dead, or unresolved.")
+    if options["since"] and options["until"] and options["since"] >= options["until"]:
+        raise WrongUsage("--since is not before --until: no event was made in between.")
+    aliases = arguments.aliases(options, stored=True)
+    if options["destination"] or not options["ids"]:
+        found = found.filter(destination__in=aliases)
+    found = _filtered(found, options)
+    paused = _paused(found, aliases)
+    found = found.exclude(destination__in=[each.alias for each in paused])
+    return _selected(found, options, state, paused)
+
+
+def undecided(options: dict[str, Any]) -> list[int]:
+    """The events named one by one, or every event of ``--destination`` that is open or needs an operator."""
+    if not options["ids"] and not options["destination"]:
+        raise WrongUsage("Name events, or --destination for all of it that are not finished.")
+    found = OutboxEvent.objects.on_outbox()
+    if options["destination"]:
+        found = found.filter(destination__in=arguments.aliases(options, stored=True))
+    if options["ids"]:
+        numbers = arguments.event_numbers(options["ids"])
+        return (
+            list(found.filter(id__in=numbers).values_list("id", flat=True))
+            if options["destination"]
+            else numbers
+        )
+    undecided = found.filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+    return list(undecided.order_by("id").values_list("id", flat=True))
+
+
+def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:
+    if options["type"]:
+        rows = rows.filter(type__in=[name for name in options["type"] if is_storable(name)])
+    filters = {
+        "reason": options["reason"],
+        "created_at__gte": options["since"],
+        "created_at__lt": options["until"],
+    }
+    return rows.filter(**{name: value for name, value in filters.items() if value})
+
+
+def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Paused]:
+    """Destinations held by a person, or paused by trouble for a time to come."""
+    found = []
+    now = next_due.database_now()
+    for alias, health in healths(*aliases).items():
+        if health.is_held(now):
+            until, reason = health.held_until, health.held_reason
+        elif health.paused_until is not None and health.paused_until > now:
+            until, reason = health.paused_until, health.paused_reason
+        else:
+            continue
+        events = rows.filter(destination=alias).count()
+        seconds = (until - now).total_seconds() if until else float("inf")
+        if events:
+            found.append(Paused(alias, events, seconds, reason))
+    return found
+
+
+def _selected(
+    rows: OutboxQuerySet, options: dict[str, Any], state: State | None, paused: list[Paused]
+) -> Selection:
+    types = Counter(dict(rows.order_by().values_list("type").annotate(Count("id"))))
+    times = rows.aggregate(first=Min("created_at"), last=Max("created_at"))
+    ids = dict(rows.order_by("id").values_list("id", "state")[: options["limit"]])
+    words = [str(word) for word in (state, options["reason"]) if word]
+    words += [f"type {clean(name, 80)}" for name in dict.fromkeys(options["type"] or ())]
+    if times["first"]:
+        words.append(_span(times["first"], times["last"]))
+    return Selection(
+        words=f" ({', '.join(words)})" if words else "",
+        matched=types.total(),
+        ids={pk: State(value) for pk, value in ids.items()},
+        types=types,
+        paused=paused,
+    )
+
+
+def _span(first: dt.datetime, last: dt.datetime) -> str:
+    now = dt.datetime.now(first.tzinfo)
+    begin, end = moment(first, now), moment(last, now)
+    return begin if begin == end else f"{begin} to {end}"

@@ -1,0 +1,171 @@
+"""What ``eventbridge_status`` says: problems first, each with its remedy, then each destination."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+
+from genesys_eventbridge import conf, schedules, wake
+from genesys_eventbridge.formatting import moment, span
+from genesys_eventbridge.management import arguments
+from genesys_eventbridge.management.output import Result, number
+from genesys_eventbridge.reporting import status
+from genesys_eventbridge.reporting.problems import Limits, Problem, problems
+from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.text import clean
+
+#: Seconds after which a schedule that did not run says that no cluster works.
+SCHEDULE_LATE = 180.0
+
+
+def report(options: dict[str, Any]) -> Result:
+    """The numbers; with ``--check`` what needs a person, too."""
+    named = arguments.aliases(options, stored=True) if options["destination"] else None
+    standings = status.standings(named)
+    result = Result(data={"destinations": {each.alias: _data(each) for each in standings}})
+    if options["check"]:
+        said = {name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
+        limits = Limits(**said)
+        found = [problem for each in standings for problem in problems(each, limits)]
+        installed = schedules.standing() if apps.is_installed("django_q") else []
+        found += _schedule_problems(installed)
+        many = len(standings) > 1
+        result.lines += [line for problem in found for line in _problem_lines(problem, many)]
+        result.lines += _fine_lines(installed, found)
+        result.lines += [line for each in standings for line in _wake_lines(each, many)]
+        result.data["problems"] = [
+            {
+                "destination": problem.destination or None,
+                "kind": problem.kind,
+                "message": problem.message,
+                "remedy": problem.remedy,
+            }
+            for problem in found
+        ]
+        result.needs_person = bool(found)
+    for each in standings:
+        result.lines += _lines(each)
+    result.lines += [line for each in standings if not each.configured for line in _not_ours(each)]
+    return result
+
+
+def _not_ours(at: Standing) -> list[str]:
+    if at.served:
+        return [f"NOTE     {at.alias} is served by another project on this database; it is not judged here"]
+    return [
+        f"NOTE     {at.alias} is not in GENESYS_EVENTBRIDGE; no worker sends its events",
+        f"  -> manage.py eventbridge_retry --destination {at.alias} --move-to ALIAS --dry-run",
+        f"  -> manage.py eventbridge_cancel --destination {at.alias} --reason TEXT --dry-run",
+    ]
+
+
+def _schedule_problems(installed: list[schedules.Standing]) -> Iterator[Problem]:
+    """None at all is a choice (``--loop``, cron); some, doubled or wrong ones are not."""
+    ill = [each.name for each in installed if not each.well]
+    if ill and len([each for each in installed if not each.installed]) < len(installed):
+        remedy = "manage.py eventbridge_schedules --apply"
+        yield Problem("", "schedules", f"schedules missing, doubled or wrong: {', '.join(ill)}", remedy)
+    late = [each for each in installed if each.well and each.late > SCHEDULE_LATE]
+    if late:
+        longest = span(max(each.late for each in late))
+        names = ", ".join(each.name for each in late)
+        yield Problem("", "schedules_late", f"schedules {longest} late: {names}", "manage.py qcluster")
+
+
+def _problem_lines(problem: Problem, many: bool) -> list[str]:
+    where = f"{problem.destination}: " if many and problem.destination else ""
+    lines = [f"PROBLEM  {where}{problem.message}"]
+    return [*lines, f"  -> {problem.remedy}"] if problem.remedy else lines
+
+
+def _fine_lines(installed: list[schedules.Standing], found: list[Problem]) -> list[str]:
+    lines = []
+    there = len([each for each in installed if each.installed])
+    if installed and there == 0:
+        lines.append("NOTE     schedules: none installed (fine with eventbridge_publish --loop or cron)")
+    elif installed and not any(problem.kind.startswith("schedules") for problem in found):
+        lines.append(f"OK       schedules: {there} of {len(installed)} installed")
+    if not found:
+        lines.append("OK       nothing needs a person")
+    return lines
+
+
+def _wake_lines(at: Standing, many: bool) -> list[str]:
+    """What a commit wakes at this moment."""
+    if not at.configured:
+        return []
+    where = f"{at.alias}: " if many else ""
+    ran_at = at.health.task_at
+    ago = None if ran_at is None else (at.now - ran_at).total_seconds()
+    return [f"INFO     {where}wake: {wake.describe(conf.destination(at.alias).wake, ago)}"]
+
+
+def _lines(at: Standing) -> list[str]:
+    least = "+" if at.delivered_1h_is_least else ""
+    success = "" if at.success_1h is None else f" ({math.floor(at.success_1h * 1000) / 10:g} %)"
+    numbers = {
+        "waiting": at.waiting,
+        "in flight": at.in_flight,
+        "retrying": at.retrying,
+        "accepted": at.accepted,
+        "unresolved": at.unresolved,
+        "dead": at.dead,
+    }
+    told = " · ".join(f"{name} {number(count)}" for name, count in numbers.items())
+    lines = [f"{at.alias}  {told} · delivered 1 h {number(at.delivered_1h)}{least}{success}"]
+    if not at.configured:
+        lines[0] += "  NOT IN SETTINGS"
+    return [*lines, *_pause_lines(at)]
+
+
+def _pause_lines(at: Standing) -> list[str]:
+    health, lines = at.health, []
+    if at.held:
+        until = f"until {moment(health.held_until, at.now)}" if health.held_until else "until resumed"
+        lines.append(
+            f"  paused {until} by {clean(health.held_by, 80)}: {clean(health.held_reason, 300)}\n"
+            f"  -> manage.py eventbridge_resume {at.alias}"
+        )
+    if health.paused_until is not None and health.paused_until > at.now:
+        until = moment(health.paused_until, at.now)
+        lines.append(f"  paused until {until} ({health.paused_kind}): {clean(health.paused_reason, 300)}")
+    elif health.paused_until is not None:
+        lines.append(
+            f"  one event at a time tries whether a pause may end: {clean(health.paused_reason, 300)}"
+        )
+    if health.check_paused_until is not None and health.check_paused_until > at.now:
+        until = moment(health.check_paused_until, at.now)
+        kind = f" ({health.check_paused_kind})" if health.check_paused_kind else ""
+        lines.append(f"  checks paused until {until}{kind}: {clean(health.check_paused_reason, 300)}")
+    return lines
+
+
+def _data(at: Standing) -> dict[str, Any]:
+    health = at.health
+    return {
+        "configured": at.configured,
+        "waiting": at.waiting,
+        "in_flight": at.in_flight,
+        "retrying": at.retrying,
+        "accepted": at.accepted,
+        "unresolved": at.unresolved,
+        "dead": at.dead,
+        "oldest_seconds": None if at.oldest is None else round(at.oldest, 1),
+        "delivered_1h": at.delivered_1h,
+        "delivered_1h_is_least": at.delivered_1h_is_least,
+        "success_1h": None if at.success_1h is None else round(at.success_1h, 4),
+        "heartbeat_at": health.heartbeat_at,
+        "heartbeat_seconds": None if at.heartbeat_ago is None else round(at.heartbeat_ago, 1),
+        "task_at": health.task_at,
+        "paused_until": health.paused_until,
+        "paused_kind": health.paused_kind,
+        "paused_reason": health.paused_reason,
+        "checks_paused_until": health.check_paused_until,
+        "checks_paused_kind": health.check_paused_kind,
+        "held_by": health.held_by,
+        "held_reason": health.held_reason,
+        "held_until": health.held_until,
+    }

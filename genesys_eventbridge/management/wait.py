@@ -1,0 +1,64 @@
+"""Watch one event until its final state: the row is looked at, and nothing is sent from here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.management.output import Result, next_step
+from genesys_eventbridge.management.stopping import told_to_stop
+from genesys_eventbridge.management.work import tell
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.reporting.explain import explain, facts_for
+from genesys_eventbridge.states import OPEN, State
+from genesys_eventbridge.text import clean
+
+#: Seconds between two looks at the row.
+EVERY = 0.2
+
+
+def watch(pk: int, options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic) -> Result:
+    """Say each state as it comes, for ``options["wait"]`` seconds; all but delivered needs a person."""
+    began = clock()
+    seen = ""
+    with told_to_stop(partial(tell, options)) as stop:
+        while True:
+            event = OutboxEvent.objects.on_outbox().get(pk=pk)
+            if event.state != seen:
+                seen = event.state
+                tell(options, f"{clock() - began:6.1f} s  {event.get_state_display()}")
+            final = event.state not in OPEN
+            if final or clock() - began >= options["wait"] or _stopped(stop):
+                break
+    waited = clock() - began
+    told = "is" if final else "is still"
+    lines = [
+        f"Event {pk} ({event.type}) {told} {event.get_state_display()} after {span(waited)}.",
+        f"  {clean(explain(event, facts_for(event)), 2000)}",
+    ]
+    if event.state != State.DELIVERED:
+        lines.append(next_step(f"eventbridge_show {pk}"))
+    found = {"event": data(event), "waited": round(waited, 3), "final": final}
+    return Result(lines, found, needs_person=event.state != State.DELIVERED)
+
+
+def data(event: OutboxEvent) -> dict[str, Any]:
+    """One event for programs; never its payload."""
+    return {
+        "id": event.pk,
+        "event_id": event.event_id,
+        "type": event.type,
+        "destination": event.destination,
+        "state": event.state,
+        "reason": event.reason,
+        "remote_id": event.remote_id,
+        "last_error": event.last_error,
+    }
+
+
+def _stopped(stop: threading.Event) -> bool:
+    return stop.wait(EVERY)

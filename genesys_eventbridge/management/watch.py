@@ -1,0 +1,40 @@
+"""``--watch``: what a command says, again and again, in place on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from django.db import InterfaceError, OperationalError
+
+from genesys_eventbridge.db import drop_connection
+from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management.stopping import told_to_stop
+from genesys_eventbridge.management.work import tell
+from genesys_eventbridge.models import outbox_alias
+
+#: Seconds between two pictures; fewer where each would be another block of a log.
+EVERY = 2.0
+EVERY_IN_A_LOG = 10.0
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+
+def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any]) -> Result:
+    """Show ``look()`` until a signal says stop; a database that is away is waited for."""
+    on_terminal = out.isatty()
+    result = Result()
+    with told_to_stop(partial(tell, {**options, "verbosity": 0})) as stop:
+        while not stop.is_set():
+            try:
+                result = look()
+                text = result.as_text()
+            except (OperationalError, InterfaceError) as error:
+                drop_connection(outbox_alias())
+                text = f"The database does not answer ({type(error).__name__})."
+            out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{time.strftime('%H:%M:%S')}\n{text}")
+            out.flush()
+            stop.wait(EVERY if on_terminal else EVERY_IN_A_LOG)
+    return Result(needs_person=result.needs_person)

@@ -1,0 +1,121 @@
+"""The work of publish and poll over all destinations named, and what it came to."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from functools import partial
+from typing import Any, TextIO
+
+from genesys_eventbridge import operations
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.management import arguments, draining
+from genesys_eventbridge.management.base import OutboxCommand
+from genesys_eventbridge.management.loop import Loop
+from genesys_eventbridge.management.output import Result, counted, listed
+from genesys_eventbridge.management.progress import Progress
+from genesys_eventbridge.management.side_by_side import side_by_side
+from genesys_eventbridge.management.stopping import told_to_stop
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox.due import due_events
+from genesys_eventbridge.states import AttemptKind, State
+
+#: A check asked for by hand is for that many events at most, unless --limit says otherwise.
+MANY = 10_000
+
+
+def drain(kind: AttemptKind, options: dict[str, Any]) -> Result:
+    """One run over each destination, side by side, until nothing is due there."""
+    aliases = arguments.aliases(options)
+    state = State.PENDING if kind is AttemptKind.PUBLISH else State.ACCEPTED
+    limit = options["limit"]
+    ahead = sum(due_events(alias, state).count() for alias in aliases)
+    total = min(ahead, limit * len(aliases)) if limit else ahead
+    doing = "Published" if kind is AttemptKind.PUBLISH else "Asked about"
+    with told_to_stop(partial(tell, options)) as stop, progress(doing, total, options) as shown:
+
+        def work(alias: str) -> draining.Drained:
+            return draining.drain(
+                kind,
+                alias,
+                progress=shown,
+                stop=stop,
+                limit=limit,
+                max_seconds=options.get("max_seconds"),
+                concurrency=options.get("concurrency"),
+            )
+
+        done = side_by_side(aliases, work)
+    return Result(
+        lines=[line for each in done.values() for line in draining.lines(each)],
+        data={"destinations": {alias: draining.data(each) for alias, each in done.items()}},
+        needs_person=any(each.needs_person for each in done.values()),
+    )
+
+
+def loop(options: dict[str, Any]) -> Result:
+    """Serve each destination, side by side, until a signal says stop."""
+    aliases = arguments.aliases(options)
+    with told_to_stop(partial(tell, options)) as stop, progress("Published", None, options) as shown:
+        loops = {alias: _loop(alias, shown, stop, options) for alias in aliases}
+        tell(options, f"Serving {', '.join(aliases)}; Ctrl-C or SIGTERM to stop.")
+        side_by_side(aliases, lambda alias: loops[alias].run())
+    return Result(
+        lines=[_served(alias, each.states, each.pruned) for alias, each in loops.items()],
+        data={
+            "destinations": {
+                alias: {
+                    **{state.value: each.states[state] for state in draining.WORDS},
+                    "pruned": each.pruned,
+                }
+                for alias, each in loops.items()
+            }
+        },
+    )
+
+
+def check_older_now(command: OutboxCommand, options: dict[str, Any]) -> None:
+    """Make accepted events due for a check, by the age of their acceptance."""
+    rows = OutboxEvent.objects.on_outbox().filter(
+        state=State.ACCEPTED,
+        destination__in=arguments.aliases(options),
+        accepted_at__lte=DatabaseNow(-options["older_than"]),
+        due_at__gt=DatabaseNow(),
+    )
+    ids = list(rows.order_by("due_at", "id").values_list("id", flat=True)[: options["limit"] or MANY])
+    operations.check_now(ids, command.actor(), reason=f"older than {options['older_than']:g} s")
+
+
+def progress(doing: str, total: int | None, options: dict[str, Any]) -> Progress:
+    return Progress(doing, total, stream=_stderr(options), verbosity=options["verbosity"])
+
+
+def tell(options: dict[str, Any], line: str) -> None:
+    """A line beside the result, on standard error; none with ``-v 0``."""
+    if options["verbosity"] > 0:
+        stream = _stderr(options)
+        stream.write(line + "\n")
+        stream.flush()
+
+
+def _loop(alias: str, shown: Progress, stop: threading.Event, options: dict[str, Any]) -> Loop:
+    return Loop(
+        alias,
+        progress=shown,
+        stop=stop,
+        interval=options["interval"] or 1.0,
+        concurrency=options["concurrency"],
+    )
+
+
+def _served(alias: str, states: Counter[str], pruned: int) -> str:
+    words = {word: states[state] for state, word in draining.WORDS.items() if states[state]}
+    told = f"{alias}: {listed(words) or 'nothing was sent'}"
+    return f"{told}; {counted(pruned, 'old event')} pruned" if pruned else told
+
+
+def _stderr(options: dict[str, Any]) -> TextIO:
+    """The stream itself: Django's wrapper ends every write with a line end, which a bar must not."""
+    stream: TextIO = options.get("stderr") or sys.stderr
+    return stream

@@ -1,0 +1,238 @@
+"""Events of bulk operations, which send no signals: same transaction, constant number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import NotSupportedError, OperationalError, connections, models, router
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
+from django.views.decorators.debug import sensitive_variables
+
+from genesys_eventbridge.db.transactions import around, kept
+from genesys_eventbridge.model_events import events
+from genesys_eventbridge.model_events import rows as model_rows
+from genesys_eventbridge.model_events.changes import Change, Difference, Values, differences
+from genesys_eventbridge.model_events.identity import unwrapped
+from genesys_eventbridge.model_events.registry import KINDS, Registration, label, plan
+from genesys_eventbridge.model_events.rows import Needs
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
+
+M = TypeVar("M", bound=Model)
+
+
+@sensitive_variables()  # Django's error mails show no payload, in this frame or below it
+def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEvent]:
+    """Write the events that saving or deleting these objects one by one would have written.
+
+    ``kind`` is created, updated or deleted. Call it in the transaction of the change: after
+    ``QuerySet.update()`` or raw SQL, before a delete that sends no signals. The events say what the rows hold
+    now, read from the database that is written; of objects in a list only the keys are used. What the rows
+    were before is not known, so ``changed=`` lets them all through; ``when=`` is asked.
+
+    Raises ImproperlyConfigured if the model publishes nothing of this kind, ValueError if a row is not in the
+    database, NotInTransaction outside ``atomic()``, and InvalidEvent, as ``enqueue_many`` does.
+    """
+    if kind not in KINDS:
+        raise ImproperlyConfigured(f"enqueue_for(..., {kind!r}): the kind is one of {', '.join(KINDS)}.")
+    alias = outbox_alias()
+    fresh = isinstance(objects, QuerySet)
+    if isinstance(objects, QuerySet):
+        objects = objects.using(alias)
+    by_model: dict[type[Model], list[Model]] = {}
+    for instance in map(unwrapped, objects):
+        by_model.setdefault(type(instance), []).append(instance)
+    written = []
+    for model, instances in by_model.items():
+        if not plan(model).kinds[kind]:
+            raise ImproperlyConfigured(
+                f"{label(model)} publishes no {kind!r} event: register it with publishes({kind}=...)."
+            )
+        events.same_database(model, router.db_for_write(model))
+        if events.suppressed():
+            continue
+        needs = _needs(model, kind)
+        known = [model_rows.loaded(instance) if fresh else {} for instance in instances]
+        found = model_rows.rows_of(instances, alias, Needs(needs.columns), known)
+        rows = [row for row in found if row is not None]
+        if len(rows) < len(instances):
+            lost = next(one for one, row in zip(instances, found, strict=True) if row is None)
+            raise ValueError(
+                f"enqueue_for(..., {kind!r}): {len(instances) - len(rows)} of these {label(model)} are not "
+                f"in the database, such as {lost.pk}. Call it before a delete, and after anything else."
+            )
+        written += _write(kind, model, [(row, None) for row in rows])
+    return written
+
+
+class EventQuerySet(models.QuerySet[M]):
+    """``bulk_create``, ``bulk_update`` and ``update`` that publish what a loop of ``save()`` would publish.
+
+    ``update`` and ``bulk_update`` read and lock the rows first, then read them again: the events tell
+    what the database holds. Within ``suppress_events()`` all three are Django's own.
+    """
+
+    @sensitive_variables()
+    def bulk_create(
+        self,
+        objs: Iterable[M],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> list[M]:
+        """As Django's. Raises NotSupportedError where the database does not say which rows it wrote."""
+        conflicts = (ignore_conflicts, update_conflicts)
+        if not self._publishes("created"):
+            return super().bulk_create(objs, batch_size, *conflicts, *args, **kwargs)
+        if any(conflicts):
+            raise NotSupportedError(
+                "bulk_create() with ignore_conflicts or update_conflicts does not say which rows it created. "
+                "Call it in suppress_events(), then enqueue_for() with the rows you know of."
+            )
+        self._for_write = True
+        events.same_database(self.model, self.db)
+        with around(self.db, self._not_done("created")):
+            objs = list(objs)
+            held = [dict(vars(instance)) for instance in objs]
+            made = super().bulk_create(objs, batch_size, *conflicts, *args, **kwargs)
+            with kept(self.db, self._not_done("created")):
+                if any(instance.pk is None for instance in made):
+                    raise NotSupportedError(
+                        f"This database does not return the keys of bulk_create(), and events of "
+                        f"{label(self.model)} need them. Save the objects one by one, or give the model a "
+                        "key that Python makes (UUIDField(primary_key=True, default=uuid.uuid4))."
+                    )
+                needs = _needs(self.model, "created")
+                known = []
+                for instance, former in zip(made, held, strict=True):
+                    written = model_rows.Written.by_save(instance, None, inserted=True, held=former)
+                    known.append(model_rows.known_values(instance, self.db, written, needs))
+                rows = model_rows.rows_of(made, self.db, needs, known)
+                _write("created", self.model, [(row, None) for row in rows if row is not None])
+        return made
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    @sensitive_variables()
+    def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
+        if not self._publishes("updated"):
+            return super().bulk_update(objs, fields, *args, **kwargs)
+        objs = tuple(objs)
+        self._for_write = True
+        events.same_database(self.model, self.db)
+        with around(self.db, self._not_done("updated")):
+            former = self._locked(self.filter(pk__in=[instance.pk for instance in objs]))
+            with events.suppress_events():
+                count = super().bulk_update(objs, fields, *args, **kwargs)
+            with kept(self.db, self._not_done("updated")):
+                self._write_updated(former)
+        return count
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    @sensitive_variables()
+    def update(self, **kwargs: Any) -> int:
+        if not self._publishes("updated") or self.query.is_sliced or self.query.combinator:
+            return super().update(**kwargs)
+        if any({key.name, key.attname} & kwargs.keys() for key in self.model._meta.pk_fields):
+            raise NotSupportedError(
+                f"update() of the primary key of {label(self.model)} does not say which rows it wrote. Call "
+                "it in suppress_events(), then enqueue_for() with the rows you know of."
+            )
+        self._for_write = True
+        events.same_database(self.model, self.db)
+        with around(self.db, self._not_done("updated")):
+            former = self._locked(self)
+            if not former:
+                return super(EventQuerySet, self.none()).update(**kwargs)  # what is wrong with it still shows
+            # On SQLite the first write has stopped all others, and a long list of keys would not fit.
+            alone = connections[self.db].vendor == "sqlite"
+            chosen = self if alone else self.filter(pk__in=list(former))
+            count = super(EventQuerySet, chosen).update(**kwargs)
+            with kept(self.db, self._not_done("updated")):
+                if count != len(former):
+                    raise OperationalError(
+                        f"Rows of {label(self.model)} changed while update() ran, so it is unknown which "
+                        "ones it wrote. Nothing was written; run it again in a new transaction."
+                    )
+                self._result_cache = None
+                self._write_updated(former)
+        return count
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def _publishes(self, kind: str) -> bool:
+        return bool(plan(self.model).kinds[kind]) and not events.suppressed()
+
+    def _not_done(self, done: str) -> str:
+        return f"These {label(self.model)} are not {done}"
+
+    def _locked(self, chosen: QuerySet[M]) -> dict[Any, Values]:
+        """The watched columns of the rows, by key, locked until the transaction ends."""
+        query = chosen.query
+        if chosen._iterable_class is not ModelIterable or query.distinct or query.group_by is not None:
+            # No database locks such rows directly.
+            chosen = self.model._base_manager.using(self.db).filter(pk__in=chosen.order_by().values("pk"))
+        chosen = chosen.using(self.db).select_related(None).prefetch_related(None).order_by("pk")
+        watched = plan(self.model).watched
+        rows = chosen.only("pk", *(column.name for column in watched))
+        of = () if self.model._meta.parents else ("self",)
+        return {row.pk: model_rows.values_in(row, watched) for row in model_rows.locked(rows, self.db, of)}
+
+    @sensitive_variables()
+    def _write_updated(self, former: Mapping[Any, Values]) -> None:
+        watched = plan(self.model).watched
+        present = model_rows.read_rows(self.model, former.keys(), self.db, _needs(self.model, "updated"))
+        changes = [
+            (row, differences(watched, former[pk], model_rows.values_in(row, watched)))
+            for pk, row in sorted(present.items())
+        ]
+        _write("updated", self.model, changes)
+
+
+class EventManager(models.Manager.from_queryset(EventQuerySet)):  # type: ignore[misc]
+    """The manager of an EventQuerySet: ``objects = EventManager()``."""
+
+
+def _needs(model: type[Model], kind: str) -> Needs:
+    return events.needs_of(plan(model).kinds[kind], model)
+
+
+@sensitive_variables()
+def _write(
+    kind: str, model: type[Model], changes: Sequence[tuple[Model, Mapping[str, Difference] | None]]
+) -> list[OutboxEvent]:
+    """The events of many rows of one model; differences are None where the rows before were not read."""
+    if events.suppressed():
+        return []
+    written = []
+    for registration in plan(model).kinds[kind]:
+        found = [
+            (row, change)
+            for row, seen in changes
+            if (change := _change(registration, kind, row, seen)) is not None
+        ]
+        made = events.pending_many(registration, registration.types[kind], found)
+        written += events.write_many(made)
+    return written
+
+
+def _change(
+    registration: Registration, kind: str, row: Model, seen: Mapping[str, Difference] | None
+) -> Change | None:
+    """None if the registration does not publish what changed."""
+    if kind == "created":
+        return events.created(registration, row)
+    if kind == "deleted":
+        return events.deleted(registration, row)
+    model = type(row)
+    if seen is None:
+        watched = plan(model).watched
+        seen = differences(watched, None, model_rows.values_in(row, watched))
+    if not events.concerns(registration, model, seen):
+        return None
+    return events.updated(registration, model, seen)

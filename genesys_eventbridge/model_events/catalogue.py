@@ -1,0 +1,160 @@
+"""The contract a team hands to its consumers: every registered event, what it carries, and an example."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.model_events.payload import attribute
+from genesys_eventbridge.model_events.registry import Registration, label, models_of, plan, registrations
+from genesys_eventbridge.model_events.shapes import DIALECT, IMPOSSIBLE, REFUSED, Shape, data_shape
+from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.outbox import schemas
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One value in ``data``: its path there, JSON type and format, whether it may be null, its choices.
+
+    In a path ``a.b`` is member b of object a, and ``a[]`` is each element of list a. A list, and an object
+    that may be null, have a line of their own; what such an object holds may be null with it.
+    """
+
+    name: str
+    type: str
+    """A JSON type. "any": the model does not say. "refused": JSON has no such value, saving it raises."""
+    format: str = ""
+    nullable: bool = False
+    choices: tuple[Any, ...] = ()
+    text: str = ""
+    """The field's help text or verbose name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event type of one model to one destination."""
+
+    model: str
+    kind: str
+    """created, updated, deleted, or the name of a many-to-many field."""
+    type: str
+    destination: str
+    changed: tuple[str, ...]
+    """An update is published only when one of these changed; empty: at every save."""
+    text: str
+    """What the docstring of ``data=`` says; empty with ``fields=``."""
+    members: tuple[Member, ...]
+    """Empty with ``data=``: only a schema in SCHEMAS describes it."""
+    schema: Mapping[str, Any] | None
+    """From the setting SCHEMAS."""
+    example: Any
+    """An example of ``data`` that both schemas allow; None if there is none."""
+    model_schema: Mapping[str, Any] | None
+    """JSON Schema of ``data``, made from the model and ``fields=``; None with ``data=``."""
+
+
+def entries() -> list[Entry]:
+    """The catalogue, by event type. Raises ImproperlyConfigured for wrong settings."""
+    found = [
+        _entry(registration, model, kind, type_)
+        for registration in registrations()
+        for kind, type_ in (*registration.types.items(), *registration.m2m.items())
+        for model in _models(registration, kind)
+    ]
+    return sorted(found, key=lambda entry: (entry.type, entry.destination, entry.model, entry.kind))
+
+
+def object_url(object_type: str, object_id: str) -> str:
+    """Where people look at the business object of an event, by ``url=``; "" where nothing says so.
+
+    ``object_type`` and ``object_id`` are those of an OutboxEvent. One query. Only paths of this site and
+    http(s) URLs are returned. Raises what a callable ``url`` raises.
+    """
+    try:
+        model = apps.get_model(object_type)
+        known = [one for group in plan(model).kinds.values() for one in group if one.url is not None]
+        rows = model._base_manager.using(outbox_alias())
+        instance = rows.filter(pk=object_id).first() if known else None
+    except (LookupError, ValueError, ValidationError):
+        return ""
+    url = "" if instance is None else str(attribute(instance, known[0].url) or "")
+    local = url.startswith("/") and not url.startswith(("//", "/\\"))
+    return url if local or url.lower().startswith(("https://", "http://")) else ""
+
+
+def _models(registration: Registration, kind: str) -> list[type[Model]]:
+    """The registered model; for an abstract one, the models that publish this kind by its registration."""
+    if not registration.model._meta.abstract:
+        return [registration.model]
+    found = list(models_of(registration))
+    return [
+        model
+        for model in found
+        if not any(parent in found for parent in model.__mro__[1:])
+        and (
+            registration in plan(model).kinds.get(kind, ())
+            or any(name == kind and one is registration for name, _, one in plan(model).m2m)
+        )
+    ]
+
+
+def _entry(registration: Registration, model: type[Model], kind: str, type_: str) -> Entry:
+    schema = _schema(conf.destination(registration.destination).schemas.get(type_))
+    shape = None if registration.tree is None else data_shape(model, registration.tree)
+    model_schema = None if shape is None else {"$schema": DIALECT, **shape.schema()}
+    data = registration.given["data"]
+    return Entry(
+        model=label(model),
+        kind=kind,
+        type=type_,
+        destination=registration.destination,
+        changed=(registration.changed or ()) if kind == "updated" else (),
+        text=(inspect.getdoc(data) or "") if inspect.isroutine(data) else "",
+        members=() if shape is None else tuple(_members(shape)),
+        schema=schema,
+        example=_example(shape, [one for one in (schema, model_schema) if one is not None], type_),
+        model_schema=model_schema,
+    )
+
+
+def _schema(given: Any) -> Mapping[str, Any] | None:
+    if given is None or isinstance(given, Mapping):
+        return given
+    read: Mapping[str, Any] = json.loads(Path(given).read_text("utf-8"))
+    return read
+
+
+def _example(shape: Shape | None, known: Sequence[Mapping[str, Any]], type_: str) -> Any:
+    """The first example of the user's schema that real events can look like, else one made from the model."""
+    made = [] if shape is None or (one := shape.example()) is IMPOSSIBLE else [one]
+    if shape is not None and len(known) == 1:
+        return made[0] if made else None
+    given = [
+        example
+        for schema in known
+        if isinstance(schema.get("examples"), list)
+        for example in schema["examples"]
+    ]
+    fitting = (one for one in (*given, *made) if all(schemas.fits(schema, type_, one) for schema in known))
+    return next(fitting, None)
+
+
+def _members(shape: Shape, name: str = "", *, within_null: bool = False) -> Iterator[Member]:
+    """One line for each value; ``within_null``: an object around it may be null."""
+    nullable = shape.nullable or within_null
+    if name and (shape.members is None or shape.nullable):
+        type_ = "null" if shape.type == REFUSED and shape.nullable else shape.type
+        yield Member(name, type_, shape.format, nullable, shape.choices, shape.text)
+    if shape.items is not None:
+        yield from _members(shape.items, f"{name}[]")
+    for key, member in (shape.members or {}).items():
+        yield from _members(member, f"{name}.{key}" if name else key, within_null=nullable)

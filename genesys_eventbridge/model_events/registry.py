@@ -1,0 +1,203 @@
+"""Which models publish what: one registration a call of ``publishes``, one plan a model class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Field, ManyToManyField, Model
+
+from genesys_eventbridge.model_events.payload import TakesChange, Tree, concrete_field, paths
+from genesys_eventbridge.model_events.rows import Needs, everything, needs_of_paths
+
+KINDS = ("created", "updated", "deleted")
+Attribute = str | Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Registration:
+    """What one model, and all that inherit from it, say to one destination."""
+
+    model: type[Model]
+    types: Mapping[str, str]
+    """created, updated, deleted -> event type; a kind that is not published is missing."""
+    m2m: Mapping[str, str]
+    """Many-to-many field -> event type."""
+    tree: Tree | None
+    data: TakesChange | None
+    when: TakesChange | None
+    changed: tuple[str, ...] | None
+    compares: bool
+    """Whether updates need to know what changed."""
+    subject: Attribute | None
+    ordering_key: Attribute | None
+    source: Attribute | None
+    extensions: Attribute | Mapping[str, Any] | None
+    url: Attribute | None
+    destination: str
+    atomic: bool
+    read_back: bool
+    """Whether triggers set columns that the events carry."""
+    given: Mapping[str, Any]
+    """The arguments as written, to know the same call made twice."""
+
+    def watched(self, model: type[Model]) -> dict[str, Field[Any, Any]]:
+        """The fields whose change matters, by the name they were given."""
+        if not self.compares:
+            return {}
+        if self.changed is None:
+            return {field.name: field for field in model._meta.concrete_fields if not field.primary_key}
+        return {name: _column(model, name) for name in self.changed}
+
+    def needs(self, model: type[Model]) -> Needs:
+        """What its events read of a row; a callable may read any column. Needs all models loaded."""
+        known = _needs.get((self, model))
+        if known is None:
+            known = _needs[self, model] = self._find_needs(model)
+        return known
+
+    def source_attribute(self, model: type[Model]) -> Attribute | None:
+        """What gives the source; None if ``source`` is the text itself: the model has no such attribute."""
+        if isinstance(self.source, str) and not hasattr(model, self.source.partition(".")[0]):
+            return None
+        return self.source
+
+    def _find_needs(self, model: type[Model]) -> Needs:
+        attributes = (self.subject, self.ordering_key, self.source_attribute(model), self.extensions)
+        read = [path for tree in [self.tree] if tree for path in paths(tree)]
+        read += [tuple(one.split(".")) for one in attributes if isinstance(one, str)]
+        read += [(field.name,) for field in self.watched(model).values()]
+        needs = needs_of_paths(model, read)
+        if self.data or self.when or any(callable(one) for one in attributes):
+            needs |= everything(model)
+        return replace(needs, read_back=self.read_back)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What instances of one class publish, their parents' registrations included."""
+
+    kinds: Mapping[str, tuple[Registration, ...]]
+    m2m: tuple[tuple[str, str, Registration], ...]
+    """Field, event type, registration."""
+    watched: tuple[Field[Any, Any], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.m2m or any(self.kinds.values()))
+
+    @property
+    def saves(self) -> tuple[Registration, ...]:
+        return (*self.kinds["created"], *self.kinds["updated"])
+
+
+_registrations: list[Registration] = []
+_plans: dict[type[Model], Plan] = {}
+_needs: dict[tuple[Registration, type[Model]], Needs] = {}
+
+
+def registrations() -> tuple[Registration, ...]:
+    """Every registration, in the order it was made."""
+    return tuple(_registrations)
+
+
+def plan(model: type[Model]) -> Plan:
+    """What ``model`` publishes: its own registrations and those of all it inherits from."""
+    known = _plans.get(model)
+    if known is None:
+        known = _plans[model] = _make_plan(model)
+    return known
+
+
+def add(registration: Registration) -> None:
+    _registrations.append(registration)
+    _plans.clear()
+    _needs.clear()
+
+
+def withdraw(registration: Registration) -> None:
+    """Publish nothing more by this registration: for tests."""
+    _registrations.remove(registration)
+    _plans.clear()
+    _needs.clear()
+
+
+def label(model: type[Model]) -> str:
+    return f"{model._meta.app_label}.{model._meta.object_name}"
+
+
+def concrete(model: type[Model]) -> type[Model]:
+    """The model that has the table: itself, or what a proxy stands for."""
+    return model._meta.concrete_model or model
+
+
+def models_of(registration: Registration) -> Iterator[type[Model]]:
+    """The classes with rows that this registration speaks for: the model and what inherits from it."""
+    waiting = [registration.model]
+    seen = set()
+    while waiting:
+        model = waiting.pop(0)
+        if model not in seen:
+            seen.add(model)
+            waiting += model.__subclasses__()
+            if not model._meta.abstract and not model._meta.swapped:
+                yield model
+
+
+def check(registration: Registration, model: type[Model]) -> None:
+    """Raise ImproperlyConfigured where ``changed`` or ``m2m`` names a field that ``model`` has not."""
+    registration.watched(model)
+    for name in registration.m2m:
+        field = next((field for field in model._meta.many_to_many if field.name == name), None)
+        if field is None:
+            raise ImproperlyConfigured(
+                f"publishes(m2m=...) on {model.__name__}: {name!r} is not a ManyToManyField of it."
+                + did_you_mean(name, [field.name for field in model._meta.many_to_many])
+            )
+        if not isinstance(field, ManyToManyField):
+            raise ImproperlyConfigured(
+                f"publishes(m2m=...) on {model.__name__}: {name!r} is a {type(field).__name__}, not Django's "
+                "ManyToManyField, so its changes cannot be published. Call enqueue() where it is changed."
+            )
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" It has {', '.join(known) or 'none'}."
+
+
+def _column(model: type[Model], name: str) -> Field[Any, Any]:
+    field = concrete_field(model, name)
+    if field is None:
+        raise ImproperlyConfigured(
+            f"publishes(changed=...) on {model.__name__}: {name!r} is no column of it."
+            + did_you_mean(name, [item.name for item in model._meta.concrete_fields])
+        )
+    return field
+
+
+def _make_plan(model: type[Model]) -> Plan:
+    """The nearest class wins where a child names the same event type for the same destination again."""
+    near = sorted(
+        (one for one in _registrations if issubclass(model, one.model)),
+        key=lambda one: model.__mro__.index(one.model),
+    )
+    owners: dict[tuple[str, str, str], type[Model]] = {}
+
+    def speaks(one: Registration, kind: str, type_: str) -> bool:
+        return owners.setdefault((kind, type_, one.destination), one.model) is one.model
+
+    kinds = {
+        kind: tuple(one for one in near if kind in one.types and speaks(one, kind, one.types[kind]))
+        for kind in KINDS
+    }
+    watched = {field: None for one in kinds["updated"] for field in one.watched(model).values()}
+    return Plan(
+        kinds=kinds,
+        m2m=tuple(
+            (name, type_, one) for one in near for name, type_ in one.m2m.items() if speaks(one, name, type_)
+        ),
+        watched=tuple(watched),
+    )

@@ -1,0 +1,247 @@
+"""One act of a person on many rows: read under a lock, choose row by row, write by guarded UPDATEs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge import conf, counters, wake
+from genesys_eventbridge.db import first_write, in_small_transaction, still_in
+from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, is_claimed, outbox_alias
+from genesys_eventbridge.operations.audit import Actor, record
+from genesys_eventbridge.outbox.announce import SIGNALS
+from genesys_eventbridge.outbox.followers import release
+from genesys_eventbridge.states import FINISHED, OPEN, Act, State
+
+logger = logging.getLogger("genesys_eventbridge")
+
+#: Rows written in one transaction; a bulk act never holds many locks.
+CHUNK = 500
+#: Into how many steps a spread is cut at least, where there are as many rows.
+STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an act did: ``ids`` it changed, those it ``skipped`` by the reason in words.
+
+    ``may_duplicate`` are those of ``ids`` that got a new key: the platform could take them twice.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    skipped: dict[str, list[int]] = field(default_factory=dict)
+    may_duplicate: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event as the act found it, by the database's clock."""
+
+    id: int
+    destination: str
+    type: str
+    event_id: str
+    state: State
+    reason: str
+    attempts: int
+    remote_id: str
+    claim_token: UUID | None
+    due_at: dt.datetime | None
+    accepted_at: dt.datetime | None
+    in_doubt_since: dt.datetime | None
+    key_known_since: dt.datetime | None
+    doubt_about: UUID | None
+    now: dt.datetime
+
+    @property
+    def in_flight(self) -> bool:
+        return is_claimed(self.claim_token, self.due_at, self.now)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """Where rows go and what is written besides; rows of one move share one UPDATE."""
+
+    to: State
+    reason: str = ""
+    #: Further columns, written in this order: MySQL and MariaDB read values that stand to the left as new.
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    #: The age that MAX_AGE judges begins anew.
+    fresh: bool = False
+    may_duplicate: bool = False
+    #: The due time stays as it is.
+    keeps_due: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody does and why; ``choose`` gives each row a Move, or the words that say why not."""
+
+    actor: Actor
+    act: Act
+    reason: str
+    choose: Callable[[Row], Move | str]
+
+
+def perform(deed: Deed, ids: Iterable[int], *, spread: float = 0.0, dry_run: bool = False) -> Done:
+    """Do it to each event that ``choose`` has a Move for; each chunk is one transaction with its audit.
+
+    ``spread`` distributes the due times over so many seconds. A dry run writes and locks nothing.
+    Raises ValueError for a spread that is negative or more than 10 years.
+    """
+    if not 0 <= spread <= LONGEST_WAIT:
+        raise ValueError("spread: must be seconds from 0 to 10 years.")
+    wanted = sorted(set(ids))
+    done = Done()
+    for start, chunk in _chunks(wanted, spread):
+        if dry_run:
+            plan = _plan(_read(chunk, lock=False), deed)
+        else:
+            plan = _write(deed, chunk, spread * start / len(wanted))
+        _add(done, chunk, plan)
+    return done
+
+
+_Plan = list[tuple[Row, Move | str]]
+
+
+def _chunks(ids: Sequence[int], spread: float) -> Iterator[tuple[int, Sequence[int]]]:
+    """Slices with their start; a spread cuts smaller ones, since rows of one slice share a due time."""
+    size = min(CHUNK, max(1, len(ids) // STEPS)) if spread else CHUNK
+    for start in range(0, len(ids), size):
+        yield start, ids[start : start + size]
+
+
+def _read(ids: Sequence[int], *, lock: bool) -> list[Row]:
+    rows = OutboxEvent.objects.on_outbox().filter(id__in=ids).order_by("id")
+    if lock and connections[outbox_alias()].features.has_select_for_update:
+        rows = rows.select_for_update()
+    names = [name for name in Row.__dataclass_fields__ if name != "now"]
+    found = rows.annotate(now=DatabaseNow()).values(*names, "now")
+    return [Row(**{**values, "state": State(values["state"])}) for values in found]
+
+
+def _plan(rows: Iterable[Row], deed: Deed) -> _Plan:
+    return [(row, deed.choose(row)) for row in rows]
+
+
+class _Short(Exception):
+    """Fewer rows were written than read: somebody else moved one between the two."""
+
+
+def _write(deed: Deed, ids: Sequence[int], due_in: float) -> _Plan:
+    """One transaction for all; where a row slipped away, one for each, so that it stops no other."""
+    alias = outbox_alias()
+    try:
+        return in_small_transaction(alias, partial(_act, deed, ids, due_in))
+    except _Short:
+        return [step for pk in ids for step in _write_one(alias, deed, pk, due_in)]
+
+
+def _write_one(alias: str, deed: Deed, pk: int, due_in: float) -> _Plan:
+    try:
+        return in_small_transaction(alias, partial(_act, deed, [pk], due_in))
+    except _Short:
+        return [(row, _("it changed just now")) for row in _read([pk], lock=False)]
+
+
+def _act(deed: Deed, ids: Sequence[int], due_in: float) -> _Plan:
+    """Within a transaction: lock, choose, write and audit. Raises _Short where a guard did not hold."""
+    alias = outbox_alias()
+    first_write(alias)
+    plan = _plan(_read(ids, lock=True), deed)
+    won = [(row, chosen) for row, chosen in plan if isinstance(chosen, Move)]
+    groups: dict[tuple[Move, State], list[int]] = defaultdict(list)
+    for row, chosen in won:
+        groups[chosen, row.state].append(row.id)
+    for (chosen, state), members in groups.items():
+        if _update(members, state, chosen, due_in) != len(members):
+            raise _Short
+    if won:
+        moved = {row.id: (row.state, chosen.to, f"{row.type} {row.event_id}") for row, chosen in won}
+        record(alias, deed.actor, deed.act, deed.reason, moved)
+        release([row.id for row, chosen in won if chosen.to is not State.PENDING], wait=True)
+        transaction.on_commit(partial(_committed, deed.actor, deed.act, won), using=alias, robust=True)
+    return plan
+
+
+def _update(ids: Sequence[int], state: State, chosen: Move, due_in: float) -> int:
+    due = DatabaseNow(due_in)
+    changes: dict[str, Any] = {
+        **chosen.changes,
+        "state": chosen.to,
+        "reason": chosen.reason,
+        "claim_token": None,
+        "due_at": (F("due_at") if chosen.keeps_due else due) if chosen.to in OPEN else None,
+        "finished_at": DatabaseNow() if chosen.to in FINISHED else None,
+    }
+    if chosen.fresh:
+        changes["not_before"] = due
+    guarded = still_in(OutboxEvent.objects.on_outbox(), ids, state).not_in_flight()
+    return guarded.update(**changes)
+
+
+def _committed(actor: Actor, act: Act, won: list[tuple[Row, Move]]) -> None:
+    """Log lines, signals and a hint to the workers; none of them can change what was done."""
+    for row, chosen in won:
+        logger.info(
+            "Event %d of %s is %s, was %s: %s by %s",
+            row.id,
+            row.destination,
+            chosen.to.value,
+            row.state.value,
+            act.value,
+            actor.username,
+            extra={
+                "event": row.id,
+                "event_id": row.event_id,
+                "type": row.type,
+                "destination": row.destination,
+                "state": chosen.to.value,
+                "act": act.value,
+                "via": actor.via,
+            },
+        )
+    for state in (State.DELIVERED, State.DEAD):
+        ended = [row.id for row, chosen in won if chosen.to is state and row.state is not state]
+        if ended and SIGNALS[state].has_listeners(OutboxEvent):
+            for event in OutboxEvent.objects.on_outbox().filter(id__in=ended):
+                SIGNALS[state].send_robust(sender=OutboxEvent, event=event)
+    _roll_up(won)
+    touched = {chosen.changes.get("destination", row.destination) for row, chosen in won}
+    for destination in sorted(touched & set(conf.aliases())):
+        wake.wake(destination)
+
+
+def _roll_up(won: list[tuple[Row, Move]]) -> None:
+    """What people brought to an end is in the dashboard's numbers, too."""
+    ended: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, chosen in won:
+        if chosen.to in counters.ENDS and row.state is not chosen.to:
+            ended[row.destination][chosen.to.value] += 1
+    for destination, numbers in sorted(ended.items()):
+        counters.add(destination, numbers)
+
+
+def _add(done: Done, ids: Sequence[int], plan: _Plan) -> None:
+    for row, chosen in plan:
+        if isinstance(chosen, str):
+            done.skipped.setdefault(chosen, []).append(row.id)
+        else:
+            done.ids.append(row.id)
+            if chosen.may_duplicate:
+                done.may_duplicate.append(row.id)
+    missing = set(ids) - {row.id for row, _chosen in plan}
+    if missing:
+        done.skipped.setdefault(_("no such event"), []).extend(sorted(missing))

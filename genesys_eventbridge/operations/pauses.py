@@ -1,0 +1,84 @@
+"""A person holds a destination, or lets it go on; no worker touches what is written here."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge import conf, signals, wake
+from genesys_eventbridge.db import first_write, in_small_transaction
+from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow
+from genesys_eventbridge.models import Destination, outbox_alias
+from genesys_eventbridge.operations.audit import Actor, log, needed, one_line
+from genesys_eventbridge.outbox import destinations, orphans
+
+logger = logging.getLogger("genesys_eventbridge")
+
+
+def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -> None:
+    """Hold a destination for so many seconds, or until resumed. What is in flight is finished.
+
+    Raises ValueError without a reason or for seconds that are not positive, ImproperlyConfigured for an
+    unknown destination.
+    """
+    _require_known(alias)
+    kept = needed(reason)
+    if seconds is not None and not 0 < seconds <= LONGEST_WAIT:
+        raise ValueError("seconds: must be above 0 and at most 10 years, or None for a pause until resumed.")
+
+    def work() -> None:
+        first_write(outbox_alias())
+        row, _created = Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
+        Destination.objects.using(outbox_alias()).filter(pk=row.pk).update(
+            held_by=actor.username,
+            held_reason=kept,
+            held_until=None if seconds is None else DatabaseNow(seconds),
+        )
+        log(actor, Destination, [(row.pk, alias)], _("paused: %(reason)s") % {"reason": kept})
+        transaction.on_commit(partial(_paused, alias, actor, kept), using=outbox_alias(), robust=True)
+
+    in_small_transaction(outbox_alias(), work)
+
+
+def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = False) -> bool:
+    """End a person's hold; returns whether there was anything to end.
+
+    ``also_trouble`` ends the pauses that the platform or the network caused, too: the next pass probes
+    with one event at once, and pauses again where it fails. It ends a run of refusals, too. Raises
+    ImproperlyConfigured for an unknown destination.
+    """
+    _require_known(alias)
+    kept = one_line(reason)
+
+    def work() -> bool:
+        rows = Destination.objects.using(outbox_alias()).filter(alias=alias)
+        held = rows.exclude(held_by="").update(held_by="", held_reason="", held_until=None)
+        ended = also_trouble and destinations.end_pauses(alias)
+        if not (held or ended):
+            return False
+        told = _("resumed: %(reason)s") % {"reason": kept} if kept else _("resumed")
+        log(actor, Destination, [(pk, alias) for pk in rows.values_list("pk", flat=True)], told)
+        transaction.on_commit(partial(_resumed, alias, actor, kept), using=outbox_alias(), robust=True)
+        return True
+
+    return in_small_transaction(outbox_alias(), work)
+
+
+def _require_known(alias: str) -> None:
+    """One that was configured once can be held, too: `status --check` is then content with it."""
+    if not orphans.is_left(alias):
+        conf.destination(alias)
+
+
+def _paused(alias: str, actor: Actor, reason: str) -> None:
+    logger.warning("Destination %s is paused by %s: %s", alias, actor.username, reason)
+    signals.destination_paused.send_robust(sender=Destination, alias=alias, reason=reason)
+
+
+def _resumed(alias: str, actor: Actor, reason: str) -> None:
+    logger.info("Destination %s is resumed by %s", alias, actor.username)
+    signals.destination_resumed.send_robust(sender=Destination, alias=alias, reason=reason)
+    wake.wake(alias)

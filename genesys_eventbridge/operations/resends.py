@@ -1,0 +1,91 @@
+"""Resend as new: what a delivered event said, once more, as another event that names its origin."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from base64 import b64decode
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.cloudevents.attributes import CORE_NAMES
+from genesys_eventbridge.db import first_write, in_small_transaction
+from genesys_eventbridge.errors import EventBridgeError
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.operations.audit import Actor, needed, record
+from genesys_eventbridge.outbox import enqueue
+from genesys_eventbridge.states import Act, State
+
+
+class CannotResend(EventBridgeError):
+    """This event cannot be sent again as a new one; the text says why."""
+
+
+def resend(event_id: int, actor: Actor, reason: str, *, once: str = "") -> OutboxEvent:
+    """Enqueue a delivered event's content as a new event with an id and a key of its own.
+
+    ``event_id`` is ``OutboxEvent.id``. The time of the fact stays. The same ``once`` twice gives the same
+    new event, so that a form sent twice does no harm. Raises CannotResend, and ValueError without a reason.
+    """
+    kept = needed(reason)
+
+    def work() -> OutboxEvent:
+        first_write(outbox_alias())
+        origin = OutboxEvent.objects.on_outbox().select_for_update().filter(id=event_id).first()
+        why_not = _why_not(origin)
+        if origin is None or why_not:
+            raise CannotResend(why_not)
+        return _copy(origin, actor, kept, once)
+
+    return in_small_transaction(outbox_alias(), work)
+
+
+def resendable(event_id: int) -> str:
+    """Why this event cannot be resent, in words; empty where it can."""
+    return _why_not(OutboxEvent.objects.on_outbox().filter(id=event_id).first())
+
+
+def _why_not(origin: OutboxEvent | None) -> str:
+    if origin is None or origin.state != State.DELIVERED:
+        return _("only a delivered event can be resent as new")
+    if not origin.body:
+        return _("its body was blanked (PAYLOAD_RETENTION_DAYS): there is nothing to send")
+    return ""
+
+
+def _copy(origin: OutboxEvent, actor: Actor, reason: str, once: str) -> OutboxEvent:
+    try:
+        event = enqueue(
+            **_content(origin.body),
+            ordering_key=origin.ordering_key or None,
+            idempotency_key=uuid.uuid5(origin.idempotency_key, f"resend {once}") if once else None,
+            destination=origin.destination,
+            standalone=True,
+        )
+    except (EventBridgeError, ImproperlyConfigured) as error:
+        raise CannotResend(str(error)) from error
+    if event.origin_id == origin.pk:
+        return event
+    event.origin = origin
+    event.object_type, event.object_id = origin.object_type, origin.object_id
+    event.save(using=outbox_alias(), update_fields=["origin", "object_type", "object_id"])
+    delivered = State.DELIVERED
+    record(outbox_alias(), actor, Act.RESEND, reason, {origin.pk: (delivered, delivered, str(origin))})
+    return event
+
+
+def _content(body: str) -> dict[str, Any]:
+    """The stored event as ``enqueue`` takes it, without its id."""
+    members = json.loads(body)
+    names = ("type", "source", "subject", "time", "datacontenttype", "dataschema")
+    data = members.get("data", NO_DATA)
+    if "data_base64" in members:
+        data = b64decode(members["data_base64"])
+    return {
+        "data": data,
+        **{name: members[name] for name in names if name in members},
+        "extensions": {name: value for name, value in members.items() if name not in CORE_NAMES},
+    }

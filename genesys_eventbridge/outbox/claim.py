@@ -1,0 +1,442 @@
+"""The claim: a lease with a token on due rows, taken by compare-and-set on every database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from django.db.models import BooleanField, Case, Exists, F, Q, UUIDField, Value, When
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from genesys_eventbridge.circuit import POISON_HALTS
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.db import first_write, in_small_transaction, retried, still_in, unlocked
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.outbox import destinations
+from genesys_eventbridge.outbox.destinations import Drawn, Gate
+from genesys_eventbridge.outbox.due import due_events, scan
+from genesys_eventbridge.outbox.followers import hold
+from genesys_eventbridge.platform.outcomes import Halt
+from genesys_eventbridge.states import AttemptKind, State
+
+#: Other workers hold all the rows that were seen: look again after so many seconds.
+CONTENDED = 0.02
+
+#: Rows looked at for each row wanted; the scan is bounded before the test for the head of a key.
+LOOK_AHEAD = 4
+#: The rows wanted where the rate allows none now: rows that cannot go are moved away meanwhile.
+LOOK_WITHOUT_A_TOKEN = 25
+
+FROM_STATE = {AttemptKind.PUBLISH: State.PENDING, AttemptKind.CHECK: State.ACCEPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One claimed row, as it was before the claim but for the counters; plain values, safe in a thread."""
+
+    id: int
+    destination: str
+    token: uuid.UUID
+    kind: AttemptKind
+    event_id: str
+    source: str
+    type: str
+    subject: str
+    time: dt.datetime
+    body: str = field(repr=False)
+    key: str
+    ordering_key: str
+    remote_id: str
+    attempts: int
+    checks: int
+    halts: int
+    doubt_before: dt.datetime | None
+    #: Seconds from the claim until the key may be forgotten by the platform.
+    doubt_left: float
+    #: Seconds at the claim since the row became due for the first time, and since its acceptance.
+    age: float
+    accepted_age: float | None
+    #: When the row became due for this claim, and the time of the claim, both by the database's clock.
+    waiting_since: dt.datetime
+    claimed_at: dt.datetime
+    #: ``time.monotonic()`` read before the claim was written.
+    started: float
+    last_status_code: int | None
+    last_error: str
+    correlation_id: str
+    #: Its first halt.
+    suspected_since: dt.datetime | None = None
+    #: Sent alone after a pause; sent as the one event of refused types.
+    probe: bool = False
+    turn: bool = False
+    #: The body is not the one that was enqueued.
+    altered: bool = False
+    #: Its last claim ran out, and the one before it too.
+    lapsed: bool = False
+    suspect: bool = False
+
+    @property
+    def state(self) -> State:
+        return FROM_STATE[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one claim brought."""
+
+    rows: list[Claimed] = field(default_factory=list)
+    #: Seconds until it is worth to look again, where due rows could not be had now; else 0.
+    wait: float = 0.0
+    #: Rows that may not be sent any more: to be ended without a request.
+    ended: list[int] = field(default_factory=list)
+    #: Rows were looked at that could not go now, and were moved: there may be others behind them.
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many rows a pass takes at most, and how many of them whose last claim lapsed (G11)."""
+
+    rows: int
+    #: Their worker died. They leave senders to other events.
+    lapsed: int = 1
+    #: Those of them that lapsed twice in a row: one may be what kills workers.
+    suspects: int = 1
+
+
+def claim(
+    kind: AttemptKind, settings: DestinationSettings, gate: Gate, room: Room, about: uuid.UUID | None = None
+) -> Batch:
+    """Claim due rows of one destination, as ``room`` allows, in the order they became due.
+
+    ``about`` is the organisation that gets them, None where that is not known. Where the destination's pause
+    is over, one worker claims one row as a probe and all others nothing.
+    """
+    alias = outbox_alias()
+    allowed = destinations.allowed(kind, settings, gate, room.rows)
+    wanted = allowed.tokens or min(room.rows, LOOK_WITHOUT_A_TOKEN)
+    look = retried(alias, lambda: _candidates(kind, settings, gate, wanted, about))
+    ended = [row.id for row in look if row.ended]
+    moved = _move_away(settings, gate, look)
+    able = [row for row in look if row.ready]
+    if able and not allowed.tokens:
+        return Batch(ended=ended, moved=moved, wait=allowed.wait)
+    ready = able[:1] if gate.probing else _within(room, able)
+    if not ready:
+        return Batch(ended=ended, moved=moved, wait=CONTENDED if able else 0.0)
+    rows, wait = in_small_transaction(
+        alias, lambda: _take(kind, settings, gate, ready[: allowed.tokens], allowed, about=about)
+    )
+    if not rows and not wait and not gate.probing:
+        wait = CONTENDED
+    return Batch(rows, ended=ended, moved=moved, wait=wait)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A due row as a plain read saw it, and what may be done with it."""
+
+    id: int
+    due_at: dt.datetime
+    tries: int
+    halts: int
+    #: Its last claim ran out, and the one before it too.
+    lapsed: bool
+    suspect: bool
+    #: An earlier row of its key holds it back.
+    blocked: bool
+    #: Its attempts are used up, or another organisation may have taken it.
+    ended: bool
+    #: Of a type that the platform refuses: the one whose turn it is, or one that waits for its turn.
+    turn: bool
+    held: bool
+    #: Seconds until its doubt may no longer be sent, where that is nearer than a lease.
+    closes_in: float | None
+
+    @property
+    def ready(self) -> bool:
+        return not (self.blocked or self.ended or self.held) and self.closes_in is None
+
+
+def _within(room: Room, rows: list[_Candidate]) -> list[_Candidate]:
+    """Those for which there is room."""
+    lapsed, suspects, chosen = room.lapsed, room.suspects, []
+    for row in rows:
+        if row.lapsed and (lapsed <= 0 or (row.suspect and suspects <= 0)):
+            continue
+        lapsed -= row.lapsed
+        suspects -= row.suspect
+        chosen.append(row)
+    return chosen
+
+
+def _candidates(
+    kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: int, today: uuid.UUID | None
+) -> list[_Candidate]:
+    publishing = kind is AttemptKind.PUBLISH
+    state = FROM_STATE[kind]
+    # The time only beside a doubt: to read it takes psycopg longer than the rest of a row.
+    now = Case(When(in_doubt_since__isnull=False, then=DatabaseNow()))
+    blocked: Any = Value(False, BooleanField())
+    if publishing:
+        blockers = Exists(OutboxEvent.objects.blockers().using(outbox_alias()))
+        blocked = Case(When(ordering_key="", then=blocked), default=blockers, output_field=BooleanField())
+    rows = due_events(settings.alias, state).annotate(blocked=blocked, now=now)
+    bound = LOOK_AHEAD * limit
+    held_types = gate.refused_types if publishing and not gate.probing else frozenset()
+
+    def rows_of(rows: Any, *order: str) -> list[_Candidate]:
+        ordered = rows.order_by(*(order or ("due_at", "id")))
+        found = list(ordered.values_list(*_SEEN, "blocked", "now")[:bound])
+        turn = None
+        if held_types and gate.refused_for <= 0:
+            turn = next((pk for pk, event_type, *_others in found if event_type in held_types), None)
+        return [
+            _Candidate(
+                id=pk,
+                due_at=due_at,
+                tries=attempts + halts,
+                halts=halts,
+                lapsed=token is not None,
+                suspect=token is not None and bool(lapses),
+                blocked=bool(blocked),
+                ended=publishing
+                and (attempts >= settings.max_attempts or _is_elsewhere(doubt, about, today)),
+                turn=turn == pk,
+                held=turn != pk and event_type in held_types,
+                closes_in=_closes_in(settings, doubt, now) if publishing else None,
+            )
+            for pk, event_type, due_at, halts, token, lapses, attempts, doubt, about, blocked, now in found
+        ]
+
+    if gate.probing and publishing:
+        return _to_probe(gate, rows, rows_of)
+    with scan(settings.alias, state).look() as look:
+        found = rows_of(look.narrowed(rows))
+        first = (found[0].due_at, found[0].id) if found else None
+        look.saw(first, gate.read_at)
+        if len(found) == bound and sum(row.lapsed for row in found) > limit:
+            # Rows of many workers that died stand in front of all others.
+            found += rows_of(look.narrowed(rows.filter(claim_token__isnull=True)))
+    return found
+
+
+def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> list[_Candidate]:
+    """The rows in the order in which one of them is tried after a pause."""
+    if gate.kind == Halt.REFUSALS:
+        return [*read(rows.exclude(type__in=gate.refused_types)), *read(rows)]
+    if gate.probe_turn % 2 == 0:
+        return sorted([*read(rows.filter(id__in=gate.tried)), *read(rows)], key=_first_to_try)
+    # Of those never tried the oldest, and next time the newest: bad ones may stand together.
+    end = ("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")
+    fresh = sorted(read(rows.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
+    return [*fresh, *read(rows)]
+
+
+def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
+    """Tried before and nearest to its next step, so that the probes of a pause get somewhere.
+
+    What only ever met pages comes last. Among equals always the same one.
+    """
+    return row.halts >= POISON_HALTS, -row.tries, row.id
+
+
+def _is_elsewhere(doubt: dt.datetime | None, about: uuid.UUID | None, today: uuid.UUID | None) -> bool:
+    return doubt is not None and destinations.is_elsewhere(about, today)
+
+
+def _closes_in(settings: DestinationSettings, doubt: dt.datetime | None, now: dt.datetime) -> float | None:
+    if doubt is None:
+        return None
+    left = settings.doubt_seconds - (now - doubt).total_seconds()
+    return left if left < settings.lease_seconds else None
+
+
+def _move_away(settings: DestinationSettings, gate: Gate, look: list[_Candidate]) -> bool:
+    """Let rows that cannot go now be looked at later.
+
+    Closing doubts at their close, rows of refused types at the next one's turn. A follower is held until the
+    row that it waits for leaves: written once here and once when it is released (``followers.release``).
+    """
+    able = [row for row in look if not row.ended]
+    followers = [row for row in able if row.blocked]
+    held = [row.id for row in able if row.held and not row.blocked]
+    closing = [row for row in able if not (row.blocked or row.held) and row.closes_in and row.closes_in > 0]
+    if not (followers or held or closing):
+        return False
+
+    def work() -> int:
+        first_write(outbox_alias())
+        moved = hold([row.id for row in followers])
+        wait = max(gate.refused_for, settings.pause_base)
+        # Also one whose claim lapsed meanwhile: left as it is, it would be met for ever.
+        moved += _unlocked_due(held).update(due_at=DatabaseNow(wait), claim_token=None) if held else 0
+        for row in closing:
+            moved += _unlocked_due([row.id]).update(due_at=DatabaseNow(row.closes_in or 0.0))
+        return moved
+
+    return in_small_transaction(outbox_alias(), work) > 0
+
+
+def _unlocked_due(ids: Collection[int]) -> OutboxQuerySet:
+    free = list(unlocked(_still_due(ids)).order_by("id").values_list("id", flat=True))
+    return _still_due(free)
+
+
+def _still_due(ids: Collection[int], state: State = State.PENDING) -> OutboxQuerySet:
+    return still_in(OutboxEvent.objects.on_outbox(), ids, state).filter(due_at__lte=DatabaseNow())
+
+
+_SEEN = (
+    "id",
+    "type",
+    "due_at",
+    "halts",
+    "claim_token",
+    "lapses",
+    "attempts",
+    "in_doubt_since",
+    "doubt_about",
+)
+_VALUES = (
+    "id",
+    "event_id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "body",
+    "body_sha256",
+    "idempotency_key",
+    "key_epoch",
+    "ordering_key",
+    "remote_id",
+    "attempts",
+    "checks",
+    "halts",
+    "lapses",
+    "claim_token",
+    "suspected_since",
+    "in_doubt_since",
+    "not_before",
+    "created_at",
+    "accepted_at",
+    "due_at",
+    "last_status_code",
+    "last_error",
+    "correlation_id",
+)
+
+
+def _take(
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    gate: Gate,
+    ready: list[_Candidate],
+    allowed: Drawn,
+    *,
+    about: uuid.UUID | None,
+) -> tuple[list[Claimed], float]:
+    """In one transaction: draw the rate, lock, stamp the token, read what was won, and spend that many."""
+    first_write(outbox_alias())
+    drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
+    if not drawn.tokens:
+        return [], drawn.wait
+    ids = [
+        row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
+    ]
+    rows = unlocked(_still_due(ids, FROM_STATE[kind]))
+    locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
+    if not locked:
+        return [], 0.0
+    if gate.probing and kind is AttemptKind.PUBLISH and not destinations.take_probe(settings):
+        return [], 0.0
+    token = uuid.uuid4()
+    started = time.monotonic()
+    won = {row["id"] for row in locked}
+    counted = _still_due(won, FROM_STATE[kind]).update(
+        # To the left of what it reads, because of MySQL.
+        lapses=Case(When(claim_token__isnull=True, then=Value(0)), default=Coalesce("lapses", 0) + 1),
+        claim_token=token,
+        due_at=DatabaseNow(settings.lease_seconds),
+        key_held=None,
+        **_counters(kind, about),
+    )
+    if counted != len(locked):
+        mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)
+        won = set(mine.values_list("id", flat=True))
+    destinations.spend(kind, settings, drawn, len(won))
+    turns = {row.id for row in ready if row.turn}
+    return [
+        replace(_claimed(kind, settings, row, token, started), probe=gate.probing, turn=row["id"] in turns)
+        for row in locked
+        if row["id"] in won
+    ], 0.0
+
+
+def _counters(kind: AttemptKind, about: uuid.UUID | None) -> dict[str, Any]:
+    """What makes "may have been sent" durable before the first byte, and to whom."""
+    if kind is AttemptKind.CHECK:
+        return {"checks": F("checks") + 1}
+    known = Q(in_doubt_since__isnull=False) | Q(key_known_since__isnull=False)
+    return {
+        "attempts": F("attempts") + 1,
+        # To the left of what it reads, because of MySQL.
+        "doubt_about": Case(When(known, then=F("doubt_about")), default=Value(about, UUIDField())),
+        "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow()),
+    }
+
+
+def _claimed(
+    kind: AttemptKind, settings: DestinationSettings, row: dict[str, Any], token: uuid.UUID, started: float
+) -> Claimed:
+    now = row["now"]
+    doubt = row["in_doubt_since"]
+    epoch = row["key_epoch"]
+    key = row["idempotency_key"]
+    accepted_at = row["accepted_at"]
+    publishing = kind is AttemptKind.PUBLISH
+    return Claimed(
+        id=row["id"],
+        destination=settings.alias,
+        token=token,
+        kind=kind,
+        event_id=row["event_id"],
+        source=row["source"],
+        type=row["type"],
+        subject=row["subject"],
+        time=_aware(row["time"]),
+        body=row["body"],
+        key=str(uuid.uuid5(key, str(epoch)) if epoch else key),
+        ordering_key=row["ordering_key"],
+        remote_id=row["remote_id"],
+        attempts=row["attempts"] + publishing,
+        checks=row["checks"] + (not publishing),
+        halts=row["halts"],
+        suspected_since=row["suspected_since"],
+        doubt_before=doubt,
+        doubt_left=settings.doubt_seconds - (max(0.0, (now - doubt).total_seconds()) if doubt else 0.0),
+        age=(now - (row["not_before"] or row["created_at"])).total_seconds(),
+        accepted_age=(now - accepted_at).total_seconds() if accepted_at else None,
+        waiting_since=row["due_at"],
+        claimed_at=now,
+        started=started,
+        last_status_code=row["last_status_code"],
+        last_error=row["last_error"],
+        correlation_id=row["correlation_id"],
+        altered=publishing and sha256(row["body"].encode()).hexdigest() != row["body_sha256"],
+        lapsed=row["claim_token"] is not None,
+        suspect=row["claim_token"] is not None and bool(row["lapses"]),
+    )
+
+
+def _aware(moment: dt.datetime) -> dt.datetime:
+    """With its zone, also under USE_TZ=False: an answer's time has one, too."""
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -1,0 +1,179 @@
+"""One answer and one claimed row give one transition: a pure choice, written down elsewhere."""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from genesys_eventbridge.circuit import POISON_HALTS
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.outbox.claim import Claimed
+from genesys_eventbridge.outbox.settle import Settlement
+from genesys_eventbridge.platform import retry_after
+from genesys_eventbridge.platform.outcomes import Outcome, Verdict
+from genesys_eventbridge.states import AttemptKind, Reason, State
+
+Random = Callable[[], float]
+
+#: A conflict may be a proxy's mix-up; after so many tries a person decides.
+CONFLICTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that one decision looks at."""
+
+    claimed: Claimed
+    outcome: Outcome
+    settings: DestinationSettings
+    elapsed: float
+    uncounted: bool
+    accused: bool
+    paused: bool
+    random: Random
+
+
+def decide(
+    claimed: Claimed,
+    outcome: Outcome,
+    settings: DestinationSettings,
+    *,
+    elapsed: float = 0.0,
+    uncounted: bool = False,
+    accused: bool = False,
+    paused: bool = False,
+    random: Random = random_module.random,
+) -> Settlement:
+    """The one transition that this answer means for this row (guarantees.md, section 2).
+
+    ``elapsed`` is seconds since the claim. What the answer meant for the destination (``circuit.Step``):
+    ``uncounted`` says that the failure uses up no attempt, ``accused`` that the answer is about this event
+    alone, ``paused`` that the destination is paused now, which decides when the row goes again.
+    """
+    answered = settled(claimed, outcome)
+    case = _Case(claimed, outcome, settings, elapsed, uncounted, accused, paused, random)
+    return _checked(case, answered) if claimed.kind is AttemptKind.CHECK else _published(case, answered)
+
+
+def released(claimed: Claimed) -> Settlement:
+    """A row that was claimed and not begun goes back uncharged, due at once."""
+    return _uncharged(claimed, settled(claimed))
+
+
+def settled(claimed: Claimed, outcome: Outcome | None = None) -> Settlement:
+    """The row as it stands, to be changed: same state, definite answer; learnt is what the outcome says."""
+    return Settlement(
+        id=claimed.id,
+        destination=claimed.destination,
+        event_id=claimed.event_id,
+        type=claimed.type,
+        token=claimed.token,
+        from_state=claimed.state,
+        state=claimed.state,
+        attempts=claimed.attempts,
+        checks=claimed.checks,
+        halts=claimed.halts,
+        suspected_since=claimed.suspected_since,
+        doubt=claimed.doubt_before,
+        remote_id=(outcome and outcome.remote_id) or claimed.remote_id,
+        status_code=outcome.status_code if outcome else claimed.last_status_code,
+        error=outcome.error if outcome else claimed.last_error,
+        correlation_id=(outcome and outcome.correlation_id) or claimed.correlation_id,
+        ordering_key=claimed.ordering_key,
+    )
+
+
+def _published(case: _Case, row: Settlement) -> Settlement:
+    claimed, outcome = case.claimed, case.outcome
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return _accepted(outcome, case.settings, row)
+        case Verdict.REJECTED:
+            return _refused(claimed, row)
+        case Verdict.HALTED:
+            if not outcome.accuses:
+                return _uncharged(claimed, row)
+            if claimed.halts >= POISON_HALTS and case.accused:
+                return _refused(claimed, row)
+            return _suspected(case, row)
+        case Verdict.UNAVAILABLE:
+            return _again(case, row)
+    row = replace(row, keep_doubt=True, conflict=outcome.conflict)
+    if outcome.conflict and claimed.attempts >= CONFLICTS:
+        return replace(row, state=State.UNRESOLVED, reason=Reason.CONFLICT)
+    return _again(case, row)
+
+
+def _accepted(outcome: Outcome, settings: DestinationSettings, row: Settlement) -> Settlement:
+    taken = partial(replace, row, doubt=None, accepted=True)
+    if outcome.final is Verdict.FAILED:
+        return taken(state=State.DEAD, reason=Reason.DELIVERY_FAILED)
+    if outcome.final is Verdict.DELIVERED or not settings.confirm:
+        return taken(state=State.DELIVERED)
+    if not outcome.remote_id:
+        return taken(state=State.UNRESOLVED, reason=Reason.UNTRACKED)
+    return taken(state=State.ACCEPTED, due_in=settings.check_delays[0])
+
+
+def _refused(claimed: Claimed, row: Settlement) -> Settlement:
+    """Refused for good: dead, but unresolved where an earlier try may have been accepted."""
+    if claimed.doubt_before is not None:
+        return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
+    return replace(row, state=State.DEAD, reason=Reason.REJECTED)
+
+
+def _suspected(case: _Case, row: Settlement) -> Settlement:
+    """Uncharged, but not again at once: the others go first. No longer than a pause: it may be innocent."""
+    settings, halts = case.settings, case.claimed.halts + 1
+    since = case.claimed.suspected_since or case.claimed.claimed_at
+    row = replace(row, halts=halts, suspected_since=since)
+    if case.paused:
+        return _uncharged(case.claimed, row)
+    cap = min(settings.backoff_cap, settings.pause_cap)
+    wait = retry_after.delay(halts, min(settings.backoff_base, cap), cap, random=case.random)
+    return replace(_uncharged(case.claimed, row), due_in=wait)
+
+
+def _again(case: _Case, row: Settlement) -> Settlement:
+    """Tried again, unless the window is closed; a counted failure also uses up attempts and age."""
+    claimed, settings, counted = case.claimed, case.settings, not case.uncounted
+    in_doubt = row.keep_doubt or row.doubt is not None
+    window = claimed.doubt_left - case.elapsed if in_doubt else float("inf")
+    if (counted and claimed.attempts >= settings.max_attempts) or window <= 0:
+        if in_doubt:
+            return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
+        return replace(row, state=State.DEAD, reason=Reason.EXHAUSTED)
+    too_old = settings.max_age is not None and claimed.age + case.elapsed > settings.max_age
+    if counted and too_old and not in_doubt:
+        return replace(row, state=State.DEAD, reason=Reason.EXPIRED)
+    if not counted:
+        row = replace(row, attempts=claimed.attempts - 1)
+    wait = retry_after.delay(
+        max(1, row.attempts), settings.backoff_base, settings.backoff_cap, random=case.random
+    )
+    return replace(row, due_in=min(max(wait, case.outcome.retry_after or 0.0), window))
+
+
+def _checked(case: _Case, row: Settlement) -> Settlement:
+    claimed, outcome, delays = case.claimed, case.outcome, case.settings.check_delays
+    match outcome.verdict:
+        case Verdict.DELIVERED:
+            return replace(row, state=State.DELIVERED)
+        case Verdict.FAILED:
+            return replace(row, state=State.DEAD, reason=Reason.DELIVERY_FAILED)
+        case Verdict.UNKNOWN if outcome.found is not False or case.accused:
+            return replace(row, state=State.UNRESOLVED, reason=Reason.UNCONFIRMED)
+        case Verdict.HALTED:
+            return _uncharged(claimed, row)
+    wait = delays[min(claimed.checks, len(delays) - 1)]
+    return replace(
+        row, due_in=retry_after.jitter_up(max(wait, outcome.retry_after or 0.0), random=case.random)
+    )
+
+
+def _uncharged(claimed: Claimed, row: Settlement) -> Settlement:
+    if claimed.kind is AttemptKind.CHECK:
+        return replace(row, checks=claimed.checks - 1, due_in=0.0)
+    return replace(row, attempts=claimed.attempts - 1, due_in=0.0)

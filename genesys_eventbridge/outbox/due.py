@@ -1,0 +1,136 @@
+"""Which events are due, and where a worker's scan for them begins."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, F, Func, Value
+
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.states import State
+
+#: Where a walk along the index is dear, a worker spends at most this share of its time on whole walks, but
+#: makes one at least every LONGEST_PAUSE seconds.
+SHARE = 0.01
+LONGEST_PAUSE = 10.0
+#: A walk of fewer seconds is not dear, nor is a single one of more: it may have met a busy machine.
+CHEAP = 0.003
+WALKS = 3
+
+#: An event's place in the index: ``due_at`` and ``id``.
+Place = tuple[dt.datetime, int]
+
+
+def due_events(alias: str, state: State) -> OutboxQuerySet:
+    """The events of one destination whose next step in this state is due."""
+    return OutboxEvent.objects.on_outbox().filter(state=state, destination=alias, due_at__lte=DatabaseNow())
+
+
+class Pace:
+    """When something dear may be done again: the longer it takes, the rarer, within LONGEST_PAUSE seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._costs: deque[float] = deque(maxlen=WALKS)
+        self._again_at = 0.0
+
+    def allows(self) -> bool:
+        return self._clock() >= self._again_at
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Around the work itself. An error counts as nothing done."""
+        began = self._clock()
+        yield
+        ended = self._clock()
+        self._costs.append(ended - began)
+        least = min(self._costs)
+        dear = len(self._costs) == WALKS and least > CHEAP
+        self._again_at = ended + min(least / SHARE, LONGEST_PAUSE) if dear else ended
+
+
+class Scan:
+    """Where the next look at the due events of one destination and state begins.
+
+    A transaction that has been open for long, such as a report or a backup, keeps the database from removing
+    the index entries of events that have moved on: a scan from the beginning walks all of them. So a scan
+    begins at the first event that the last one saw. Events whose transaction commits late lie before that
+    place, and are found by the next scan from the beginning (``Pace``).
+    """
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace()
+        self._place: Place | None = None
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """One look; its ``saw()`` says what it found."""
+        if self._place is None or self._pace.allows():
+            look = Look(None)
+            with self._pace.measured():
+                yield look
+        else:
+            look = Look(self._place)
+            yield look
+        self._place = look.next or self._place
+
+
+class Look:
+    """One look of a ``Scan``: where it begins, and where the next one does."""
+
+    def __init__(self, place: Place | None) -> None:
+        self._place = place
+        self.next: Place | None = None
+
+    def narrowed(self, rows: OutboxQuerySet) -> OutboxQuerySet:
+        """Those of ``rows`` at or after the place where this look begins."""
+        if self._place is None:
+            return rows
+        due_at, pk = self._place
+        # The first condition alone is what MySQL and MariaDB find in the index.
+        return rows.filter(_NotBefore(due_at, pk), due_at__gte=due_at)
+
+    def saw(self, first: Place | None, now: dt.datetime) -> None:
+        """The first event seen, and a time before the look by the database's clock, which may be set back."""
+        self.next = min(first, (now, 0)) if first else (now, 0)
+
+
+class _NotBefore(Func):
+    """``(due_at, id) >= (?, ?)``."""
+
+    output_field = BooleanField()
+    arg_joiner = ", "
+
+    def __init__(self, due_at: dt.datetime, pk: int) -> None:
+        place = (Value(due_at, OutboxEvent._meta.get_field("due_at")), Value(pk))
+        super().__init__(F("due_at"), F("id"), *place)
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
+        due_at, pk, since, first = (sql for sql, _params in parts)
+        return f"({due_at}, {pk}) >= ({since}, {first})", [
+            value for _sql, params in parts for value in params
+        ]
+
+
+_scans: dict[tuple[str, State], Scan] = {}
+
+
+def scan(alias: str, state: State) -> Scan:
+    """This process's scan. On SQLite each look is from the beginning: no snapshot holds entries there."""
+    if connections[outbox_alias()].vendor == "sqlite":
+        return Scan()
+    return _scans.setdefault((alias, state), Scan())
+
+
+def forget() -> None:
+    """Start again, as a new process would: for tests."""
+    _scans.clear()

@@ -1,0 +1,108 @@
+"""Ends that need no request: a closed window, attempts used up, and confirmation switched off."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.db import first_write, in_small_transaction, retried, unlocked
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.outbox.announce import LEVELS, SIGNALS
+from genesys_eventbridge.outbox.due import due_events
+from genesys_eventbridge.outbox.followers import Locked, release
+from genesys_eventbridge.states import Reason, State
+
+logger = logging.getLogger("genesys_eventbridge")
+
+#: Rows ended in one go; what is left is found by the next pass.
+BATCH = 1000
+
+
+def expire(settings: DestinationSettings) -> Counter[str]:
+    """End doubtful rows whose window has closed, also during a pause. Returns rows by state.
+
+    A blind resend past the window could be taken twice, so an operator decides.
+    """
+    # Also one that is not due because it waits for its key.
+    pending = OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=settings.alias)
+    closed = pending.not_in_flight().filter(in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds))
+    ids = _first(closed.order_by("in_doubt_since"))
+    return _end(closed, ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+
+
+def end_used_up(settings: DestinationSettings) -> Counter[str]:
+    """End doubtful rows whose attempts are used up. A claim does that too, but a pause makes no claims.
+
+    All doubtful rows are walked. Returns rows by state.
+    """
+    pending = due_events(settings.alias, State.PENDING)
+    spent = pending.filter(in_doubt_since__isnull=False, attempts__gte=settings.max_attempts)
+    return _end(spent, _first(spent.order_by("in_doubt_since")), State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+
+
+def end(settings: DestinationSettings, ids: Sequence[int]) -> Counter[str]:
+    """End rows that may not be sent again: dead, or unresolved where they are in doubt (G11).
+
+    Their attempts are used up, or they are in doubt about another organisation than today's.
+    """
+    pending = due_events(settings.alias, State.PENDING)
+    spent = pending.filter(attempts__gte=settings.max_attempts, in_doubt_since__isnull=True)
+    return _end(spent, ids, State.DEAD, Reason.EXHAUSTED) + _end(
+        pending.filter(in_doubt_since__isnull=False), ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN
+    )
+
+
+def close_unconfirmed(settings: DestinationSettings) -> Counter[str]:
+    """CONFIRM was switched off: accepted counts as delivered, also for rows accepted before."""
+    accepted = due_events(settings.alias, State.ACCEPTED)
+    return _end(accepted, _first(accepted.order_by("due_at", "id")), State.DELIVERED, "")
+
+
+def _first(rows: OutboxQuerySet) -> list[int]:
+    return retried(outbox_alias(), lambda: list(rows.values_list("id", flat=True)[:BATCH]))
+
+
+def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) -> Counter[str]:
+    """One guarded UPDATE per row, so that just the rows won are announced; the next pass ends locked ones."""
+    if not ids:
+        return Counter()
+    finished = DatabaseNow() if state is State.DELIVERED else None
+
+    def work() -> list[int]:
+        first_write(outbox_alias())
+        free = unlocked(rows.filter(id__in=ids).order_by("id")).values_list("id", flat=True)
+        won = [
+            pk
+            for pk in free
+            if rows.filter(id=pk).update(
+                state=state, reason=reason, due_at=None, claim_token=None, finished_at=finished
+            )
+        ]
+        release(won)
+        return won
+
+    try:
+        won = in_small_transaction(outbox_alias(), work)
+    except Locked:
+        return sum((_end(rows, [pk], state, reason) for pk in ids), Counter()) if len(ids) > 1 else Counter()
+    for event in OutboxEvent.objects.on_outbox().filter(id__in=won):
+        logger.log(
+            LEVELS.get(state, logging.INFO),
+            "Event %d of %s is %s%s without a request",
+            event.pk,
+            event.destination,
+            state.value,
+            f" ({reason})" if reason else "",
+            extra={
+                "event": event.pk,
+                "event_id": event.event_id,
+                "type": event.type,
+                "destination": event.destination,
+                "state": state.value,
+            },
+        )
+        SIGNALS[state].send_robust(sender=OutboxEvent, event=event)
+    return Counter({str(state.value): len(won)}) if won else Counter()

@@ -1,0 +1,99 @@
+"""Followers: events that wait for an earlier event of their ordering key (G8)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.db.models import Exists, OuterRef, Q, Subquery
+
+from genesys_eventbridge.db import still_in, unlocked
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+
+#: For how many seconds a follower is put aside: it is released earlier, by the step that releases it.
+HELD_SECONDS = 86400.0
+#: Followers released in one go that missed their release.
+MISSED = 1000
+
+
+class Locked(Exception):
+    """Another transaction holds a follower that is to be released: try again when it has ended."""
+
+
+def hold(ids: Collection[int]) -> int:
+    """Within a transaction: put pending rows aside that wait for another; returns how many.
+
+    The row that they wait for is locked meanwhile: a worker that settles it releases them before or after
+    this, and never in between. Rows that other transactions hold are left for the next look.
+    """
+    rows = OutboxEvent.objects.on_outbox()
+    due = still_in(rows, ids, State.PENDING).filter(due_at__lte=DatabaseNow())
+    keys: dict[str, list[int]] = {}
+    for pk, key in due.order_by("id").values_list("id", "ordering_key"):
+        keys.setdefault(key, []).append(pk)
+    # What holds back the first row of a key holds back the others, too.
+    firsts = still_in(rows, [waiting[0] for waiting in keys.values()], State.PENDING)
+    blocker = Subquery(_blockers().values("id")[:1])
+    found = dict(firsts.annotate(blocker=blocker).values_list("ordering_key", "blocker"))
+    blockers = still_in(rows, set(found.values()) - {None}, State.PENDING, *WAITING_FOR_A_PERSON)
+    kept = set(unlocked(blockers.order_by("id")).values_list("id", flat=True))
+    held = [pk for key, waiting in keys.items() if found.get(key) in kept for pk in waiting]
+    free = list(unlocked(due.filter(id__in=held).order_by("id")).values_list("id", flat=True))
+    # Also one whose claim lapsed before its head came back: left as it is, it would be met for ever.
+    return still_in(rows, free, State.PENDING).update(
+        due_at=DatabaseNow(HELD_SECONDS), key_held=True, claim_token=None
+    )
+
+
+def release(ids: Collection[int], *, wait: bool = False) -> None:
+    """Within a transaction: the first pending row behind each of these, which leave now, is due.
+
+    Where another transaction holds it, waits or raises Locked.
+    """
+    if not ids:
+        return
+    rows = OutboxEvent.objects.on_outbox()
+    behind = rows.filter(
+        ordering_key=OuterRef("ordering_key"),
+        destination=OuterRef("destination"),
+        state=State.PENDING,
+        id__gt=OuterRef("id"),
+    ).order_by("id")
+    ahead = rows.filter(id__in=ids).exclude(ordering_key="")
+    next_ids = ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list("following", flat=True)
+    _release([pk for pk in next_ids if pk is not None], wait=wait)
+
+
+def release_missed(destination: str) -> int:
+    """Within a transaction: release followers that nothing holds back any more; returns how many.
+
+    After a change of BLOCK_KEY_ON_DEAD, or of rows by hand.
+    """
+    rows = OutboxEvent.objects.on_outbox()
+    held = rows.filter(state=State.PENDING, destination=destination, due_at__gt=DatabaseNow(), key_held=True)
+    missed = held.exclude(Exists(_blockers()))
+    return _release(list(missed.order_by("id").values_list("id", flat=True)[:MISSED]))
+
+
+def _blockers() -> OutboxQuerySet:
+    return OutboxEvent.objects.blockers().using(outbox_alias())
+
+
+def _release(ids: Collection[int], *, wait: bool = False) -> int:
+    rows = OutboxEvent.objects.on_outbox()
+    # The second kind was moved by a worker of the release before, which waits for a lease.
+    not_asked_for = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
+    moved = Q(not_asked_for, attempts=0, key_held__isnull=True)
+    waiting = still_in(rows, ids, State.PENDING).filter(
+        Q(key_held=True) | moved, claim_token__isnull=True, due_at__gt=DatabaseNow()
+    )
+    wanted = set(waiting.values_list("id", flat=True))
+    if not wanted:
+        return 0
+    still = still_in(rows, wanted, State.PENDING).order_by("id")
+    if not wait and len(unlocked(still).values_list("id", flat=True)) < len(
+        still.values_list("id", flat=True)
+    ):
+        raise Locked
+    return still_in(rows, wanted, State.PENDING).update(due_at=DatabaseNow(), key_held=None)

@@ -1,0 +1,90 @@
+"""When a destination's next steps come: one indexed read, cheap enough to repeat while a worker waits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import OuterRef, Subquery
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.outbox.due import Look, scan
+from genesys_eventbridge.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What lies ahead, in seconds by the database's clock; None where there is nothing, or never was."""
+
+    #: Until the next event is to be published, and until the next is to be asked about; negative: overdue.
+    publish_in: float | None = None
+    check_in: float | None = None
+    #: Since the platform accepted any event, and since any worker left its heartbeat.
+    accepted_ago: float | None = None
+    heartbeat_ago: float | None = None
+    #: Since a worker last began to prune.
+    pruned_ago: float | None = None
+
+    @property
+    def next_in(self) -> float | None:
+        return soonest((self.publish_in, self.check_in))
+
+
+def look(alias: str, *, within: float | None = None) -> Agenda:
+    """The agenda of one destination, pauses not considered: what is due may still have to wait.
+
+    What is due later than ``within`` seconds from now is left out.
+    """
+    with scan(alias, State.PENDING).look() as pending, scan(alias, State.ACCEPTED).look() as accepted:
+        publish_at, check_at = _next(pending, State.PENDING, within), _next(accepted, State.ACCEPTED, within)
+        ahead = (
+            Destination.objects.using(outbox_alias())
+            .filter(alias=alias)
+            .annotate(publish_at=publish_at, check_at=check_at, now=DatabaseNow())
+            .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
+        )
+        row = ahead.first()
+        if row is None:
+            Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
+            row = ahead.get()
+        *times, now = row
+        pending.saw(times[0] and (times[0], 0), now)
+        accepted.saw(times[1] and (times[1], 0), now)
+    publish, check, accepted_in, heartbeat, pruned = (_seconds(time, now) for time in times)
+    return Agenda(publish, check, _ago(accepted_in), _ago(heartbeat), _ago(pruned))
+
+
+def database_now() -> dt.datetime:
+    """The database's present time."""
+    rows = Destination.objects.using(outbox_alias())
+    now = rows.annotate(now=DatabaseNow()).values_list("now", flat=True)
+    found = now.first()
+    if found is None:
+        rows.get_or_create(alias=conf.aliases()[0])
+        found = now.get()
+    return found
+
+
+def soonest(times: Iterable[float | None]) -> float | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _next(look: Look, state: State, within: float | None) -> Subquery:
+    """Two subqueries and no ``state IN (...)``: each reads one entry of the index, at any backlog."""
+    rows = OutboxEvent.objects.filter(state=state, destination=OuterRef("alias"), due_at__isnull=False)
+    if within is not None:
+        rows = rows.filter(due_at__lte=DatabaseNow(within))
+    return Subquery(look.narrowed(rows).order_by("due_at", "id").values("due_at")[:1])
+
+
+def _seconds(time: dt.datetime | None, now: dt.datetime) -> float | None:
+    return None if time is None else (time - now).total_seconds()
+
+
+def _ago(seconds: float | None) -> float | None:
+    """None for a time ahead: the clock was set back since, and it says nothing."""
+    return None if seconds is None or seconds > SET_BACK_SECONDS else -seconds

@@ -1,0 +1,258 @@
+"""What each value of the settings must be: one check per kind, used wherever settings come in.
+
+A check takes the raw value and returns the clean one, which it takes again. It raises ValueError("what it
+must be"), without the value. The largest numbers are those that every database and operating system takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from genesys_eventbridge.platform.wire import (
+    RESERVED_HEADERS,
+    is_credential,
+    is_free_header_name,
+    is_header_name,
+    is_header_value,
+    is_media_type,
+    is_proxy_url,
+    is_url_path,
+)
+from genesys_eventbridge.tls import ClientCertificate
+
+Check = Callable[[Any], Any]
+
+DAY = 86400.0
+#: Longer waits are beyond what dates, intervals and timers hold.
+LONGEST = 100 * 365 * DAY
+MOST = 1_000_000_000
+
+
+def setting(check: Check, default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
+    """A field of a dataclass of settings, with its check."""
+    if isinstance(default, (list, dict)):
+        kwargs["default_factory"] = functools.partial(type(default), default)
+    else:
+        kwargs["default"] = default
+    return dataclasses.field(metadata={"check": check}, **kwargs)
+
+
+def settings_of(*classes: Any) -> dict[str, dataclasses.Field[Any]]:
+    """The settings that these dataclasses declare, by their key."""
+    return {
+        item.name.upper(): item
+        for each in classes
+        for item in dataclasses.fields(each)
+        if "check" in item.metadata
+    }
+
+
+def named(check: Check, value: object, name: str) -> Any:
+    """The clean value. Raises ValueError that names the setting and never shows the value."""
+    try:
+        return check(value)
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"{name} must be {reason}")
+
+
+def clean_all(instance: Any) -> None:
+    """Within ``__post_init__`` of a frozen dataclass: each setting checked and clean."""
+    for key, item in settings_of(type(instance)).items():
+        object.__setattr__(
+            instance, item.name, named(item.metadata["check"], getattr(instance, item.name), key)
+        )
+
+
+def optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def or_callable(check: Check) -> Check:
+    """A callable is called when its value is needed, and what it returns is checked then."""
+    return lambda value: value if callable(value) else check(value)
+
+
+def up_to(most: float) -> Check:
+    """A number above 0, as a float."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
+            raise ValueError(f"a number above 0 and at most {most:,.0f}")
+        return float(value)
+
+    return check
+
+
+seconds = up_to(LONGEST)
+#: Of one request; the operating system's timers hold 24 days.
+request_seconds = up_to(DAY)
+days = up_to(LONGEST / DAY)
+
+
+def seconds_or_zero(value: Any) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else float(seconds(value))
+
+
+def per_minute(value: Any) -> float:
+    """One request in a week or more."""
+    if not isinstance(value, (int, float)) or not 1e-4 <= value <= MOST or isinstance(value, bool):
+        raise ValueError(f"a number from 0.0001 to {MOST:,}")
+    return float(value)
+
+
+def count_up_to(most: int) -> Check:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise ValueError(f"a whole number of 1 or more, at most {most:,}")
+        return value
+
+    return check
+
+
+count = count_up_to(MOST)
+
+
+def boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+def credential(value: Any) -> str:
+    if not is_credential(value):
+        raise ValueError(
+            "printable ASCII text that is not empty. Is its environment variable set? If it is read from a "
+            "file, strip the line break at its end"
+        )
+    return value
+
+
+def client_id(value: Any) -> str:
+    """As a credential; the Basic scheme parts id and secret at the first colon (RFC 7617)."""
+    if isinstance(value, str) and ":" in value:
+        raise ValueError("text without a colon, the id of an OAuth client")
+    return credential(value)
+
+
+def _is_list(value: Any) -> bool:
+    """An iterator is none: it is empty after it was read once."""
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+
+
+def words(value: Any) -> tuple[str, ...]:
+    items = tuple(value) if _is_list(value) else (None,)
+    if not all(isinstance(item, str) and item for item in items):
+        raise ValueError("a list of texts")
+    return tuple(map(str, items))
+
+
+def statuses(value: Any) -> frozenset[str]:
+    """Compared without case."""
+    return frozenset(word.lower() for word in words(value))
+
+
+def some_statuses(value: Any) -> frozenset[str]:
+    if not (found := statuses(value)):
+        raise ValueError("a list of texts, with at least one")
+    return found
+
+
+def scopes(value: Any) -> tuple[str, ...]:
+    items = words(value)
+    if not all(is_header_value(item) for item in items):
+        raise ValueError("a list of printable ASCII texts; [] sends none")
+    return items
+
+
+def path(value: Any) -> str:
+    if not is_url_path(value):
+        raise ValueError("a URL path such as /api/v2/eventbridge/events")
+    return value
+
+
+def idempotency_header(value: Any) -> str:
+    if not is_free_header_name(value):
+        raise ValueError(
+            "the name of an HTTP header that the app does not set itself, normally Idempotency-Key"
+        )
+    return value
+
+
+def content_type(value: Any) -> str:
+    if not is_media_type(value):
+        raise ValueError("a media type such as application/cloudevents+json")
+    return value
+
+
+def header_value(value: Any) -> str:
+    if not is_header_value(value):
+        raise ValueError("printable ASCII text without spaces at its ends, to go into a header")
+    return value
+
+
+def headers(value: Any) -> Mapping[str, Any]:
+    """Names and texts, or callables that return one."""
+    if not isinstance(value, Mapping):
+        raise ValueError("a dict of header names and values")
+    for name, text in value.items():
+        if not is_header_name(name):  # which may be the value, at the wrong place
+            raise ValueError("a dict whose keys are header names: is there a colon or a space in one?")
+        if name.lower() in RESERVED_HEADERS:
+            raise ValueError(f"a dict without {name}, which the app sets itself")
+        if not callable(text) and not is_header_value(text):
+            raise ValueError(
+                f"a dict whose values are printable ASCII text without spaces at its ends: {name} is not"
+            )
+    return MappingProxyType(dict(value))
+
+
+def codes(value: Any) -> frozenset[int]:
+    items = tuple(value) if _is_list(value) else ()
+    if not items or not all(type(item) is int and 200 <= item <= 599 for item in items):
+        raise ValueError("a list of HTTP status codes from 200 to 599")
+    return frozenset(items)
+
+
+def delays(value: Any) -> tuple[float, ...]:
+    items = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not items:
+        raise ValueError("a list of seconds, with at least one")
+    return tuple(seconds(item) for item in items)
+
+
+def file(value: Any) -> str:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError("the path of a PEM file or folder, or None; TLS verification cannot be switched off")
+    return str(os.fspath(value))
+
+
+_EXISTING = "the path of a PEM file or folder that exists, or None"
+
+
+def existing_file(value: Any) -> str:
+    path = file(value)
+    try:
+        if Path(path).exists():
+            return path
+    except (OSError, ValueError):  # no path at all: too long, a NUL
+        raise ValueError(_EXISTING) from None
+    raise ValueError(_EXISTING)
+
+
+client_certificate = ClientCertificate.of
+
+
+def proxy(value: Any) -> str:
+    if not is_proxy_url(value):
+        raise ValueError(
+            "a URL such as http://proxy.example.com:3128 or http://user:password@proxy:3128, a callable that "
+            "returns one, or None"
+        )
+    return value

@@ -1,0 +1,101 @@
+"""The one way out: publish what is due, ask about what was accepted. Two verbs, one pass."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.db.clock import require_steady_zone
+from genesys_eventbridge.db.transactions import refuse_in_transaction
+from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.relay.batch import Pass, PassReport, worker_name
+from genesys_eventbridge.relay.senders import Senders, TransportFactory
+from genesys_eventbridge.states import AttemptKind
+
+__all__ = ["PassReport", "check_accepted", "publish_due", "serve", "worker_name"]
+
+
+def publish_due(
+    destination: str = "default",
+    *,
+    limit: int | None = None,
+    max_seconds: float | None = None,
+    concurrency: int | None = None,
+    stop: threading.Event | None = None,
+    senders: Senders | None = None,
+    transport: TransportFactory | None = None,
+) -> PassReport:
+    """Publish what is due, until nothing is, ``limit`` rows are claimed or the time is over.
+
+    The pass has ended by ``max_seconds`` (default PASS_SECONDS); ``stop`` ends it earlier, after the
+    requests that have begun. Raises ImproperlyConfigured, and TransactionManagementError within a transaction
+    on the outbox's database, before any claim; never for what the platform does.
+    """
+    refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")
+    settings = _settings(destination, max_seconds)
+    with _crew(settings, concurrency, senders, transport) as crew:
+        (report,) = Pass({AttemptKind.PUBLISH: 0.0}, settings, crew, limit=limit, stop=stop).run()
+        return report
+
+
+def check_accepted(
+    destination: str = "default",
+    *,
+    limit: int | None = None,
+    max_seconds: float | None = None,
+    concurrency: int | None = None,
+    stop: threading.Event | None = None,
+    senders: Senders | None = None,
+    transport: TransportFactory | None = None,
+) -> PassReport:
+    """Ask the platform about accepted events whose next check is due; as ``publish_due`` otherwise."""
+    refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")
+    settings = _settings(destination, max_seconds)
+    with _crew(settings, concurrency, senders, transport) as crew:
+        (report,) = Pass({AttemptKind.CHECK: 0.0}, settings, crew, limit=limit, stop=stop).run()
+        return report
+
+
+def serve(
+    destination: str,
+    kinds: Mapping[AttemptKind, float],
+    *,
+    senders: Senders,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] | None = None,
+) -> list[PassReport]:
+    """Publish and check side by side, in one pass; the reports of the kinds that were looked at.
+
+    ``kinds`` says after how many seconds each is looked at for the first time; one that is not looked at at
+    once joins only while the other is at work. Otherwise as ``publish_due``.
+    """
+    refuse_in_transaction(outbox_alias(), "serve() sends nothing")
+    settings = _settings(destination, max_seconds)
+    with _crew(settings, None, senders, None) as crew:
+        return Pass(kinds, settings, crew, stop=stop, clock=clock).run()
+
+
+def _settings(destination: str, max_seconds: float | None) -> DestinationSettings:
+    require_steady_zone(outbox_alias(), "Nothing is sent")
+    settings = conf.destination(destination)
+    if max_seconds is None:
+        return settings
+    deadline = min(settings.request_deadline, max_seconds / 2)
+    return settings.changed(pass_seconds=max_seconds, request_deadline=deadline)
+
+
+def _crew(
+    settings: DestinationSettings,
+    concurrency: int | None,
+    senders: Senders | None,
+    transport: TransportFactory | None,
+) -> AbstractContextManager[Senders]:
+    """The caller's senders, left open after the pass, or senders for this pass alone."""
+    if senders is not None:
+        senders.resume()
+        return nullcontext(senders)
+    return Senders(settings, concurrency or settings.concurrency, transport=transport)

@@ -1,0 +1,193 @@
+"""Sender threads: each waits for the network with a connection of its own and never touches the database."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genesys_eventbridge.client import Sender
+from genesys_eventbridge.client.auth import credentials_for
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.defects import report
+from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.outbox.claim import Claimed
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
+from genesys_eventbridge.states import AttemptKind
+from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
+
+if TYPE_CHECKING:
+    from httpx import BaseTransport
+
+TransportFactory = Callable[[], "BaseTransport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sender did with one row; ``outcome`` is None where it was not begun."""
+
+    claimed: Claimed
+    outcome: Outcome | None
+    #: ``time.monotonic()`` when the request began, and its length in seconds.
+    began: float = 0.0
+    duration: float = 0.0
+
+
+class Senders:
+    """A crew of threads for one destination: rows in, reports out.
+
+    Threads start as rows come, at most ``count``; a halt seen by one makes the others begin nothing
+    more until ``resume()``, of each kind of request. ``on_report`` is called in the thread that reports.
+    Use as a context manager, in the process that sends.
+    """
+
+    def __init__(
+        self,
+        settings: DestinationSettings,
+        count: int,
+        *,
+        transport: TransportFactory | None = None,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._platform = settings.platform
+        self.reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self.count = count
+        self._transport = transport
+        self._on_report = on_report
+        self._rows: queue.SimpleQueue[Claimed | None] = queue.SimpleQueue()
+        #: What each thread has in its hands.
+        self._threads: dict[threading.Thread, Claimed | None] = {}
+        self._stopped = {kind: threading.Event() for kind in AttemptKind}
+        #: The destination accepted something lately: a page may then be about one event (G20).
+        self.accepted_lately = False
+        #: By all threads together; a lost update only delays the stop by one event.
+        self._refused_in_a_row = 0
+
+    def __enter__(self) -> Senders:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def send(self, rows: list[Claimed]) -> None:
+        for row in rows:
+            self._rows.put(row)
+        self._start(len(rows))
+
+    def bury(self) -> None:
+        """Report the rows of threads that died with them, their outcome unknown, and replace the threads.
+
+        A thread ends like this only by what no code of ours can catch.
+        """
+        dead = [thread for thread in self._threads if not thread.is_alive()]
+        for thread in dead:
+            row = self._threads.pop(thread)
+            if row is not None:
+                self._report(Report(row, _DIED, time.monotonic()))
+        self._start(len(dead))
+
+    def _start(self, more: int) -> None:
+        for _thread in range(min(self.count - len(self._threads), more)):
+            thread = threading.Thread(target=self._run, name="eventbridge-sender", daemon=True)
+            self._threads[thread] = None
+            thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more; rows not begun come back as such."""
+        for stopped in self._stopped.values():
+            stopped.set()
+
+    def resume(self, *kinds: AttemptKind) -> None:
+        """Begin requests of these kinds again, or of every kind."""
+        for kind in kinds or AttemptKind:
+            self._stopped[kind].clear()
+            if kind is AttemptKind.PUBLISH:
+                self._refused_in_a_row = 0
+
+    def is_stopped(self, kind: AttemptKind) -> bool:
+        return self._stopped[kind].is_set()
+
+    def close(self) -> None:
+        """Let the threads end after what they have begun; does not wait for them."""
+        self.stop()
+        for _thread in self._threads:
+            self._rows.put(None)
+
+    def _run(self) -> None:
+        sender: Sender | None = None
+        thread = threading.current_thread()
+        try:
+            while (row := self._rows.get()) is not None:
+                self._threads[thread] = row
+                try:
+                    sender = sender or self._sender()
+                except Exception as error:  # noqa: BLE001 - no thread may die with rows in its hands
+                    self.stop()
+                    if not isinstance(error, Halted):
+                        report(error, "No connection can be set up (%s)", type(error).__name__)
+                    outcome = _cannot_begin(error, self._platform.secrets())
+                    answer = Report(row, outcome, time.monotonic())
+                else:
+                    answer = self._ask(sender, row)
+                self._report(answer)
+                self._threads[thread] = None
+        finally:
+            if sender is not None:
+                sender.close()
+
+    def _report(self, report: Report) -> None:
+        self.reports.put(report)
+        if self._on_report is not None:
+            self._on_report(report)
+
+    def _sender(self) -> Sender:
+        """In the thread that uses it: a connection has one owner."""
+        transport = self._transport() if self._transport else None
+        return Sender(self._platform, credentials_for(self._platform), transport=transport)
+
+    def _ask(self, sender: Sender, row: Claimed) -> Report:
+        began = time.monotonic()
+        begin_until = row.started + self.settings.lease_seconds - self.settings.request_deadline
+        if self.is_stopped(row.kind) or began >= begin_until:
+            return Report(row, None)
+        sent = Sent(
+            event_id=row.event_id,
+            source=row.source,
+            type=row.type,
+            subject=row.subject,
+            time=row.time,
+            body=row.body,
+        )
+        if row.kind is AttemptKind.CHECK:
+            outcome = sender.check(row.remote_id, sent=sent, age=row.accepted_age)
+        else:
+            outcome = sender.publish(row.body, row.key, sent)
+        if self._means_trouble(outcome):
+            self.stop()
+        return Report(row, outcome, began, time.monotonic() - began)
+
+    def _means_trouble(self, outcome: Outcome) -> bool:
+        """Whether no sender should begin anything more before the pass has looked at the answers so far."""
+        match outcome.verdict:
+            case Verdict.HALTED:
+                return not (outcome.accuses and self.accepted_lately)
+            case Verdict.REJECTED:
+                self._refused_in_a_row += 1
+                return self._refused_in_a_row >= self.settings.run_length
+            case Verdict.ACCEPTED:
+                self._refused_in_a_row = 0
+        return False
+
+
+_DIED = Outcome(Verdict.UNKNOWN, error="The thread that sent it died. The platform may have it.")
+
+
+def _cannot_begin(error: Exception, secrets: tuple[str, ...]) -> Outcome:
+    """No sender can be made (an unreadable CA_BUNDLE, say): the installation is at fault, not an event."""
+    reason = clean(redact_text(str(error), DEFAULT_REDACT_KEYS, secrets), 300)
+    line = f"No connection can be set up: {reason}. Check CA_BUNDLE, CLIENT_CERT and PROXY."
+    return Outcome(Verdict.HALTED, error=line, halt=Halt.CONFIG)

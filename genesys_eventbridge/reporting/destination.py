@@ -1,0 +1,103 @@
+"""One destination -> whether anything goes out, in a word and a sentence, for admin and commands. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge import formatting
+from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.formatting import moment, refused_since, relative
+from genesys_eventbridge.outbox.orphans import is_served
+from genesys_eventbridge.platform.outcomes import Halt
+from genesys_eventbridge.reporting import workers
+from genesys_eventbridge.reporting.explain import LONGEST, NO_WORKER_AFTER
+from genesys_eventbridge.reporting.facts import Health
+from genesys_eventbridge.text import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``word`` is connected, held, paused, probing, stopped, unused or unknown; ``title`` says it aloud."""
+
+    word: str
+    title: str
+    sentence: str
+
+
+def explain_destination(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Standing:
+    """What holds the destination, the most lasting trouble first; plain text on one line."""
+    standing = _standing(health, settings, now)
+    return replace(standing, sentence=clean(standing.sentence, LONGEST))
+
+
+def _standing(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Standing:
+    if settings is None:
+        return _not_configured(health, now)
+    if health.is_held(now):
+        words = {"who": health.held_by, "why": health.held_reason}
+        if health.held_until is None:
+            told = _("Paused by %(who)s until somebody resumes it: “%(why)s”.") % words
+        else:
+            words["until"] = moment(health.held_until, now)
+            told = _("Paused by %(who)s until %(until)s: “%(why)s”.") % words
+        return Standing("held", _("Paused by a person"), told)
+    start = workers.start_one()
+    if health.heartbeat_at is None:
+        return Standing(
+            "unused", _("Not used yet"), _("No worker has come by yet. %(start)s") % {"start": start}
+        )
+    if (now - health.heartbeat_at).total_seconds() > NO_WORKER_AFTER:
+        words = {"seen": moment(health.heartbeat_at, now), "start": start}
+        return Standing(
+            "stopped", _("Stopped"), _("No worker has reported since %(seen)s. %(start)s") % words
+        )
+    return _trouble(health, now) or _connected(health, now)
+
+
+def _not_configured(health: Health, now: dt.datetime) -> Standing:
+    if is_served(health.heartbeat_at, now):
+        told = _("Another project on this database serves it; it is not judged here.")
+    else:
+        told = _(
+            "GENESYS_EVENTBRIDGE has no such destination any more; its events stay where they are. Move or "
+            "cancel them."
+        )
+    return Standing("unknown", _("Not configured"), told)
+
+
+def _trouble(health: Health, now: dt.datetime) -> Standing | None:
+    if health.paused_until is not None:
+        why = health.paused_reason
+        if health.paused_kind == Halt.REFUSALS and health.refused is not None:
+            why = f"{refused_since(health.refused, now)}."
+        words = {"why": why, "until": moment(health.paused_until, now)}
+        if health.paused_until > now:
+            return Standing("paused", _("Paused"), _("Nothing is sent until %(until)s: %(why)s") % words)
+        return Standing(
+            "probing",
+            _("Trying again"),
+            _("The pause is over and one event is tried first. Before: %(why)s") % words,
+        )
+    if health.check_paused_until is not None and health.check_paused_until > now:
+        words = {"why": health.check_paused_reason, "until": moment(health.check_paused_until, now)}
+        told = _("Events are sent; asking for their delivery is paused until %(until)s: %(why)s") % words
+        return Standing("paused", _("Checks paused"), told)
+    if health.refused is not None and health.refused_until is not None:
+        words = {
+            "types": formatting.types(health.refused),
+            "until": moment(health.refused_until, now),
+            "why": health.refused.error,
+        }
+        sentence = _("Events of refused types go one at a time (%(types)s), the next at %(until)s: %(why)s")
+        return Standing("paused", _("Some types held back"), sentence % words)
+    return None
+
+
+def _connected(health: Health, now: dt.datetime) -> Standing:
+    if health.accepted_at is None:
+        return Standing("connected", _("Ready"), _("Workers are alive; nothing has been sent yet."))
+    told = _("Last event accepted: %(when)s.") % {"when": relative(health.accepted_at, now)}
+    return Standing("connected", _("Connected"), told)

@@ -1,0 +1,304 @@
+"""One event -> what happens to it next, in a sentence or two, for admin and ``eventbridge_show``. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+from django.utils.translation import gettext as _
+
+from genesys_eventbridge.formatting import moment, relative, span
+from genesys_eventbridge.models import OutboxEvent, is_claimed
+from genesys_eventbridge.outbox.orphans import is_served
+from genesys_eventbridge.reporting import workers
+from genesys_eventbridge.reporting.ends import dead, finished, unresolved
+from genesys_eventbridge.reporting.facts import Facts, facts_for
+from genesys_eventbridge.reporting.retries import last_try, window_closes
+from genesys_eventbridge.states import State
+from genesys_eventbridge.text import clean
+
+__all__ = ["NO_WORKER_AFTER", "OVERDUE_AFTER", "Facts", "explain", "facts_for", "is_in_flight"]
+
+#: Seconds without a sign of life after which no worker is thought to run; the schedules look each minute.
+NO_WORKER_AFTER = 180.0
+#: Seconds that a due event may wait before it is called overdue.
+OVERDUE_AFTER = 300.0
+#: Characters of an explanation; an error in it has up to 500.
+LONGEST = 2000
+
+Rule = Callable[[OutboxEvent, Facts], str]
+
+
+def explain(event: OutboxEvent, facts: Facts) -> str:
+    """What happens next to this event, and what a person can do about it; plain text on one line."""
+    return clean(_sentences(event, facts), LONGEST)
+
+
+def _sentences(event: OutboxEvent, facts: Facts) -> str:
+    match event.state:
+        case State.PENDING:
+            return _first(_PENDING, event, facts)
+        case State.ACCEPTED:
+            return _first(_ACCEPTED, event, facts)
+        case State.DEAD:
+            return dead(event, facts)
+        case State.UNRESOLVED:
+            return unresolved(event, facts)
+        case State.DELIVERED | State.CANCELLED:
+            return finished(event, facts)
+    return _("This release does not know the state %(state)s; a newer one wrote it.") % {"state": event.state}
+
+
+def is_in_flight(event: OutboxEvent, now: dt.datetime) -> bool:
+    """A worker holds it at this moment."""
+    return is_claimed(event.claim_token, event.due_at, now)
+
+
+def _first(rules: tuple[Rule, ...], event: OutboxEvent, facts: Facts) -> str:
+    """The first rule that has something to say decides."""
+    return next(sentence for rule in rules if (sentence := rule(event, facts)))
+
+
+def _unconfigured(event: OutboxEvent, facts: Facts) -> str:
+    if facts.settings is not None:
+        return ""
+    words = {"alias": event.destination}
+    if is_served(facts.health.heartbeat_at, facts.now):
+        return _("Another project on this database serves the destination %(alias)s.") % words
+    return (
+        _(
+            "Nothing will happen: GENESYS_EVENTBRIDGE has no destination %(alias)s. "
+            "Add it again, move this event to another destination, or cancel it."
+        )
+        % words
+    )
+
+
+def _in_flight(event: OutboxEvent, facts: Facts) -> str:
+    if facts.settings is None or event.due_at is None or not is_in_flight(event, facts.now):
+        return ""
+    since = facts.settings.lease_seconds - (event.due_at - facts.now).total_seconds()
+    words = {"since": span(max(0, round(since))), "until": moment(event.due_at, facts.now)}
+    if event.state == State.ACCEPTED:
+        return (
+            _(
+                "The platform is being asked about it since %(since)s. "
+                "If that worker died, another one asks at %(until)s."
+            )
+            % words
+        )
+    return _("Being sent since %(since)s. If that worker died, another one takes over at %(until)s.") % words
+
+
+def _behind_a_person(event: OutboxEvent, facts: Facts) -> str:
+    """It waits for its key's earlier event, and that one for a person: no worker can help."""
+    blocker = facts.blocker
+    if blocker is None:
+        return ""
+    words = {"id": blocker.id, "key": clean(event.ordering_key, 80)}
+    if blocker.state is State.DEAD:
+        return (
+            _("Waits for event #%(id)s (ordering key %(key)s), which is dead. Requeue or cancel that one.")
+            % words
+        )
+    if blocker.state is State.UNRESOLVED:
+        return (
+            _(
+                "Waits for event #%(id)s (ordering key %(key)s), which is unresolved. "
+                "Resolve or cancel that one."
+            )
+            % words
+        )
+    return ""
+
+
+def _no_worker(_event: OutboxEvent, facts: Facts) -> str:
+    seen = facts.health.heartbeat_at
+    if seen is not None and (facts.now - seen).total_seconds() <= NO_WORKER_AFTER:
+        return ""
+    start = workers.start_one()
+    if seen is None:
+        return _("Nothing will happen: no worker has ever reported. %(start)s") % {"start": start}
+    words = {"seen": moment(seen, facts.now), "start": start}
+    return _("Nothing will happen: no worker has reported since %(seen)s. %(start)s") % words
+
+
+def _held(event: OutboxEvent, facts: Facts) -> str:
+    """A person paused the destination: neither sending nor checking goes on."""
+    health = facts.health
+    if not health.is_held(_next_step(event, facts)):
+        return ""
+    words = {"who": health.held_by, "why": health.held_reason}
+    if health.held_until is None:
+        held = _("Held until somebody resumes the destination: paused by %(who)s, “%(why)s”.") % words
+    else:
+        words["until"] = moment(health.held_until, facts.now)
+        held = _("Held until %(until)s: paused by %(who)s, “%(why)s”.") % words
+    return held + _doubt(event, facts)
+
+
+def _paused(event: OutboxEvent, facts: Facts) -> str:
+    """Trouble paused sending; afterwards one event goes first."""
+    until, why = facts.health.paused_until, facts.health.paused_reason
+    if until is None or until <= _next_step(event, facts) > facts.now:
+        return ""
+    if until > facts.now:
+        words = {"until": moment(until, facts.now), "why": why}
+        paused = _("Held until %(until)s, because the destination is paused: %(why)s") % words
+    else:
+        paused = _("Sent as soon as one event gets through, which is being tried. Paused before: %(why)s") % {
+            "why": why
+        }
+    return paused + _doubt(event, facts)
+
+
+def _behind_another(event: OutboxEvent, facts: Facts) -> str:
+    if facts.blocker is None:
+        return ""
+    words = {"id": facts.blocker.id, "key": clean(event.ordering_key, 80)}
+    return _("Waits for event #%(id)s (ordering key %(key)s), which goes first.") % words
+
+
+def _used_up(event: OutboxEvent, facts: Facts) -> str:
+    """What the next pass ends without another try."""
+    if facts.settings is None:
+        return ""
+    closed = window_closes(event, facts.settings)
+    if closed is not None and closed <= facts.now:
+        return _(
+            "It may have been accepted, and its key is too old to be sent again: a person must decide soon."
+        )
+    if event.attempts < facts.settings.max_attempts:
+        return ""
+    if closed is not None:
+        return _("All attempts are used up and one may have been accepted: a person must decide soon.")
+    return _("All attempts are used up: the next pass calls it dead.")
+
+
+def _of_a_refused_type(event: OutboxEvent, facts: Facts) -> str:
+    """The platform refuses one event of its type after the other: they go one at a time."""
+    run, until = facts.health.refused, facts.health.refused_until
+    is_delayed = event.not_before is not None and event.not_before > facts.now
+    if run is None or until is None or event.type not in run.types or is_delayed:
+        return ""
+    words = {"until": moment(max(until, facts.now), facts.now), "why": run.error}
+    held = _(
+        "Held back: the platform refuses events of this type, so one of them goes at a time until one is "
+        "accepted, the next at about %(until)s. The latest refusal: %(why)s"
+    )
+    return held % words + _doubt(event, facts)
+
+
+def _lapsed(event: OutboxEvent, facts: Facts) -> str:
+    if event.claim_token is None:
+        return ""
+    if event.state == State.ACCEPTED:
+        return _(
+            "The worker that was asking about it went silent; another one takes over within about a minute."
+        )
+    silent = _("The worker that was sending it went silent; another one takes over within about a minute.")
+    return silent + _doubt(event, facts)
+
+
+def _retry(event: OutboxEvent, facts: Facts) -> str:
+    if not event.attempts or facts.settings is None or event.due_at is None:
+        return ""
+    again = _("Tries again %(when)s (attempt %(attempt)s of %(attempts)s).") % {
+        "when": relative(max(event.due_at, facts.now), facts.now),
+        "attempt": event.attempts + 1,
+        "attempts": facts.settings.max_attempts,
+    }
+    if event.in_doubt_since is not None:
+        return again + _doubt(event, facts)
+    end = {"at": moment(max(last_try(event, facts.settings), facts.now), facts.now)}
+    if event.attempts + 1 >= facts.settings.max_attempts:
+        last = _("It is the last one: if it fails, the event is dead. Safe to retry: same idempotency key.")
+    else:
+        last = _("If all fail it becomes dead at about %(at)s. Safe to retry: same idempotency key.") % end
+    return f"{again} {last}"
+
+
+def _delayed(event: OutboxEvent, facts: Facts) -> str:
+    if event.due_at is None or event.due_at <= facts.now:
+        return ""
+    words = {"when": relative(event.due_at, facts.now), "at": moment(event.due_at, facts.now)}
+    return _("Will be sent %(when)s, at %(at)s.") % words
+
+
+def _due(event: OutboxEvent, facts: Facts) -> str:
+    waited = (facts.now - event.due_at).total_seconds() if event.due_at else 0.0
+    if waited > OVERDUE_AFTER:
+        return _(
+            "Due since %(span)s: workers are alive, but busy with other events. "
+            "More of them, or a higher CONCURRENCY or RATE_PER_MINUTE, would help."
+        ) % {"span": span(waited)}
+    return _("Will be sent within about 60 s.")
+
+
+def _checks_paused(event: OutboxEvent, facts: Facts) -> str:
+    """The platform does not let us ask, or asked to slow down."""
+    health = facts.health
+    until, why = health.check_paused_until, health.check_paused_reason
+    if health.rate_until is not None and (until is None or health.rate_until > until):
+        until, why = health.rate_until, health.rate_reason
+    if until is None or until <= _next_step(event, facts):
+        return ""
+    words = {"until": moment(until, facts.now), "why": why}
+    return _("The platform accepted it; asking for its delivery is paused until %(until)s: %(why)s") % words
+
+
+def _next_check(event: OutboxEvent, facts: Facts) -> str:
+    if facts.settings is None or event.due_at is None:
+        return ""
+    if not facts.settings.confirm:
+        return _("The platform accepted it, and CONFIRM is off: the next pass calls it delivered.")
+    if event.due_at > facts.now:
+        words = {"when": relative(event.due_at, facts.now)}
+    else:
+        words = {"when": _("within about 60 s")}
+    accepted = event.accepted_at or facts.now
+    until = accepted + dt.timedelta(seconds=facts.settings.platform.rules.confirm_for)
+    if until <= facts.now:
+        return (
+            _(
+                "The platform accepted it; delivery is checked again %(when)s. "
+                "If it is not confirmed then, a person decides."
+            )
+            % words
+        )
+    words["until"] = moment(until, facts.now)
+    return _("The platform accepted it; delivery is checked again %(when)s, until %(until)s.") % words
+
+
+def _next_step(event: OutboxEvent, facts: Facts) -> dt.datetime:
+    """When the event would move if nothing held it; a pause that ends before does not matter to it."""
+    return max(event.due_at or facts.now, facts.now)
+
+
+def _doubt(event: OutboxEvent, facts: Facts) -> str:
+    """What to say after a sentence about an event that may have been accepted already."""
+    closes = window_closes(event, facts.settings) if facts.settings is not None else None
+    if closes is None:
+        return ""
+    return " " + _(
+        "It may have been accepted: the outcome of a try is unknown. The same key is sent again until "
+        "%(until)s; after that a person decides."
+    ) % {"until": moment(closes, facts.now)}
+
+
+_BEFORE_ALL: tuple[Rule, ...] = (_unconfigured, _in_flight)
+_PENDING: tuple[Rule, ...] = (
+    *_BEFORE_ALL,
+    _behind_a_person,
+    _no_worker,
+    _used_up,
+    _held,
+    _paused,
+    _behind_another,
+    _of_a_refused_type,
+    _lapsed,
+    _retry,
+    _delayed,
+    _due,
+)
+_ACCEPTED: tuple[Rule, ...] = (*_BEFORE_ALL, _no_worker, _held, _checks_paused, _lapsed, _next_check)

@@ -1,0 +1,154 @@
+"""What of a destination's standing needs a person, each with the command or setting that helps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from genesys_eventbridge.formatting import moment, refusals, span
+from genesys_eventbridge.platform.outcomes import Halt
+from genesys_eventbridge.reporting import workers
+from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
+from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.states import State
+from genesys_eventbridge.text import clean
+
+#: Kinds of pause that end only when somebody mends something.
+MENDED_BY_PEOPLE = (Halt.AUTH, Halt.PERMISSION, Halt.CONFIG)
+#: Kinds of pause that end without anybody's help.
+HEALS = (Halt.NETWORK, Halt.RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a number becomes a problem: seconds, and events of each kind that wait for a person."""
+
+    max_age: float = 300.0
+    max_dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``kind`` is a fixed word for programs; ``remedy`` a command or a line of settings, or empty."""
+
+    destination: str
+    kind: str
+    message: str
+    remedy: str = ""
+
+
+def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
+    """Everything that needs a person at one destination, the gravest first."""
+    if not at.configured:
+        yield from _not_configured(at)
+        return
+    if at.oldest is not None and at.oldest > limits.max_age:
+        words = {"age": span(at.oldest), "limit": span(limits.max_age)}
+        told = _("oldest undelivered event is %(age)s old (limit %(limit)s)") % words
+        yield Problem(at.alias, "age", told)
+    yield from _worker(at)
+    yield from _pauses(at)
+    yield from _waiting_for_a_person(at, limits)
+
+
+def _not_configured(at: Standing) -> Iterator[Problem]:
+    """Judged only where no other project serves it, and silenced by an operator's pause."""
+    if at.undelivered and not at.served and not at.held:
+        yield Problem(
+            at.alias,
+            "not_configured",
+            _("no longer in GENESYS_EVENTBRIDGE: %(count)s open")
+            % {"count": at.shown(at.undelivered, "waiting", "retrying", "accepted")},
+            _(
+                "add it to the settings again, move or cancel its events, or, where they belong to another "
+                "project: %(pause)s"
+            )
+            % {"pause": f"manage.py eventbridge_pause {at.alias} --reason TEXT"},
+        )
+
+
+def _worker(at: Standing) -> Iterator[Problem]:
+    seen, ago = at.health.heartbeat_at, at.heartbeat_ago
+    first, *others = workers.commands()
+    start = _("start one: %(command)s") % {"command": first}
+    for other in others:
+        start += _("   (or: %(command)s)") % {"command": other}
+    if seen is None:
+        yield Problem(at.alias, "worker", _("no worker has ever reported"), start)
+    elif ago is None:
+        yield Problem(at.alias, "worker", _("no worker has reported since the clock was set back"), start)
+    elif ago > NO_WORKER_AFTER:
+        words = {"since": moment(seen, at.now), "span": span(ago)}
+        told = _("no worker heartbeat since %(since)s (%(span)s)") % words
+        yield Problem(at.alias, "worker", told, start)
+
+
+def _pauses(at: Standing) -> Iterator[Problem]:
+    health = at.health
+    run = health.refused
+    if run is not None:
+        waiting = at.shown(at.waiting + at.retrying, "waiting", "retrying")
+        yield Problem(
+            at.alias,
+            "refusals",
+            refusals(run, waiting, at.now, others_accepted=health.others_flow),
+            _(
+                "correct what the platform refuses (SOURCE, the event type, its schema), or cancel these "
+                "events, then: %(resume)s, and %(retry)s"
+            )
+            % {
+                "resume": f"manage.py eventbridge_resume {at.alias}",
+                "retry": f"manage.py eventbridge_retry --destination {at.alias} --state dead",
+            },
+        )
+    if health.paused_until is not None and health.paused_kind in MENDED_BY_PEOPLE:
+        yield Problem(
+            at.alias,
+            "paused",
+            _("sending is paused (%(kind)s): %(why)s")
+            % {"kind": health.paused_kind, "why": clean(health.paused_reason, 300)},
+            f"manage.py eventbridge_ping --destination {at.alias}",
+        )
+    if health.check_paused_until is not None and health.check_paused_kind not in HEALS:
+        kind = health.check_paused_kind or Halt.CONFIG
+        yield Problem(
+            at.alias,
+            "checks_paused",
+            _("asking for deliveries is paused (%(kind)s): %(why)s")
+            % {"kind": kind, "why": clean(health.check_paused_reason, 300)},
+            _checks_remedy(kind, at.alias),
+        )
+
+
+def _checks_remedy(kind: str, alias: str) -> str:
+    """CONFIRM off takes every accepted event for delivered, for good: advised for a missing right alone."""
+    if kind == Halt.PERMISSION:
+        return _(
+            'grant eventbridge:events:read, or set "CONFIRM": False, which takes every accepted event for '
+            "delivered"
+        )
+    return f"manage.py eventbridge_ping --destination {alias}"
+
+
+def _waiting_for_a_person(at: Standing, limits: Limits) -> Iterator[Problem]:
+    for state, number in ((State.DEAD, at.dead), (State.UNRESOLVED, at.unresolved)):
+        if number > limits.max_dead:
+            told = ngettext(
+                "%(count)s event is %(state)s (limit %(limit)s)",
+                "%(count)s events are %(state)s (limit %(limit)s)",
+                number,
+            )
+            words = {
+                "count": at.shown(number, state.value),
+                "state": state.label,
+                "limit": f"{limits.max_dead:,}",
+            }
+            yield Problem(
+                at.alias,
+                state.value,
+                told % words,
+                f"manage.py eventbridge_retry --destination {at.alias} --state {state.value} --dry-run",
+            )

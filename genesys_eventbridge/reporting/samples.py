@@ -1,0 +1,133 @@
+"""How a destination stands by a look at so many events of each kind: as fast with a million as with ten."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+from django.db.models import Case, DateTimeField, IntegerField, Q, Value, When
+from django.db.models.functions import Coalesce
+
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
+from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+
+#: A bar of the picture of coming retries in seconds, and how many there are.
+BAR = 300
+BARS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """So many rows of one kind, the first in the order of their due time; ``is_least``: there are more."""
+
+    number: int = 0
+    in_flight: int = 0
+    retrying: int = 0
+    recent: int = 0
+    oldest: dt.datetime | None = None
+    is_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Of one destination: pending rows that are due and that are not, and those of the other states."""
+
+    due: Sample = Sample()
+    later: Sample = Sample()
+    accepted: Sample = Sample()
+    dead: Sample = Sample()
+    unresolved: Sample = Sample()
+
+
+def samples(aliases: Sequence[str], now: dt.datetime, most: int) -> dict[str, Samples]:
+    """Look at up to ``most`` rows of each kind; one query for all destinations."""
+    parts = [_facts(rows, now)[: most + 1] for alias in aliases for rows in _kinds(alias, now)]
+    found = iter(_aggregated(parts, "COUNT(*), SUM(flying), SUM(again), SUM(recent), MIN(since)"))
+    return {alias: Samples(*(_sample(next(found), most) for _kind in range(5))) for alias in aliases}
+
+
+def coming(aliases: Sequence[str], now: dt.datetime, most: int) -> tuple[Counter[int], bool]:
+    """Retries by the five minutes from now in which they come, and whether there are more than these."""
+    bars = [now + dt.timedelta(seconds=BAR * bar) for bar in range(1, BARS + 1)]
+    ahead = Case(
+        *(When(due_at__lt=end, then=Value(bar)) for bar, end in enumerate(bars)),
+        default=Value(BARS),
+        output_field=IntegerField(),
+    )
+    kinds = (_pending(alias).filter(due_at__gt=now).order_by("due_at", "id") for alias in aliases)
+    parts = [rows.annotate(bar=ahead, again=_AGAIN).values("bar", "again")[: most + 1] for rows in kinds]
+    numbers: Counter[int] = Counter()
+    seen: Counter[int] = Counter()
+    for part, bar, rows, again in _aggregated(parts, "bar, COUNT(*), SUM(again)", "GROUP BY bar"):
+        seen[part] += rows
+        numbers[bar] += int(again or 0)
+    return +numbers, any(number > most for number in seen.values())
+
+
+def _kinds(alias: str, now: dt.datetime) -> list[OutboxQuerySet]:
+    """In the order of ``Samples``; each is one range of the index, read from its begin."""
+    others = [_rows(alias).filter(state=state) for state in (State.ACCEPTED, *WAITING_FOR_A_PERSON)]
+    kinds = [_pending(alias).filter(due_at__lte=now), _pending(alias).filter(due_at__gt=now), *others]
+    return [rows.order_by("due_at", "id") for rows in kinds]
+
+
+def _rows(alias: str) -> OutboxQuerySet:
+    return OutboxEvent.objects.on_outbox().filter(destination=alias)
+
+
+def _pending(alias: str) -> OutboxQuerySet:
+    return _rows(alias).filter(state=State.PENDING)
+
+
+def _flag(condition: Q) -> Case:
+    return Case(When(condition, then=Value(1)), default=Value(0), output_field=IntegerField())
+
+
+_AGAIN = _flag(Q(attempts__gt=0, claim_token__isnull=True))
+
+
+def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
+    taken = in_flight(now)
+    could_go = Q(not_before__isnull=True) | Q(not_before__lte=now)
+    return rows.annotate(
+        flying=_flag(taken),
+        again=_flag(Q(attempts__gt=0) & ~taken),
+        recent=_flag(Q(created_at__gte=now - dt.timedelta(hours=1))),
+        since=Case(When(could_go, then=Coalesce("not_before", "created_at")), output_field=DateTimeField()),
+    ).values("flying", "again", "recent", "since")
+
+
+def _aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tuple[Any, ...]]:
+    """The columns of each part, its number first: one query. Django cannot join parts that are cut off."""
+    if not parts:
+        return []
+    connection = connections[outbox_alias()]
+    compiled = [part.query.get_compiler(outbox_alias()).as_sql() for part in parts]
+    sql = " UNION ALL ".join(
+        f"SELECT {number} AS part, {columns} FROM ({inner}) AS s {group}"  # noqa: S608 - made by Django
+        for number, (inner, _parameters) in enumerate(compiled)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{sql} ORDER BY part", [value for _inner, parameters in compiled for value in parameters]
+        )
+        return list(cursor.fetchall())
+
+
+def _sample(row: tuple[Any, ...], most: int) -> Sample:
+    _part, number, *sums, oldest = row
+    flying, again, recent = (int(found or 0) for found in sums)
+    return Sample(number, flying, again, recent, _moment(oldest), is_least=number > most)
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    """A time as Django would read it from a column."""
+    connection, column = connections[outbox_alias()], DatabaseNow()
+    for convert in connection.ops.get_db_converters(column):
+        value = convert(value, column, connection)
+    return value if isinstance(value, dt.datetime) else None

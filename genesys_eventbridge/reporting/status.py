@@ -1,0 +1,219 @@
+"""How each destination stands, in numbers: counted, or by a look at so many events of each kind.
+
+Counting takes three queries for all of them and a bounded one for each, and walks over all events that are
+not finished. The look takes four queries, whatever the size of the table.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from django.db.models import Count, Min, Q
+from django.db.models.functions import Coalesce
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, in_flight
+from genesys_eventbridge.outbox import next_due, orphans
+from genesys_eventbridge.reporting.facts import Health, healths
+from genesys_eventbridge.reporting.figures import Figures
+from genesys_eventbridge.reporting.samples import Samples, samples
+from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
+
+#: Deliveries of the last hour are looked for among so many of the newest delivered events.
+RECENT = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One destination at ``now``, by the database's clock; numbers of events, ages in seconds."""
+
+    alias: str
+    now: dt.datetime
+    #: False: the settings do not name it any more, so nothing of it will be sent.
+    configured: bool = True
+    #: Never tried; tried and to be tried again; claimed by a worker at this moment.
+    waiting: int = 0
+    retrying: int = 0
+    in_flight: int = 0
+    accepted: int = 0
+    dead: int = 0
+    unresolved: int = 0
+    #: Age of the oldest event that could have been delivered by now, and is not; None: there is none.
+    oldest: float | None = None
+    delivered_1h: int = 0
+    #: There were more deliveries than were looked at.
+    delivered_1h_is_least: bool = False
+    #: Among events that ended within the hour, or were made in it and wait for a person: 0 to 1.
+    success_1h: float | None = None
+    #: Names of the numbers above of which there are more than were looked at.
+    least: frozenset[str] = frozenset()
+    health: Health = field(default_factory=Health)
+
+    @property
+    def undelivered(self) -> int:
+        return self.waiting + self.retrying + self.in_flight + self.accepted
+
+    def shown(self, number: int, *names: str) -> str:
+        """A number made of these, as people read it: "1,204", or "10,000+" where there are more."""
+        return f"{number:,}+" if self.least.intersection(names) else f"{number:,}"
+
+    @property
+    def served(self) -> bool:
+        """A worker reported a moment ago; where it is not configured here, another project's."""
+        return orphans.is_served(self.health.heartbeat_at, self.now)
+
+    @property
+    def held(self) -> bool:
+        """A person has paused it."""
+        return self.health.is_held(self.now)
+
+    @property
+    def heartbeat_ago(self) -> float | None:
+        """Seconds since any worker came by; None: never, or the clock was set back since."""
+        seen = self.health.heartbeat_at
+        ago = None if seen is None else (self.now - seen).total_seconds()
+        return None if ago is None or ago < -SET_BACK_SECONDS else ago
+
+
+def standings(aliases: Sequence[str] | None = None) -> list[Standing]:
+    """The configured destinations, or those named; and others that still have events nobody will send."""
+    now, known, counts = next_due.database_now(), healths(), _counts()
+    wanted = list(aliases if aliases is not None else conf.aliases())
+    left_over = sorted(set(counts) - set(conf.aliases())) if aliases is None else []
+    return [_standing(alias, now, counts.get(alias, {}), known) for alias in [*wanted, *left_over]]
+
+
+def looked_at(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list[Standing]:
+    """The same by a look at up to ``most`` events of each kind; the last hour is told by the roll-up."""
+    known = healths()
+    wanted = list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
+    found = samples(wanted, now, most)
+    looks = {
+        alias: _looked_at(alias, now, found[alias], figures.get(alias, Figures()), most) for alias in wanted
+    }
+    told = [replace(at, health=known.get(alias, Health())) for alias, at in looks.items()]
+    return [at for at in told if at.configured or at.undelivered or at.dead or at.unresolved]
+
+
+def together(parts: Sequence[Standing]) -> Standing:
+    """The numbers of one or more destinations as one; no alias, health or share of success."""
+    return Standing(
+        alias="",
+        now=parts[0].now,
+        waiting=sum(at.waiting for at in parts),
+        retrying=sum(at.retrying for at in parts),
+        in_flight=sum(at.in_flight for at in parts),
+        accepted=sum(at.accepted for at in parts),
+        dead=sum(at.dead for at in parts),
+        unresolved=sum(at.unresolved for at in parts),
+        oldest=max((at.oldest for at in parts if at.oldest is not None), default=None),
+        delivered_1h=sum(at.delivered_1h for at in parts),
+        least=frozenset().union(*(at.least for at in parts)),
+    )
+
+
+def _looked_at(alias: str, now: dt.datetime, found: Samples, figures: Figures, most: int) -> Standing:
+    due, later = found.due, found.later
+    pending = due.is_least or later.is_least
+    ages = [_age(now, part.oldest) for part in (due, later, found.accepted) if part.oldest is not None]
+    least = {
+        "waiting": pending,
+        "retrying": pending,
+        "in_flight": later.is_least,
+        "accepted": found.accepted.is_least,
+        "dead": found.dead.is_least,
+        "unresolved": found.unresolved.is_least,
+        "oldest": pending or found.accepted.is_least,
+    }
+    in_flight, retrying = due.in_flight + later.in_flight, due.retrying + later.retrying
+    return Standing(
+        alias=alias,
+        now=now,
+        configured=alias in conf.aliases(),
+        waiting=min(most, due.number + later.number - in_flight - retrying),
+        retrying=min(most, retrying),
+        in_flight=in_flight,
+        accepted=min(most, found.accepted.number),
+        dead=min(most, found.dead.number),
+        unresolved=min(most, found.unresolved.number),
+        oldest=max(ages, default=None),
+        delivered_1h=figures.hour[State.DELIVERED],
+        success_1h=figures.success_1h,
+        least=frozenset(name for name, is_least in least.items() if is_least),
+    )
+
+
+def _standing(
+    alias: str, now: dt.datetime, counts: dict[str, dict[str, object]], known: dict[str, Health]
+) -> Standing:
+    pending, accepted = counts.get(State.PENDING, {}), counts.get(State.ACCEPTED, {})
+    dead, unresolved = counts.get(State.DEAD, {}), counts.get(State.UNRESOLVED, {})
+    ages = [row["oldest"] for row in (pending, accepted) if row.get("oldest") is not None]
+    delivered, is_least = _delivered_1h(alias)
+    failed = _int(dead, "recent") + _int(unresolved, "recent")
+    in_flight, retrying = _int(pending, "in_flight"), _int(pending, "retrying")
+    return Standing(
+        alias=alias,
+        now=now,
+        configured=alias in conf.aliases(),
+        waiting=_int(pending, "number") - in_flight - retrying,
+        retrying=retrying,
+        in_flight=in_flight,
+        accepted=_int(accepted, "number"),
+        dead=_int(dead, "number"),
+        unresolved=_int(unresolved, "number"),
+        oldest=max((_age(now, moment) for moment in ages), default=None),
+        delivered_1h=delivered,
+        delivered_1h_is_least=is_least,
+        success_1h=delivered / (delivered + failed) if delivered + failed else None,
+        health=known.get(alias, Health()),
+    )
+
+
+def _counts() -> dict[str, dict[str, dict[str, object]]]:
+    """By alias and state, one walk over the rows that are not finished; the history is not touched."""
+    taken = in_flight()
+    could_go = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
+    rows = (
+        OutboxEvent.objects.on_outbox()
+        .filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+        .order_by()
+        .values("destination", "state")
+        .annotate(
+            number=Count("id"),
+            in_flight=Count("id", filter=taken),
+            retrying=Count("id", filter=Q(attempts__gt=0) & ~taken),
+            oldest=Min(Coalesce("not_before", "created_at"), filter=could_go),
+            recent=Count("id", filter=Q(created_at__gte=DatabaseNow(-3600))),
+        )
+    )
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for row in rows:
+        found.setdefault(row["destination"], {})[row["state"]] = dict(row)
+    return found
+
+
+def _delivered_1h(alias: str) -> tuple[int, bool]:
+    """The end of an event is in no index, so it is looked for among the newest events only."""
+    # In the order of the index, where ``due_at`` of a finished row is empty.
+    newest = (
+        OutboxEvent.objects.on_outbox()
+        .filter(state=State.DELIVERED, destination=alias)
+        .order_by("-due_at", "-id")
+        .values("finished_at")[:RECENT]
+    )
+    found = newest.aggregate(number=Count("finished_at", filter=Q(finished_at__gte=DatabaseNow(-3600))))
+    return found["number"], found["number"] == RECENT
+
+
+def _age(now: dt.datetime, moment: object) -> float:
+    return (now - moment).total_seconds() if isinstance(moment, dt.datetime) else 0.0
+
+
+def _int(row: dict[str, object], name: str) -> int:
+    value = row.get(name, 0)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,668 @@
+"""The event list and the event page: found, filtered, explained; fast at any size; nothing to edit."""
+
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.checks import run_checks
+from django.template.loader import get_template
+from django.template.loader_tags import BlockNode
+from django.urls import reverse
+
+from genesys_eventbridge.admin import OutboxEventAdmin, listing
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
+from genesys_eventbridge.operations import Actor, cancel, requeue, resend
+from genesys_eventbridge.states import Act, Reason, State
+from tests.outbox_rows import accepted, ended, event
+from tests.shop.models import Order
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/genesys_eventbridge/outboxevent/"
+MAX_QUERIES = 10
+TOKEN = uuid.uuid4()
+
+
+def page(pk) -> str:
+    return f"{LIST}{pk}/change/"
+
+
+def staff(*codenames, name="vera"):
+    user = get_user_model().objects.create_user(name, is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+@pytest.fixture
+def viewer(client):
+    client.force_login(staff("view_outboxevent"))
+    return client
+
+
+@pytest.fixture
+def ana(client):
+    client.force_login(get_user_model().objects.create_superuser("ana"))
+    return client
+
+
+def text(response) -> str:
+    return str(response.content, "utf-8")
+
+
+def listed(response) -> list[int]:
+    return [row.pk for row in response.context["cl"].result_list]
+
+
+def cell(response, row, column) -> str:
+    """The words of one cell."""
+    rows = text(response).split("<tr")
+    [line] = [part for part in rows if f"/{row.pk}/change/" in part]
+    found = re.search(rf'class="field-{column}[^"]*">(.*?)</t[dh]>', line, re.DOTALL)
+    assert found is not None
+    return " ".join(re.sub(r"<[^>]+>", " ", found[1]).split())
+
+
+def ended_at(seconds_ago, state=State.DELIVERED):
+    return ended(
+        state, "" if state == State.DELIVERED else Reason.OPERATOR, finished_at=DatabaseNow(-seconds_ago)
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the list
+
+
+def test_the_admin_passes_djangos_own_checks():
+    assert [problem for problem in run_checks() if problem.id and problem.id.startswith("admin.")] == []
+
+
+def test_the_list_says_of_each_row_where_it_stands_and_what_comes_next(viewer):
+    Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
+    waiting = event(
+        "order.paid",
+        subject="ORD-1",
+        row={"attempts": 3, "due_at": DatabaseNow(240.5), "last_status_code": 503},
+    )
+    flying = event(
+        row={"attempts": 1, "claim_token": TOKEN, "in_doubt_since": DatabaseNow(), "due_at": DatabaseNow(60)}
+    )
+    late = event(row={"attempts": 1, "due_at": DatabaseNow(-1)})
+    dead = event(row=ended(State.DEAD, Reason.REJECTED, last_error="connection refused by somebody far away"))
+    done = event(row=ended_at(1))
+
+    response = viewer.get(LIST)
+
+    assert cell(response, waiting, "state_now") == "○ pending retry in 4 min"
+    assert cell(response, waiting, "event_type") == "order.paid"
+    assert cell(response, waiting, "about") == "ORD-1"
+    assert cell(response, waiting, "tries") == "3/12"
+    assert cell(response, waiting, "next_step") == "in 4 min"
+    assert cell(response, waiting, "last_result") == "503"
+    assert cell(response, waiting, "short_id") == f"{waiting.event_id[:8]}…"
+    assert cell(response, flying, "state_now") == "○ pending in flight"
+    assert cell(response, flying, "next_step") == "being sent"
+    assert cell(response, late, "state_now") == "○ pending retry due"
+    assert cell(response, dead, "state_now") == "✕ dead rejected"
+    assert cell(response, dead, "next_step") == "a person decides"
+    assert cell(response, dead, "last_result") == "connection refused by so…"
+    assert cell(response, done, "next_step") == "-"
+    assert "ago" in cell(response, done, "created") or cell(response, done, "created") == "now"
+
+
+def test_what_holds_a_row_back_is_its_next_step(viewer):
+    head = event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+    behind = event(ordering_key="ORD-7")
+    free = event()
+
+    assert cell(viewer.get(LIST), behind, "next_step") == "behind an earlier event"
+    assert cell(viewer.get(LIST), free, "next_step") == "due"
+    assert cell(viewer.get(LIST), head, "next_step") == "a person decides"
+
+    Destination.objects.create(alias="default", held_by="ben", held_reason="why")
+    assert cell(viewer.get(LIST), free, "next_step") == "held by ben"
+
+    Destination.objects.update(held_by="", paused_until=DatabaseNow(3600), paused_reason="503")
+    assert cell(viewer.get(LIST), free, "next_step").startswith("paused until ")
+    checked = accepted()
+    assert cell(viewer.get(LIST), checked, "next_step") == "due"
+
+    Destination.objects.update(check_paused_until=DatabaseNow(3600))
+    assert cell(viewer.get(LIST), checked, "next_step").startswith("paused until ")
+
+
+def test_the_destination_is_a_column_where_there_are_several(viewer, settings):
+    row = event()
+    assert 'class="field-to"' not in text(viewer.get(LIST))
+
+    one = settings.GENESYS_EVENTBRIDGE["default"]
+    settings.GENESYS_EVENTBRIDGE = {"default": one, "second": one}
+
+    assert cell(viewer.get(LIST), row, "to") == "default"
+
+
+def test_an_empty_list_says_what_to_do_first(viewer):
+    assert "eventbridge_enqueue" in text(viewer.get(LIST))
+    assert "No event matches." in text(viewer.get(LIST, {"state": "dead"}))
+    assert "No event matches." in text(viewer.get(LIST, {"q": "nothing"}))
+
+
+def test_rows_of_a_destination_that_is_gone_and_of_a_newer_release_are_shown(viewer):
+    gone = event(row={"destination": "gone", "attempts": 2, "due_at": DatabaseNow(3600)})
+
+    assert cell(viewer.get(LIST), gone, "tries") == "2"
+    assert viewer.get(page(gone.pk)).status_code == 200
+
+
+FILTERS = {
+    "state=dead": {"dead", "5xx", "expired"},
+    "state=pending": {"fresh", "overdue", "refused"},
+    "attention=needed": {"dead", "5xx", "expired", "overdue", "unresolved"},
+    "attention=person": {"dead", "5xx", "expired", "unresolved"},
+    "attention=overdue": {"overdue"},
+    "progress=open": {"fresh", "overdue", "refused"},
+    "progress=waiting": {"fresh", "overdue"},
+    "progress=retrying": {"refused"},
+    "progress=in_flight": set(),
+    "reason=expired": {"expired"},
+    "destination=default": {
+        "dead",
+        "5xx",
+        "expired",
+        "fresh",
+        "overdue",
+        "refused",
+        "unresolved",
+        "delivered",
+        "old",
+    },
+    "answer=5xx": {"5xx"},
+    "answer=4xx": {"dead"},
+    "answer=none": {"refused"},
+    "created=1h": {"dead", "5xx", "expired", "fresh", "overdue", "refused", "unresolved", "delivered"},
+    "state=dead&answer=5xx": {"5xx"},
+    "state=nonsense": set(),
+    "created=nonsense": set(),
+}
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_each_filter_finds_its_rows(viewer, query):
+    made = {
+        "old": event(row=ended_at(5 * 86400) | {"created_at": DatabaseNow(-5 * 86400)}),
+        "delivered": event(row=ended_at(5) | {"last_status_code": 500}),
+        "dead": event(row=ended(State.DEAD, Reason.REJECTED, last_status_code=400)),
+        "5xx": event(row=ended(State.DEAD, Reason.EXHAUSTED, last_status_code=503)),
+        "expired": event(row=ended(State.DEAD, Reason.EXPIRED)),
+        "unresolved": event(row=ended(State.UNRESOLVED, Reason.CONFLICT)),
+        "fresh": event(),
+        "overdue": event(row={"due_at": DatabaseNow(-301)}),
+        "refused": event(row={"attempts": 1, "last_error": "refused", "due_at": DatabaseNow(60)}),
+    }
+
+    found = listed(viewer.get(f"{LIST}?{query}"))
+
+    assert {name for name, row in made.items() if row.pk in found} == FILTERS[query]
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.DEAD])
+def test_a_state_is_found_in_every_destination_that_ever_had_events(viewer, state):
+    """With one destination the filter names it, for the index; with others it must not."""
+    row = {"state": state} if state == State.PENDING else ended(state, Reason.REJECTED)
+    here = event(row=row)
+    assert listed(viewer.get(LIST, {"state": state})) == [here.pk]
+
+    gone = event(row={**row, "destination": "gone"})
+    Destination.objects.create(alias="gone")
+    assert listed(viewer.get(LIST, {"state": state})) == [gone.pk, here.pk]
+
+
+def test_with_no_older_row_the_created_filter_finds_all(viewer):
+    row = event()
+
+    assert listed(viewer.get(LIST, {"created": "24h"})) == [row.pk]
+
+
+def test_the_search_is_exact_on_id_key_remote_id_and_subject(viewer):
+    row = event(subject="ORD-77", idempotency_key="order 77", row={"remote_id": "evt-77"})
+    event(subject="ORD-7", row={"remote_id": "evt-7"})
+
+    for wanted in [
+        row.event_id,
+        str(row.idempotency_key),
+        row.idempotency_key.hex,
+        "order 77",
+        "evt-77",
+        "ORD-77",
+        f"  #{row.pk} ",
+    ]:
+        assert listed(viewer.get(LIST, {"q": wanted})) == [row.pk], wanted
+    for foreign in ["ORD", "ord-77", "77", "#0", "#x", "#" + "9" * 30, "'; --", "%"]:
+        assert listed(viewer.get(LIST, {"q": foreign})) == [], foreign
+
+
+def test_one_search_finds_what_is_a_subject_here_and_an_id_there(viewer):
+    first = event(subject="X-1")
+    second = event(row={"remote_id": "X-1"})
+
+    assert listed(viewer.get(LIST, {"q": "X-1"})) == [second.pk, first.pk]
+
+
+@pytest.mark.parametrize("query", ["q=canary", "q=data.note", "q=%23canary"])
+def test_the_search_never_looks_into_payloads(viewer, query):
+    event("order.created", {"note": "canary"})
+
+    assert listed(viewer.get(f"{LIST}?{query}")) == []
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    ["body__contains=canary", "body__startswith=%7B", "last_error__regex=.", "id__in=1", "origin__body=x"],
+)
+def test_no_address_asks_for_more_than_the_filters(viewer, lookup):
+    """Django lets everybody who sees a list filter by any of its columns: the body, too."""
+    event("order.created", {"note": "canary"})
+
+    assert viewer.get(f"{LIST}?{lookup}").status_code == 400
+
+
+@pytest.mark.parametrize("order", ["1", "2", "-3", "4", "5.1", "99", "x"])
+def test_only_the_order_of_creation_can_be_asked_for(viewer, order):
+    """An order by any other column would sort a million rows."""
+    ids = [event(kind).pk for kind in ("b", "a", "c")]
+
+    found = listed(viewer.get(LIST, {"o": order}))
+
+    assert found in (ids, ids[::-1])
+
+
+def test_pages_hold_fifty_and_the_count_stops_at_its_cap(viewer, monkeypatch):
+    monkeypatch.setattr(listing, "COUNTED", 60)
+    for _ in range(65):
+        event()
+
+    response = viewer.get(LIST)
+
+    assert len(listed(response)) == 50
+    assert response.context["cl"].result_count == 60
+    assert "There are more than" in text(response)
+    assert len(listed(viewer.get(LIST, {"p": "2"}))) == 10
+    assert "There are more than" not in text(viewer.get(LIST, {"state": "dead"}))
+
+
+def test_the_count_itself_stops_at_its_cap(viewer, django_assert_max_num_queries):
+    event()
+
+    with django_assert_max_num_queries(MAX_QUERIES) as queries:
+        viewer.get(LIST)
+
+    counts = [query["sql"] for query in queries.captured_queries if "COUNT(" in query["sql"]]
+    assert len(counts) == 1
+    assert "LIMIT 10001" in counts[0]
+
+
+@pytest.mark.parametrize("query", ["", "?q=ORD-1", "?attention=needed&created=24h&answer=5xx"])
+def test_the_list_takes_few_queries(viewer, django_assert_max_num_queries, query):
+    Destination.objects.create(alias="default")
+    for number in range(30):
+        event(subject="ORD-1", ordering_key=f"ORD-{number % 3}")
+
+    with django_assert_max_num_queries(MAX_QUERIES):
+        viewer.get(LIST + query)
+
+
+def test_the_list_never_reads_a_body(viewer, django_assert_max_num_queries):
+    event("order.created", {"note": "canary"})
+
+    with django_assert_max_num_queries(MAX_QUERIES) as queries:
+        response = viewer.get(LIST)
+
+    assert "canary" not in text(response)
+    assert not any('"body"' in query["sql"] or "`body`" in query["sql"] for query in queries.captured_queries)
+
+
+# ------------------------------------------------------------------------------------------- nothing to edit
+
+
+@pytest.mark.parametrize("path", ["add/", "1/delete/"])
+def test_nothing_is_added_or_deleted(ana, path):
+    event()
+
+    assert ana.get(LIST + path).status_code == 403
+    assert ana.post(LIST + path, {"post": "yes"}).status_code == 403
+    assert OutboxEvent.objects.count() == 1
+
+
+def test_nothing_is_edited(ana):
+    row = event()
+
+    response = ana.post(page(row.pk), {"state": "delivered", "type": "other", "_save": "Save"})
+
+    assert response.status_code == 405
+    assert OutboxEvent.objects.get() == row
+    assert OutboxEvent.objects.get().state == State.PENDING
+
+
+def test_django_offers_no_delete_action(ana):
+    event()
+
+    assert "delete_selected" not in text(ana.get(LIST))
+
+
+# ------------------------------------------------------------------------------------------- the event page
+
+
+def test_the_page_says_what_happens_next_and_tells_the_story(ana):
+    Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
+    row = event(
+        "order.created",
+        {"number": "ORD-1"},
+        subject="ORD-1",
+        row=ended(State.DEAD, Reason.REJECTED, attempts=2, created_at=DatabaseNow(-600)),
+    )
+    for number, ago in [(1, 500), (2, 100)]:
+        DeliveryAttempt.objects.create(
+            event=row,
+            number=number,
+            kind="publish",
+            started_at=DatabaseNow(-ago),
+            duration=0.25,
+            verdict="rejected",
+            status_code=400,
+            error="400: unknown type",
+            correlation_id=f"correlation-{number}",
+            retry_after=None,
+            response_excerpt='{"code": "invalid.value"}',
+            worker="web1:4711",
+        )
+    EventAct.objects.create(
+        event=row,
+        act=Act.REQUEUE,
+        username="ben",
+        via="admin",
+        from_state="dead",
+        to_state="pending",
+        reason="registered",
+        at=DatabaseNow(-200),
+    )
+    OutboxEvent.objects.filter(pk=row.pk).update(last_error="400: unknown type")
+
+    response = ana.get(page(row.pk))
+    told = text(response)
+
+    assert "The platform refused it for good: 400: unknown type." in told
+    titles = [entry.title for entry in response.context["timeline"]]
+    assert titles == [
+        "Enqueued",
+        "Sent, and refused for good",
+        "Requeued by ben via admin",
+        "Sent, and refused for good",
+    ]
+    for word in [
+        "correlation-1",
+        "HTTP status 400",
+        "took 0.2 s",
+        "after 100 s",
+        "web1:4711",
+        "registered",
+        "dead → pending",
+        "invalid.value",
+        row.body_sha256,
+    ]:
+        assert word in told, word
+
+
+def test_the_planned_step_ends_the_timeline(ana):
+    row = event(row={"attempts": 1, "due_at": DatabaseNow(60)})
+    asked = accepted(due_at=DatabaseNow(60))
+    flying = event(
+        row={"claim_token": TOKEN, "in_doubt_since": DatabaseNow(), "due_at": DatabaseNow(60), "attempts": 1}
+    )
+    done = event(row=ended_at(1))
+
+    def last(pk):
+        return ana.get(page(pk)).context["timeline"][-1].title
+
+    assert [last(row.pk), last(asked.pk), last(flying.pk), last(done.pk)] == [
+        "Next try",
+        "Next check",
+        "Being sent",
+        "Enqueued",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["publish", "check"])
+@pytest.mark.parametrize(
+    "verdict",
+    ["accepted", "rejected", "unavailable", "unknown", "halted", "delivered", "failed", "not_yet", "newer"],
+)
+def test_every_verdict_has_its_words(ana, kind, verdict):
+    row = event()
+    DeliveryAttempt.objects.create(
+        event=row, number=1, kind=kind, started_at=DatabaseNow(), duration=1, verdict=verdict, retry_after=480
+    )
+
+    entry = ana.get(page(row.pk)).context["timeline"][1]
+
+    assert entry.title
+    assert ("asked to wait", "8 min") in entry.facts
+
+
+def test_who_may_not_see_events_is_refused(client):
+    row = event()
+    client.force_login(staff("view_event_payload", "requeue_event"))
+
+    assert client.get(LIST).status_code == client.get(page(row.pk)).status_code == 403
+
+
+def test_a_renewed_key_is_told(ana):
+    row = event(row={"key_epoch": 2})
+
+    assert f"{row.idempotency_key}, renewed 2 times by a person" in text(ana.get(page(row.pk)))
+
+
+def test_a_long_story_is_cut_at_its_beginning(ana, monkeypatch):
+    monkeypatch.setattr("genesys_eventbridge.admin.event_detail.SHOWN", 3)
+    row = event()
+    for number in range(1, 6):
+        DeliveryAttempt.objects.create(
+            event=row, number=number, kind="publish", started_at=DatabaseNow(), duration=1, verdict="unknown"
+        )
+
+    assert "2 earlier attempts are not shown." in text(ana.get(page(row.pk)))
+
+
+def test_the_payload_needs_its_permission_and_is_redacted(client):
+    row = event("order.created", {"customer": {"name": "canary", "access_token": "s3cret"}, "lines": [1]})
+    DeliveryAttempt.objects.create(
+        event=row,
+        number=1,
+        kind="publish",
+        started_at=DatabaseNow(),
+        duration=1,
+        verdict="accepted",
+        response_excerpt=json.dumps({"echo": {"name": "canary", "password": "s3cret"}}),
+    )
+    client.force_login(staff("view_outboxevent"))
+    without = text(client.get(page(row.pk)))
+    client.force_login(staff("view_outboxevent", "view_event_payload", name="paula"))
+    with_it = text(client.get(page(row.pk)))
+
+    assert "canary" not in without
+    assert "an object with 2 members" in without
+    assert "Can see the payload" in without
+    assert "order.created" in without
+    assert with_it.count("canary") == 2
+    assert "[redacted]" in with_it
+    assert "s3cret" not in without + with_it
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([1, 2, 3], "an array of 3 items"),
+        ("canary", "text, 8 bytes"),
+        (None, "null, 4 bytes"),
+        (True, "true or false"),
+        (12.5, "a number"),
+        ({}, "an object with 0 members, 2 bytes"),
+    ],
+)
+def test_without_the_permission_the_shape_of_the_data_is_told(viewer, data, words):
+    assert words in text(viewer.get(page(event("order.created", data).pk)))
+
+
+def test_binary_data_is_told_by_its_size(viewer):
+    row = event("order.created", b"\x00\x01", datacontenttype="application/octet-stream")
+
+    assert "binary data, 2 bytes" in text(viewer.get(page(row.pk)))
+
+
+def test_a_blanked_body_is_told_as_such(ana):
+    row = event(row=ended_at(1) | {"body": ""})
+
+    assert "The body was blanked" in text(ana.get(page(row.pk)))
+
+
+def test_a_destination_that_is_gone_still_masks_secrets(ana):
+    row = event("order.created", {"password": "s3cret"}, row={"destination": "gone"})
+
+    assert "s3cret" not in text(ana.get(page(row.pk)))
+
+
+def test_the_page_links_to_its_neighbours_in_the_ordering_key(ana):
+    before = event(ordering_key="ORD-7", row=ended_at(1))
+    event(ordering_key="ORD-8")
+    row = event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+    after = event(ordering_key="ORD-7")
+
+    context = ana.get(page(row.pk)).context
+    assert (context["before"], context["after"]) == (page(before.pk), page(after.pk))
+    assert ana.get(page(after.pk)).context["blocker"] == (row.pk, page(row.pk))
+    first = ana.get(page(before.pk)).context
+    assert (first["before"], first["after"]) == ("", page(row.pk))
+
+
+def test_events_without_an_ordering_key_have_no_neighbours(ana):
+    event()
+    row = event()
+    event()
+
+    context = ana.get(page(row.pk)).context
+    assert (context["before"], context["after"]) == ("", "")
+
+
+def test_a_resent_event_and_its_origin_link_to_each_other(ana):
+    origin = event(row=ended_at(1))
+    new = resend(origin.pk, Actor("admin", name="ana"), "again")
+
+    assert ana.get(page(new.pk)).context["origin"] == page(origin.pk)
+    assert ana.get(page(origin.pk)).context["resends"] == [(new.pk, page(new.pk))]
+
+
+def test_the_business_object_is_linked_where_its_admin_lets_one_see_it(client, ana):
+    order = Order.objects.create(number="ORD-1")
+    row = event(about=order)
+    assert ana.get(page(row.pk)).context["object_url"] == ""
+
+    admin.site.register(Order)
+    try:
+        from django.urls import clear_url_caches
+
+        clear_url_caches()
+        reload_urls()
+        expected = reverse("admin:shop_order_change", args=[order.pk])
+        assert ana.get(page(row.pk)).context["object_url"] == expected
+        client.force_login(staff("view_outboxevent"))
+        assert client.get(page(row.pk)).context["object_url"] == ""
+    finally:
+        admin.site.unregister(Order)
+        reload_urls()
+
+
+def reload_urls():
+    """The admin's addresses are made when the address file is loaded."""
+    import importlib
+
+    from django.urls import clear_url_caches
+
+    from tests import urls
+
+    importlib.reload(urls)
+    clear_url_caches()
+
+
+@pytest.mark.parametrize(
+    ("object_type", "object_id"), [("no.model", "1"), ("nonsense", "1"), ("shop.order", "")]
+)
+def test_a_business_object_that_is_not_there_is_no_error(ana, object_type, object_id):
+    row = event(row={"object_type": object_type, "object_id": object_id})
+
+    assert ana.get(page(row.pk)).context["object_url"] == ""
+
+
+@pytest.mark.parametrize("pk", ["999", "x", "9" * 40, "_5F"])
+def test_an_event_that_is_not_there_leads_back_to_the_list(ana, pk):
+    response = ana.get(page(pk), follow=True)
+
+    assert response.redirect_chain == [(LIST, 302)]
+    assert "There is no such event" in text(response)
+
+
+def test_the_page_takes_few_queries(client, django_assert_max_num_queries):
+    client.force_login(staff("view_outboxevent", "view_event_payload", "requeue_event"))
+    event(ordering_key="ORD-7", row=ended_at(1))
+    row = event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+    waiting = event(ordering_key="ORD-7")
+    requeue([row.pk], Actor("admin", name="ana"))
+    cancel([row.pk], Actor("admin", name="ana"), "no")
+    for pk in (row.pk, waiting.pk, event(row=ended_at(1)).pk):
+        with django_assert_max_num_queries(MAX_QUERIES):
+            client.get(page(pk))
+
+
+def test_the_history_of_django_is_there(ana):
+    row = event()
+    cancel([row.pk], Actor("admin", user=get_user_model().objects.get(username="ana")), "customer withdrew")
+
+    assert "cancelled: customer withdrew" in text(ana.get(f"{LIST}{row.pk}/history/"))
+
+
+def test_times_are_in_the_readers_zone(ana, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    row = event(row={"created_at": "2026-11-23T14:00:00Z"})
+
+    assert "2026-11-23 23:00:00 JST" in text(ana.get(page(row.pk)))
+
+
+def test_the_pages_read_the_database_that_is_written(rf, monkeypatch):
+    """A replica may lag behind: somebody would requeue what is delivered."""
+    monkeypatch.setattr("genesys_eventbridge.models.outbox_alias", lambda: "written")
+
+    assert OutboxEventAdmin(OutboxEvent, admin.site).get_queryset(rf.get("/")).db == "written"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "outboxevent/dashboard/",
+        "outboxevent/{pk}/change/",
+        "outboxevent/act/cancel/",
+        "destination/default/change/",
+    ],
+)
+def test_our_pages_give_a_theme_what_djangos_own_would(ana, address):
+    """unfold takes the object from the context, and shows the buttons of a form outside of its content."""
+    row = event(row=ended(State.DEAD, Reason.REJECTED))
+    url = f"/admin/genesys_eventbridge/{address.format(pk=row.pk)}"
+
+    response = ana.post(url, {"ids": row.pk}) if "/act/" in url else ana.get(url)
+
+    assert isinstance(response.context["original"], str | OutboxEvent)
+    template: Any = get_template(response.templates[0].name)
+    blocks = {block.name: block for block in template.template.nodelist.get_nodes_by_type(BlockNode)}
+    assert "".join(map(str, blocks["submit_buttons_bottom"].nodelist)) == ""

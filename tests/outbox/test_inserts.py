@@ -1,0 +1,123 @@
+"""Rows written by hand-made statements are the rows that the model's own save() would write."""
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from django.db import DataError, connection
+
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.outbox.inserts import insert, insert_many
+from genesys_eventbridge.outbox.rows import draft
+from tests.outbox_rows import fresh, seconds_between
+
+pytestmark = pytest.mark.django_db
+
+DATABASE_SETS = {"id", "created_at", "due_at", "not_before"}
+
+
+def write_one(row):
+    insert(row, "default")
+
+
+def write_many(row):
+    insert_many([row], "default")
+
+
+def save(row):
+    row.save(force_insert=True)
+
+
+both = pytest.mark.parametrize("write", [write_one, write_many])
+
+
+def columns(row):
+    return {field.attname: getattr(row, field.attname) for field in OutboxEvent._meta.concrete_fields}
+
+
+@both
+def test_each_column_holds_what_save_would_have_written(write):
+    said: dict[str, Any] = {
+        "event_id": "e-1",
+        "subject": "ORD-7",
+        "time": "2026-03-01T10:30:00.123Z",
+        "ordering_key": "k",
+    }
+    key = "11111111-2222-4333-8444-555555555555"
+    as_django = draft("order.created", {"a": 1}, idempotency_key=key, source="com.example.a", **said)
+    ours = draft("order.created", {"a": 1}, idempotency_key=f"{key}-2", source="com.example.b", **said)
+    save(as_django)
+    write(ours)
+
+    theirs, own = columns(fresh(as_django)), columns(fresh(ours))
+    differing = {"id", "source", "body", "body_sha256", "content_sha256", "idempotency_key", *DATABASE_SETS}
+    assert own.keys() == theirs.keys()
+    assert {name for name in own if own[name] != theirs[name]} <= differing
+    assert own["source"] == "com.example.b"
+    assert own["idempotency_key"] == ours.idempotency_key
+
+
+@both
+def test_the_times_are_the_databases_and_a_delay_is_kept(write):
+    soon, later = draft("a", None), draft("a", None, delay=dt.timedelta(minutes=5))
+    write(soon)
+    write(later)
+
+    assert (fresh(soon).due_at, fresh(soon).not_before) == (fresh(soon).created_at, None)
+    assert 299 <= seconds_between(later.created_at, later.due_at) <= 301
+    assert fresh(later).not_before == fresh(later).due_at == later.not_before
+
+
+@both
+@pytest.mark.parametrize(
+    "text", ["\u0000", 'it\'s "quoted" \\ 100 %s %', "\r\n\t\u2028", "\U0001f600 é €", "{}"]
+)
+def test_a_body_arrives_byte_for_byte(write, text):
+    row = draft("order.created", {"text": text, text: [text]})
+    write(row)
+
+    assert fresh(row).body == row.body
+    assert fresh(row).data == {"text": text, text: [text]}
+
+
+@both
+def test_the_row_can_be_saved_and_deleted_like_any_other(write):
+    row = draft("order.created", None)
+    write(row)
+
+    assert (row._state.adding, row._state.db) == (False, "default")
+    row.object_id = "7"
+    row.save(update_fields=["object_id"])
+    assert fresh(row).object_id == "7"
+    row.delete()
+    assert not OutboxEvent.objects.exists()
+
+
+@both
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite does not limit the length of text")
+def test_what_is_too_long_for_its_column_is_refused_and_never_cut(write):
+    row = draft("order.created", None)
+    row.object_id = "x" * 256
+
+    with pytest.raises(DataError):
+        write(row)
+
+
+def test_many_rows_get_ids_that_rise_in_the_order_given():
+    rows = [draft("order.created", number) for number in range(200)]
+    insert_many(rows, "default")
+
+    stored = OutboxEvent.objects.order_by("id")
+    assert [json.loads(row.body)["data"] for row in stored] == list(range(200))
+    assert [row.pk for row in rows] == [row.pk for row in stored]
+
+
+def test_the_statements_name_every_column_that_has_no_null():
+    """A column added to the model without NULL has to be written here, too."""
+    with connection.cursor() as cursor:
+        described = connection.introspection.get_table_description(cursor, OutboxEvent._meta.db_table)
+    from genesys_eventbridge.outbox import inserts
+
+    written = {*inserts._SAID, *inserts._TIMES, *inserts._BEGINNING}
+    assert {column.name for column in described if not column.null_ok} <= {"id", *written}

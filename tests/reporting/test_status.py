@@ -1,0 +1,396 @@
+"""How a destination stands, and which numbers need a person."""
+
+from dataclasses import replace
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from genesys_eventbridge import conf, counters
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.reporting import status
+from genesys_eventbridge.reporting.facts import Health
+from genesys_eventbridge.reporting.figures import figures
+from genesys_eventbridge.reporting.problems import Limits, problems
+from genesys_eventbridge.reporting.samples import BARS, coming
+from genesys_eventbridge.reporting.status import Standing, standings
+from genesys_eventbridge.reporting.summary import Judgement, gravest, judge
+from genesys_eventbridge.states import Reason, State
+from tests.outbox_rows import accepted, claim, ended, event
+
+pytestmark = pytest.mark.django_db
+
+
+def delivered(ago=60, **keywords):
+    return event(row=ended(State.DELIVERED, finished_at=DatabaseNow(-ago)), **keywords)
+
+
+def here() -> Standing:
+    return standings()[0]
+
+
+class TestNumbers:
+    def test_an_empty_outbox(self):
+        at = here()
+
+        assert (at.alias, at.undelivered, at.dead, at.unresolved, at.oldest) == ("default", 0, 0, 0, None)
+        assert (at.delivered_1h, at.success_1h, at.heartbeat_ago) == (0, None, None)
+
+    def test_each_event_is_counted_once_under_where_it_is(self):
+        event()
+        event()
+        event(row={"attempts": 2, "due_at": DatabaseNow(60)})
+        accepted()
+        event(row=ended(State.DEAD, Reason.REJECTED))
+        event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
+        delivered()
+        event(row=ended(State.CANCELLED, Reason.OPERATOR, finished_at=DatabaseNow()))
+        assert len(claim(limit=1).rows) == 1
+
+        at = here()
+
+        assert (at.waiting, at.in_flight, at.retrying, at.accepted) == (1, 1, 1, 1)
+        assert (at.dead, at.unresolved, at.undelivered) == (1, 1, 4)
+
+    def test_the_oldest_is_the_one_that_could_have_been_delivered_the_longest(self):
+        event(row={"created_at": DatabaseNow(-500)})
+        event(row={"created_at": DatabaseNow(-900), "not_before": DatabaseNow(-100)})
+        event(
+            row={"created_at": DatabaseNow(-9999), "not_before": DatabaseNow(600), "due_at": DatabaseNow(600)}
+        )
+        event(row=ended(State.DEAD, Reason.REJECTED, created_at=DatabaseNow(-9999)))
+
+        assert here().oldest == pytest.approx(500, abs=5)
+
+    def test_an_accepted_event_is_not_delivered_yet(self):
+        accepted(created_at=DatabaseNow(-700))
+
+        assert here().oldest == pytest.approx(700, abs=5)
+
+    def test_deliveries_of_the_last_hour_and_their_share(self):
+        for ago in (10, 3000, 4000):
+            delivered(ago)
+        event(row=ended(State.DEAD, Reason.REJECTED))
+        event(row=ended(State.DEAD, Reason.REJECTED, created_at=DatabaseNow(-9999)))
+
+        at = here()
+
+        assert at.delivered_1h == 2
+        assert at.success_1h == pytest.approx(2 / 3)
+
+    def test_where_more_were_delivered_than_are_looked_at_that_is_said(self, monkeypatch):
+        monkeypatch.setattr(status, "RECENT", 3)
+        for _ in range(5):
+            delivered()
+
+        at = here()
+
+        assert (at.delivered_1h, at.delivered_1h_is_least) == (3, True)
+
+    def test_destinations_are_told_apart_and_come_in_the_order_of_the_setting(self, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"emea": one, "default": one}
+        event(destination="emea")
+
+        found = standings()
+
+        assert [(at.alias, at.waiting) for at in found] == [("emea", 1), ("default", 0)]
+        assert [at.alias for at in standings(["default"])] == ["default"]
+
+    def test_events_of_a_destination_that_is_gone_are_seen(self):
+        row = event()
+        OutboxEvent.objects.filter(pk=row.pk).update(destination="gone")
+
+        assert [(at.alias, at.configured, at.waiting) for at in standings()] == [
+            ("default", True, 0),
+            ("gone", False, 1),
+        ]
+
+    def test_the_number_of_statements_does_not_grow_with_the_events(self):
+        next_due.database_now()
+        with CaptureQueriesContext(connection) as few:
+            here()
+        for _ in range(20):
+            event()
+            delivered()
+        with CaptureQueriesContext(connection) as many:
+            here()
+
+        assert len(few) == len(many) <= 4
+
+
+class TestProblems:
+    @pytest.fixture
+    def well(self):
+        now = next_due.database_now()
+        Destination.objects.update(heartbeat_at=now)
+        return here()
+
+    def kinds(self, at, limits=None):
+        return [problem.kind for problem in problems(at, limits or Limits())]
+
+    def test_a_healthy_destination_has_none(self, well):
+        assert self.kinds(well) == []
+
+    @pytest.mark.parametrize(("age", "kinds"), [(None, []), (299, []), (301, ["age"])])
+    def test_an_old_event(self, age, kinds, well):
+        assert self.kinds(replace(well, oldest=age)) == kinds
+
+    def test_the_limits_are_the_askers(self, well):
+        at = replace(well, oldest=20.0, dead=3)
+
+        assert self.kinds(at, Limits(max_age=10, max_dead=3)) == ["age"]
+        assert self.kinds(at, Limits(max_age=30, max_dead=2)) == ["dead"]
+
+    def test_no_worker_ever(self, well):
+        (problem,) = problems(replace(well, health=Health()), Limits())
+
+        assert (problem.kind, problem.message) == ("worker", "no worker has ever reported")
+        assert "manage.py qcluster" in problem.remedy
+
+    @pytest.mark.parametrize(("ago", "kinds"), [(10, []), (170, []), (190, ["worker"])])
+    def test_a_worker_that_fell_silent(self, ago, kinds, well):
+        Destination.objects.update(heartbeat_at=DatabaseNow(-ago))
+
+        assert self.kinds(here()) == kinds
+
+    @pytest.mark.parametrize(
+        ("kind", "found"),
+        [
+            ("auth", ["paused"]),
+            ("permission", ["paused"]),
+            ("config", ["paused"]),
+            ("rate", []),
+            ("network", []),
+        ],
+    )
+    def test_a_pause_that_only_people_end(self, kind, found, well):
+        Destination.objects.update(paused_until=DatabaseNow(60), paused_kind=kind, paused_reason="why")
+
+        assert self.kinds(here()) == found
+
+    def test_a_missing_read_right_says_what_to_grant(self, well):
+        Destination.objects.update(
+            check_paused_until=DatabaseNow(60),
+            check_paused_kind="permission",
+            check_paused_reason="HTTP 403",
+        )
+
+        (problem,) = problems(here(), Limits())
+
+        assert problem.kind == "checks_paused"
+        assert "eventbridge:events:read" in problem.remedy
+        assert "CONFIRM" in problem.remedy
+
+    @pytest.mark.parametrize("kind", ["auth", "config", ""])
+    def test_for_other_trouble_with_checks_nobody_is_advised_to_call_everything_delivered(self, kind, well):
+        Destination.objects.update(
+            check_paused_until=DatabaseNow(60), check_paused_kind=kind, check_paused_reason="HTTP 404"
+        )
+
+        (problem,) = problems(here(), Limits())
+
+        assert problem.kind == "checks_paused"
+        assert problem.remedy == "manage.py eventbridge_ping --destination default"
+
+    @pytest.mark.parametrize("kind", ["network", "rate"])
+    def test_checks_that_go_on_without_help_call_nobody(self, kind, well):
+        Destination.objects.update(check_paused_until=DatabaseNow(60), check_paused_kind=kind)
+
+        assert list(problems(here(), Limits())) == []
+
+    @pytest.mark.parametrize("state", ["dead", "unresolved"])
+    def test_what_waits_for_a_person(self, state, well):
+        (problem,) = problems(replace(well, **{state: 1}), Limits())
+
+        assert (problem.kind, problem.message) == (state, f"1 event is {state} (limit 0)")
+        assert f"--state {state}" in problem.remedy
+
+    def test_a_destination_that_is_gone(self, well):
+        gone = replace(well, configured=False, waiting=3, dead=1, health=Health())
+        held = replace(gone, health=Health(held_by="ana", held_reason="another project's"))
+
+        assert self.kinds(gone) == ["not_configured"]
+        assert self.kinds(replace(gone, waiting=0)) == []
+        assert self.kinds(held) == []
+
+    def test_one_of_another_project_is_not_judged(self, well):
+        assert self.kinds(replace(well, configured=False, waiting=3, oldest=9999.0)) == []
+
+    def test_texts_of_the_platform_stay_on_one_line(self, well):
+        Destination.objects.update(
+            paused_until=DatabaseNow(60), paused_kind="auth", paused_reason="a\nPROBLEM forged \x1b[31m"
+        )
+
+        (problem,) = problems(here(), Limits())
+
+        assert "\n" not in problem.message
+        assert "\x1b" not in problem.message
+
+
+class TestTheLook:
+    """The dashboard's way: so many events of each kind, whatever there are."""
+
+    def look(self, most=10_000):
+        now = next_due.database_now()
+        return status.looked_at(now, figures(now), most)
+
+    def test_it_says_what_counting_says(self):
+        event()
+        event()
+        event(row={"created_at": DatabaseNow(-500)})
+        event(delay=60)
+        event(row={"attempts": 2, "due_at": DatabaseNow(60)})
+        event(row={"attempts": 2, "due_at": DatabaseNow(-60)})
+        event(row={"created_at": DatabaseNow(-9999), "not_before": DatabaseNow(60)})
+        accepted(created_at=DatabaseNow(-700))
+        event(row=ended(State.DEAD, Reason.REJECTED))
+        event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
+        assert len(claim(limit=2).rows) == 2
+
+        (counted,), (at,) = standings(), self.look()
+
+        assert at.oldest == pytest.approx(counted.oldest, abs=5)
+        at = replace(at, now=counted.now, oldest=counted.oldest, success_1h=counted.success_1h)
+        assert at == counted
+
+    def test_where_there_are_more_than_it_looks_at_it_says_so(self):
+        for _ in range(5):
+            event()
+            event(row={"attempts": 2, "due_at": DatabaseNow(60)})
+            event(row=ended(State.DEAD, Reason.REJECTED))
+        accepted()
+
+        (at,) = self.look(most=3)
+
+        assert at.least == {"waiting", "retrying", "in_flight", "dead", "oldest"}
+        assert (at.waiting, at.retrying, at.dead, at.accepted) == (3, 3, 3, 1)
+        assert at.shown(at.dead, "dead") == "3+"
+        assert at.shown(at.accepted, "accepted") == "1"
+
+    def test_the_last_hour_is_told_by_the_roll_up(self):
+        counters.add("default", {"delivered": 99, "dead": 1})
+
+        (at,) = self.look()
+
+        assert (at.delivered_1h, at.success_1h) == (99, 0.99)
+
+    def test_destinations_are_told_apart_and_those_that_are_gone_only_with_events(self, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"emea": one, "default": one}
+        event(destination="emea")
+        row = event()
+        OutboxEvent.objects.filter(pk=row.pk).update(destination="gone")
+        for alias in ("gone", "long gone"):
+            Destination.objects.create(alias=alias)
+
+        assert [(at.alias, at.configured, at.waiting) for at in self.look()] == [
+            ("emea", True, 1),
+            ("default", True, 0),
+            ("gone", False, 1),
+        ]
+
+    def test_the_number_of_statements_grows_with_nothing(self, settings, django_assert_num_queries):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {f"org{number}": one for number in range(5)}
+        for number in range(5):
+            event(destination=f"org{number}")
+        now = next_due.database_now()
+
+        with django_assert_num_queries(2):
+            assert len(status.looked_at(now, {}, 10)) == 5
+
+    def test_coming_retries_are_told_by_the_five_minutes_in_which_they_come(self):
+        now = next_due.database_now()
+        for seconds in (10, 290, 310, 6 * 3600):
+            event(row={"attempts": 1, "due_at": DatabaseNow(seconds)})
+        event(row={"attempts": 1, "due_at": DatabaseNow(-10)})
+        event(delay=60)
+        assert len(claim(limit=1).rows) == 1
+
+        assert coming(["default"], now, 10) == ({0: 2, 1: 1, BARS: 1}, False)
+        assert coming(["default"], now, 3) == ({0: 2}, True)
+        assert coming([], now, 2) == ({}, False)
+
+
+class TestTheJudgement:
+    @pytest.fixture
+    def well(self):
+        Destination.objects.create(alias="default", heartbeat_at=DatabaseNow(), accepted_at=DatabaseNow())
+        return here()
+
+    def said(self, at):
+        found = judge(at, conf.destination() if at.configured else None)
+        return found.word, found.title
+
+    def test_all_well(self, well):
+        assert self.said(well) == ("well", "All well")
+
+    @pytest.mark.parametrize(
+        ("changes", "word", "title"),
+        [
+            ({"oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
+            ({"oldest": 299.0}, "well", "All well"),
+            ({"dead": 1}, "person", "Working; 1 event waits for a person"),
+            ({"dead": 1200, "unresolved": 4}, "person", "Working; 1,204 events wait for a person"),
+            (
+                {"dead": 10_000, "least": frozenset({"dead"})},
+                "person",
+                "Working; 10,000+ events wait for a person",
+            ),
+            ({"dead": 1, "oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
+            ({"configured": False, "waiting": 3}, "unused", "Not configured"),
+            (
+                {"configured": False, "waiting": 3, "health": Health()},
+                "unknown",
+                "Stopped: not in the settings any more",
+            ),
+        ],
+    )
+    def test_numbers(self, well, changes, word, title):
+        assert self.said(replace(well, **changes)) == (word, title)
+
+    @pytest.mark.parametrize(
+        ("columns", "word", "title"),
+        [
+            ({"heartbeat_at": DatabaseNow(-600)}, "stopped", "Stopped: no worker"),
+            ({"held_by": "ana", "held_reason": "why"}, "held", "Paused by a person"),
+            ({"held_by": "ana", "held_until": DatabaseNow(-1)}, "well", "All well"),
+            ({"paused_until": DatabaseNow(60), "paused_kind": "network"}, "paused", "Paused"),
+            ({"paused_until": DatabaseNow(-1), "paused_kind": "network"}, "paused", "Trying again"),
+            ({"check_paused_until": DatabaseNow(60)}, "paused", "Checks paused"),
+        ],
+    )
+    def test_its_row(self, well, columns, word, title):
+        Destination.objects.update(**columns)
+
+        assert self.said(here()) == (word, title)
+
+    def test_what_was_never_used_is_not_in_trouble(self, well):
+        never = replace(well, health=Health())
+
+        assert self.said(never) == ("unused", "Not used yet")
+        for name in ("waiting", "dead", "unresolved"):
+            assert self.said(replace(never, **{name: 1})) == ("stopped", "Stopped: no worker")
+
+    def test_it_brings_the_problems_with_what_to_type(self, well):
+        found = judge(replace(well, dead=1), conf.destination())
+
+        assert [problem.kind for problem in found.problems] == ["dead"]
+        assert "eventbridge_retry" in found.problems[0].remedy
+
+    def test_the_gravest_is_told_first(self):
+        def judged(*words):
+            return [Judgement(word, word, "") for word in words]
+
+        for words, first in [
+            (["well", "person", "stopped", "held"], "stopped"),
+            (["unused", "well"], "well"),
+            (["held", "delayed"], "held"),
+        ]:
+            found = gravest(judged(*words))
+            assert found is not None
+            assert found.word == first
+        assert gravest([]) is None
