@@ -94,7 +94,7 @@ def claim() -> float:
 
     def work() -> None:
         gate = destinations.gate(AttemptKind.PUBLISH, "default", "benchmark")
-        batch = claims.claim(AttemptKind.PUBLISH, conf.destination(), gate, claims.Room(100))
+        batch = claims.claim(AttemptKind.PUBLISH, conf.destination(), gate, claims.Capacity(100))
         assert len(batch.rows) == 100
 
     return timed(work, CLAIMS)()
@@ -115,12 +115,12 @@ def idle() -> int:
 
     from genesys_eventbridge import conf
     from genesys_eventbridge.models import OutboxEvent
-    from genesys_eventbridge.relay.worker import shift
+    from genesys_eventbridge.relay.worker import run_worker
 
     OutboxEvent.objects.all().delete()
-    shift(conf.destination())  # the heartbeat of these ten seconds
+    run_worker(conf.destination())  # the heartbeat of these ten seconds
     with CaptureQueriesContext(connection) as captured:
-        shift(conf.destination())
+        run_worker(conf.destination())
     return len([query for query in captured if query["sql"] not in {"BEGIN", "COMMIT"}])
 
 

@@ -10,16 +10,16 @@ from benchmarks.draining import fill
 from benchmarks.measuring import Report, arguments, fresh_database, ratio, rounds, timed
 
 if TYPE_CHECKING:
-    from genesys_eventbridge.outbox.settle import Settlement
+    from genesys_eventbridge.outbox.settle import Transition
 
 
-def claimed(count: int, *, log: bool) -> list[Settlement]:
+def claimed(count: int, *, log: bool) -> list[Transition]:
     """So many rows held by one claim, and their outcomes: accepted."""
     from django.utils import timezone
 
     from genesys_eventbridge.models import OutboxEvent
     from genesys_eventbridge.outbox.attempts import Attempt
-    from genesys_eventbridge.outbox.settle import Settlement
+    from genesys_eventbridge.outbox.settle import Transition
     from genesys_eventbridge.states import State
 
     token = uuid.uuid4()
@@ -27,11 +27,11 @@ def claimed(count: int, *, log: bool) -> list[Settlement]:
         state=State.PENDING, claim_token=token, in_doubt_since=timezone.now(), attempts=1
     )
 
-    def outcome(pk: int) -> Settlement:
+    def outcome(pk: int) -> Transition:
         attempt = Attempt(
             event_id=pk, kind="publish", started_at=timezone.now(), duration=0.05, verdict="accepted"
         )
-        return Settlement(
+        return Transition(
             id=pk,
             destination="default",
             event_id="",

@@ -40,7 +40,7 @@ _EXCEPTION = re.compile(r"[A-Z][A-Za-z]{0,30}(?:Error|Timeout)\b")
 _told: set[str] = set()
 
 
-class Tally:
+class PassCounters:
     """What one pass over one destination did; numbers of events and requests by measure."""
 
     def __init__(self, destination: str) -> None:

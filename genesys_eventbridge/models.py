@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
-from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, Act, AttemptKind, Reason, State
+from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
 
 # Methods load what only they need: at each start it would cost more than the models (benchmarks/starting.py).
 
@@ -61,8 +61,8 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
         """Tried before, not accepted, waiting for the next try."""
         return self.filter(state=State.PENDING, attempts__gt=0).not_in_flight()
 
-    def needs_person(self) -> OutboxQuerySet:
-        return self.filter(state__in=WAITING_FOR_A_PERSON)
+    def needs_operator(self) -> OutboxQuerySet:
+        return self.filter(state__in=NEEDS_OPERATOR)
 
     def blocked(self) -> OutboxQuerySet:
         """Held back by an earlier event of the same ordering key (guarantee G8)."""
@@ -78,11 +78,11 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
             holding,
             ordering_key=OuterRef("ordering_key"),
             destination=OuterRef("destination"),
-            state__in=[State.PENDING, *WAITING_FOR_A_PERSON],
+            state__in=[State.PENDING, *NEEDS_OPERATOR],
             id__lt=OuterRef("id"),
         )
         if unblocked:
-            rows = rows.exclude(state__in=WAITING_FOR_A_PERSON, destination__in=unblocked)
+            rows = rows.exclude(state__in=NEEDS_OPERATOR, destination__in=unblocked)
         return rows
 
 
@@ -200,10 +200,8 @@ class OutboxEvent(models.Model):
                 name="eventbridge_finished",
             ),
             models.CheckConstraint(
-                condition=(
-                    Q(state__in=[*WAITING_FOR_A_PERSON, State.CANCELLED]) & Q(reason__in=Reason.values)
-                )
-                | (~Q(state__in=[*WAITING_FOR_A_PERSON, State.CANCELLED]) & Q(reason="")),
+                condition=(Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED]) & Q(reason__in=Reason.values))
+                | (~Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED]) & Q(reason="")),
                 name="eventbridge_reason",
             ),
             models.CheckConstraint(

@@ -48,7 +48,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ScheduleStatus:
     """One schedule as it is; ``late``: seconds since it should have run, 0 where it is on time.
 
     ``started`` is known where a worker has ended its last task, and django-q2 has kept that.
@@ -76,13 +76,13 @@ class Changes:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def standing() -> list[Standing]:
+def statuses() -> list[ScheduleStatus]:
     """Each planned schedule as it is now."""
     rows: dict[str, list[Any]] = {plan.name: [] for plan in PLANS}
     for row in _ours():
         rows[row.name].append(row)
     started = _started([mine[0].task for mine in rows.values() if mine and mine[0].task])
-    return [_standing(plan, rows[plan.name], started) for plan in PLANS]
+    return [_status(plan, rows[plan.name], started) for plan in PLANS]
 
 
 def install(*, reset: bool = False, dry_run: bool = False) -> Changes:
@@ -96,10 +96,10 @@ def install(*, reset: bool = False, dry_run: bool = False) -> Changes:
         rows = list(_ours(lock=True))
         for plan in PLANS:
             mine = [row for row in rows if row.name == plan.name]
-            for change, deed in _steps(plan, mine, reset):
+            for change, operation in _steps(plan, mine, reset):
                 changes.done.setdefault(plan.name, []).append(change)
                 if not dry_run:
-                    deed()
+                    operation()
             if mine and not reset and (note := _operators_choice(plan, mine[0])):
                 changes.notes[plan.name] = note
         return changes
@@ -156,13 +156,13 @@ def _started(tasks: list[str]) -> dict[str, dt.datetime]:
     return dict(kept.values_list("id", "started"))
 
 
-def _standing(plan: Plan, rows: list[Any], started: dict[str, dt.datetime]) -> Standing:
+def _status(plan: Plan, rows: list[Any], started: dict[str, dt.datetime]) -> ScheduleStatus:
     if not rows:
-        return Standing(plan.name, 0)
+        return ScheduleStatus(plan.name, 0)
     first = rows[0]
     paused = first.repeats == 0 or first.next_run is None
     late = 0.0 if paused else max(0.0, (timezone.now() - first.next_run).total_seconds())
-    return Standing(
+    return ScheduleStatus(
         name=plan.name,
         installed=len(rows),
         right=_right(plan, first) and not _vanishes(first),

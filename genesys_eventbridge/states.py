@@ -65,4 +65,4 @@ class AttemptKind(TextChoices):
 
 OPEN = (State.PENDING, State.ACCEPTED)
 FINISHED = (State.DELIVERED, State.CANCELLED)
-WAITING_FOR_A_PERSON = (State.DEAD, State.UNRESOLVED)
+NEEDS_OPERATOR = (State.DEAD, State.UNRESOLVED)

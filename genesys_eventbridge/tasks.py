@@ -21,7 +21,7 @@ from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import next_due, retention
 from genesys_eventbridge.outbox.due import due_events
-from genesys_eventbridge.relay.worker import HORIZON, shift
+from genesys_eventbridge.relay.worker import HORIZON, run_worker
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
@@ -37,7 +37,7 @@ ANSWERED = 6.0
 FOLLOWED = 60
 
 #: By destination, ``time.time()`` of this process's last look that found nothing due.
-_quiet_at: dict[str, float] = {}
+_idle_since: dict[str, float] = {}
 
 
 def publish(destination: str, asked_at: int = 0, until: int = 0) -> int:
@@ -50,13 +50,13 @@ def publish(destination: str, asked_at: int = 0, until: int = 0) -> int:
     """
 
     def work(settings: DestinationSettings) -> int:
-        if asked_at and asked_at + ANSWERED <= _quiet_at.get(destination, 0.0):
+        if asked_at and asked_at + ANSWERED <= _idle_since.get(destination, 0.0):
             return 0
         if until and time.time() >= until:
             return 0
-        done = shift(settings)
-        if done.quiet_for is not None:
-            _quiet_at[destination] = time.time() - done.quiet_for
+        done = run_worker(settings)
+        if done.idle_for is not None:
+            _idle_since[destination] = time.time() - done.idle_for
         if done.unfinished:
             _follow(destination, until)
         return done.moved
@@ -72,11 +72,11 @@ def publish_backlog(destination: str) -> int:
 
     def work(settings: DestinationSettings) -> int:
         until = int(time.time()) + FOLLOWED
-        ahead = next_due.look(destination, within=HORIZON)
-        if ahead.publish_in is not None and ahead.publish_in <= 0:
+        upcoming = next_due.next_due(destination, within=HORIZON)
+        if upcoming.publish_in is not None and upcoming.publish_in <= 0:
             for _helper in range(_passes(settings) - 1):
                 _start("publish", destination, 0, until)
-        done = shift(settings, ahead=ahead)
+        done = run_worker(settings, upcoming=upcoming)
         if done.unfinished:
             _follow(destination, until)
         return done.moved

@@ -844,10 +844,10 @@ MUTANTS = [
         "a busy loop prunes",
         "management/loop.py",
         (
-            ("                self._prune(ahead)\n", ""),
+            ("                self._prune(upcoming)\n", ""),
             (
                 "                idle(self",
-                "                self._prune(ahead)\n                idle(self",
+                "                self._prune(upcoming)\n                idle(self",
             ),
         ),
         "management/test_loop.py::TestLoop",

@@ -48,7 +48,7 @@ def claim(kind=PUBLISH, limit=100, *, settings=None, lapsed=12, suspects=1, abou
     gate = destinations.gate(kind, settings.alias, "tests")
     if not gate.open:
         return claims.Batch()
-    return claims.claim(kind, settings, gate, claims.Room(limit, lapsed, suspects), about)
+    return claims.claim(kind, settings, gate, claims.Capacity(limit, lapsed, suspects), about)
 
 
 def halted(kind=Halt.NETWORK, reason="connection refused", seconds=None):

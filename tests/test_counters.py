@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge import conf, counters, relay
-from genesys_eventbridge.counters import Tally, add, error_class, step, upper
+from genesys_eventbridge.counters import PassCounters, add, error_class, step, upper
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import OutboxEvent, Rollup
 from genesys_eventbridge.operations import Actor, Resolution, resolve
@@ -17,7 +17,7 @@ from genesys_eventbridge.outbox import next_due, retention
 from genesys_eventbridge.outbox.settle import Settled
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.relay import batch
-from genesys_eventbridge.reporting.figures import BARS, Figures, figures, quarters, together
+from genesys_eventbridge.reporting.figures import BARS, Figures, figures, merged, quarters
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.outbox_rows import accepted, ended, event, fresh, in_threads
 from tests.scripted import ScriptedPlatform
@@ -110,7 +110,7 @@ class TestAPass:
         assert numbers() == {}
 
     def test_it_costs_one_statement_whatever_happened(self):
-        tally = Tally("default")
+        tally = PassCounters("default")
         for status in range(400, 410):
             tally.asked(AttemptKind.PUBLISH, Outcome(Verdict.REJECTED, status_code=status))
             tally.took(status)
@@ -123,10 +123,10 @@ class TestAPass:
 
     def test_a_pass_that_did_nothing_writes_nothing(self, django_assert_num_queries):
         with django_assert_num_queries(0):
-            Tally("default").write({"pending": 3, "accepted": 1})
+            PassCounters("default").write({"pending": 3, "accepted": 1})
 
     def test_rare_errors_are_put_together(self):
-        tally = Tally("default")
+        tally = PassCounters("default")
         for status in range(400, 500):
             tally.asked(AttemptKind.PUBLISH, Outcome(Verdict.REJECTED, status_code=status))
         tally.asked(AttemptKind.PUBLISH, Outcome(Verdict.REJECTED, status_code=499))
@@ -299,7 +299,7 @@ class TestFigures:
 
     def test_a_quantile_is_right_by_a_fifth(self):
         add("default", {"delivered": 100})
-        tally = Tally("default")
+        tally = PassCounters("default")
         for tenth in range(1, 101):
             tally.took(tenth / 10)
         tally.write({})
@@ -322,7 +322,7 @@ class TestFigures:
         add("a", {"delivered": 1})
         add("b", {"delivered": 2, "dead": 1})
 
-        both = together(figures(next_due.database_now()).values())
+        both = merged(figures(next_due.database_now()).values())
 
         assert both.hour == both.day == {"delivered": 3, "dead": 1}
         assert set(figures(next_due.database_now(), ["b"])) == {"b"}

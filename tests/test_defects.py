@@ -118,7 +118,7 @@ def test_a_lost_database_is_one_line_and_an_error_of_ours_at_it_is_not(monkeypat
         def broken(*arguments, error=error, **keywords):
             raise error
 
-        monkeypatch.setattr(next_due, "look", broken)
+        monkeypatch.setattr(next_due, "next_due", broken)
         tasks.publish_backlog("default")
 
     short, long = lines()

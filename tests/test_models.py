@@ -99,7 +99,7 @@ def test_the_facts_of_a_row_are_computed_and_never_stored():
     assert set(rows.in_flight()) == {flying}
     assert set(rows.retrying()) == {retrying}
     assert set(rows.open()) == {waiting, late, retrying, asked, flying}
-    assert set(rows.needs_person()) == {dead}
+    assert set(rows.needs_operator()) == {dead}
     assert set(rows.not_in_flight()) == {waiting, late, retrying, asked, dead}
 
 

@@ -691,9 +691,9 @@ def test_a_trick_that_plays_before_the_platform_accepts_nothing_and_any_other_do
 
 
 @pytest.mark.parametrize("door", ["publish", "status"])
-def test_an_honest_refusal_is_not_spoiled(caller, sandbox, door):
-    sandbox.fail_next("half-body", on=door)
-    answer = caller.publish(b"") if door == "publish" else caller.status("evt-none")
+def test_an_honest_refusal_is_not_spoiled(caller, sandbox, endpoint):
+    sandbox.fail_next("half-body", on=endpoint)
+    answer = caller.publish(b"") if endpoint == "publish" else caller.status("evt-none")
 
     assert answer.json()["code"] in ("bad.request", "not.found")
 
@@ -1279,18 +1279,18 @@ def test_half_a_body_is_seen_as_one(remote, sandbox):
 
 
 @pytest.mark.parametrize("door", ["publish", "status", "token"])
-def test_the_server_survives_every_trick(remote, sandbox, door):
+def test_the_server_survives_every_trick(remote, sandbox, endpoint):
     remote_id = remote.publish(event()).json()["id"]
-    for name in TRICKS[door]:
-        sandbox.fail_next(name, on=door)
+    for name in TRICKS[endpoint]:
+        sandbox.fail_next(name, on=endpoint)
         request = {
             "token": (remote.token,),
             "publish": (remote.publish, event(name), name),
             "status": (remote.status, remote_id),
         }
-        outcome(*request[door])
+        outcome(*request[endpoint])
 
-    assert sandbox.state()["planned"][door] == []
+    assert sandbox.state()["planned"][endpoint] == []
     assert remote.status(remote_id).status_code == 200
 
 

@@ -8,7 +8,7 @@ from django_q.models import Schedule
 
 from genesys_eventbridge import tasks
 from genesys_eventbridge.models import Destination
-from genesys_eventbridge.schedules import PLANS, Change, install, remove, standing
+from genesys_eventbridge.schedules import PLANS, Change, install, remove, statuses
 from tests.outbox_rows import in_threads
 
 pytestmark = pytest.mark.django_db
@@ -183,32 +183,32 @@ def test_an_interval_by_cron_is_the_operators_too():
 
 class TestStanding:
     def test_missing(self):
-        assert [(each.installed, each.well) for each in standing()] == [(0, False)] * 4
+        assert [(each.installed, each.well) for each in statuses()] == [(0, False)] * 4
 
     def test_installed(self):
         install()
 
-        assert all(each.well and not each.paused and each.late < 60 for each in standing())
+        assert all(each.well and not each.paused and each.late < 60 for each in statuses())
 
     def test_doubled_or_wrong_is_not_well(self):
         install()
         Schedule.objects.create(name=NAMES[0], func=PLANS[0].func, schedule_type="I", minutes=1)
         Schedule.objects.filter(name=NAMES[1]).update(func="else.where")
 
-        assert [each.well for each in standing()] == [False, False, True, True]
+        assert [each.well for each in statuses()] == [False, False, True, True]
 
     def test_the_lag_of_a_schedule_is_seen(self):
         """One malformed schedule of anybody stops all: its lag is how that shows."""
         install()
         Schedule.objects.filter(name=NAMES[0]).update(next_run=timezone.now() - timedelta(minutes=10))
 
-        assert standing()[0].late == pytest.approx(600, abs=30)
+        assert statuses()[0].late == pytest.approx(600, abs=30)
 
     def test_a_paused_one_is_not_late(self):
         install()
         Schedule.objects.filter(name=NAMES[0]).update(next_run=timezone.now() - timedelta(days=1), repeats=0)
 
-        assert (standing()[0].paused, standing()[0].late) == (True, 0.0)
+        assert (statuses()[0].paused, statuses()[0].late) == (True, 0.0)
 
 
 def test_the_scheduler_of_django_q_turns_each_into_its_task(monkeypatch):
@@ -228,4 +228,4 @@ def test_the_scheduler_of_django_q_turns_each_into_its_task(monkeypatch):
     scheduler.scheduler(broker=object())
 
     assert sorted(asked) == sorted((plan.func, ()) for plan in PLANS)
-    assert all(each.next_run and each.next_run > timezone.now() for each in standing())
+    assert all(each.next_run and each.next_run > timezone.now() for each in statuses())

@@ -11,7 +11,7 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import next_due, retention
 from genesys_eventbridge.relay import PassReport
-from genesys_eventbridge.relay.worker import Shift
+from genesys_eventbridge.relay.worker import WorkerRun
 from genesys_eventbridge.states import AttemptKind, State
 from tests.outbox_rows import accepted, ended, event, fresh
 from tests.prompt import sandboxed
@@ -23,10 +23,10 @@ EACH = ("publish", "publish_backlog", "poll", "retry", "prune")
 
 @pytest.fixture(autouse=True)
 def _fresh_process():
-    tasks._quiet_at.clear()
+    tasks._idle_since.clear()
     wake.forget()
     yield
-    tasks._quiet_at.clear()
+    tasks._idle_since.clear()
     wake.forget()
 
 
@@ -45,11 +45,11 @@ def shifts_done(monkeypatch):
     """The shifts a task makes, without making them."""
     done = []
 
-    def shift(settings, **keywords):
+    def run_worker(settings, **keywords):
         done.append(settings.alias)
-        return Shift(moved=1)
+        return WorkerRun(moved=1)
 
-    monkeypatch.setattr(tasks, "shift", shift)
+    monkeypatch.setattr(tasks, "run_worker", run_worker)
     return done
 
 
@@ -129,7 +129,7 @@ def test_no_task_raises_for_trouble_and_none_keeps_its_text(task, monkeypatch, c
     for room, name in (
         (relay, "publish_due"),
         (relay, "check_accepted"),
-        (next_due, "look"),
+        (next_due, "next_due"),
         (retention, "prune"),
     ):
         monkeypatch.setattr(room, name, lost)
@@ -145,7 +145,7 @@ def test_the_end_of_a_process_is_not_swallowed(monkeypatch):
     def end(*args, **keywords):
         raise SystemExit(1)
 
-    monkeypatch.setattr(tasks, "shift", end)
+    monkeypatch.setattr(tasks, "run_worker", end)
 
     with pytest.raises(SystemExit):
         tasks.publish("default")
@@ -252,11 +252,11 @@ class TestFollowingPasses:
         return now
 
     def a_shift(self, monkeypatch, now, **done):
-        def shift(settings, **keywords):
+        def run_worker(settings, **keywords):
             now[0] += 25
-            return Shift(moved=1, quiet_for=None, **done)
+            return WorkerRun(moved=1, idle_for=None, **done)
 
-        monkeypatch.setattr(tasks, "shift", shift)
+        monkeypatch.setattr(tasks, "run_worker", run_worker)
 
     def run_queued(self, queued):
         """As workers would, one after the other."""
@@ -354,13 +354,13 @@ class TestAnsweredWakes:
         assert shifts_done == ["default", "default"]
 
     def test_a_pass_that_always_found_more_has_answered_nothing(self, now, monkeypatch):
-        monkeypatch.setattr(tasks, "shift", lambda settings: Shift(moved=9, quiet_for=None))
+        monkeypatch.setattr(tasks, "run_worker", lambda settings: WorkerRun(moved=9, idle_for=None))
 
         assert tasks.publish("default", int(now[0])) == 9
         assert tasks.publish("default", int(now[0]) - 30) == 9
 
     def test_what_counts_is_when_it_found_nothing_due_not_when_it_ended(self, now, monkeypatch):
-        monkeypatch.setattr(tasks, "shift", lambda settings: Shift(moved=9, quiet_for=20.0))
+        monkeypatch.setattr(tasks, "run_worker", lambda settings: WorkerRun(moved=9, idle_for=20.0))
         tasks.publish("default")
 
         assert tasks.publish("default", int(now[0]) - 25) == 9

@@ -59,7 +59,7 @@ def previous():
 @pytest.mark.django_db
 def test_what_a_queue_of_an_earlier_release_holds_still_runs(path, arguments, monkeypatch):
     monkeypatch.setattr("genesys_eventbridge.relay.worker.LINGER", 0.0)
-    tasks._quiet_at.clear()
+    tasks._idle_since.clear()
     with sandboxed():
         task: Any = locate(path)
         assert type(task(*arguments)) is int

@@ -149,7 +149,7 @@ class TestAuto:
 
     @pytest.mark.parametrize("task", ["publish", "publish_backlog", "poll", "retry"])
     def test_each_task_that_sends_announces_itself(self, task, hints, clock, monkeypatch):
-        for name in ("shift", "relay"):
+        for name in ("run_worker", "relay"):
             monkeypatch.setattr(tasks, name, SimpleNamespace())  # what comes after does not matter
 
         getattr(tasks, task)("default")

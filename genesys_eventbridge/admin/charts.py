@@ -39,7 +39,7 @@ class Shape:
 class Bar:
     """What belongs together, and what it says when somebody points at it."""
 
-    said: str
+    label: str
     shapes: list[Shape]
 
 
@@ -76,10 +76,10 @@ def day(quarters: Sequence[Quarter], now: dt.datetime) -> Picture:
         if not (each.delivered or each.dead):
             continue
         row = [moment(each.begins, now), f"{each.delivered:,}", f"{each.dead:,}"]
-        said = _("%(begin)s: %(delivered)s delivered, %(dead)s dead") % dict(
+        label = _("%(begin)s: %(delivered)s delivered, %(dead)s dead") % dict(
             zip(("begin", "delivered", "dead"), row, strict=True)
         )
-        bars.append(Bar(said, _stacked(place, [("good", each.delivered), ("bad", each.dead)], top)))
+        bars.append(Bar(label, _stacked(place, [("good", each.delivered), ("bad", each.dead)], top)))
         table.append(row)
     return Picture(
         name="day",
@@ -110,8 +110,8 @@ def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Picture
     bars, table = [], []
     for place, number in sorted(ahead.items()):
         begin = moment(now + dt.timedelta(seconds=samples.BAR * place), now)
-        said = _("from %(begin)s: %(count)s") % {"begin": begin, "count": f"{number:,}"}
-        bars.append(Bar(said, _stacked(place, [("wait", number)], top)))
+        label = _("from %(begin)s: %(count)s") % {"begin": begin, "count": f"{number:,}"}
+        bars.append(Bar(label, _stacked(place, [("wait", number)], top)))
         table.append([begin, f"{number:,}"])
     if later:
         table.append([_("later"), f"{later:,}"])

@@ -13,7 +13,7 @@ from genesys_eventbridge.admin.badges import state_badge, when
 from genesys_eventbridge.formatting import moment, relative
 from genesys_eventbridge.reporting.explain import is_in_flight
 from genesys_eventbridge.reporting.facts import Health, settings_of
-from genesys_eventbridge.states import WAITING_FOR_A_PERSON, Reason, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, Reason, State
 from genesys_eventbridge.text import clean
 
 #: Characters of a type or subject, and of an error, that a cell shows; the rest is in its title.
@@ -72,7 +72,7 @@ class EventColumns:
 
 def next_step(event: Any) -> str:
     """When the row moves by itself, or who must move it, in a few words."""
-    if event.state in WAITING_FOR_A_PERSON:
+    if event.state in NEEDS_OPERATOR:
         return _("a person decides")
     if event.due_at is None:
         return "-"

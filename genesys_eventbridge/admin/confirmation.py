@@ -119,7 +119,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         except CannotResend as error:
             messages.error(request, _("Not resent: %(why)s.") % {"why": error})
         else:
-            self._tell(request, verb, done)
+            self._report(request, verb, done)
             if verb.single and done.ids:
                 event = done.ids[0]
         return HttpResponseRedirect(self._event_url(event) if event else self._list_url(filters))
@@ -196,7 +196,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
             for row in rows
         ]
 
-    def _tell(self, request: HttpRequest, verb: Verb, done: Done) -> None:
+    def _report(self, request: HttpRequest, verb: Verb, done: Done) -> None:
         """ "12 requeued, 3 skipped: being sent right now"."""
         past = verb.past % {"count": len(done.ids)}
         skipped = sum(map(len, done.skipped.values()))

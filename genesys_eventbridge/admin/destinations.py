@@ -31,7 +31,7 @@ from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
 from genesys_eventbridge.outbox.destinations import pauses_of
 from genesys_eventbridge.reporting import workers
-from genesys_eventbridge.reporting.destination import Standing, explain_destination
+from genesys_eventbridge.reporting.destination import Explanation, explain_destination
 from genesys_eventbridge.reporting.facts import health_of, settings_of
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
@@ -85,7 +85,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def standing(self, row: Any) -> str:
-        standing = _standing(row)
+        standing = _status(row)
         return format_html(
             '<span class="eventbridge-state">{}</span> <span class="eventbridge-quiet">{}</span>',
             standing.title,
@@ -174,7 +174,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             "opts": self.opts,
             "media": CSS,
             "has_view_permission": True,
-            "standing": _standing(row),
+            "standing": _status(row),
             "rows": self._rows(row),
             "may_pause": self.has_pause_permission(request),
             "may_test": self.has_pause_permission(request) and settings is not None,
@@ -263,5 +263,5 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return reverse(name, args=[quote(argument) for argument in arguments])
 
 
-def _standing(row: Any) -> Standing:
+def _status(row: Any) -> Explanation:
     return explain_destination(health_of(row), settings_of(row.alias), row.now)

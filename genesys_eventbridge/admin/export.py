@@ -41,9 +41,9 @@ BATCH = 50
 
 def export(queryset: QuerySet, actor: Actor, reason: str, *, payload: bool) -> StreamingHttpResponse:
     """A file to download; the data of the events is in it only with ``payload``."""
-    told = _("exported: %(reason)s") % {"reason": needed(reason)}
+    message = _("exported: %(reason)s") % {"reason": needed(reason)}
     names = list(queryset.order_by("pk").values_list("pk", "type", "event_id"))
-    log(actor, OutboxEvent, [(pk, f"{kind} {event_id}") for pk, kind, event_id in names], told)
+    log(actor, OutboxEvent, [(pk, f"{kind} {event_id}") for pk, kind, event_id in names], message)
     return StreamingHttpResponse(
         _lines(queryset, [pk for pk, _kind, _event_id in names], payload),
         content_type="application/x-ndjson; charset=utf-8",

@@ -15,7 +15,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.reporting.explain import OVERDUE_AFTER
-from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, Reason, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
 
 Choices = Iterable[tuple[str, Any]]
 
@@ -47,7 +47,7 @@ class AttentionFilter(_ListFilter):
         ]
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
-        person = Q(state__in=WAITING_FOR_A_PERSON)
+        person = Q(state__in=NEEDS_OPERATOR)
         overdue = Q(state__in=OPEN, due_at__lt=DatabaseNow(-OVERDUE_AFTER))
         return queryset.filter({"needed": person | overdue, "person": person, "overdue": overdue}[value])
 
@@ -118,7 +118,7 @@ class ReasonFilter(_ListFilter):
         return Reason.choices
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
-        return queryset.filter(state__in=[*WAITING_FOR_A_PERSON, State.CANCELLED], reason=value)
+        return queryset.filter(state__in=[*NEEDS_OPERATOR, State.CANCELLED], reason=value)
 
 
 class DestinationFilter(_ListFilter):
@@ -148,7 +148,7 @@ class AnswerFilter(_ListFilter):
         ]
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
-        rows = queryset.filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+        rows = queryset.filter(state__in=[*OPEN, *NEEDS_OPERATOR])
         if value == "none":
             return rows.filter(last_status_code__isnull=True).exclude(last_error="")
         hundreds = int(value[0]) * 100

@@ -108,10 +108,10 @@ def _clock(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
     before = time.time()
     with connection.cursor() as cursor:
         cursor.execute(_EPOCH_SECONDS[connection.vendor])
-        told = float(cursor.fetchone()[0])
+        server_time = float(cursor.fetchone()[0])
     after = time.time()
     # Whatever the question took, the database's answer was true at some moment of it.
-    ahead = told - min(max(told, before), after)
+    ahead = server_time - min(max(server_time, before), after)
     if abs(ahead) > SKEW:
         yield Problem(
             "W034",

@@ -67,7 +67,7 @@ def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
     try:
         # Without tables nothing is missing yet but `migrate`, and that is said elsewhere.
         if {Schedule._meta.db_table} <= set(connections[alias].introspection.table_names()):
-            yield from _standing()
+            yield from _status()
     except DatabaseError:
         return  # the checks of the database report it
 
@@ -138,9 +138,9 @@ def _above(value: Any, bound: float) -> bool:
     return isinstance(value, int | float) and bound < value < math.inf
 
 
-def _standing() -> Iterator[Problem]:
+def _status() -> Iterator[Problem]:
     """The operator's interval and pause are nobody's problem."""
-    found = schedules.standing()
+    found = schedules.statuses()
     for names, what in (
         ([one.name for one in found if one.installed == 0], "missing"),
         ([one.name for one in found if one.installed > 1], "there more than once"),

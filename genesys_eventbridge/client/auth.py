@@ -125,9 +125,9 @@ class ClientCredentials(httpx.Auth):
         except Halted as error:
             flight.failure = error
         except Exception as error:  # noqa: BLE001 - no event was sent: a defect must not put one in doubt
-            told = f"No token: {type(error).__name__}. This is a defect; please report it."
-            report(error, "%s", told)
-            flight.failure = Halted(told, kind=Halt.CONFIG.value)
+            message = f"No token: {type(error).__name__}. This is a defect; please report it."
+            report(error, "%s", message)
+            flight.failure = Halted(message, kind=Halt.CONFIG.value)
         finally:
             self._land(memory, flight)
         if valid and flight.failure:

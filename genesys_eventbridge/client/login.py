@@ -101,7 +101,7 @@ def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Requ
 def _failure(error: Exception, login_host: str, secrets: tuple[str, ...]) -> Halted:
     """Why no answer came. That a token request may have arrived is no doubt: asking again does no harm."""
     outcome = failure_outcome(error, secrets=secrets)
-    told = outcome.error.partition(" It may have arrived;")[0]
+    reason = outcome.error.partition(" It may have arrived;")[0]
     return Halted(
-        clean(f"No token from {login_host}: {told}", 500), kind=(outcome.halt or Halt.NETWORK).value
+        clean(f"No token from {login_host}: {reason}", 500), kind=(outcome.halt or Halt.NETWORK).value
     )

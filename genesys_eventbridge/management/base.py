@@ -61,7 +61,7 @@ class OutboxCommand(BaseCommand):
         text = result.as_json() if options["format"] == "json" else result.as_text()
         self.stdout.write(text)
         self.stdout.flush()
-        if result.needs_person:
+        if result.needs_operator:
             raise SystemExit(NEEDS_PERSON)
 
     def work(self, options: dict[str, Any]) -> Result:

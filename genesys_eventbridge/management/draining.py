@@ -50,7 +50,7 @@ class Drained:
         return sum(self.states.values())
 
     @property
-    def needs_person(self) -> bool:
+    def needs_operator(self) -> bool:
         ended_badly = self.states[State.DEAD] or self.states[State.UNRESOLVED]
         return bool(ended_badly or self.paused_for)
 
@@ -105,24 +105,24 @@ def lines(done: Drained) -> list[str]:
     """What happened at one destination, what was skipped and why, and the next command."""
     verb = "sent" if done.kind is AttemptKind.PUBLISH else "asked about"
     rate = f", {done.moved / done.seconds:,.0f}/s" if done.moved and done.seconds > 1 else ""
-    told = [f"{done.destination}: {counted(done.moved, 'event')} {verb} in {span(done.seconds)}{rate}"]
+    lines = [f"{done.destination}: {counted(done.moved, 'event')} {verb} in {span(done.seconds)}{rate}"]
     if done.moved:
-        told.append(f"  {listed({_word(state): count for state, count in done.states.items()})}")
+        lines.append(f"  {listed({_word(state): count for state, count in done.states.items()})}")
     elif done.drained:
-        told = [f"{done.destination}: nothing was due"]
+        lines = [f"{done.destination}: nothing was due"]
     if done.halted or done.released:
-        told.append(
+        lines.append(
             f"  {counted(done.halted + done.released, 'event')} went back uncharged, to be sent later"
         )
     if done.lost:
-        told.append(f"  {counted(done.lost, 'event')} left to another worker, which took over the claim")
+        lines.append(f"  {counted(done.lost, 'event')} left to another worker, which took over the claim")
     if done.paused_for:
-        told += pause_lines(done.destination, done.paused_for, done.paused_reason)
+        lines += pause_lines(done.destination, done.paused_for, done.paused_reason)
     if done.states[State.DEAD]:
-        told.append(next_step("eventbridge_retry --state dead --dry-run"))
+        lines.append(next_step("eventbridge_retry --state dead --dry-run"))
     if done.states[State.UNRESOLVED]:
-        told.append(next_step("eventbridge_retry --state unresolved --dry-run"))
-    return told
+        lines.append(next_step("eventbridge_retry --state unresolved --dry-run"))
+    return lines
 
 
 def pause_lines(alias: str, seconds: float, reason: str) -> list[str]:

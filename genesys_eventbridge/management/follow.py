@@ -17,11 +17,11 @@ from genesys_eventbridge.management import draining
 from genesys_eventbridge.management.output import listed, next_step, number
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
-from genesys_eventbridge.management.stopping import told_to_stop
-from genesys_eventbridge.management.work import progress, tell
+from genesys_eventbridge.management.stopping import stop_on_signal
+from genesys_eventbridge.management.work import progress, report_line
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight
 from genesys_eventbridge.outbox import next_due
-from genesys_eventbridge.states import WAITING_FOR_A_PERSON, AttemptKind, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, AttemptKind, State
 from genesys_eventbridge.text import clean
 
 #: How long a confirmation, or another worker's answer, is waited for; seconds.
@@ -33,7 +33,7 @@ ERRORS_SHOWN = 3
 
 
 @dataclass(slots=True)
-class Fate:
+class FollowResult:
     """Where events stand by now, and the errors of those that did not get through."""
 
     states: Counter[str] = field(default_factory=Counter)
@@ -43,19 +43,19 @@ class Fate:
     paused: list[draining.Drained] = field(default_factory=list)
 
     @property
-    def needs_person(self) -> bool:
-        return bool(self.paused) or any(self.states[state] for state in WAITING_FOR_A_PERSON)
+    def needs_operator(self) -> bool:
+        return bool(self.paused) or any(self.states[state] for state in NEEDS_OPERATOR)
 
     def lines(self) -> list[str]:
         words = {draining.WORDS.get(State(state), state): count for state, count in self.states.items()}
-        told = [f"Then sent: {listed(words)}"] if words else []
+        lines = [f"Then sent: {listed(words)}"] if words else []
         for (state, error), count in self.errors.most_common(ERRORS_SHOWN):
-            told.append(f"  {draining.WORDS.get(State(state), state)} {number(count)}: {error}")
+            lines.append(f"  {draining.WORDS.get(State(state), state)} {number(count)}: {error}")
         for done in self.paused:
-            told += draining.pause_lines(done.destination, done.paused_for, done.paused_reason)
+            lines += draining.pause_lines(done.destination, done.paused_for, done.paused_reason)
         if self.example is not None:
-            told.append(next_step(f"eventbridge_show {self.example}"))
-        return told
+            lines.append(next_step(f"eventbridge_show {self.example}"))
+        return lines
 
     def paused_data(self) -> list[dict[str, Any]]:
         """As the destinations that were left alone, which were paused before."""
@@ -80,16 +80,19 @@ class Fate:
 
 def follow(
     ids: Sequence[int], options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
-) -> Fate:
+) -> FollowResult:
     """Publish until these have been tried, ask while an answer is near, and say where they stand."""
     aliases = sorted({alias for rows in _rows(ids) for alias in rows.values_list("destination", flat=True)})
     paused: list[draining.Drained] = []
-    with told_to_stop(partial(tell, options)) as stop, progress("Published", len(ids), options) as shown:
+    with (
+        stop_on_signal(partial(report_line, options)) as stop,
+        progress("Published", len(ids), options) as shown,
+    ):
         if aliases:
             sent = side_by_side(aliases, lambda alias: _send(alias, ids, shown, stop))
             paused = [done for done in sent.values() if done and done.paused_for]
             _confirm(aliases, ids, shown, stop, clock)
-    return _fate(ids, paused)
+    return _result(ids, paused)
 
 
 def due_among(ids: Sequence[int]) -> list[int]:
@@ -123,21 +126,21 @@ def _confirm(
         if not _any(ids, taken | soon):
             break
         for alias in aliases:
-            check_in = next_due.look(alias).check_in
+            check_in = next_due.next_due(alias).check_in
             if check_in is not None and check_in <= 0:
                 draining.drain(AttemptKind.CHECK, alias, progress=shown, stop=stop, limit=CHUNK)
         stop.wait(LOOK_EVERY)
 
 
-def _fate(ids: Sequence[int], paused: list[draining.Drained]) -> Fate:
-    fate = Fate(paused=paused)
+def _result(ids: Sequence[int], paused: list[draining.Drained]) -> FollowResult:
+    result = FollowResult(paused=paused)
     for rows in _rows(ids):
         for pk, state, error in rows.order_by("state", "id").values_list("id", "state", "last_error"):
-            fate.states[state] += 1
-            if state in (State.PENDING, *WAITING_FOR_A_PERSON) and error:
-                fate.errors[state, clean(error, 200)] += 1
-                fate.example = fate.example or pk
-    return fate
+            result.states[state] += 1
+            if state in (State.PENDING, *NEEDS_OPERATOR) and error:
+                result.errors[state, clean(error, 200)] += 1
+                result.example = result.example or pk
+    return result
 
 
 def _any(ids: Sequence[int], which: Q) -> bool:

@@ -69,34 +69,34 @@ class Loop:
         with Senders(self.settings, self._concurrency, on_report=self._progress.saw) as senders:
             worker = Worker(self.settings, senders, self._stop, self._clock)
             while not self._stop.is_set():
-                ahead = next_due.look(self.settings.alias, within=max(HORIZON, self._interval))
-                self._prune(ahead)
-                next_in = worker.next_in(ahead)
-                busy = is_due(next_in) and self._round(worker, ahead)
+                upcoming = next_due.next_due(self.settings.alias, within=max(HORIZON, self._interval))
+                self._prune(upcoming)
+                next_in = worker.next_in(upcoming)
+                busy = is_due(next_in) and self._round(worker, upcoming)
                 self._recovered()
                 release_connection(outbox_alias())
                 if busy or self._prunes:
                     continue
-                idle(self.settings, ahead)
+                idle(self.settings, upcoming)
                 release_connection(outbox_alias())
                 soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
                 self._stop.wait(soon)
 
-    def _round(self, worker: Worker, ahead: next_due.Agenda) -> bool:
+    def _round(self, worker: Worker, upcoming: next_due.NextDue) -> bool:
         """Whether there was anything to do."""
         seconds = self.settings.request_deadline + ROUND_WHILE_PRUNING if self._prunes else math.inf
-        reports = worker.round(ahead, min(seconds, self.settings.pass_seconds))
+        reports = worker.round(upcoming, min(seconds, self.settings.pass_seconds))
         for report in reports:
             self.states.update(report.states)
         return any(report.claimed or report.moved for report in reports)
 
-    def _prune(self, ahead: next_due.Agenda) -> None:
+    def _prune(self, upcoming: next_due.NextDue) -> None:
         """Also while busy. By the database's clock, so that it does not begin again with each process.
 
         A prune that fails is begun again an hour later: it must not hold up what is to be published.
         """
         begun = self._prunes or (
-            retention.is_due(ahead.pruned_ago) and retention.take_turn(self.settings.alias)
+            retention.is_due(upcoming.pruned_ago) and retention.take_turn(self.settings.alias)
         )
         self._prunes = False
         if begun:

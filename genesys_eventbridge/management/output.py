@@ -17,13 +17,13 @@ class Result:
 
     lines: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
-    needs_person: bool = False
+    needs_operator: bool = False
 
     def as_text(self) -> str:
         return "\n".join(self.lines)
 
     def as_json(self) -> str:
-        return json.dumps({**self.data, "needs_person": self.needs_person}, indent=2, default=str)
+        return json.dumps({**self.data, "needs_person": self.needs_operator}, indent=2, default=str)
 
 
 def number(count: int) -> str:

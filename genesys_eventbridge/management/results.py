@@ -25,7 +25,7 @@ def result(verb: str, done: Done, how: str = "", *, dry_run: bool) -> Result:
         "may_duplicate": done.may_duplicate,
         "skipped": skipped_data(done.skipped),
     }
-    return Result(lines, data, needs_person=bool(done.skipped) and not dry_run)
+    return Result(lines, data, needs_operator=bool(done.skipped) and not dry_run)
 
 
 def unchanged() -> Result:

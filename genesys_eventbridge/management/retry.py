@@ -10,13 +10,13 @@ from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management import results
 from genesys_eventbridge.management.arguments import WrongUsage, aliases
 from genesys_eventbridge.management.base import OutboxCommand
-from genesys_eventbridge.management.follow import Fate, due_among, follow
+from genesys_eventbridge.management.follow import FollowResult, due_among, follow
 from genesys_eventbridge.management.output import Result, counted, listed, next_step, number
 from genesys_eventbridge.management.results import duplicate_lines, merged, skipped_data, skipped_lines
 from genesys_eventbridge.management.selection import Selection, rows, select, undecided
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Done, Resolution
-from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: Kept with unresolved events where the person gave no words.
 BECAUSE = "sent again by eventbridge_retry"
@@ -29,14 +29,14 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
     picked = select(options)
     dry_run = options["dry_run"]
     question = f"{_verb(options, plain=True)} {counted(len(picked.ids), 'event')}{picked.words}?"
-    grave = picked.of(State.DEAD, State.UNRESOLVED) and not options["ids"]
-    if grave and not dry_run and not command.confirmed(question, options):
+    asks = picked.of(State.DEAD, State.UNRESOLVED) and not options["ids"]
+    if asks and not dry_run and not command.confirmed(question, options):
         return Result(["Nothing was changed."], {"dry_run": False, "done": 0})
     done = _act(command, picked, options)
     due_now = [] if dry_run or options["spread"] or options["no_publish"] else _due_now(picked, done)
-    fate = follow(due_now, options) if due_now else Fate()
+    result = follow(due_now, options) if due_now else FollowResult()
     return Result(
-        lines=[*_head(picked, done, options), *_sent(done, fate, options), *_rest(picked, options)],
+        lines=[*_head(picked, done, options), *_sent(done, result, options), *_rest(picked, options)],
         data={
             "dry_run": dry_run,
             "matched": picked.matched,
@@ -44,11 +44,11 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
             "may_duplicate": len(done.may_duplicate),
             "types": dict(picked.types),
             "skipped": skipped_data(done.skipped),
-            "paused": [*(each.data for each in picked.paused), *fate.paused_data()],
-            **fate.data(),
+            "paused": [*(each.data for each in picked.paused), *result.paused_data()],
+            **result.data(),
         },
-        needs_person=not dry_run
-        and (fate.needs_person or bool(picked.paused) or _unresolved_left(picked, done)),
+        needs_operator=not dry_run
+        and (result.needs_operator or bool(picked.paused) or _unresolved_left(picked, done)),
     )
 
 
@@ -139,21 +139,21 @@ def _others(options: dict[str, Any]) -> list[str]:
         return []
     lines = []
     types = "".join(f" --type {shlex.quote(name)}" for name in options["type"] or ())
-    for state in WAITING_FOR_A_PERSON:
+    for state in NEEDS_OPERATOR:
         if count := rows(options).filter(state=state).count():
             lines.append(f"{counted(count, 'such event')} {'is' if count == 1 else 'are'} {state}:")
             lines.append(next_step(f"eventbridge_retry --state {state}{types} --dry-run"))
     return lines
 
 
-def _sent(done: Done, fate: Fate, options: dict[str, Any]) -> list[str]:
+def _sent(done: Done, result: FollowResult, options: dict[str, Any]) -> list[str]:
     if options["dry_run"] or not done.ids:
-        return fate.lines()
+        return result.lines()
     if options["spread"]:
         return [f"They become due over the next {span(options['spread'])}; workers send them."]
     if options["no_publish"]:
         return ["They are due now; workers send them.", next_step("eventbridge_publish")]
-    return fate.lines()
+    return result.lines()
 
 
 def _rest(picked: Selection, options: dict[str, Any]) -> list[str]:

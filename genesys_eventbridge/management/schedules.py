@@ -7,17 +7,17 @@ from typing import Any
 from genesys_eventbridge import schedules
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management.output import Result, next_step
-from genesys_eventbridge.schedules import Change, Standing
+from genesys_eventbridge.schedules import Change, ScheduleStatus
 
 
 def show() -> Result:
     """Each schedule as it is; a missing, doubled or wrong one needs a person."""
-    standing = schedules.standing()
-    ill = [each for each in standing if not each.well]
-    lines = [f"{each.name:<20} {_words(each)}" for each in standing]
+    found = schedules.statuses()
+    ill = [each for each in found if not each.well]
+    lines = [f"{each.name:<20} {_words(each)}" for each in found]
     if ill:
         lines.append(next_step("eventbridge_schedules --apply"))
-    return Result(lines, {"schedules": _data(standing)}, needs_person=bool(ill))
+    return Result(lines, {"schedules": _data(found)}, needs_operator=bool(ill))
 
 
 def change(options: dict[str, Any]) -> Result:
@@ -41,14 +41,14 @@ def change(options: dict[str, Any]) -> Result:
         lines.append("They run where a cluster runs:")
         lines.append(next_step("qcluster"))
     data = {
-        "schedules": _data(schedules.standing()),
+        "schedules": _data(schedules.statuses()),
         "changes": {name: [str(change) for change in done] for name, done in changes.done.items()},
         "dry_run": dry_run,
     }
     return Result(lines, data)
 
 
-def _words(schedule: Standing) -> str:
+def _words(schedule: ScheduleStatus) -> str:
     if not schedule.installed:
         return "MISSING"
     words = [schedule.interval]
@@ -63,7 +63,7 @@ def _words(schedule: Standing) -> str:
     return ", ".join(words)
 
 
-def _data(standing: list[Standing]) -> dict[str, Any]:
+def _data(found: list[ScheduleStatus]) -> dict[str, Any]:
     return {
         each.name: {
             "installed": each.installed,
@@ -73,5 +73,5 @@ def _data(standing: list[Standing]) -> dict[str, Any]:
             "next_run": each.next_run,
             "late": round(each.late, 1),
         }
-        for each in standing
+        for each in found
     }

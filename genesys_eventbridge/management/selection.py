@@ -16,7 +16,7 @@ from genesys_eventbridge.management.draining import pause_lines, paused_data
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting.facts import healths
-from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
 from genesys_eventbridge.text import clean, is_storable
 
 
@@ -76,7 +76,7 @@ def select(options: dict[str, Any]) -> Selection:
     else:
         state = state or State.PENDING
         found = found.retrying() if state is State.PENDING else found.filter(state=state)
-    if options["reason"] and state not in WAITING_FOR_A_PERSON:
+    if options["reason"] and state not in NEEDS_OPERATOR:
         raise WrongUsage("--reason is why an event is dead or unresolved: add --state dead, or unresolved.")
     if options["since"] and options["until"] and options["since"] >= options["until"]:
         raise WrongUsage("--since is not before --until: no event was made in between.")
@@ -103,7 +103,7 @@ def undecided(options: dict[str, Any]) -> list[int]:
             if options["destination"]
             else numbers
         )
-    undecided = found.filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+    undecided = found.filter(state__in=[*OPEN, *NEEDS_OPERATOR])
     return list(undecided.order_by("id").values_list("id", flat=True))
 
 

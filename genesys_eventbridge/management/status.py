@@ -14,7 +14,7 @@ from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, number
 from genesys_eventbridge.reporting import status
 from genesys_eventbridge.reporting.problems import Limits, Problem, problems
-from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
 #: Seconds after which a schedule that did not run says that no cluster works.
@@ -24,18 +24,18 @@ SCHEDULE_LATE = 180.0
 def report(options: dict[str, Any]) -> Result:
     """The numbers; with ``--check`` what needs a person, too."""
     named = arguments.aliases(options, stored=True) if options["destination"] else None
-    standings = status.standings(named)
-    result = Result(data={"destinations": {each.alias: _data(each) for each in standings}})
+    statuses = status.statuses(named)
+    result = Result(data={"destinations": {each.alias: _data(each) for each in statuses}})
     if options["check"]:
-        said = {name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
-        limits = Limits(**said)
-        found = [problem for each in standings for problem in problems(each, limits)]
-        installed = schedules.standing() if apps.is_installed("django_q") else []
+        given = {name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
+        limits = Limits(**given)
+        found = [problem for each in statuses for problem in problems(each, limits)]
+        installed = schedules.statuses() if apps.is_installed("django_q") else []
         found += _schedule_problems(installed)
-        many = len(standings) > 1
+        many = len(statuses) > 1
         result.lines += [line for problem in found for line in _problem_lines(problem, many)]
         result.lines += _fine_lines(installed, found)
-        result.lines += [line for each in standings for line in _wake_lines(each, many)]
+        result.lines += [line for each in statuses for line in _wake_lines(each, many)]
         result.data["problems"] = [
             {
                 "destination": problem.destination or None,
@@ -45,14 +45,14 @@ def report(options: dict[str, Any]) -> Result:
             }
             for problem in found
         ]
-        result.needs_person = bool(found)
-    for each in standings:
+        result.needs_operator = bool(found)
+    for each in statuses:
         result.lines += _lines(each)
-    result.lines += [line for each in standings if not each.configured for line in _not_ours(each)]
+    result.lines += [line for each in statuses if not each.configured for line in _not_ours(each)]
     return result
 
 
-def _not_ours(at: Standing) -> list[str]:
+def _not_ours(at: DestinationStatus) -> list[str]:
     if at.served:
         return [f"NOTE     {at.alias} is served by another project on this database; it is not judged here"]
     return [
@@ -62,7 +62,7 @@ def _not_ours(at: Standing) -> list[str]:
     ]
 
 
-def _schedule_problems(installed: list[schedules.Standing]) -> Iterator[Problem]:
+def _schedule_problems(installed: list[schedules.ScheduleStatus]) -> Iterator[Problem]:
     """None at all is a choice (``--loop``, cron); some, doubled or wrong ones are not."""
     ill = [each.name for each in installed if not each.well]
     if ill and len([each for each in installed if not each.installed]) < len(installed):
@@ -81,7 +81,7 @@ def _problem_lines(problem: Problem, many: bool) -> list[str]:
     return [*lines, f"  -> {problem.remedy}"] if problem.remedy else lines
 
 
-def _fine_lines(installed: list[schedules.Standing], found: list[Problem]) -> list[str]:
+def _fine_lines(installed: list[schedules.ScheduleStatus], found: list[Problem]) -> list[str]:
     lines = []
     there = len([each for each in installed if each.installed])
     if installed and there == 0:
@@ -93,7 +93,7 @@ def _fine_lines(installed: list[schedules.Standing], found: list[Problem]) -> li
     return lines
 
 
-def _wake_lines(at: Standing, many: bool) -> list[str]:
+def _wake_lines(at: DestinationStatus, many: bool) -> list[str]:
     """What a commit wakes at this moment."""
     if not at.configured:
         return []
@@ -103,7 +103,7 @@ def _wake_lines(at: Standing, many: bool) -> list[str]:
     return [f"INFO     {where}wake: {wake.describe(conf.destination(at.alias).wake, ago)}"]
 
 
-def _lines(at: Standing) -> list[str]:
+def _lines(at: DestinationStatus) -> list[str]:
     least = "+" if at.delivered_1h_is_least else ""
     success = "" if at.success_1h is None else f" ({math.floor(at.success_1h * 1000) / 10:g} %)"
     numbers = {
@@ -114,14 +114,14 @@ def _lines(at: Standing) -> list[str]:
         "unresolved": at.unresolved,
         "dead": at.dead,
     }
-    told = " · ".join(f"{name} {number(count)}" for name, count in numbers.items())
-    lines = [f"{at.alias}  {told} · delivered 1 h {number(at.delivered_1h)}{least}{success}"]
+    line = " · ".join(f"{name} {number(count)}" for name, count in numbers.items())
+    lines = [f"{at.alias}  {line} · delivered 1 h {number(at.delivered_1h)}{least}{success}"]
     if not at.configured:
         lines[0] += "  NOT IN SETTINGS"
     return [*lines, *_pause_lines(at)]
 
 
-def _pause_lines(at: Standing) -> list[str]:
+def _pause_lines(at: DestinationStatus) -> list[str]:
     health, lines = at.health, []
     if at.held:
         until = f"until {moment(health.held_until, at.now)}" if health.held_until else "until resumed"
@@ -143,7 +143,7 @@ def _pause_lines(at: Standing) -> list[str]:
     return lines
 
 
-def _data(at: Standing) -> dict[str, Any]:
+def _data(at: DestinationStatus) -> dict[str, Any]:
     health = at.health
     return {
         "configured": at.configured,

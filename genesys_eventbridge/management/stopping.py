@@ -11,12 +11,12 @@ from typing import Any
 
 
 @contextmanager
-def told_to_stop(say: Callable[[str], object]) -> Iterator[threading.Event]:
+def stop_on_signal(say: Callable[[str], object]) -> Iterator[threading.Event]:
     """An event that a signal sets; the signals mean what they did before when the block ends."""
     stop = threading.Event()
     before: dict[int, Any] = {}
 
-    def told(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         _restore(before)
         stop.set()
         say("Stopping: what is in flight is finished first. Once more to stop at once.")
@@ -24,7 +24,7 @@ def told_to_stop(say: Callable[[str], object]) -> Iterator[threading.Event]:
     # Only the main thread hears signals. `threading` does not know which that is where eventlet replaced it.
     with suppress(ValueError):
         for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, told)
+            before[number] = signal.signal(number, request_stop)
     try:
         yield stop
     finally:

@@ -10,8 +10,8 @@ from typing import Any
 
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management.output import Result, next_step
-from genesys_eventbridge.management.stopping import told_to_stop
-from genesys_eventbridge.management.work import tell
+from genesys_eventbridge.management.stopping import stop_on_signal
+from genesys_eventbridge.management.work import report_line
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.reporting.explain import explain, facts_for
 from genesys_eventbridge.states import OPEN, State
@@ -25,25 +25,25 @@ def watch(pk: int, options: dict[str, Any], *, clock: Callable[[], float] = time
     """Say each state as it comes, for ``options["wait"]`` seconds; all but delivered needs a person."""
     began = clock()
     seen = ""
-    with told_to_stop(partial(tell, options)) as stop:
+    with stop_on_signal(partial(report_line, options)) as stop:
         while True:
             event = OutboxEvent.objects.on_outbox().get(pk=pk)
             if event.state != seen:
                 seen = event.state
-                tell(options, f"{clock() - began:6.1f} s  {event.get_state_display()}")
+                report_line(options, f"{clock() - began:6.1f} s  {event.get_state_display()}")
             final = event.state not in OPEN
             if final or clock() - began >= options["wait"] or _stopped(stop):
                 break
     waited = clock() - began
-    told = "is" if final else "is still"
+    verb = "is" if final else "is still"
     lines = [
-        f"Event {pk} ({event.type}) {told} {event.get_state_display()} after {span(waited)}.",
+        f"Event {pk} ({event.type}) {verb} {event.get_state_display()} after {span(waited)}.",
         f"  {clean(explain(event, facts_for(event)), 2000)}",
     ]
     if event.state != State.DELIVERED:
         lines.append(next_step(f"eventbridge_show {pk}"))
     found = {"event": data(event), "waited": round(waited, 3), "final": final}
-    return Result(lines, found, needs_person=event.state != State.DELIVERED)
+    return Result(lines, found, needs_operator=event.state != State.DELIVERED)
 
 
 def data(event: OutboxEvent) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from django.db import InterfaceError, OperationalError
 
 from genesys_eventbridge.db import drop_connection
 from genesys_eventbridge.management.output import Result
-from genesys_eventbridge.management.stopping import told_to_stop
-from genesys_eventbridge.management.work import tell
+from genesys_eventbridge.management.stopping import stop_on_signal
+from genesys_eventbridge.management.work import report_line
 from genesys_eventbridge.models import outbox_alias
 
 #: Seconds between two pictures; fewer where each would be another block of a log.
@@ -26,7 +26,7 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
     """Show ``look()`` until a signal says stop; a database that is away is waited for."""
     on_terminal = out.isatty()
     result = Result()
-    with told_to_stop(partial(tell, {**options, "verbosity": 0})) as stop:
+    with stop_on_signal(partial(report_line, {**options, "verbosity": 0})) as stop:
         while not stop.is_set():
             try:
                 result = look()
@@ -37,4 +37,4 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
             out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{time.strftime('%H:%M:%S')}\n{text}")
             out.flush()
             stop.wait(EVERY if on_terminal else EVERY_IN_A_LOG)
-    return Result(needs_person=result.needs_person)
+    return Result(needs_operator=result.needs_operator)

@@ -16,7 +16,7 @@ from genesys_eventbridge.management.loop import Loop
 from genesys_eventbridge.management.output import Result, counted, listed
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
-from genesys_eventbridge.management.stopping import told_to_stop
+from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.states import AttemptKind, State
@@ -33,7 +33,7 @@ def drain(kind: AttemptKind, options: dict[str, Any]) -> Result:
     ahead = sum(due_events(alias, state).count() for alias in aliases)
     total = min(ahead, limit * len(aliases)) if limit else ahead
     doing = "Published" if kind is AttemptKind.PUBLISH else "Asked about"
-    with told_to_stop(partial(tell, options)) as stop, progress(doing, total, options) as shown:
+    with stop_on_signal(partial(report_line, options)) as stop, progress(doing, total, options) as shown:
 
         def work(alias: str) -> draining.Drained:
             return draining.drain(
@@ -50,16 +50,16 @@ def drain(kind: AttemptKind, options: dict[str, Any]) -> Result:
     return Result(
         lines=[line for each in done.values() for line in draining.lines(each)],
         data={"destinations": {alias: draining.data(each) for alias, each in done.items()}},
-        needs_person=any(each.needs_person for each in done.values()),
+        needs_operator=any(each.needs_operator for each in done.values()),
     )
 
 
 def loop(options: dict[str, Any]) -> Result:
     """Serve each destination, side by side, until a signal says stop."""
     aliases = arguments.aliases(options)
-    with told_to_stop(partial(tell, options)) as stop, progress("Published", None, options) as shown:
+    with stop_on_signal(partial(report_line, options)) as stop, progress("Published", None, options) as shown:
         loops = {alias: _loop(alias, shown, stop, options) for alias in aliases}
-        tell(options, f"Serving {', '.join(aliases)}; Ctrl-C or SIGTERM to stop.")
+        report_line(options, f"Serving {', '.join(aliases)}; Ctrl-C or SIGTERM to stop.")
         side_by_side(aliases, lambda alias: loops[alias].run())
     return Result(
         lines=[_served(alias, each.states, each.pruned) for alias, each in loops.items()],
@@ -91,7 +91,7 @@ def progress(doing: str, total: int | None, options: dict[str, Any]) -> Progress
     return Progress(doing, total, stream=_stderr(options), verbosity=options["verbosity"])
 
 
-def tell(options: dict[str, Any], line: str) -> None:
+def report_line(options: dict[str, Any], line: str) -> None:
     """A line beside the result, on standard error; none with ``-v 0``."""
     if options["verbosity"] > 0:
         stream = _stderr(options)
@@ -111,8 +111,8 @@ def _loop(alias: str, shown: Progress, stop: threading.Event, options: dict[str,
 
 def _served(alias: str, states: Counter[str], pruned: int) -> str:
     words = {word: states[state] for state, word in draining.WORDS.items() if states[state]}
-    told = f"{alias}: {listed(words) or 'nothing was sent'}"
-    return f"{told}; {counted(pruned, 'old event')} pruned" if pruned else told
+    line = f"{alias}: {listed(words) or 'nothing was sent'}"
+    return f"{line}; {counted(pruned, 'old event')} pruned" if pruned else line
 
 
 def _stderr(options: dict[str, Any]) -> TextIO:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.operations.audit import Actor, needed, one_line
-from genesys_eventbridge.operations.bulk import Deed, Done, Move, Row, perform
+from genesys_eventbridge.operations.bulk import Action, Done, Operation, Row, perform
 from genesys_eventbridge.operations.pauses import pause, resume
 from genesys_eventbridge.operations.resends import CannotResend, resend
 from genesys_eventbridge.outbox import destinations
@@ -56,25 +56,27 @@ def requeue(
 
     After ``delivery_failed`` the platform would only repeat its answer to that key: they get a new one.
     """
-    again, anew, orphans = _same_key(), _new_key(), Orphans()
+    again, new_key, orphans = _same_key(), _new_key(), Orphans()
 
-    def choose(row: Row) -> Move | str:
+    def choose(row: Row) -> Action | str:
         if row.state is not State.DEAD:
             return _why_not(row)
         if row.destination in orphans:
             return _not_configured(row)
-        return anew if row.reason == Reason.DELIVERY_FAILED else again
+        return new_key if row.reason == Reason.DELIVERY_FAILED else again
 
-    return perform(Deed(actor, Act.REQUEUE, one_line(reason), choose), ids, spread=spread, dry_run=dry_run)
+    return perform(
+        Operation(actor, Act.REQUEUE, one_line(reason), choose), ids, spread=spread, dry_run=dry_run
+    )
 
 
 def retry_now(
     ids: Iterable[int], actor: Actor, *, reason: str = "", spread: float = 0.0, dry_run: bool = False
 ) -> Done:
     """Events that wait for their next try are due now; attempts made stay counted."""
-    due, orphans = Move(State.PENDING), Orphans()
+    due, orphans = Action(State.PENDING), Orphans()
 
-    def choose(row: Row) -> Move | str:
+    def choose(row: Row) -> Action | str:
         if row.state is not State.PENDING or row.in_flight:
             return _why_not(row)
         if row.destination in orphans:
@@ -83,15 +85,15 @@ def retry_now(
             return _("due already")
         return due if row.attempts else _("never tried: it waits for its time")
 
-    return perform(Deed(actor, Act.RETRY, one_line(reason), choose), ids, spread=spread, dry_run=dry_run)
+    return perform(Operation(actor, Act.RETRY, one_line(reason), choose), ids, spread=spread, dry_run=dry_run)
 
 
 def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bool = False) -> Done:
     """The next pass asks the platform about these: accepted ones, and unresolved ones that have its id."""
-    ask = Move(State.ACCEPTED, changes={"accepted_at": Coalesce("accepted_at", DatabaseNow())})
+    ask = Action(State.ACCEPTED, changes={"accepted_at": Coalesce("accepted_at", DatabaseNow())})
     orphans = Orphans()
 
-    def choose(row: Row) -> Move | str:
+    def choose(row: Row) -> Action | str:
         if row.destination in orphans:
             return _not_configured(row)
         if row.state is State.UNRESOLVED:
@@ -100,7 +102,7 @@ def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bo
             return _why_not(row)
         return _("due already") if row.due_at is not None and row.due_at <= row.now else ask
 
-    return perform(Deed(actor, Act.CHECK, one_line(reason), choose), ids, dry_run=dry_run)
+    return perform(Operation(actor, Act.CHECK, one_line(reason), choose), ids, dry_run=dry_run)
 
 
 def cancel(ids: Iterable[int], actor: Actor, reason: str, *, dry_run: bool = False) -> Done:
@@ -108,18 +110,18 @@ def cancel(ids: Iterable[int], actor: Actor, reason: str, *, dry_run: bool = Fal
 
     Raises ValueError without a reason.
     """
-    withdrawn = Move(State.CANCELLED, reason=Reason.OPERATOR)
+    withdrawn = Action(State.CANCELLED, reason=Reason.OPERATOR)
     states = (State.PENDING, State.DEAD, State.UNRESOLVED)
     orphans = Orphans()
 
-    def choose(row: Row) -> Move | str:
+    def choose(row: Row) -> Action | str:
         withdrawable = row.state in states or (row.state is State.ACCEPTED and row.destination in orphans)
         if withdrawable and not row.in_flight:
             return withdrawn
         left = row.state is State.ACCEPTED and row.destination not in conf.aliases()
         return _in_use(row) if left and not row.in_flight else _why_not(row)
 
-    return perform(Deed(actor, Act.CANCEL, _kept(reason, dry_run), choose), ids, dry_run=dry_run)
+    return perform(Operation(actor, Act.CANCEL, _kept(reason, dry_run), choose), ids, dry_run=dry_run)
 
 
 def resolve(
@@ -140,12 +142,12 @@ def resolve(
     NOT_DELIVERED publishes again: with the same key while the platform surely remembers it, and
     otherwise with a new one, which it could take twice: only with ``accept_duplicates``.
     """
-    delivered = Move(State.DELIVERED)
+    delivered = Action(State.DELIVERED)
     # The doubt stays: requeued later, the event must still not be sent blindly past its window.
-    given_up = Move(State.DEAD, reason=Reason.OPERATOR, changes={"in_doubt_since": _doubt()})
-    again, anew, orphans = _same_key(), _new_key(), Orphans()
+    given_up = Action(State.DEAD, reason=Reason.OPERATOR, changes={"in_doubt_since": _doubt()})
+    again, new_key, orphans = _same_key(), _new_key(), Orphans()
 
-    def choose(row: Row) -> Move | str:
+    def choose(row: Row) -> Action | str:
         orphan = row.destination in orphans
         open_for_ever = orphan and row.state in OPEN and _may_be_known(row) and not row.in_flight
         if row.state is not State.UNRESOLVED and not open_for_ever:
@@ -159,10 +161,10 @@ def resolve(
             return _not_configured(row)
         if _key_is_known(row):
             return again
-        return anew if accept_duplicates else _("may duplicate: it may have been delivered already")
+        return new_key if accept_duplicates else _("may duplicate: it may have been delivered already")
 
     return perform(
-        Deed(actor, Act.RESOLVE, _kept(reason, dry_run), choose), ids, spread=spread, dry_run=dry_run
+        Operation(actor, Act.RESOLVE, _kept(reason, dry_run), choose), ids, spread=spread, dry_run=dry_run
     )
 
 
@@ -186,14 +188,14 @@ def move(
     """
     conf.destination(to)
     orphans, changes = Orphans(), {"destination": to, "remote_key": None, "doubt_about": None}
-    anew = replace(_new_key(), changes={**_new_key().changes, **changes})
+    new_key = replace(_new_key(), changes={**_new_key().changes, **changes})
     moves = {
-        (state, why): Move(state, why, changes, keeps_due=True)
+        (state, why): Action(state, why, changes, keeps_due=True)
         for state in State
         for why in ("", *Reason.values)
     }
 
-    def choose(row: Row) -> Move | str:
+    def choose(row: Row) -> Action | str:
         if row.destination not in orphans:
             return _in_use(row)
         if row.state in FINISHED or row.in_flight:
@@ -201,18 +203,18 @@ def move(
         if same_organisation or not _may_be_known(row):
             return moves[row.state, row.reason]
         if accept_duplicates:
-            return anew
+            return new_key
         return _("it may have reached the organisation of %(alias)s") % {"alias": row.destination}
 
-    return perform(Deed(actor, Act.MOVE, _kept(reason, dry_run), choose), ids, dry_run=dry_run)
+    return perform(Operation(actor, Act.MOVE, _kept(reason, dry_run), choose), ids, dry_run=dry_run)
 
 
-def _same_key() -> Move:
+def _same_key() -> Action:
     """Publish again under the key it has, so that the platform recognises what it took already."""
-    return Move(State.PENDING, changes={"in_doubt_since": _doubt(), **_FORGOTTEN}, fresh=True)
+    return Action(State.PENDING, changes={"in_doubt_since": _doubt(), **_FORGOTTEN}, fresh=True)
 
 
-def _new_key() -> Move:
+def _new_key() -> Action:
     """Publish under a new key: to the platform it is another event."""
     changes = {
         "key_epoch": F("key_epoch") + 1,
@@ -221,7 +223,7 @@ def _new_key() -> Move:
         "doubt_about": None,
         **_FORGOTTEN,
     }
-    return Move(State.PENDING, changes=changes, fresh=True, may_duplicate=True)
+    return Action(State.PENDING, changes=changes, fresh=True, may_duplicate=True)
 
 
 # A fresh budget; and the checks to come are about the acceptance to come.

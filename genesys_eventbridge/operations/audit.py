@@ -72,8 +72,8 @@ def record(
         for pk, (before, after, _words) in moved.items()
     )
     model = EventAct._meta.get_field("event").related_model
-    told = f"{act.label}: {reason}" if reason else str(act.label)
-    log(actor, model, [(pk, words) for pk, (_before, _after, words) in moved.items()], told)
+    message = f"{act.label}: {reason}" if reason else str(act.label)
+    log(actor, model, [(pk, words) for pk, (_before, _after, words) in moved.items()], message)
 
 
 def log(actor: Actor, model: type[Model], objects: Sequence[tuple[int, str]], message: str) -> None:

@@ -70,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Move:
+class Action:
     """Where rows go and what is written besides; rows of one move share one UPDATE."""
 
     to: State
@@ -85,16 +85,16 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Operation:
     """What somebody does and why; ``choose`` gives each row a Move, or the words that say why not."""
 
     actor: Actor
     act: Act
     reason: str
-    choose: Callable[[Row], Move | str]
+    choose: Callable[[Row], Action | str]
 
 
-def perform(deed: Deed, ids: Iterable[int], *, spread: float = 0.0, dry_run: bool = False) -> Done:
+def perform(operation: Operation, ids: Iterable[int], *, spread: float = 0.0, dry_run: bool = False) -> Done:
     """Do it to each event that ``choose`` has a Move for; each chunk is one transaction with its audit.
 
     ``spread`` distributes the due times over so many seconds. A dry run writes and locks nothing.
@@ -106,14 +106,14 @@ def perform(deed: Deed, ids: Iterable[int], *, spread: float = 0.0, dry_run: boo
     done = Done()
     for start, chunk in _chunks(wanted, spread):
         if dry_run:
-            plan = _plan(_read(chunk, lock=False), deed)
+            plan = _plan(_read(chunk, lock=False), operation)
         else:
-            plan = _write(deed, chunk, spread * start / len(wanted))
+            plan = _write(operation, chunk, spread * start / len(wanted))
         _add(done, chunk, plan)
     return done
 
 
-_Plan = list[tuple[Row, Move | str]]
+_Plan = list[tuple[Row, Action | str]]
 
 
 def _chunks(ids: Sequence[int], spread: float) -> Iterator[tuple[int, Sequence[int]]]:
@@ -132,37 +132,37 @@ def _read(ids: Sequence[int], *, lock: bool) -> list[Row]:
     return [Row(**{**values, "state": State(values["state"])}) for values in found]
 
 
-def _plan(rows: Iterable[Row], deed: Deed) -> _Plan:
-    return [(row, deed.choose(row)) for row in rows]
+def _plan(rows: Iterable[Row], operation: Operation) -> _Plan:
+    return [(row, operation.choose(row)) for row in rows]
 
 
 class _Short(Exception):
     """Fewer rows were written than read: somebody else moved one between the two."""
 
 
-def _write(deed: Deed, ids: Sequence[int], due_in: float) -> _Plan:
+def _write(operation: Operation, ids: Sequence[int], due_in: float) -> _Plan:
     """One transaction for all; where a row slipped away, one for each, so that it stops no other."""
     alias = outbox_alias()
     try:
-        return in_small_transaction(alias, partial(_act, deed, ids, due_in))
+        return in_small_transaction(alias, partial(_act, operation, ids, due_in))
     except _Short:
-        return [step for pk in ids for step in _write_one(alias, deed, pk, due_in)]
+        return [step for pk in ids for step in _write_one(alias, operation, pk, due_in)]
 
 
-def _write_one(alias: str, deed: Deed, pk: int, due_in: float) -> _Plan:
+def _write_one(alias: str, operation: Operation, pk: int, due_in: float) -> _Plan:
     try:
-        return in_small_transaction(alias, partial(_act, deed, [pk], due_in))
+        return in_small_transaction(alias, partial(_act, operation, [pk], due_in))
     except _Short:
         return [(row, _("it changed just now")) for row in _read([pk], lock=False)]
 
 
-def _act(deed: Deed, ids: Sequence[int], due_in: float) -> _Plan:
+def _act(operation: Operation, ids: Sequence[int], due_in: float) -> _Plan:
     """Within a transaction: lock, choose, write and audit. Raises _Short where a guard did not hold."""
     alias = outbox_alias()
     first_write(alias)
-    plan = _plan(_read(ids, lock=True), deed)
-    won = [(row, chosen) for row, chosen in plan if isinstance(chosen, Move)]
-    groups: dict[tuple[Move, State], list[int]] = defaultdict(list)
+    plan = _plan(_read(ids, lock=True), operation)
+    won = [(row, chosen) for row, chosen in plan if isinstance(chosen, Action)]
+    groups: dict[tuple[Action, State], list[int]] = defaultdict(list)
     for row, chosen in won:
         groups[chosen, row.state].append(row.id)
     for (chosen, state), members in groups.items():
@@ -170,13 +170,15 @@ def _act(deed: Deed, ids: Sequence[int], due_in: float) -> _Plan:
             raise _Short
     if won:
         moved = {row.id: (row.state, chosen.to, f"{row.type} {row.event_id}") for row, chosen in won}
-        record(alias, deed.actor, deed.act, deed.reason, moved)
+        record(alias, operation.actor, operation.act, operation.reason, moved)
         release([row.id for row, chosen in won if chosen.to is not State.PENDING], wait=True)
-        transaction.on_commit(partial(_committed, deed.actor, deed.act, won), using=alias, robust=True)
+        transaction.on_commit(
+            partial(_committed, operation.actor, operation.act, won), using=alias, robust=True
+        )
     return plan
 
 
-def _update(ids: Sequence[int], state: State, chosen: Move, due_in: float) -> int:
+def _update(ids: Sequence[int], state: State, chosen: Action, due_in: float) -> int:
     due = DatabaseNow(due_in)
     changes: dict[str, Any] = {
         **chosen.changes,
@@ -192,7 +194,7 @@ def _update(ids: Sequence[int], state: State, chosen: Move, due_in: float) -> in
     return guarded.update(**changes)
 
 
-def _committed(actor: Actor, act: Act, won: list[tuple[Row, Move]]) -> None:
+def _committed(actor: Actor, act: Act, won: list[tuple[Row, Action]]) -> None:
     """Log lines, signals and a hint to the workers; none of them can change what was done."""
     for row, chosen in won:
         logger.info(
@@ -224,7 +226,7 @@ def _committed(actor: Actor, act: Act, won: list[tuple[Row, Move]]) -> None:
         wake.wake(destination)
 
 
-def _roll_up(won: list[tuple[Row, Move]]) -> None:
+def _roll_up(won: list[tuple[Row, Action]]) -> None:
     """What people brought to an end is in the dashboard's numbers, too."""
     ended: dict[str, Counter[str]] = defaultdict(Counter)
     for row, chosen in won:

@@ -59,8 +59,8 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
         ended = also_trouble and destinations.end_pauses(alias)
         if not (held or ended):
             return False
-        told = _("resumed: %(reason)s") % {"reason": kept} if kept else _("resumed")
-        log(actor, Destination, [(pk, alias) for pk in rows.values_list("pk", flat=True)], told)
+        message = _("resumed: %(reason)s") % {"reason": kept} if kept else _("resumed")
+        log(actor, Destination, [(pk, alias) for pk in rows.values_list("pk", flat=True)], message)
         transaction.on_commit(partial(_resumed, alias, actor, kept), using=outbox_alias(), robust=True)
         return True
 

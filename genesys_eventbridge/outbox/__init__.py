@@ -22,7 +22,7 @@ from genesys_eventbridge.db.transactions import in_transaction, is_conflict, kep
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.inserts import insert, insert_many
-from genesys_eventbridge.outbox.rows import draft
+from genesys_eventbridge.outbox.rows import build_row
 
 _NOT_ENQUEUED = "The event is not enqueued"
 
@@ -57,7 +57,7 @@ def enqueue(
     TransactionManagementError if the database has rolled back the transaction and other code caught that.
     """
     alias = _join(using, destination, standalone)
-    row = draft(
+    row = build_row(
         type,
         data,
         source=source,
@@ -228,11 +228,11 @@ def _row_of_mapping(position: int, event: Mapping[str, Any], destination: str) -
     try:
         if not isinstance(event, Mapping):
             raise InvalidEvent("event", "must be a mapping of enqueue()'s keywords")
-        return draft(**{"destination": destination, **event})
+        return build_row(**{"destination": destination, **event})
     except InvalidEvent as error:
         raise InvalidEvent(f"events[{position}].{error.field}", error.reason) from error
     except TypeError as error:
-        raise InvalidEvent(f"events[{position}]", str(error).replace("draft()", "enqueue()")) from error
+        raise InvalidEvent(f"events[{position}]", str(error).replace("build_row()", "enqueue()")) from error
 
 
 def _insert_or_known(row: OutboxEvent, alias: str) -> OutboxEvent:

@@ -9,7 +9,7 @@ from django.dispatch import Signal
 
 from genesys_eventbridge import signals
 from genesys_eventbridge.models import Destination, OutboxEvent
-from genesys_eventbridge.outbox.settle import Settlement
+from genesys_eventbridge.outbox.settle import Transition
 from genesys_eventbridge.states import State
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -24,7 +24,7 @@ SIGNALS: dict[State, Signal] = {
 LEVELS = {State.DEAD: logging.ERROR, State.UNRESOLVED: logging.ERROR, State.PENDING: logging.WARNING}
 
 
-def announce(destination: str, rows: Sequence[Settlement]) -> None:
+def announce(destination: str, rows: Sequence[Transition]) -> None:
     """Tell the log and the receivers about rows that moved. A check that learnt nothing tells nobody."""
     moved = [row for row in rows if row.from_state is not row.state or row.state is State.PENDING]
     for row in moved:
@@ -48,7 +48,7 @@ def announce_resumed(alias: str) -> None:
     signals.destination_resumed.send_robust(sender=Destination, alias=alias, reason="")
 
 
-def _log(destination: str, row: Settlement) -> None:
+def _log(destination: str, row: Transition) -> None:
     level = logging.ERROR if row.conflict else LEVELS.get(row.state, logging.INFO)
     if not logger.isEnabledFor(level):
         return

@@ -101,7 +101,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """How many rows a pass takes at most, and how many of them whose last claim lapsed (G11)."""
 
     rows: int
@@ -112,7 +112,11 @@ class Room:
 
 
 def claim(
-    kind: AttemptKind, settings: DestinationSettings, gate: Gate, room: Room, about: uuid.UUID | None = None
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    gate: Gate,
+    capacity: Capacity,
+    about: uuid.UUID | None = None,
 ) -> Batch:
     """Claim due rows of one destination, as ``room`` allows, in the order they became due.
 
@@ -120,15 +124,15 @@ def claim(
     is over, one worker claims one row as a probe and all others nothing.
     """
     alias = outbox_alias()
-    allowed = destinations.allowed(kind, settings, gate, room.rows)
-    wanted = allowed.tokens or min(room.rows, LOOK_WITHOUT_A_TOKEN)
+    allowed = destinations.allowed(kind, settings, gate, capacity.rows)
+    wanted = allowed.tokens or min(capacity.rows, LOOK_WITHOUT_A_TOKEN)
     look = retried(alias, lambda: _candidates(kind, settings, gate, wanted, about))
     ended = [row.id for row in look if row.ended]
     moved = _move_away(settings, gate, look)
     able = [row for row in look if row.ready]
     if able and not allowed.tokens:
         return Batch(ended=ended, moved=moved, wait=allowed.wait)
-    ready = able[:1] if gate.probing else _within(room, able)
+    ready = able[:1] if gate.probing else _within(capacity, able)
     if not ready:
         return Batch(ended=ended, moved=moved, wait=CONTENDED if able else 0.0)
     rows, wait = in_small_transaction(
@@ -165,9 +169,9 @@ class _Candidate:
         return not (self.blocked or self.ended or self.held) and self.closes_in is None
 
 
-def _within(room: Room, rows: list[_Candidate]) -> list[_Candidate]:
+def _within(capacity: Capacity, rows: list[_Candidate]) -> list[_Candidate]:
     """Those for which there is room."""
-    lapsed, suspects, chosen = room.lapsed, room.suspects, []
+    lapsed, suspects, chosen = capacity.lapsed, capacity.suspects, []
     for row in rows:
         if row.lapsed and (lapsed <= 0 or (row.suspect and suspects <= 0)):
             continue
@@ -218,7 +222,7 @@ def _candidates(
 
     if gate.probing and publishing:
         return _to_probe(gate, rows, rows_of)
-    with scan(settings.alias, state).look() as look:
+    with scan(settings.alias, state).read() as look:
         found = rows_of(look.narrowed(rows))
         first = (found[0].due_at, found[0].id) if found else None
         look.saw(first, gate.read_at)

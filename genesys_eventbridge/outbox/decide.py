@@ -10,7 +10,7 @@ from functools import partial
 from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.outbox.claim import Claimed
-from genesys_eventbridge.outbox.settle import Settlement
+from genesys_eventbridge.outbox.settle import Transition
 from genesys_eventbridge.platform import retry_after
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, Reason, State
@@ -45,7 +45,7 @@ def decide(
     accused: bool = False,
     paused: bool = False,
     random: Random = random_module.random,
-) -> Settlement:
+) -> Transition:
     """The one transition that this answer means for this row (guarantees.md, section 2).
 
     ``elapsed`` is seconds since the claim. What the answer meant for the destination (``circuit.Step``):
@@ -57,14 +57,14 @@ def decide(
     return _checked(case, answered) if claimed.kind is AttemptKind.CHECK else _published(case, answered)
 
 
-def released(claimed: Claimed) -> Settlement:
+def released(claimed: Claimed) -> Transition:
     """A row that was claimed and not begun goes back uncharged, due at once."""
     return _uncharged(claimed, settled(claimed))
 
 
-def settled(claimed: Claimed, outcome: Outcome | None = None) -> Settlement:
+def settled(claimed: Claimed, outcome: Outcome | None = None) -> Transition:
     """The row as it stands, to be changed: same state, definite answer; learnt is what the outcome says."""
-    return Settlement(
+    return Transition(
         id=claimed.id,
         destination=claimed.destination,
         event_id=claimed.event_id,
@@ -85,7 +85,7 @@ def settled(claimed: Claimed, outcome: Outcome | None = None) -> Settlement:
     )
 
 
-def _published(case: _Case, row: Settlement) -> Settlement:
+def _published(case: _Case, row: Transition) -> Transition:
     claimed, outcome = case.claimed, case.outcome
     match outcome.verdict:
         case Verdict.ACCEPTED:
@@ -106,7 +106,7 @@ def _published(case: _Case, row: Settlement) -> Settlement:
     return _again(case, row)
 
 
-def _accepted(outcome: Outcome, settings: DestinationSettings, row: Settlement) -> Settlement:
+def _accepted(outcome: Outcome, settings: DestinationSettings, row: Transition) -> Transition:
     taken = partial(replace, row, doubt=None, accepted=True)
     if outcome.final is Verdict.FAILED:
         return taken(state=State.DEAD, reason=Reason.DELIVERY_FAILED)
@@ -117,14 +117,14 @@ def _accepted(outcome: Outcome, settings: DestinationSettings, row: Settlement) 
     return taken(state=State.ACCEPTED, due_in=settings.check_delays[0])
 
 
-def _refused(claimed: Claimed, row: Settlement) -> Settlement:
+def _refused(claimed: Claimed, row: Transition) -> Transition:
     """Refused for good: dead, but unresolved where an earlier try may have been accepted."""
     if claimed.doubt_before is not None:
         return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
     return replace(row, state=State.DEAD, reason=Reason.REJECTED)
 
 
-def _suspected(case: _Case, row: Settlement) -> Settlement:
+def _suspected(case: _Case, row: Transition) -> Transition:
     """Uncharged, but not again at once: the others go first. No longer than a pause: it may be innocent."""
     settings, halts = case.settings, case.claimed.halts + 1
     since = case.claimed.suspected_since or case.claimed.claimed_at
@@ -136,7 +136,7 @@ def _suspected(case: _Case, row: Settlement) -> Settlement:
     return replace(_uncharged(case.claimed, row), due_in=wait)
 
 
-def _again(case: _Case, row: Settlement) -> Settlement:
+def _again(case: _Case, row: Transition) -> Transition:
     """Tried again, unless the window is closed; a counted failure also uses up attempts and age."""
     claimed, settings, counted = case.claimed, case.settings, not case.uncounted
     in_doubt = row.keep_doubt or row.doubt is not None
@@ -156,7 +156,7 @@ def _again(case: _Case, row: Settlement) -> Settlement:
     return replace(row, due_in=min(max(wait, case.outcome.retry_after or 0.0), window))
 
 
-def _checked(case: _Case, row: Settlement) -> Settlement:
+def _checked(case: _Case, row: Transition) -> Transition:
     claimed, outcome, delays = case.claimed, case.outcome, case.settings.check_delays
     match outcome.verdict:
         case Verdict.DELIVERED:
@@ -173,7 +173,7 @@ def _checked(case: _Case, row: Settlement) -> Settlement:
     )
 
 
-def _uncharged(claimed: Claimed, row: Settlement) -> Settlement:
+def _uncharged(claimed: Claimed, row: Transition) -> Transition:
     if claimed.kind is AttemptKind.CHECK:
         return replace(row, checks=claimed.checks - 1, due_in=0.0)
     return replace(row, attempts=claimed.attempts - 1, due_in=0.0)

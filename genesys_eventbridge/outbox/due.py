@@ -71,19 +71,19 @@ class Scan:
         self._place: Place | None = None
 
     @contextmanager
-    def look(self) -> Iterator[Look]:
+    def read(self) -> Iterator[ScanRead]:
         """One look; its ``saw()`` says what it found."""
         if self._place is None or self._pace.allows():
-            look = Look(None)
+            read = ScanRead(None)
             with self._pace.measured():
-                yield look
+                yield read
         else:
-            look = Look(self._place)
-            yield look
-        self._place = look.next or self._place
+            read = ScanRead(self._place)
+            yield read
+        self._place = read.next or self._place
 
 
-class Look:
+class ScanRead:
     """One look of a ``Scan``: where it begins, and where the next one does."""
 
     def __init__(self, place: Place | None) -> None:

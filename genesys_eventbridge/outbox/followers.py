@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from genesys_eventbridge.db import still_in, unlocked
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: For how many seconds a follower is put aside: it is released earlier, by the step that releases it.
 HELD_SECONDS = 86400.0
@@ -36,7 +36,7 @@ def hold(ids: Collection[int]) -> int:
     firsts = still_in(rows, [waiting[0] for waiting in keys.values()], State.PENDING)
     blocker = Subquery(_blockers().values("id")[:1])
     found = dict(firsts.annotate(blocker=blocker).values_list("ordering_key", "blocker"))
-    blockers = still_in(rows, set(found.values()) - {None}, State.PENDING, *WAITING_FOR_A_PERSON)
+    blockers = still_in(rows, set(found.values()) - {None}, State.PENDING, *NEEDS_OPERATOR)
     kept = set(unlocked(blockers.order_by("id")).values_list("id", flat=True))
     held = [pk for key, waiting in keys.items() if found.get(key) in kept for pk in waiting]
     free = list(unlocked(due.filter(id__in=held).order_by("id")).values_list("id", flat=True))

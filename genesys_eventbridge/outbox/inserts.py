@@ -17,7 +17,7 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.states import State
 
 #: What a draft says, and how PostgreSQL is to read it: as varchar(n) it would cut what is too long.
-_SAID = {
+_COLUMNS = {
     "destination": "text",
     "event_id": "text",
     "source": "text",
@@ -50,8 +50,8 @@ _BEGINNING = {
     "correlation_id": "''",
 }
 
-_INTO = f"INSERT INTO {OutboxEvent._meta.db_table} ({', '.join([*_SAID, *_TIMES, *_BEGINNING])})"
-_JSON = {"place": "int", **_SAID, "delay": "float8"}
+_INTO = f"INSERT INTO {OutboxEvent._meta.db_table} ({', '.join([*_COLUMNS, *_TIMES, *_BEGINNING])})"
+_JSON = {"place": "int", **_COLUMNS, "delay": "float8"}
 
 
 def insert(row: OutboxEvent, alias: str) -> None:
@@ -81,7 +81,7 @@ def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
         ids = _insert_json(connection, rows)
     else:
         ids = {}
-        size = connection.ops.bulk_batch_size([*_SAID, *_DELAYS], rows)
+        size = connection.ops.bulk_batch_size([*_COLUMNS, *_DELAYS], rows)
         for start in range(0, len(rows), size):
             ids |= _insert_values(connection, alias, rows[start : start + size])
     for row in rows:
@@ -91,13 +91,15 @@ def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
 
 def _insert_json(connection: Any, rows: Sequence[OutboxEvent]) -> dict[Any, int]:
     """One parameter, however many rows: psycopg takes longer for a thousand times 14 than PostgreSQL does."""
-    drafts = [(place, *_said(connection, row), _delay(row)) for place, row in enumerate(rows)]
-    values = ", ".join([*_SAID, *_times(connection, "delay"), *_BEGINNING.values()])
+    values_of_rows = [
+        (place, *_column_values(connection, row), _delay(row)) for place, row in enumerate(rows)
+    ]
+    values = ", ".join([*_COLUMNS, *_times(connection, "delay"), *_BEGINNING.values()])
     with connection.cursor() as cursor:
         cursor.execute(
             f"{_INTO} SELECT {values} FROM {json_table(_JSON)} "  # noqa: S608
             "ORDER BY place RETURNING idempotency_key, id",
-            [json_rows(_JSON, drafts)],
+            [json_rows(_JSON, values_of_rows)],
         )
         return dict(cursor.fetchall())
 
@@ -119,11 +121,11 @@ def _insert_values(connection: Any, alias: str, rows: Sequence[OutboxEvent]) -> 
 
 def _placeholders(connection: Any) -> str:
     """For ``_values``."""
-    return f"({', '.join([*['%s'] * len(_SAID), *_times(connection, '%s'), *_BEGINNING.values()])})"
+    return f"({', '.join([*['%s'] * len(_COLUMNS), *_times(connection, '%s'), *_BEGINNING.values()])})"
 
 
 def _values(connection: Any, row: OutboxEvent) -> list[Any]:
-    return [*_said(connection, row), *[_delay(row)] * len(_DELAYS)]
+    return [*_column_values(connection, row), *[_delay(row)] * len(_DELAYS)]
 
 
 def _times(connection: Any, delay: str) -> list[str]:
@@ -136,13 +138,13 @@ def _delay(row: OutboxEvent) -> float:
     return float(row.due_at.seconds)  # type: ignore[union-attr]  # a draft's is DatabaseNow(seconds)
 
 
-def _said(connection: Any, row: OutboxEvent) -> list[Any]:
+def _column_values(connection: Any, row: OutboxEvent) -> list[Any]:
     """Text is the same on every database; the others are what the database wants in their place."""
     values = vars(row).copy()
     for name in ("time", "idempotency_key"):
         field: Any = OutboxEvent._meta.get_field(name)
         values[name] = field.get_db_prep_save(values[name], connection)
-    return [values[name] for name in _SAID]
+    return [values[name] for name in _COLUMNS]
 
 
 def _written(row: OutboxEvent, alias: str) -> None:

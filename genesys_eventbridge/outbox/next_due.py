@@ -12,12 +12,12 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
-from genesys_eventbridge.outbox.due import Look, scan
+from genesys_eventbridge.outbox.due import ScanRead, scan
 from genesys_eventbridge.states import State
 
 
 @dataclass(frozen=True, slots=True)
-class Agenda:
+class NextDue:
     """What lies ahead, in seconds by the database's clock; None where there is nothing, or never was."""
 
     #: Until the next event is to be published, and until the next is to be asked about; negative: overdue.
@@ -34,28 +34,28 @@ class Agenda:
         return soonest((self.publish_in, self.check_in))
 
 
-def look(alias: str, *, within: float | None = None) -> Agenda:
-    """The agenda of one destination, pauses not considered: what is due may still have to wait.
+def next_due(alias: str, *, within: float | None = None) -> NextDue:
+    """What one destination has to do next, pauses not considered: what is due may still have to wait.
 
     What is due later than ``within`` seconds from now is left out.
     """
-    with scan(alias, State.PENDING).look() as pending, scan(alias, State.ACCEPTED).look() as accepted:
+    with scan(alias, State.PENDING).read() as pending, scan(alias, State.ACCEPTED).read() as accepted:
         publish_at, check_at = _next(pending, State.PENDING, within), _next(accepted, State.ACCEPTED, within)
-        ahead = (
+        rows = (
             Destination.objects.using(outbox_alias())
             .filter(alias=alias)
             .annotate(publish_at=publish_at, check_at=check_at, now=DatabaseNow())
             .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
         )
-        row = ahead.first()
+        row = rows.first()
         if row is None:
             Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
-            row = ahead.get()
+            row = rows.get()
         *times, now = row
         pending.saw(times[0] and (times[0], 0), now)
         accepted.saw(times[1] and (times[1], 0), now)
     publish, check, accepted_in, heartbeat, pruned = (_seconds(time, now) for time in times)
-    return Agenda(publish, check, _ago(accepted_in), _ago(heartbeat), _ago(pruned))
+    return NextDue(publish, check, _ago(accepted_in), _ago(heartbeat), _ago(pruned))
 
 
 def database_now() -> dt.datetime:
@@ -73,12 +73,12 @@ def soonest(times: Iterable[float | None]) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _next(look: Look, state: State, within: float | None) -> Subquery:
+def _next(read: ScanRead, state: State, within: float | None) -> Subquery:
     """Two subqueries and no ``state IN (...)``: each reads one entry of the index, at any backlog."""
     rows = OutboxEvent.objects.filter(state=state, destination=OuterRef("alias"), due_at__isnull=False)
     if within is not None:
         rows = rows.filter(due_at__lte=DatabaseNow(within))
-    return Subquery(look.narrowed(rows).order_by("due_at", "id").values("due_at")[:1])
+    return Subquery(read.narrowed(rows).order_by("due_at", "id").values("due_at")[:1])
 
 
 def _seconds(time: dt.datetime | None, now: dt.datetime) -> float | None:

@@ -29,7 +29,7 @@ _NOW = DatabaseNow()
 _WIDTH = 255
 
 
-def draft(
+def build_row(
     type: str,  # noqa: A002 - the CloudEvents word
     data: Any = NO_DATA,
     *,

@@ -21,13 +21,13 @@ from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.attempts import Attempt, write_log
 from genesys_eventbridge.outbox.followers import Locked, release
-from genesys_eventbridge.states import FINISHED, OPEN, WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
 
 @dataclass(slots=True)
-class Settlement:
+class Transition:
     """What one row becomes, if the token still holds it."""
 
     id: int
@@ -69,7 +69,7 @@ class Settled:
 
 
 def settle(
-    settings: DestinationSettings, rows: Sequence[Settlement], *, until: float | None = None
+    settings: DestinationSettings, rows: Sequence[Transition], *, until: float | None = None
 ) -> Settled:
     """Write what the rows become, where their token still holds.
 
@@ -88,7 +88,7 @@ def settle(
         return Settled(won, locked)
 
 
-def take_late_answer(row: Settlement, *, until: float | None = None) -> bool:
+def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
     """The one write without a token: proof of acceptance for a row that was given up as unresolved.
 
     The worker was frozen, others ended the doubt without an answer, and now the platform's id is known:
@@ -169,7 +169,7 @@ class _Short(Exception):
 
 
 def _settle_alone(
-    alias: str, settings: DestinationSettings, row: Settlement, until: float | None
+    alias: str, settings: DestinationSettings, row: Transition, until: float | None
 ) -> tuple[set[int], set[int]]:
     """Its id among those won, or among those locked."""
     try:
@@ -191,7 +191,7 @@ def _settle_alone(
     return set(), set()
 
 
-def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> Settled:
+def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Transition]) -> Settled:
     """Within a transaction: all rows but those that another transaction holds."""
     free, locked = list(rows), set[int]()
     if connections[alias].features.has_select_for_update_skip_locked:
@@ -206,7 +206,7 @@ def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Se
     return Settled({row.id for row in free}, locked)
 
 
-def _write_all(alias: str, settings: DestinationSettings, rows: Sequence[Settlement]) -> None:
+def _write_all(alias: str, settings: DestinationSettings, rows: Sequence[Transition]) -> None:
     if _update(alias, rows) != len(rows):
         raise _Short
     write_log(alias, [row.attempt for row in rows if row.attempt is not None])
@@ -236,7 +236,7 @@ _COLUMNS = {
 }
 
 
-def _update(alias: str, rows: Sequence[Settlement]) -> int:
+def _update(alias: str, rows: Sequence[Transition]) -> int:
     """One UPDATE for all rows; the statement differs by database because of its price.
 
     PostgreSQL joins a table (35 times cheaper than Django's bulk_update, 5 times than executemany there);
@@ -297,7 +297,7 @@ def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
     )
 
 
-def _values(row: Settlement) -> dict[str, Any]:
+def _values(row: Transition) -> dict[str, Any]:
     is_open = row.state in OPEN
     return {
         "id": row.id,
@@ -322,7 +322,7 @@ def _values(row: Settlement) -> dict[str, Any]:
     }
 
 
-def _leaves(settings: DestinationSettings, row: Settlement) -> bool:
+def _leaves(settings: DestinationSettings, row: Transition) -> bool:
     """Whether it holds its key no longer."""
-    waits = row.state in WAITING_FOR_A_PERSON and settings.block_key_on_dead and not row.accepted
+    waits = row.state in NEEDS_OPERATOR and settings.block_key_on_dead and not row.accepted
     return row.state is not State.PENDING and not waits

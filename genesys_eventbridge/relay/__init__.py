@@ -36,8 +36,8 @@ def publish_due(
     """
     refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")
     settings = _settings(destination, max_seconds)
-    with _crew(settings, concurrency, senders, transport) as crew:
-        (report,) = Pass({AttemptKind.PUBLISH: 0.0}, settings, crew, limit=limit, stop=stop).run()
+    with _senders_for(settings, concurrency, senders, transport) as pool:
+        (report,) = Pass({AttemptKind.PUBLISH: 0.0}, settings, pool, limit=limit, stop=stop).run()
         return report
 
 
@@ -54,8 +54,8 @@ def check_accepted(
     """Ask the platform about accepted events whose next check is due; as ``publish_due`` otherwise."""
     refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")
     settings = _settings(destination, max_seconds)
-    with _crew(settings, concurrency, senders, transport) as crew:
-        (report,) = Pass({AttemptKind.CHECK: 0.0}, settings, crew, limit=limit, stop=stop).run()
+    with _senders_for(settings, concurrency, senders, transport) as pool:
+        (report,) = Pass({AttemptKind.CHECK: 0.0}, settings, pool, limit=limit, stop=stop).run()
         return report
 
 
@@ -75,8 +75,8 @@ def serve(
     """
     refuse_in_transaction(outbox_alias(), "serve() sends nothing")
     settings = _settings(destination, max_seconds)
-    with _crew(settings, None, senders, None) as crew:
-        return Pass(kinds, settings, crew, stop=stop, clock=clock).run()
+    with _senders_for(settings, None, senders, None) as pool:
+        return Pass(kinds, settings, pool, stop=stop, clock=clock).run()
 
 
 def _settings(destination: str, max_seconds: float | None) -> DestinationSettings:
@@ -88,7 +88,7 @@ def _settings(destination: str, max_seconds: float | None) -> DestinationSetting
     return settings.changed(pass_seconds=max_seconds, request_deadline=deadline)
 
 
-def _crew(
+def _senders_for(
     settings: DestinationSettings,
     concurrency: int | None,
     senders: Senders | None,

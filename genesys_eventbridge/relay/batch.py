@@ -26,11 +26,11 @@ from genesys_eventbridge.outbox import announce, destinations, expiry, health
 from genesys_eventbridge.outbox import claim as claims
 from genesys_eventbridge.outbox import settle as settlements
 from genesys_eventbridge.outbox.attempts import Attempt
-from genesys_eventbridge.outbox.claim import Claimed, Room
+from genesys_eventbridge.outbox.claim import Capacity, Claimed
 from genesys_eventbridge.outbox.decide import decide, released
 from genesys_eventbridge.outbox.destinations import Gate, Recorded
 from genesys_eventbridge.outbox.followers import Locked
-from genesys_eventbridge.outbox.settle import Settlement, settle, take_late_answer
+from genesys_eventbridge.outbox.settle import Transition, settle, take_late_answer
 from genesys_eventbridge.outbox.sweep import sweep
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.relay.senders import Report, Senders
@@ -49,7 +49,7 @@ LOOK_AT_PAUSE = 5.0
 #: Seconds; no shorter wait between two claims while nothing is in flight.
 SHORTEST_WAIT = 0.001
 #: Rows left to each sender, the one in its hands among them, while the database is asked for more.
-ROWS_A_SENDER = 2
+ROWS_PER_SENDER = 2
 #: The share of the senders that rows of dead workers may keep busy.
 SHARE_OF_LAPSED = 0.75
 
@@ -108,7 +108,7 @@ class Pass:
         self.clock = clock or time.monotonic
         self.began = self.clock()
         # Each statement costs the same for one row and for many; senders that run dry cost more.
-        spare = settings.batch_size - ROWS_A_SENDER * senders.count
+        spare = settings.batch_size - ROWS_PER_SENDER * senders.count
         self.step = max(1, settings.batch_size // 4, spare)
         self.sides = {kind: Side(kind, settings, senders, limit=limit, step=self.step) for kind in kinds}
         for kind, wait in kinds.items():
@@ -141,13 +141,13 @@ class Pass:
         """Claim for each kind whose time has come; the one that has the least in its hands goes first."""
         for side in sorted(self.sides.values(), key=lambda side: side.held()):
             side.most = self._most(side)
-            if side.ends or self.clock() < side.ask_at or not side.has_room():
+            if side.ends or self.clock() < side.ask_at or not side.has_capacity():
                 continue
             if side.rests and not any(each.is_at_work() for each in self.sides.values() if each is not side):
                 continue
-            side.claim(self.clock, *self._room_of_lapsed(), alone=not self._waits())
+            side.claim(self.clock, *self._capacity_for_lapsed(), alone=not self._waits())
 
-    def _room_of_lapsed(self) -> tuple[int, int]:
+    def _capacity_for_lapsed(self) -> tuple[int, int]:
         """How many more rows of dead workers may be claimed, and how many that may have killed theirs."""
         rows = [row for side in self.sides.values() for row in side.in_flight.values()]
         most = max(1, int(SHARE_OF_LAPSED * self.senders.count))
@@ -225,14 +225,14 @@ class Side:
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
         #: What answers make of their rows, to be written.
-        self.unwritten: list[tuple[Report, Settlement]] = []
+        self.unwritten: list[tuple[Report, Transition]] = []
         #: Acceptances of rows that this worker holds no longer.
-        self.late: list[Settlement] = []
+        self.late: list[Transition] = []
         #: The organisation that gets the events.
         self.about: UUID | None = None
         #: An answer of this pass paused the destination.
         self.paused = False
-        self.tally = counters.Tally(settings.alias)
+        self.tally = counters.PassCounters(settings.alias)
         self.begun = False
         #: Not claimed before this time of the pass's clock.
         self.ask_at = 0.0
@@ -294,7 +294,7 @@ class Side:
         if gate.probing and self.in_flight:
             self._finishes_first = True
             return True, 0.0
-        room = Room(self._wanted(), lapsed, suspects)
+        room = Capacity(self._wanted(), lapsed, suspects)
         batch = claims.claim(self.kind, self.settings, gate, room, self.about)
         self._hand_out(batch.rows)
         # None of those that another transaction holds: asked for at once, they would be met again at once.
@@ -350,7 +350,7 @@ class Side:
             room = min(room, self.limit - self.report.claimed)
         return max(1, room)
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Claim again before the senders run dry, but never for single rows while many are held."""
         if self._finishes_first and self.in_flight:
             return False
@@ -388,7 +388,7 @@ class Side:
         outcomes, self.unwritten = self.unwritten, []
         until = self._lease_ends(answer for answer, _row in outcomes)
         settled = settle(self.settings, [row for _answer, row in outcomes], until=until)
-        moved: list[Settlement] = []
+        moved: list[Transition] = []
         for answer, row in outcomes:
             if row.id in settled.locked and time.monotonic() < self._lease_ends([answer]):
                 self.unwritten.append((answer, row))
@@ -474,7 +474,7 @@ class Side:
             self.senders.stop()
         return recorded
 
-    def _count(self, answer: Report, outcome: Outcome, row: Settlement) -> None:
+    def _count(self, answer: Report, outcome: Outcome, row: Transition) -> None:
         self.tally.asked(self.kind, outcome)
         if row.state is State.DELIVERED:
             self.tally.took(answer.claimed.age + time.monotonic() - answer.claimed.started)
@@ -483,7 +483,7 @@ class Side:
         else:
             self.report.states[row.state.value] += 1
 
-    def _decide(self, answer: Report, recorded: Recorded | None) -> Settlement:
+    def _decide(self, answer: Report, recorded: Recorded | None) -> Transition:
         claimed, outcome = answer.claimed, answer.outcome
         if outcome is None:
             return released(claimed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from genesys_eventbridge import relay
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.outbox import destinations, next_due
-from genesys_eventbridge.outbox.next_due import Agenda
+from genesys_eventbridge.outbox.next_due import NextDue
 from genesys_eventbridge.outbox.sweep import sweep
 from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.relay.batch import LOOK_AGAIN, LOOK_AT_PAUSE
@@ -30,11 +30,11 @@ COLLEAGUE_FIRST = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class WorkerRun:
     """What a shift did: events moved, and seconds since a look found nothing due; None where none did."""
 
     moved: int = 0
-    quiet_for: float | None = 0.0
+    idle_for: float | None = 0.0
     #: Its time was over, and its last look had found something that could go.
     unfinished: bool = False
 
@@ -55,16 +55,16 @@ class Worker:
         self._clock = clock
         self._held_until: dict[AttemptKind, float] = {}
 
-    def next_in(self, ahead: Agenda) -> float | None:
+    def next_in(self, upcoming: NextDue) -> float | None:
         """Seconds until there is something to do, pauses considered; 0 or less: now. None: nothing."""
-        return next_due.soonest(self._times(ahead).values())
+        return next_due.soonest(self._times(upcoming).values())
 
-    def round(self, ahead: Agenda, seconds: float | None = None) -> list[PassReport]:
+    def round(self, upcoming: NextDue, seconds: float | None = None) -> list[PassReport]:
         """Publish what is due and ask about what is due, side by side; the reports of the kinds looked at.
 
         It has ended within ``seconds``, or within PASS_SECONDS.
         """
-        times = self._times(ahead)
+        times = self._times(upcoming)
         late = seconds is not None and seconds < self.settings.request_deadline
         if not is_due(next_due.soonest(times.values())) or late or self._stop.is_set():
             return []
@@ -87,8 +87,8 @@ class Worker:
                 self._held_until[report.kind] = self._clock() + min(report.paused_for, LOOK_AT_PAUSE)
         return reports
 
-    def _times(self, ahead: Agenda) -> dict[AttemptKind, float | None]:
-        times = {AttemptKind.PUBLISH: ahead.publish_in, AttemptKind.CHECK: ahead.check_in}
+    def _times(self, upcoming: NextDue) -> dict[AttemptKind, float | None]:
+        times = {AttemptKind.PUBLISH: upcoming.publish_in, AttemptKind.CHECK: upcoming.check_in}
         now = self._clock()
         return {
             kind: None if due_in is None else max(due_in, self._held_until.get(kind, now) - now)
@@ -96,14 +96,14 @@ class Worker:
         }
 
 
-def shift(
+def run_worker(
     settings: DestinationSettings,
     *,
-    ahead: Agenda | None = None,
+    upcoming: NextDue | None = None,
     stop: threading.Event | None = None,
     transport: TransportFactory | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Shift:
+) -> WorkerRun:
     """Work while something is due, stay while something may be, and have ended by PASS_SECONDS.
 
     Leaves at once where the first look (``ahead``, if it was taken already) finds nothing due; it then
@@ -111,46 +111,46 @@ def shift(
     """
     stop = stop or threading.Event()
     ends = clock() + settings.pass_seconds
-    ahead = ahead or next_due.look(settings.alias, within=HORIZON)
-    if is_due(ahead.next_in) and ahead.accepted_ago is not None and ahead.accepted_ago < LINGER:
+    upcoming = upcoming or next_due.next_due(settings.alias, within=HORIZON)
+    if is_due(upcoming.next_in) and upcoming.accepted_ago is not None and upcoming.accepted_ago < LINGER:
         stop.wait(COLLEAGUE_FIRST)
-        ahead = next_due.look(settings.alias, within=HORIZON)
-    if not is_due(ahead.next_in):
-        idle(settings, ahead)
-        return Shift()
+        upcoming = next_due.next_due(settings.alias, within=HORIZON)
+    if not is_due(upcoming.next_in):
+        idle(settings, upcoming)
+        return WorkerRun()
     with Senders(settings, settings.concurrency, transport=transport) as senders:
         return _stay(Worker(settings, senders, stop, clock), ends, stop, clock)
 
 
-def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[], float]) -> Shift:
+def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[], float]) -> WorkerRun:
     moved, last_due = 0, clock()
-    quiet_at: float | None = None
+    idle_since: float | None = None
     unfinished = False
     # A round begun later could not end its requests within the pass.
     while (left := ends - clock()) >= worker.settings.request_deadline and not stop.is_set():
-        ahead = next_due.look(worker.settings.alias, within=HORIZON)
-        next_in = worker.next_in(ahead)
+        upcoming = next_due.next_due(worker.settings.alias, within=HORIZON)
+        next_in = worker.next_in(upcoming)
         unfinished = is_due(next_in)
         if unfinished:
-            reports = worker.round(ahead, left)
+            reports = worker.round(upcoming, left)
             if any(report.claimed or report.moved for report in reports):
                 moved, last_due = moved + sum(report.moved for report in reports), clock()
                 continue
         else:
-            quiet_at = clock()
+            idle_since = clock()
         if clock() - last_due >= LINGER and (next_in is None or not 0 < next_in <= LINGER):
             unfinished = False
             break
         stop.wait(LOOK_EVERY if next_in is None or next_in <= 0 else min(LOOK_EVERY, next_in))
-    return Shift(moved, None if quiet_at is None else clock() - quiet_at, unfinished)
+    return WorkerRun(moved, None if idle_since is None else clock() - idle_since, unfinished)
 
 
 def is_due(seconds: float | None) -> bool:
     return seconds is not None and seconds <= 0
 
 
-def idle(settings: DestinationSettings, ahead: Agenda) -> None:
+def idle(settings: DestinationSettings, upcoming: NextDue) -> None:
     """What a worker does that has nothing to send: show that it lives, and sweep, each only now and then."""
-    if ahead.heartbeat_ago is None or ahead.heartbeat_ago >= destinations.HEARTBEAT_SECONDS:
+    if upcoming.heartbeat_ago is None or upcoming.heartbeat_ago >= destinations.HEARTBEAT_SECONDS:
         destinations.gate(AttemptKind.PUBLISH, settings.alias, relay.worker_name())
     sweep(settings)

@@ -19,7 +19,7 @@ from genesys_eventbridge.text import clean
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Explanation:
     """``word`` is connected, held, paused, probing, stopped, unused or unknown; ``title`` says it aloud."""
 
     word: str
@@ -27,64 +27,66 @@ class Standing:
     sentence: str
 
 
-def explain_destination(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Standing:
+def explain_destination(
+    health: Health, settings: DestinationSettings | None, now: dt.datetime
+) -> Explanation:
     """What holds the destination, the most lasting trouble first; plain text on one line."""
-    standing = _standing(health, settings, now)
-    return replace(standing, sentence=clean(standing.sentence, LONGEST))
+    explanation = _status(health, settings, now)
+    return replace(explanation, sentence=clean(explanation.sentence, LONGEST))
 
 
-def _standing(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Standing:
+def _status(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Explanation:
     if settings is None:
         return _not_configured(health, now)
     if health.is_held(now):
         words = {"who": health.held_by, "why": health.held_reason}
         if health.held_until is None:
-            told = _("Paused by %(who)s until somebody resumes it: “%(why)s”.") % words
+            sentence = _("Paused by %(who)s until somebody resumes it: “%(why)s”.") % words
         else:
             words["until"] = moment(health.held_until, now)
-            told = _("Paused by %(who)s until %(until)s: “%(why)s”.") % words
-        return Standing("held", _("Paused by a person"), told)
+            sentence = _("Paused by %(who)s until %(until)s: “%(why)s”.") % words
+        return Explanation("held", _("Paused by a person"), sentence)
     start = workers.start_one()
     if health.heartbeat_at is None:
-        return Standing(
+        return Explanation(
             "unused", _("Not used yet"), _("No worker has come by yet. %(start)s") % {"start": start}
         )
     if (now - health.heartbeat_at).total_seconds() > NO_WORKER_AFTER:
         words = {"seen": moment(health.heartbeat_at, now), "start": start}
-        return Standing(
+        return Explanation(
             "stopped", _("Stopped"), _("No worker has reported since %(seen)s. %(start)s") % words
         )
     return _trouble(health, now) or _connected(health, now)
 
 
-def _not_configured(health: Health, now: dt.datetime) -> Standing:
+def _not_configured(health: Health, now: dt.datetime) -> Explanation:
     if is_served(health.heartbeat_at, now):
-        told = _("Another project on this database serves it; it is not judged here.")
+        sentence = _("Another project on this database serves it; it is not judged here.")
     else:
-        told = _(
+        sentence = _(
             "GENESYS_EVENTBRIDGE has no such destination any more; its events stay where they are. Move or "
             "cancel them."
         )
-    return Standing("unknown", _("Not configured"), told)
+    return Explanation("unknown", _("Not configured"), sentence)
 
 
-def _trouble(health: Health, now: dt.datetime) -> Standing | None:
+def _trouble(health: Health, now: dt.datetime) -> Explanation | None:
     if health.paused_until is not None:
         why = health.paused_reason
         if health.paused_kind == Halt.REFUSALS and health.refused is not None:
             why = f"{refused_since(health.refused, now)}."
         words = {"why": why, "until": moment(health.paused_until, now)}
         if health.paused_until > now:
-            return Standing("paused", _("Paused"), _("Nothing is sent until %(until)s: %(why)s") % words)
-        return Standing(
+            return Explanation("paused", _("Paused"), _("Nothing is sent until %(until)s: %(why)s") % words)
+        return Explanation(
             "probing",
             _("Trying again"),
             _("The pause is over and one event is tried first. Before: %(why)s") % words,
         )
     if health.check_paused_until is not None and health.check_paused_until > now:
         words = {"why": health.check_paused_reason, "until": moment(health.check_paused_until, now)}
-        told = _("Events are sent; asking for their delivery is paused until %(until)s: %(why)s") % words
-        return Standing("paused", _("Checks paused"), told)
+        sentence = _("Events are sent; asking for their delivery is paused until %(until)s: %(why)s") % words
+        return Explanation("paused", _("Checks paused"), sentence)
     if health.refused is not None and health.refused_until is not None:
         words = {
             "types": formatting.types(health.refused),
@@ -92,12 +94,12 @@ def _trouble(health: Health, now: dt.datetime) -> Standing | None:
             "why": health.refused.error,
         }
         sentence = _("Events of refused types go one at a time (%(types)s), the next at %(until)s: %(why)s")
-        return Standing("paused", _("Some types held back"), sentence % words)
+        return Explanation("paused", _("Some types held back"), sentence % words)
     return None
 
 
-def _connected(health: Health, now: dt.datetime) -> Standing:
+def _connected(health: Health, now: dt.datetime) -> Explanation:
     if health.accepted_at is None:
-        return Standing("connected", _("Ready"), _("Workers are alive; nothing has been sent yet."))
-    told = _("Last event accepted: %(when)s.") % {"when": relative(health.accepted_at, now)}
-    return Standing("connected", _("Connected"), told)
+        return Explanation("connected", _("Ready"), _("Workers are alive; nothing has been sent yet."))
+    sentence = _("Last event accepted: %(when)s.") % {"when": relative(health.accepted_at, now)}
+    return Explanation("connected", _("Connected"), sentence)

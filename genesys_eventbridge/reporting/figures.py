@@ -79,7 +79,7 @@ def figures(now: dt.datetime, aliases: Iterable[str] | None = None) -> dict[str,
     return found
 
 
-def together(parts: Iterable[Figures]) -> Figures:
+def merged(parts: Iterable[Figures]) -> Figures:
     """Several destinations as one."""
     hour: Counter[str] = Counter()
     day: Counter[str] = Counter()

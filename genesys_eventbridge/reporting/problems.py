@@ -12,12 +12,12 @@ from genesys_eventbridge.formatting import moment, refusals, span
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
-from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
 #: Kinds of pause that end only when somebody mends something.
-MENDED_BY_PEOPLE = (Halt.AUTH, Halt.PERMISSION, Halt.CONFIG)
+NEED_A_FIX = (Halt.AUTH, Halt.PERMISSION, Halt.CONFIG)
 #: Kinds of pause that end without anybody's help.
 HEALS = (Halt.NETWORK, Halt.RATE)
 
@@ -40,21 +40,21 @@ class Problem:
     remedy: str = ""
 
 
-def problems(at: Standing, limits: Limits) -> Iterator[Problem]:
+def problems(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
     """Everything that needs a person at one destination, the gravest first."""
     if not at.configured:
         yield from _not_configured(at)
         return
     if at.oldest is not None and at.oldest > limits.max_age:
         words = {"age": span(at.oldest), "limit": span(limits.max_age)}
-        told = _("oldest undelivered event is %(age)s old (limit %(limit)s)") % words
-        yield Problem(at.alias, "age", told)
+        message = _("oldest undelivered event is %(age)s old (limit %(limit)s)") % words
+        yield Problem(at.alias, "age", message)
     yield from _worker(at)
     yield from _pauses(at)
-    yield from _waiting_for_a_person(at, limits)
+    yield from _needs_operator(at, limits)
 
 
-def _not_configured(at: Standing) -> Iterator[Problem]:
+def _not_configured(at: DestinationStatus) -> Iterator[Problem]:
     """Judged only where no other project serves it, and silenced by an operator's pause."""
     if at.undelivered and not at.served and not at.held:
         yield Problem(
@@ -70,7 +70,7 @@ def _not_configured(at: Standing) -> Iterator[Problem]:
         )
 
 
-def _worker(at: Standing) -> Iterator[Problem]:
+def _worker(at: DestinationStatus) -> Iterator[Problem]:
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
     first, *others = workers.commands()
     start = _("start one: %(command)s") % {"command": first}
@@ -82,11 +82,11 @@ def _worker(at: Standing) -> Iterator[Problem]:
         yield Problem(at.alias, "worker", _("no worker has reported since the clock was set back"), start)
     elif ago > NO_WORKER_AFTER:
         words = {"since": moment(seen, at.now), "span": span(ago)}
-        told = _("no worker heartbeat since %(since)s (%(span)s)") % words
-        yield Problem(at.alias, "worker", told, start)
+        message = _("no worker heartbeat since %(since)s (%(span)s)") % words
+        yield Problem(at.alias, "worker", message, start)
 
 
-def _pauses(at: Standing) -> Iterator[Problem]:
+def _pauses(at: DestinationStatus) -> Iterator[Problem]:
     health = at.health
     run = health.refused
     if run is not None:
@@ -104,7 +104,7 @@ def _pauses(at: Standing) -> Iterator[Problem]:
                 "retry": f"manage.py eventbridge_retry --destination {at.alias} --state dead",
             },
         )
-    if health.paused_until is not None and health.paused_kind in MENDED_BY_PEOPLE:
+    if health.paused_until is not None and health.paused_kind in NEED_A_FIX:
         yield Problem(
             at.alias,
             "paused",
@@ -133,10 +133,10 @@ def _checks_remedy(kind: str, alias: str) -> str:
     return f"manage.py eventbridge_ping --destination {alias}"
 
 
-def _waiting_for_a_person(at: Standing, limits: Limits) -> Iterator[Problem]:
+def _needs_operator(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
     for state, number in ((State.DEAD, at.dead), (State.UNRESOLVED, at.unresolved)):
         if number > limits.max_dead:
-            told = ngettext(
+            message = ngettext(
                 "%(count)s event is %(state)s (limit %(limit)s)",
                 "%(count)s events are %(state)s (limit %(limit)s)",
                 number,
@@ -149,6 +149,6 @@ def _waiting_for_a_person(at: Standing, limits: Limits) -> Iterator[Problem]:
             yield Problem(
                 at.alias,
                 state.value,
-                told % words,
+                message % words,
                 f"manage.py eventbridge_retry --destination {at.alias} --state {state.value} --dry-run",
             )

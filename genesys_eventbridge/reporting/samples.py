@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
-from genesys_eventbridge.states import WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: A bar of the picture of coming retries in seconds, and how many there are.
 BAR = 300
@@ -71,7 +71,7 @@ def coming(aliases: Sequence[str], now: dt.datetime, most: int) -> tuple[Counter
 
 def _kinds(alias: str, now: dt.datetime) -> list[OutboxQuerySet]:
     """In the order of ``Samples``; each is one range of the index, read from its begin."""
-    others = [_rows(alias).filter(state=state) for state in (State.ACCEPTED, *WAITING_FOR_A_PERSON)]
+    others = [_rows(alias).filter(state=state) for state in (State.ACCEPTED, *NEEDS_OPERATOR)]
     kinds = [_pending(alias).filter(due_at__lte=now), _pending(alias).filter(due_at__gt=now), *others]
     return [rows.order_by("due_at", "id") for rows in kinds]
 

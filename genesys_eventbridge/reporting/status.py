@@ -21,14 +21,14 @@ from genesys_eventbridge.outbox import next_due, orphans
 from genesys_eventbridge.reporting.facts import Health, healths
 from genesys_eventbridge.reporting.figures import Figures
 from genesys_eventbridge.reporting.samples import Samples, samples
-from genesys_eventbridge.states import OPEN, WAITING_FOR_A_PERSON, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
 
 #: Deliveries of the last hour are looked for among so many of the newest delivered events.
 RECENT = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class DestinationStatus:
     """One destination at ``now``, by the database's clock; numbers of events, ages in seconds."""
 
     alias: str
@@ -79,29 +79,31 @@ class Standing:
         return None if ago is None or ago < -SET_BACK_SECONDS else ago
 
 
-def standings(aliases: Sequence[str] | None = None) -> list[Standing]:
+def statuses(aliases: Sequence[str] | None = None) -> list[DestinationStatus]:
     """The configured destinations, or those named; and others that still have events nobody will send."""
     now, known, counts = next_due.database_now(), healths(), _counts()
     wanted = list(aliases if aliases is not None else conf.aliases())
     left_over = sorted(set(counts) - set(conf.aliases())) if aliases is None else []
-    return [_standing(alias, now, counts.get(alias, {}), known) for alias in [*wanted, *left_over]]
+    return [_status(alias, now, counts.get(alias, {}), known) for alias in [*wanted, *left_over]]
 
 
-def looked_at(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list[Standing]:
+def sampled(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list[DestinationStatus]:
     """The same by a look at up to ``most`` events of each kind; the last hour is told by the roll-up."""
     known = healths()
     wanted = list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
     found = samples(wanted, now, most)
-    looks = {
-        alias: _looked_at(alias, now, found[alias], figures.get(alias, Figures()), most) for alias in wanted
+    sampled_by_alias = {
+        alias: _sampled(alias, now, found[alias], figures.get(alias, Figures()), most) for alias in wanted
     }
-    told = [replace(at, health=known.get(alias, Health())) for alias, at in looks.items()]
-    return [at for at in told if at.configured or at.undelivered or at.dead or at.unresolved]
+    found_statuses = [
+        replace(at, health=known.get(alias, Health())) for alias, at in sampled_by_alias.items()
+    ]
+    return [at for at in found_statuses if at.configured or at.undelivered or at.dead or at.unresolved]
 
 
-def together(parts: Sequence[Standing]) -> Standing:
+def merged(parts: Sequence[DestinationStatus]) -> DestinationStatus:
     """The numbers of one or more destinations as one; no alias, health or share of success."""
-    return Standing(
+    return DestinationStatus(
         alias="",
         now=parts[0].now,
         waiting=sum(at.waiting for at in parts),
@@ -116,7 +118,7 @@ def together(parts: Sequence[Standing]) -> Standing:
     )
 
 
-def _looked_at(alias: str, now: dt.datetime, found: Samples, figures: Figures, most: int) -> Standing:
+def _sampled(alias: str, now: dt.datetime, found: Samples, figures: Figures, most: int) -> DestinationStatus:
     due, later = found.due, found.later
     pending = due.is_least or later.is_least
     ages = [_age(now, part.oldest) for part in (due, later, found.accepted) if part.oldest is not None]
@@ -130,7 +132,7 @@ def _looked_at(alias: str, now: dt.datetime, found: Samples, figures: Figures, m
         "oldest": pending or found.accepted.is_least,
     }
     in_flight, retrying = due.in_flight + later.in_flight, due.retrying + later.retrying
-    return Standing(
+    return DestinationStatus(
         alias=alias,
         now=now,
         configured=alias in conf.aliases(),
@@ -147,16 +149,16 @@ def _looked_at(alias: str, now: dt.datetime, found: Samples, figures: Figures, m
     )
 
 
-def _standing(
+def _status(
     alias: str, now: dt.datetime, counts: dict[str, dict[str, object]], known: dict[str, Health]
-) -> Standing:
+) -> DestinationStatus:
     pending, accepted = counts.get(State.PENDING, {}), counts.get(State.ACCEPTED, {})
     dead, unresolved = counts.get(State.DEAD, {}), counts.get(State.UNRESOLVED, {})
     ages = [row["oldest"] for row in (pending, accepted) if row.get("oldest") is not None]
     delivered, is_least = _delivered_1h(alias)
     failed = _int(dead, "recent") + _int(unresolved, "recent")
     in_flight, retrying = _int(pending, "in_flight"), _int(pending, "retrying")
-    return Standing(
+    return DestinationStatus(
         alias=alias,
         now=now,
         configured=alias in conf.aliases(),
@@ -180,7 +182,7 @@ def _counts() -> dict[str, dict[str, dict[str, object]]]:
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
     rows = (
         OutboxEvent.objects.on_outbox()
-        .filter(state__in=[*OPEN, *WAITING_FOR_A_PERSON])
+        .filter(state__in=[*OPEN, *NEEDS_OPERATOR])
         .order_by()
         .values("destination", "state")
         .annotate(

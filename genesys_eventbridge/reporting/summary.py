@@ -12,10 +12,10 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.reporting.destination import explain_destination
 from genesys_eventbridge.reporting.problems import Limits, Problem, problems
-from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.reporting.status import DestinationStatus
 
 #: From the gravest to none. ``held`` is a person's choice, and so less than trouble.
-GRAVITY = ("unknown", "stopped", "paused", "held", "delayed", "person", "well", "unused")
+SEVERITY = ("unknown", "stopped", "paused", "held", "delayed", "person", "well", "unused")
 #: What explain_destination calls it -> what it means here, where it stops events.
 STOPS = {
     "unknown": "unknown",
@@ -28,7 +28,7 @@ STOPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Summary:
     """``word`` is one of GRAVITY; ``title`` says it aloud; ``problems`` come with what to type or set."""
 
     alias: str
@@ -38,23 +38,23 @@ class Judgement:
     problems: list[Problem] = field(default_factory=list)
 
 
-def judge(at: Standing, settings: DestinationSettings | None) -> Judgement:
+def summarize(at: DestinationStatus, settings: DestinationSettings | None) -> Summary:
     """Whether it works. Where neither a worker nor an event was ever seen, that is no trouble yet."""
     limits = Limits()
     found = list(problems(at, limits))
-    standing = explain_destination(at.health, settings, at.now)
+    explanation = explain_destination(at.health, settings, at.now)
     if not at.configured and not found:  # another project's, or silenced
-        return Judgement(at.alias, "unused", standing.title, standing.sentence)
-    if standing.word == "unused" and not (at.undelivered or at.dead or at.unresolved):
-        return Judgement(at.alias, "unused", standing.title, standing.sentence)
-    word = STOPS.get(standing.word) or _word(found)
-    title = standing.title if word == "paused" else _title(word, at)
-    return Judgement(at.alias, word, title, standing.sentence, found)
+        return Summary(at.alias, "unused", explanation.title, explanation.sentence)
+    if explanation.word == "unused" and not (at.undelivered or at.dead or at.unresolved):
+        return Summary(at.alias, "unused", explanation.title, explanation.sentence)
+    word = STOPS.get(explanation.word) or _word(found)
+    title = explanation.title if word == "paused" else _title(word, at)
+    return Summary(at.alias, word, title, explanation.sentence, found)
 
 
-def gravest(judgements: Iterable[Judgement]) -> Judgement | None:
+def worst(summaries: Iterable[Summary]) -> Summary | None:
     """The one to be told first; None where there is none."""
-    return min(judgements, key=lambda each: GRAVITY.index(each.word), default=None)
+    return min(summaries, key=lambda each: SEVERITY.index(each.word), default=None)
 
 
 def _word(found: list[Problem]) -> str:
@@ -64,7 +64,7 @@ def _word(found: list[Problem]) -> str:
     return "person" if kinds & {"dead", "unresolved"} else "well"
 
 
-def _title(word: str, at: Standing) -> str:
+def _title(word: str, at: DestinationStatus) -> str:
     match word:
         case "unknown":
             return _("Stopped: not in the settings any more")
@@ -76,10 +76,10 @@ def _title(word: str, at: Standing) -> str:
             return _("Delayed: oldest waiting %(span)s") % {"span": span(at.oldest or 0)}
         case "person":
             count = at.dead + at.unresolved
-            told = ngettext(
+            title = ngettext(
                 "Working; %(count)s event waits for a person",
                 "Working; %(count)s events wait for a person",
                 count,
             )
-            return told % {"count": at.shown(count, "dead", "unresolved")}
+            return title % {"count": at.shown(count, "dead", "unresolved")}
     return _("All well")

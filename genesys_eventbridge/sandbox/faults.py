@@ -7,7 +7,7 @@ from genesys_eventbridge.sandbox.hostile import TRICKS, Trick
 from genesys_eventbridge.sandbox.tokens import oauth_error
 from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
 
-DOORS = tuple(TRICKS)
+ENDPOINTS = tuple(TRICKS)
 
 Fault = int | str
 #: Faults planned at one door, at most.
@@ -23,16 +23,18 @@ class Faults:
 
     def clear(self) -> None:
         with self._lock:
-            self._planned: dict[str, deque[tuple[Fault, str]]] = {door: deque() for door in DOORS}
-            self._turns = dict.fromkeys(DOORS, 0)
+            self._planned: dict[str, deque[tuple[Fault, str]]] = {endpoint: deque() for endpoint in ENDPOINTS}
+            self._turns = dict.fromkeys(ENDPOINTS, 0)
             self._flaky: dict[str, int] = {}
 
-    def plan(self, fault: Fault, times: int, door: str, retry_after: str) -> None:
+    def plan(self, fault: Fault, times: int, endpoint: str, retry_after: str) -> None:
         """Answers the next ``times`` requests of ``door`` with ``fault``. Raises ValueError for nonsense."""
-        if door not in DOORS:
-            raise ValueError(f"on: {door!r} is unknown; choose from {', '.join(DOORS)}")
-        if isinstance(fault, str) and fault not in TRICKS[door]:
-            raise ValueError(f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[door])}")
+        if endpoint not in ENDPOINTS:
+            raise ValueError(f"on: {endpoint!r} is unknown; choose from {', '.join(ENDPOINTS)}")
+        if isinstance(fault, str) and fault not in TRICKS[endpoint]:
+            raise ValueError(
+                f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[endpoint])}"
+            )
         if isinstance(fault, int) and fault != 0 and not 300 <= fault <= 999:
             raise ValueError(f"fail_next: {fault!r} is no status from 300 to 999, nor 0 (close unanswered)")
         if not 1 <= times <= MOST_PLANNED:
@@ -40,18 +42,18 @@ class Faults:
         if not (retry_after.isascii() and (retry_after == "" or retry_after.isprintable())):
             raise ValueError("retry_after: must be printable ASCII")
         with self._lock:
-            planned = self._planned[door]
+            planned = self._planned[endpoint]
             if len(planned) + times > MOST_PLANNED:
                 raise ValueError(
-                    f"times: {len(planned)} faults are planned on {door} already, and {MOST_PLANNED} are the "
-                    "most. Reset the sandbox to drop them."
+                    f"times: {len(planned)} faults are planned on {endpoint} already, and {MOST_PLANNED} are "
+                    "the most. Reset the sandbox to drop them."
                 )
             planned.extend([(fault, retry_after)] * times)
 
-    def take(self, door: str) -> tuple[Fault, str] | None:
+    def take(self, endpoint: str) -> tuple[Fault, str] | None:
         """The fault planned for this request, if any; it is used up."""
         with self._lock:
-            return self._planned[door].popleft() if self._planned[door] else None
+            return self._planned[endpoint].popleft() if self._planned[endpoint] else None
 
     def drop(self) -> None:
         """Forgets what is planned; the counters stay."""
@@ -61,14 +63,14 @@ class Faults:
 
     def planned(self) -> dict[str, list[Fault]]:
         with self._lock:
-            return {door: [fault for fault, _ in plan] for door, plan in self._planned.items()}
+            return {endpoint: [fault for fault, _ in plan] for endpoint, plan in self._planned.items()}
 
-    def next_trick(self, door: str) -> Trick:
+    def next_trick(self, endpoint: str) -> Trick:
         """The tricks of a door in turn."""
         with self._lock:
-            tricks = list(TRICKS[door].values())
-            self._turns[door] += 1
-            return tricks[(self._turns[door] - 1) % len(tricks)]
+            tricks = list(TRICKS[endpoint].values())
+            self._turns[endpoint] += 1
+            return tricks[(self._turns[endpoint] - 1) % len(tricks)]
 
     def flaky(self, event: str, every: int, failures: int) -> bool:
         """Does this try of ``event`` fail? Every so many new events one does, so many times."""
@@ -80,12 +82,12 @@ class Faults:
             return self._flaky[event] >= 0
 
 
-def status_reply(request: Request, door: str, status: int, retry_after: str) -> Reply:
+def status_reply(request: Request, endpoint: str, status: int, retry_after: str) -> Reply:
     """The official answer of a planned status. Raises HangUp for 0."""
     if status == 0:
         raise HangUp
     headers = (("Retry-After", retry_after),) if retry_after else ()
-    if door == "token" and status in (400, 401):
+    if endpoint == "token" and status in (400, 401):
         known = ("invalid_request", "rate limit exceeded;") if status == 400 else _UNKNOWN_CLIENT
         return oauth_error(status, *known).adding(headers)
     return error_reply(request, status, _MESSAGES.get(status, "The sandbox was told to fail."), headers)

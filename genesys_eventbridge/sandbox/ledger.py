@@ -13,7 +13,7 @@ from genesys_eventbridge.sandbox.wire import Request
 
 RECENT = 50
 BODY_KEPT = 64 * 1024
-_SAID = ("source", "id", "type", "subject")
+_ATTRIBUTES = ("source", "id", "type", "subject")
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Attempt:
     """
 
     number: int
-    door: str
+    endpoint: str
     method: str
     path: str
     correlation_id: str
@@ -71,22 +71,22 @@ class Ledger:
             self._overlaps: list[dict[str, Any]] = []
 
     def begin(
-        self, door: str, request: Request, event: Mapping[str, Any], *, key: str = "", remote_id: str = ""
+        self, endpoint: str, request: Request, event: Mapping[str, Any], *, key: str = "", remote_id: str = ""
     ) -> Attempt:
         """Writes down a request that arrived, with what its event says of itself."""
         source, event_id, event_type, subject = (
-            value if isinstance(value := event.get(name), str) else "" for name in _SAID
+            value if isinstance(value := event.get(name), str) else "" for name in _ATTRIBUTES
         )
         attempt = Attempt(
             number=next(self._numbers),
-            door=door,
+            endpoint=endpoint,
             method=request.method,
             path=request.path,
             correlation_id=request.correlation_id,
             started=self._clock(),
             started_at=time.time(),
             idempotency_key=key,
-            body_sha256=hashlib.sha256(request.body).hexdigest() if door == "publish" else "",
+            body_sha256=hashlib.sha256(request.body).hexdigest() if endpoint == "publish" else "",
             remote_id=remote_id,
             source=source,
             id=event_id,
@@ -95,7 +95,7 @@ class Ledger:
         )
         with self._lock:
             self._attempts.append(attempt)
-            self._recent.append((attempt, request.body[:BODY_KEPT] if door == "publish" else b""))
+            self._recent.append((attempt, request.body[:BODY_KEPT] if endpoint == "publish" else b""))
             self._note_body(attempt)
             self._note_overlap(attempt)
         return attempt
@@ -117,7 +117,7 @@ class Ledger:
             running = self._running.get(attempt.event, [])
             if attempt.number in running:
                 running.remove(attempt.number)
-                self._requests[f"{attempt.door} {attempt.method} {status}"] += 1
+                self._requests[f"{attempt.endpoint} {attempt.method} {status}"] += 1
             if not running:
                 self._running.pop(attempt.event, None)
 
@@ -157,7 +157,7 @@ class Ledger:
             }
 
     def _note_body(self, attempt: Attempt) -> None:
-        if attempt.idempotency_key and attempt.door == "publish":
+        if attempt.idempotency_key and attempt.endpoint == "publish":
             bodies = self._bodies_by_key.setdefault(attempt.idempotency_key, [])
             if attempt.body_sha256 not in bodies:
                 bodies.append(attempt.body_sha256)

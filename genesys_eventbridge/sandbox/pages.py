@@ -64,11 +64,13 @@ Also: <a href="/_ledger">ledger</a> and <a href="/_control">switches</a> as JSON
 def _forms(state: Mapping[str, Any]) -> str:
     registered = state["registered_types"]
     known = "every type" if registered is None else _listed(registered)
-    planned = [f"{door}: {_listed(map(str, faults))}" for door, faults in state["planned"].items() if faults]
+    planned = [
+        f"{endpoint}: {_listed(map(str, faults))}" for endpoint, faults in state["planned"].items() if faults
+    ]
     scenario = _select("Scenario", "scenario", state["scenarios"], state["scenario"])
     rate = _number("Requests a window", "rate", "" if state["rate"] is None else state["rate"])
     window = _number("Window (s)", "rate_window", state["rate_window"])
-    door = _select("On", "on", list(TRICKS), "publish")
+    endpoint = _select("On", "on", list(TRICKS), "publish")
     return f"""
 {_form("Switch", scenario)}
 {_form("Set", _number("Latency (ms)", "latency_ms", state["latency_ms"]))}
@@ -78,7 +80,7 @@ def _forms(state: Mapping[str, Any]) -> str:
 {_form("Register", _text("Event type", "register"))}
 {_form("Refuse", _text("Event type", "unregister"))}
 <p>Planned faults: {"; ".join(planned) or "none"}.</p>
-{_form("Fail next", _fault() + _number("Times", "times", 1) + door)}
+{_form("Fail next", _fault() + _number("Times", "times", 1) + endpoint)}
 {_form("Forget everything received", '<input type="hidden" name="reset" value="1">')}
 """
 
@@ -104,7 +106,7 @@ def _select(label: str, name: str, choices: Iterable[str], chosen: str) -> str:
 
 
 def _fault() -> str:
-    tricks = sorted({name for door in TRICKS.values() for name in door})
+    tricks = sorted({name for endpoint in TRICKS.values() for name in endpoint})
     options = "".join(f"<option>{escape(trick)}</option>" for trick in tricks)
     return (
         '<label>Status, 0 or trick<input name="fail_next" value="503" list="tricks" required></label>'
@@ -139,7 +141,7 @@ def _row(attempt: Attempt, body: bytes, now: float) -> str:
     event = "<br>".join(escape(text) for text in (attempt.type, attempt.subject, attempt.event) if text)
     return (
         f"<tr><td>{attempt.number}</td><td class=soft>{max(0, now - attempt.started):.0f} s ago</td>"
-        f"<td>{escape(attempt.door)}<br>{escape(attempt.method)} {escape(attempt.path)}</td>"
+        f"<td>{escape(attempt.endpoint)}<br>{escape(attempt.method)} {escape(attempt.path)}</td>"
         f"<td>{event}{payload}</td><td>{escape(attempt.idempotency_key)}</td>"
         f"<td><strong class={mark}>{answer}</strong> {accepted}</td></tr>"
     )

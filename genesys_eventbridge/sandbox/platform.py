@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genesys_eventbridge.sandbox.faults import DOORS, Faults, status_reply, too_many
+from genesys_eventbridge.sandbox.faults import ENDPOINTS, Faults, status_reply, too_many
 from genesys_eventbridge.sandbox.hostile import TRAP_PATH, TRICKS, Trick
 from genesys_eventbridge.sandbox.ledger import Attempt, Ledger
 from genesys_eventbridge.sandbox.memory import Memory
@@ -20,7 +20,7 @@ from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
 class _Call:
     """One request, read: its door and what the door needs. ``problem``: why the body is no JSON object."""
 
-    door: str
+    endpoint: str
     request: Request
     members: Mapping[str, Any]
     key: str = ""
@@ -48,7 +48,9 @@ class Platform:
     def answer(self, request: Request, options: Options) -> Reply:
         """The answer to one request. Raises HangUp where there is none."""
         call = self._read(request, options)
-        attempt = self.ledger.begin(call.door, request, call.members, key=call.key, remote_id=call.remote_id)
+        attempt = self.ledger.begin(
+            call.endpoint, request, call.members, key=call.key, remote_id=call.remote_id
+        )
         status = "closed"
         try:
             reply = self._spoiled(call, attempt, options)
@@ -77,16 +79,16 @@ class Platform:
     def _spoiled(self, call: _Call, attempt: Attempt, options: Options) -> Reply:
         """Planned faults first, then the scenario, then the honest answer."""
         trick: Trick | None = None
-        planned = self.faults.take(call.door) if call.door in DOORS else None
+        planned = self.faults.take(call.endpoint) if call.endpoint in ENDPOINTS else None
         if planned is not None:
             fault, retry_after = planned
             if isinstance(fault, int):
-                return status_reply(call.request, call.door, fault, retry_after)
-            trick = TRICKS[call.door][fault]
+                return status_reply(call.request, call.endpoint, fault, retry_after)
+            trick = TRICKS[call.endpoint][fault]
         elif options.scenario is Scenario.OUTAGE:
-            return status_reply(call.request, call.door, 503, "")
-        elif options.scenario is Scenario.HOSTILE and call.door in ("publish", "status"):
-            trick = self.faults.next_trick(call.door)
+            return status_reply(call.request, call.endpoint, 503, "")
+        elif options.scenario is Scenario.HOSTILE and call.endpoint in ("publish", "status"):
+            trick = self.faults.next_trick(call.endpoint)
         if trick is not None and not trick.honest_first:
             return trick.spoil(call.request, {})
         reply = self._honest(call, attempt, options)
@@ -95,13 +97,13 @@ class Platform:
         return reply
 
     def _honest(self, call: _Call, attempt: Attempt, options: Options) -> Reply:
-        if call.door == "token":
+        if call.endpoint == "token":
             return self._tokens.answer(call.request, options)
-        if call.door == "publish":
+        if call.endpoint == "publish":
             return self._metered(call.request, options, lambda: self._publish(call, attempt, options))
-        if call.door == "status":
+        if call.endpoint == "status":
             return self._metered(call.request, options, lambda: self._status(call, options))
-        if call.door == "trap":
+        if call.endpoint == "trap":
             return json_reply(202, {"id": "evt-from-the-trap", "status": "delivered"})
         return error_reply(call.request, 404, "The requested resource was not found.")
 

@@ -359,7 +359,7 @@ class TestHealth:
         def fail():
             raise OperationalError("canary")
 
-        monkeypatch.setattr(schedules, "standing", fail)
+        monkeypatch.setattr(schedules, "statuses", fail)
 
         response = viewer.get(PAGE)
 

@@ -17,7 +17,7 @@ from django_q.timeout import TimeoutHandler
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import enqueue, settle
-from genesys_eventbridge.outbox.settle import Settlement
+from genesys_eventbridge.outbox.settle import Transition
 from tests.chaos.points import Point
 from tests.shop.models import Customer, Order
 
@@ -115,7 +115,7 @@ def _watch_writes(pipe: Connection) -> None:
     """Judge every settle apart from its own guard: what it writes on must hold its token."""
     original = settle._update
 
-    def update(alias: str, rows: Sequence[Settlement]) -> int:
+    def update(alias: str, rows: Sequence[Transition]) -> int:
         locked = OutboxEvent.objects.using(alias).filter(id__in=[row.id for row in rows]).order_by("id")
         before = {row["id"]: row for row in locked.select_for_update().values()}
         count = original(alias, rows)

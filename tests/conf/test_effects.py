@@ -194,7 +194,7 @@ def doubtful(world: World) -> str:
 
 
 def crew(world: World) -> int:
-    with relay._crew(conf.destination(), None, None, None) as senders:
+    with relay._senders_for(conf.destination(), None, None, None) as senders:
         return senders.count
 
 

@@ -122,7 +122,7 @@ def test_a_missing_table_is_one_line_with_the_remedy(monkeypatch):
     def missing(*args):
         raise ProgrammingError("relation does not exist\nLINE 1: SELECT secret-canary")
 
-    monkeypatch.setattr(status, "standings", missing)
+    monkeypatch.setattr(status, "statuses", missing)
 
     ran = run("status")
 
@@ -134,11 +134,11 @@ def test_a_missing_table_is_one_line_with_the_remedy(monkeypatch):
 def test_words_are_english_whatever_the_language_of_the_site(monkeypatch):
     spoken = []
 
-    def standings(aliases):
+    def statuses(aliases):
         spoken.append(translation.get_language())
         return []
 
-    monkeypatch.setattr(status, "standings", standings)
+    monkeypatch.setattr(status, "statuses", statuses)
     with translation.override("de"):
         run("status")
 

@@ -241,7 +241,7 @@ def test_a_pause_lets_the_agenda_be():
     event()
     run("pause", "default", "--reason", "x")
 
-    ahead = next_due.look("default")
+    ahead = next_due.next_due("default")
 
     assert ahead.publish_in is not None
     assert ahead.publish_in <= 0

@@ -13,7 +13,7 @@ from genesys_eventbridge import conf, tasks
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management.loop import BACKOFF_CAP, Loop
 from genesys_eventbridge.management.progress import Progress
-from genesys_eventbridge.management.stopping import told_to_stop
+from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.outbox.retention import PRUNE_EVERY, Pruned
@@ -96,7 +96,7 @@ class TestLoop:
     def test_an_idle_loop_is_seen_to_live_and_costs_one_statement_a_look(
         self, clock, django_assert_max_num_queries
     ):
-        next_due.look("default")
+        next_due.next_due("default")
         sweep(conf.destination())  # once a minute, whether a worker is idle or not
         Destination.objects.update(pruned_at=DatabaseNow())
         clock.stop_after = 9
@@ -142,14 +142,14 @@ class TestLoop:
         assert prunes == [0, 3600, 7200]
 
     def test_of_two_that_see_it_due_one_prunes(self, clock, prunes, monkeypatch):
-        look = next_due.look
+        look = next_due.next_due
         agendas = []
 
         def seen_before_the_other_began(alias, **keywords):
             agendas.append(look(alias, **keywords))
             return agendas[0]
 
-        monkeypatch.setattr(next_due, "look", seen_before_the_other_began)
+        monkeypatch.setattr(next_due, "next_due", seen_before_the_other_began)
         for _loop in range(2):
             clock.stopped = False
             clock.stop_after = clock.passed + 1
@@ -158,7 +158,7 @@ class TestLoop:
         assert len(prunes) == 1
 
     def test_a_scheduled_prune_counts(self, clock, prunes):
-        next_due.look("default")
+        next_due.next_due("default")
         tasks.prune("default")
         clock.stop_after = PRUNE_EVERY - 100
 
@@ -237,14 +237,14 @@ class TestLoop:
     def test_a_lost_database_is_logged_and_waited_for(self, clock, monkeypatch, caplog):
         """Fault 21: the worker goes on by itself, and asks less and less often."""
         failures = [OperationalError("password-canary")] * 9
-        look = next_due.look
+        look = next_due.next_due
 
         def lost(alias, **keywords):
             if failures:
                 raise failures.pop()
             return look(alias, **keywords)
 
-        monkeypatch.setattr(next_due, "look", lost)
+        monkeypatch.setattr(next_due, "next_due", lost)
         clock.stop_after = 1000
         with sandboxed(), caplog.at_level(logging.INFO, "genesys_eventbridge"):
             row = event()
@@ -271,9 +271,11 @@ class TestLoop:
     @pytest.mark.django_db(transaction=True)
     def test_a_defect_in_one_pass_does_not_end_the_worker(self, clock, monkeypatch, caplog):
         failures = [KeyError("a defect")]
-        look = next_due.look
+        look = next_due.next_due
         monkeypatch.setattr(
-            next_due, "look", lambda *args, **kw: _raise(failures.pop()) if failures else look(*args, **kw)
+            next_due,
+            "next_due",
+            lambda *args, **kw: _raise(failures.pop()) if failures else look(*args, **kw),
         )
         clock.stop_after = 5
         with sandboxed():
@@ -310,7 +312,7 @@ class TestStopping:
     def test_a_first_signal_asks_and_a_second_means_what_it_meant_before(self):
         said: list[str] = []
         before = signal.getsignal(signal.SIGTERM)
-        with told_to_stop(said.append) as stop:
+        with stop_on_signal(said.append) as stop:
             signal.raise_signal(signal.SIGTERM)
 
             assert stop.is_set()
@@ -321,7 +323,7 @@ class TestStopping:
 
     def test_the_signals_mean_what_they_did_before_when_all_is_done(self):
         before = signal.getsignal(signal.SIGINT)
-        with told_to_stop(lambda line: None):
+        with stop_on_signal(lambda line: None):
             assert signal.getsignal(signal.SIGINT) is not before
 
         assert signal.getsignal(signal.SIGINT) is before
@@ -330,7 +332,7 @@ class TestStopping:
         seen = []
 
         def work():
-            with told_to_stop(lambda line: None) as stop:
+            with stop_on_signal(lambda line: None) as stop:
                 seen.append(stop.is_set())
 
         thread = threading.Thread(target=work)

@@ -212,7 +212,7 @@ class TestWatch:
             def __exit__(self, *exc_info):
                 pass
 
-        monkeypatch.setattr(watching, "told_to_stop", lambda say: Told())
+        monkeypatch.setattr(watching, "stop_on_signal", lambda say: Told())
         return watching.watch(look, OutputWrapper(stream), {"verbosity": 1})
 
     def test_a_terminal_shows_one_picture_in_place(self, monkeypatch):
@@ -255,9 +255,9 @@ class TestWatch:
     def test_what_was_seen_last_decides_the_exit_code(self, monkeypatch):
         with Clock() as clock:
             clock.stop_after = 1
-            done = self.watch(monkeypatch, clock, lambda: Result(needs_person=True), io.StringIO())
+            done = self.watch(monkeypatch, clock, lambda: Result(needs_operator=True), io.StringIO())
 
-        assert done.needs_person
+        assert done.needs_operator
 
     def test_the_flag_leads_here(self, monkeypatch):
         monkeypatch.setattr(watching, "watch", lambda look, out, options: look())

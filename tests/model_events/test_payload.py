@@ -295,10 +295,10 @@ def test_a_price_that_is_no_number_is_refused_by_its_name(publish: Publish) -> N
 
 
 def test_a_subject_may_be_an_enum(publish: Publish) -> None:
-    class Room(Enum):
+    class Capacity(Enum):
         HALL = "hall"
 
-    publish(Order, created="order.created", fields=["number"], subject=lambda order: Room.HALL)
+    publish(Order, created="order.created", fields=["number"], subject=lambda order: Capacity.HALL)
 
     Order.objects.create(number="A-1")
 

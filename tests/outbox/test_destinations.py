@@ -233,7 +233,7 @@ class TestTheProbe:
         with self.after_a_pause():
             seen = gate()
             assert destinations.take_probe(settings_with())
-            assert claims.claim(PUBLISH, settings_with(), seen, claims.Room(10)).rows == []
+            assert claims.claim(PUBLISH, settings_with(), seen, claims.Capacity(10)).rows == []
 
     def test_a_worker_that_saw_the_pause_end_takes_no_probe_where_it_began_again(self):
         event()
@@ -242,7 +242,7 @@ class TestTheProbe:
             halted("rate", 60.0)
             Destination.objects.update(probe_until=None)
 
-            assert claims.claim(PUBLISH, settings_with(), seen, claims.Room(10)).rows == []
+            assert claims.claim(PUBLISH, settings_with(), seen, claims.Capacity(10)).rows == []
             assert Destination.objects.get().probe_until is None
 
     def test_no_turn_is_lost_where_the_probes_row_was_taken_meanwhile(self, monkeypatch):
@@ -598,7 +598,7 @@ class TestTheRate:
         with shifted(6):
             probing = replace(gate(), bucket=seen.bucket)  # it saw a token that is gone now
 
-            batch = claims.claim(PUBLISH, settings, probing, claims.Room(9))
+            batch = claims.claim(PUBLISH, settings, probing, claims.Capacity(9))
 
         assert (batch.rows, batch.wait > 0) == ([], True)
         assert Destination.objects.get().probe_until is None

@@ -26,7 +26,7 @@ class Clock:
 
 def walk(clock, scan, seconds, first=None, now=NOW):
     """One look that takes so long; returns the place where it began, None for the beginning."""
-    with scan.look() as look:
+    with scan.read() as look:
         clock.now += seconds
         look.saw(first, now)
     return look._place
@@ -100,7 +100,7 @@ class TestAScan:
         assert walk(clock, dear, 0.0) == (NOW, 0)
 
     def test_a_look_that_failed_moves_nothing(self, clock, dear):
-        with pytest.raises(ZeroDivisionError), dear.look():
+        with pytest.raises(ZeroDivisionError), dear.read():
             raise ZeroDivisionError
 
         assert walk(clock, dear, 0.0) == (EARLIER, 7)
@@ -114,7 +114,7 @@ class TestRows:
         due_at = fresh(row).due_at
         assert due_at is not None
 
-        rows = due.Look((due_at, row.pk)).narrowed(due_events("default", State.PENDING)).order_by("id")
+        rows = due.ScanRead((due_at, row.pk)).narrowed(due_events("default", State.PENDING)).order_by("id")
 
         assert list(rows) == [row, after]
         assert before not in rows
@@ -124,7 +124,7 @@ class TestRows:
         monkeypatch.setattr(due, "CHEAP", 0.0)
         row = event()
         for _ in range(3):
-            next_due.look("default")
+            next_due.next_due("default")
 
         claim(limit=1, lapsed=0, suspects=0)
         claim()
@@ -173,6 +173,6 @@ def test_with_an_old_snapshot_open_a_claim_reads_no_events_that_were_sent():
             line = next(line for line in found.splitlines() if "Buffers: shared hit=" in line)
             return int(line.partition("hit=")[2].split()[0])
 
-        assert read(due.Look((due_at, pk)).narrowed(rows)) < read(rows) / 3
+        assert read(due.ScanRead((due_at, pk)).narrowed(rows)) < read(rows) / 3
     finally:
         old.close()

@@ -9,7 +9,7 @@ from django.db import DataError, connection
 
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox.inserts import insert, insert_many
-from genesys_eventbridge.outbox.rows import draft
+from genesys_eventbridge.outbox.rows import build_row
 from tests.outbox_rows import fresh, seconds_between
 
 pytestmark = pytest.mark.django_db
@@ -45,8 +45,8 @@ def test_each_column_holds_what_save_would_have_written(write):
         "ordering_key": "k",
     }
     key = "11111111-2222-4333-8444-555555555555"
-    as_django = draft("order.created", {"a": 1}, idempotency_key=key, source="com.example.a", **said)
-    ours = draft("order.created", {"a": 1}, idempotency_key=f"{key}-2", source="com.example.b", **said)
+    as_django = build_row("order.created", {"a": 1}, idempotency_key=key, source="com.example.a", **said)
+    ours = build_row("order.created", {"a": 1}, idempotency_key=f"{key}-2", source="com.example.b", **said)
     save(as_django)
     write(ours)
 
@@ -60,7 +60,7 @@ def test_each_column_holds_what_save_would_have_written(write):
 
 @both
 def test_the_times_are_the_databases_and_a_delay_is_kept(write):
-    soon, later = draft("a", None), draft("a", None, delay=dt.timedelta(minutes=5))
+    soon, later = build_row("a", None), build_row("a", None, delay=dt.timedelta(minutes=5))
     write(soon)
     write(later)
 
@@ -74,7 +74,7 @@ def test_the_times_are_the_databases_and_a_delay_is_kept(write):
     "text", ["\u0000", 'it\'s "quoted" \\ 100 %s %', "\r\n\t\u2028", "\U0001f600 é €", "{}"]
 )
 def test_a_body_arrives_byte_for_byte(write, text):
-    row = draft("order.created", {"text": text, text: [text]})
+    row = build_row("order.created", {"text": text, text: [text]})
     write(row)
 
     assert fresh(row).body == row.body
@@ -83,7 +83,7 @@ def test_a_body_arrives_byte_for_byte(write, text):
 
 @both
 def test_the_row_can_be_saved_and_deleted_like_any_other(write):
-    row = draft("order.created", None)
+    row = build_row("order.created", None)
     write(row)
 
     assert (row._state.adding, row._state.db) == (False, "default")
@@ -97,7 +97,7 @@ def test_the_row_can_be_saved_and_deleted_like_any_other(write):
 @both
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite does not limit the length of text")
 def test_what_is_too_long_for_its_column_is_refused_and_never_cut(write):
-    row = draft("order.created", None)
+    row = build_row("order.created", None)
     row.object_id = "x" * 256
 
     with pytest.raises(DataError):
@@ -105,7 +105,7 @@ def test_what_is_too_long_for_its_column_is_refused_and_never_cut(write):
 
 
 def test_many_rows_get_ids_that_rise_in_the_order_given():
-    rows = [draft("order.created", number) for number in range(200)]
+    rows = [build_row("order.created", number) for number in range(200)]
     insert_many(rows, "default")
 
     stored = OutboxEvent.objects.order_by("id")
@@ -119,5 +119,5 @@ def test_the_statements_name_every_column_that_has_no_null():
         described = connection.introspection.get_table_description(cursor, OutboxEvent._meta.db_table)
     from genesys_eventbridge.outbox import inserts
 
-    written = {*inserts._SAID, *inserts._TIMES, *inserts._BEGINNING}
+    written = {*inserts._COLUMNS, *inserts._TIMES, *inserts._BEGINNING}
     assert {column.name for column in described if not column.null_ok} <= {"id", *written}

@@ -8,7 +8,7 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.outbox.due import due_events
-from genesys_eventbridge.outbox.next_due import Agenda, look
+from genesys_eventbridge.outbox.next_due import NextDue
 from genesys_eventbridge.states import State
 from tests.outbox_rows import accepted, ended, event
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_an_empty_outbox_has_nothing_ahead_and_nobody_was_here():
-    assert look("default") == Agenda()
+    assert next_due.next_due("default") == NextDue()
 
 
 def test_the_next_publish_and_the_next_check_are_told_apart():
@@ -24,7 +24,7 @@ def test_the_next_publish_and_the_next_check_are_told_apart():
     event(row={"due_at": DatabaseNow(50)})
     accepted(due_at=DatabaseNow(20))
 
-    ahead = look("default")
+    ahead = next_due.next_due("default")
 
     assert ahead.publish_in == pytest.approx(50, abs=5)
     assert ahead.check_in == pytest.approx(20, abs=5)
@@ -34,23 +34,23 @@ def test_the_next_publish_and_the_next_check_are_told_apart():
 def test_what_is_overdue_is_negative():
     event(row={"due_at": DatabaseNow(-30)})
 
-    assert look("default").publish_in == pytest.approx(-30, abs=5)
+    assert next_due.next_due("default").publish_in == pytest.approx(-30, abs=5)
 
 
 def test_only_this_destination_and_only_open_events_count(settings):
     one = settings.GENESYS_EVENTBRIDGE["default"]
     settings.GENESYS_EVENTBRIDGE = {"default": one, "emea": one}
-    look("emea")
+    next_due.next_due("emea")
     event(destination="emea")
     event(row=ended(State.DEAD, "rejected"))
 
-    assert look("default").next_in is None
+    assert next_due.next_due("default").next_in is None
 
 
 def test_the_last_acceptance_and_heartbeat_are_ages():
     Destination.objects.create(alias="default", accepted_at=DatabaseNow(-7), heartbeat_at=DatabaseNow(-9))
 
-    ahead = look("default")
+    ahead = next_due.next_due("default")
 
     assert ahead.accepted_ago == pytest.approx(7, abs=5)
     assert ahead.heartbeat_ago == pytest.approx(9, abs=5)
@@ -58,10 +58,10 @@ def test_the_last_acceptance_and_heartbeat_are_ages():
 
 def test_a_look_is_one_statement():
     event()
-    look("default")
+    next_due.next_due("default")
 
     with CaptureQueriesContext(connection) as statements:
-        look("default")
+        next_due.next_due("default")
 
     assert len(statements) == 1
 

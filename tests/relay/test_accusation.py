@@ -318,7 +318,7 @@ class TestRefusals:
             gate = destinations.gate(AttemptKind.PUBLISH, "default", "tests")
             assert destinations.take_refused_turn(settings)  # the other worker
 
-            batch = claims.claim(AttemptKind.PUBLISH, settings, gate, claims.Room(50))
+            batch = claims.claim(AttemptKind.PUBLISH, settings, gate, claims.Capacity(50))
 
         assert [row.id for row in batch.rows] == [good.pk]
 

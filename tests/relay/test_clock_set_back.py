@@ -10,7 +10,7 @@ from genesys_eventbridge.circuit import Circuit, Pause, Pauses
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import destinations, expiry, retention, sweep
-from genesys_eventbridge.reporting.status import standings
+from genesys_eventbridge.reporting.status import statuses
 from genesys_eventbridge.states import State
 from tests.outbox_rows import PUBLISH, claim, event, fresh, halted, seconds_between
 from tests.scripted import ScriptedPlatform
@@ -163,9 +163,9 @@ class TestTheDestination:
         gate()
         Destination.objects.update(heartbeat_at=DatabaseNow(DAY))
 
-        assert standings()[0].heartbeat_ago is None
+        assert statuses()[0].heartbeat_ago is None
         gate()
-        ago = standings()[0].heartbeat_ago
+        ago = statuses()[0].heartbeat_ago
         assert ago is not None
         assert -1 < ago < 5
 

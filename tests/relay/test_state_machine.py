@@ -42,7 +42,7 @@ from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, CannotResend, Resolution
 from genesys_eventbridge.outbox import claim, destinations, due, enqueue, retention, sweep
-from genesys_eventbridge.outbox.claim import Claimed, Room
+from genesys_eventbridge.outbox.claim import Capacity, Claimed
 from genesys_eventbridge.outbox.destinations import Gate
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.relay import batch as relay_pass
@@ -571,7 +571,7 @@ class Machine(RuleBasedStateMachine):
         kind: AttemptKind,
         settings: DestinationSettings,
         gate: Gate,
-        room: Room,
+        room: Capacity,
         about: UUID | None = None,
     ) -> claim.Batch:
         number = OutboxEvent.objects.filter(due_at__lte=DatabaseNow(), state=claim.FROM_STATE[kind]).count()
@@ -628,7 +628,7 @@ class Machine(RuleBasedStateMachine):
         self,
         batch: claim.Batch,
         runnable: list[tuple[int, bool, bool]],
-        room: Room,
+        room: Capacity,
         *,
         probing: bool,
         all_seen: bool,

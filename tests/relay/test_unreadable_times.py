@@ -56,7 +56,7 @@ def test_the_idle_look_and_the_gate_go_on(far):
     destinations.gate(PUBLISH, "default", "tests")
     spoil(Destination.objects.get(), far, "held_until", "paused_until", "heartbeat_at")
 
-    look = next_due.look("default")
+    look = next_due.next_due("default")
 
     assert look.publish_in is not None
     assert look.publish_in > 6000 * 365 * 86400
@@ -118,7 +118,7 @@ def test_status_and_dashboard_count_it(client, far):
     spoil(event(), far)
     spoil(accepted(), far, "due_at", "accepted_at")
 
-    (at,) = status.standings(["default"])
+    (at,) = status.statuses(["default"])
     answer = client.get("/admin/genesys_eventbridge/outboxevent/dashboard/", follow=True)
 
     assert at.undelivered == 2

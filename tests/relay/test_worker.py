@@ -10,12 +10,12 @@ from genesys_eventbridge import conf, operations, relay
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor
-from genesys_eventbridge.outbox.next_due import look
+from genesys_eventbridge.outbox.next_due import next_due
 from genesys_eventbridge.outbox.sweep import sweep
 from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.relay import worker as shifts
 from genesys_eventbridge.relay.senders import Senders
-from genesys_eventbridge.relay.worker import Shift, shift
+from genesys_eventbridge.relay.worker import WorkerRun, run_worker
 from genesys_eventbridge.states import AttemptKind, State
 from tests.outbox_rows import accepted, event, fresh, settings_with
 from tests.passing import Clock
@@ -34,7 +34,7 @@ def clock():
 
 def work(clock, platform=None, **changes):
     platform = platform or ScriptedPlatform()
-    return shift(settings_with(**changes), stop=clock, clock=clock, transport=platform.transport)
+    return run_worker(settings_with(**changes), stop=clock, clock=clock, transport=platform.transport)
 
 
 def test_it_publishes_and_asks_in_one_stay(clock):
@@ -51,12 +51,12 @@ def test_it_publishes_and_asks_in_one_stay(clock):
 def test_it_leaves_at_once_where_its_first_look_finds_nothing_due(clock):
     event(row={"due_at": DatabaseNow(1)})
 
-    assert work(clock) == Shift(moved=0, quiet_for=0.0)
+    assert work(clock) == WorkerRun(moved=0, idle_for=0.0)
     assert clock.waits == []
 
 
 def test_an_idle_worker_costs_at_most_three_statements_and_is_seen_to_live(clock):
-    look("default")
+    next_due("default")
     sweep(conf.destination())  # once a minute, whether a worker is idle or not
 
     with CaptureQueriesContext(connection) as statements:
@@ -73,7 +73,7 @@ def test_an_idle_worker_sweeps():
     """Where all that is open lies in a future that the clock made up, nothing would ever be due."""
     row = accepted(due_at=DatabaseNow(86400))
 
-    shift(conf.destination())
+    run_worker(conf.destination())
 
     assert list(OutboxEvent.objects.due()) == [row]
 
@@ -94,7 +94,7 @@ def test_it_leaves_when_nothing_was_due_for_a_while(clock):
 
     done = work(clock, confirm=False)
 
-    assert done.quiet_for == 0.0
+    assert done.idle_for == 0.0
     assert clock.passed < 5
     assert OutboxEvent.objects.count() == 1
 
@@ -119,8 +119,8 @@ def test_it_has_ended_by_pass_seconds_whatever_comes(clock):
     done = work(clock, pass_seconds=45.0, request_deadline=20.0)
 
     assert clock.passed <= 45 - 20 + 1
-    assert done.quiet_for is not None
-    assert done.quiet_for < 1
+    assert done.idle_for is not None
+    assert done.idle_for < 1
     assert not done.unfinished
 
 
@@ -128,9 +128,9 @@ def test_a_shift_that_finds_more_at_every_look_says_so(clock, monkeypatch):
     """Then it has answered no wake: another pass goes on."""
     monkeypatch.setattr(shifts, "is_due", lambda seconds: True)
     event()
-    monkeypatch.setattr(shifts.Worker, "round", lambda self, ahead, left: clock.wait(1) or [BUSY])
+    monkeypatch.setattr(shifts.Worker, "round", lambda self, upcoming, left: clock.wait(1) or [BUSY])
 
-    assert work(clock) == Shift(moved=0, quiet_for=None, unfinished=True)
+    assert work(clock) == WorkerRun(moved=0, idle_for=None, unfinished=True)
 
 
 def test_what_is_due_and_cannot_go_does_not_keep_it(clock):
@@ -199,4 +199,4 @@ def test_a_worker_makes_no_round_that_could_not_end_in_time():
     with Senders(settings, 1) as senders:
         worker = shifts.Worker(settings, senders, stop=threading.Event())
 
-        assert worker.round(look("default"), seconds=settings.request_deadline - 1) == []
+        assert worker.round(next_due("default"), seconds=settings.request_deadline - 1) == []

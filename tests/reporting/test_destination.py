@@ -74,10 +74,10 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
     ],
 )
 def test_each_standing_has_its_word_and_its_sentence(health, word, sentence):
-    standing = explain_destination(health, conf.destination(), NOW)
+    explanation = explain_destination(health, conf.destination(), NOW)
 
-    assert (standing.word, standing.sentence) == (word, sentence)
-    assert standing.title
+    assert (explanation.word, explanation.sentence) == (word, sentence)
+    assert explanation.title
 
 
 def test_a_destination_that_is_configured_no_more_is_unknown():

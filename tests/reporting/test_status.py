@@ -15,8 +15,8 @@ from genesys_eventbridge.reporting.facts import Health
 from genesys_eventbridge.reporting.figures import figures
 from genesys_eventbridge.reporting.problems import Limits, problems
 from genesys_eventbridge.reporting.samples import BARS, coming
-from genesys_eventbridge.reporting.status import Standing, standings
-from genesys_eventbridge.reporting.summary import Judgement, gravest, judge
+from genesys_eventbridge.reporting.status import DestinationStatus, statuses
+from genesys_eventbridge.reporting.summary import Summary, summarize, worst
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, claim, ended, event
 
@@ -27,8 +27,8 @@ def delivered(ago=60, **keywords):
     return event(row=ended(State.DELIVERED, finished_at=DatabaseNow(-ago)), **keywords)
 
 
-def here() -> Standing:
-    return standings()[0]
+def here() -> DestinationStatus:
+    return statuses()[0]
 
 
 class TestNumbers:
@@ -94,16 +94,16 @@ class TestNumbers:
         settings.GENESYS_EVENTBRIDGE = {"emea": one, "default": one}
         event(destination="emea")
 
-        found = standings()
+        found = statuses()
 
         assert [(at.alias, at.waiting) for at in found] == [("emea", 1), ("default", 0)]
-        assert [at.alias for at in standings(["default"])] == ["default"]
+        assert [at.alias for at in statuses(["default"])] == ["default"]
 
     def test_events_of_a_destination_that_is_gone_are_seen(self):
         row = event()
         OutboxEvent.objects.filter(pk=row.pk).update(destination="gone")
 
-        assert [(at.alias, at.configured, at.waiting) for at in standings()] == [
+        assert [(at.alias, at.configured, at.waiting) for at in statuses()] == [
             ("default", True, 0),
             ("gone", False, 1),
         ]
@@ -235,7 +235,7 @@ class TestTheLook:
 
     def look(self, most=10_000):
         now = next_due.database_now()
-        return status.looked_at(now, figures(now), most)
+        return status.sampled(now, figures(now), most)
 
     def test_it_says_what_counting_says(self):
         event()
@@ -250,7 +250,7 @@ class TestTheLook:
         event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
         assert len(claim(limit=2).rows) == 2
 
-        (counted,), (at,) = standings(), self.look()
+        (counted,), (at,) = statuses(), self.look()
 
         assert at.oldest == pytest.approx(counted.oldest, abs=5)
         at = replace(at, now=counted.now, oldest=counted.oldest, success_1h=counted.success_1h)
@@ -300,7 +300,7 @@ class TestTheLook:
         now = next_due.database_now()
 
         with django_assert_num_queries(2):
-            assert len(status.looked_at(now, {}, 10)) == 5
+            assert len(status.sampled(now, {}, 10)) == 5
 
     def test_coming_retries_are_told_by_the_five_minutes_in_which_they_come(self):
         now = next_due.database_now()
@@ -322,7 +322,7 @@ class TestTheJudgement:
         return here()
 
     def said(self, at):
-        found = judge(at, conf.destination() if at.configured else None)
+        found = summarize(at, conf.destination() if at.configured else None)
         return found.word, found.title
 
     def test_all_well(self, well):
@@ -376,21 +376,21 @@ class TestTheJudgement:
             assert self.said(replace(never, **{name: 1})) == ("stopped", "Stopped: no worker")
 
     def test_it_brings_the_problems_with_what_to_type(self, well):
-        found = judge(replace(well, dead=1), conf.destination())
+        found = summarize(replace(well, dead=1), conf.destination())
 
         assert [problem.kind for problem in found.problems] == ["dead"]
         assert "eventbridge_retry" in found.problems[0].remedy
 
     def test_the_gravest_is_told_first(self):
         def judged(*words):
-            return [Judgement(word, word, "") for word in words]
+            return [Summary(word, word, "") for word in words]
 
         for words, first in [
             (["well", "person", "stopped", "held"], "stopped"),
             (["unused", "well"], "well"),
             (["held", "delayed"], "held"),
         ]:
-            found = gravest(judged(*words))
+            found = worst(judged(*words))
             assert found is not None
             assert found.word == first
-        assert gravest([]) is None
+        assert worst([]) is None

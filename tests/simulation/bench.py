@@ -72,7 +72,7 @@ class Bench:
         """
         started, ends = self.now, self.now + seconds
         while self.now < ends:
-            ahead = next_due.look(ALIAS)
+            ahead = next_due.next_due(ALIAS)
             waits = {AttemptKind.PUBLISH: ahead.publish_in, AttemptKind.CHECK: ahead.check_in}
             if ahead.next_in is None and self.clock.next_plan is None:
                 break

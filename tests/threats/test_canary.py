@@ -219,7 +219,7 @@ def test_an_echo_of_the_login_service_leaves_no_credential_behind(settings, ever
 
 
 @pytest.mark.parametrize("door", TRICKS)
-def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, everything, door):
+def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, everything, endpoint):
     sandbox = Sandbox(deliver_after=0)
     bearers = set()
 
@@ -229,10 +229,10 @@ def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, ev
 
     with serve(app) as server:
         configure(settings, server.url, CHECK_DELAYS=[0.01], REQUEST_DEADLINE=5)
-        for trick in TRICKS[door]:
-            sandbox.fail_next(trick, on=door)
+        for trick in TRICKS[endpoint]:
+            sandbox.fail_next(trick, on=endpoint)
             event("order.created", {"trick": trick})
-            if door == "token":
+            if endpoint == "token":
                 auth._process.begin()
             resumed()
             relay.publish_due()
@@ -240,7 +240,7 @@ def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, ev
                 relay.check_accepted()
 
     assert len(bearers - {""}) >= 2
-    assert OutboxEvent.objects.count() == len(TRICKS[door])
+    assert OutboxEvent.objects.count() == len(TRICKS[endpoint])
     assert canary.found_in(everything(), SECRETS | canary.forms(*bearers - {""})) == []
 
 

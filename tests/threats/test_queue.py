@@ -73,4 +73,4 @@ def test_our_schedules_run_our_functions_with_nothing_to_evaluate():
         assert not row.hook
 
     Schedule.objects.filter(name="eventbridge:poll").update(args="'x',")
-    assert [one.name for one in schedules.standing() if not one.right] == ["eventbridge:poll"]
+    assert [one.name for one in schedules.statuses() if not one.right] == ["eventbridge:poll"]

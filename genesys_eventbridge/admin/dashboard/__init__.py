@@ -25,8 +25,8 @@ from genesys_eventbridge.reporting import figures as rollups_figures
 from genesys_eventbridge.reporting import samples, status, workers
 from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.reporting.figures import Figures
-from genesys_eventbridge.reporting.status import Standing
-from genesys_eventbridge.reporting.summary import Judgement, gravest, judge
+from genesys_eventbridge.reporting.status import DestinationStatus
+from genesys_eventbridge.reporting.summary import Summary, summarize, worst
 from genesys_eventbridge.text import clean
 
 
@@ -56,24 +56,24 @@ class Dashboard(admin.ModelAdmin):
         try:
             context |= self._told(request)
         except ImproperlyConfigured as error:
-            wrong = Judgement("", "unknown", _("Stopped: the settings are wrong"), clean(error, 2000))
+            wrong = Summary("", "unknown", _("Stopped: the settings are wrong"), clean(error, 2000))
             context |= {"verdict": wrong, "health": [health.system_checks()]}
         return TemplateResponse(request, self.dashboard_template, context)
 
     def _told(self, request: HttpRequest) -> dict[str, Any]:
         now = next_due.database_now()
         figures = rollups_figures.figures(now)
-        everywhere = status.looked_at(now, figures, COUNTED)
+        everywhere = status.sampled(now, figures, COUNTED)
         chosen = request.GET.get("destination", "")
         here = [at for at in everywhere if at.alias == chosen] if chosen else everywhere
         if not here:
             raise Http404
         aliases = [at.alias for at in here]
         retries, more = samples.coming(aliases, now, COUNTED)
-        numbers = rollups_figures.together(figures.get(alias, Figures()) for alias in aliases)
-        judged = [judge(at, settings_of(at.alias)) for at in here]
+        numbers = rollups_figures.merged(figures.get(alias, Figures()) for alias in aliases)
+        judged = [summarize(at, settings_of(at.alias)) for at in here]
         return {
-            "verdict": gravest(judged),
+            "verdict": worst(judged),
             "judged": judged,
             "destination_url": self._destination_url(request, chosen),
             "chosen": chosen,
@@ -90,17 +90,17 @@ class Dashboard(admin.ModelAdmin):
             "now": now,
         }
 
-    def _destinations(self, standings: Sequence[Standing], figures: dict[str, Figures]) -> list[Any]:
+    def _destinations(self, statuses: Sequence[DestinationStatus], figures: dict[str, Figures]) -> list[Any]:
         """One line for each, with the address of its own dashboard."""
         here = self._page_url("dashboard")
         return [
             (
                 f"{here}?{urlencode({'destination': at.alias})}",
                 at,
-                judge(at, settings_of(at.alias)),
+                summarize(at, settings_of(at.alias)),
                 dashboard_numbers.line(at, figures.get(at.alias, Figures())),
             )
-            for at in standings
+            for at in statuses
         ]
 
     def _page_url(self, page: str) -> str:

@@ -17,7 +17,7 @@ from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
-from genesys_eventbridge.reporting.status import Standing
+from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
 #: Seconds after which a schedule is late: django-q2 looks at them about every half minute.
@@ -35,11 +35,11 @@ class Row:
     command: str = ""
 
 
-def rows(standings: Sequence[Standing]) -> list[Row]:
+def rows(statuses: Sequence[DestinationStatus]) -> list[Row]:
     """Of these destinations, and of what they share."""
     many = len(conf.aliases()) > 1
-    found = [row for at in standings if at.configured for row in _destination(at, many=many)]
-    return [*found, *_schedules(standings), system_checks()]
+    found = [row for at in statuses if at.configured for row in _destination(at, many=many)]
+    return [*found, *_schedules(statuses), system_checks()]
 
 
 def system_checks() -> Row:
@@ -48,12 +48,12 @@ def system_checks() -> Row:
     if not asked:
         return Row(_("System checks"), "good", _("nothing wrong with the settings"), CHECK)
     ids = ", ".join(sorted({(message.id or "").rpartition(".")[2] for message in asked}))
-    told = ngettext("%(count)s thing to look at: %(ids)s", "%(count)s things to look at: %(ids)s", len(asked))
+    text = ngettext("%(count)s thing to look at: %(ids)s", "%(count)s things to look at: %(ids)s", len(asked))
     errors = any(message.is_serious() for message in asked)
-    return Row(_("System checks"), "bad" if errors else "", told % {"count": len(asked), "ids": ids}, CHECK)
+    return Row(_("System checks"), "bad" if errors else "", text % {"count": len(asked), "ids": ids}, CHECK)
 
 
-def _destination(at: Standing, *, many: bool) -> Iterator[Row]:
+def _destination(at: DestinationStatus, *, many: bool) -> Iterator[Row]:
     where = f" ({at.alias})" if many else ""
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
     if ago is None:
@@ -68,36 +68,36 @@ def _destination(at: Standing, *, many: bool) -> Iterator[Row]:
         yield Row(_("Worker") + where, "good" if alive else "bad", words, workers.commands()[0])
     ping = f"manage.py eventbridge_ping --destination {at.alias}"
     took = at.health.accepted_at
-    told = when(took, at.now) if took else _("the platform has taken no event yet")
-    yield Row(_("Last successful call") + where, "good" if took else "", told, ping)
+    text = when(took, at.now) if took else _("the platform has taken no event yet")
+    yield Row(_("Last successful call") + where, "good" if took else "", text, ping)
 
 
-def _schedules(standings: Sequence[Standing]) -> Iterator[Row]:
+def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
     apply = "manage.py eventbridge_schedules --apply"
     if not apps.is_installed("django_q"):
         return
     try:
-        known = schedules.standing()
+        known = schedules.statuses()
     except DatabaseError as error:
-        told = _("django-q2's tables cannot be read (%(error)s)") % {"error": type(error).__name__}
-        yield Row(_("Schedules"), "bad", told, "manage.py migrate")
+        text = _("django-q2's tables cannot be read (%(error)s)") % {"error": type(error).__name__}
+        yield Row(_("Schedules"), "bad", text, "manage.py migrate")
         return
     if not any(each.installed for each in known):
-        told = _("none installed: fine with eventbridge_publish --loop or cron")
-        yield Row(_("Schedules"), "", told, apply)
+        text = _("none installed: fine with eventbridge_publish --loop or cron")
+        yield Row(_("Schedules"), "", text, apply)
         return
-    now = standings[0].now
+    now = statuses[0].now
     for each in known:
         if not each.well:
-            told = _("missing") if not each.installed else _("doubled or wrong")
-            yield Row(each.name, "bad", told, apply)
+            text = _("missing") if not each.installed else _("doubled or wrong")
+            yield Row(each.name, "bad", text, apply)
             continue
         started = when(each.started, now) if each.started else _("start not known")
-        told, tone = _pace(each)
-        yield Row(each.name, tone, format_html("{} · {}", started, told), workers.CLUSTER)
+        text, tone = _pace(each)
+        yield Row(each.name, tone, format_html("{} · {}", started, text), workers.CLUSTER)
 
 
-def _pace(each: schedules.Standing) -> tuple[str, str]:
+def _pace(each: schedules.ScheduleStatus) -> tuple[str, str]:
     if each.paused:
         return _("paused in django-q2"), ""
     if each.late > LATE:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.reporting.figures import Figures
 from genesys_eventbridge.reporting.problems import Limits
-from genesys_eventbridge.reporting.status import Standing, together
+from genesys_eventbridge.reporting.status import DestinationStatus, merged
 from genesys_eventbridge.states import State
 
 
@@ -28,10 +28,10 @@ class Number:
 
 
 def numbers(
-    standings: Sequence[Standing], figures: Figures, events_url: str, destination: str
+    statuses: Sequence[DestinationStatus], figures: Figures, events_url: str, destination: str
 ) -> list[Number]:
     """Of one or of several destinations; ``destination`` narrows the lists that are linked."""
-    at = together(standings)
+    at = merged(statuses)
 
     def linked(**filters: str) -> str:
         only = {"destination": destination} if destination else {}
@@ -88,7 +88,7 @@ def numbers(
     ]
 
 
-def line(at: Standing, figures: Figures) -> list[str]:
+def line(at: DestinationStatus, figures: Figures) -> list[str]:
     """The cells of one destination in the table of several, in the order of ``HEADS`` of the template."""
     half, most = figures.quantile(0.5), figures.quantile(0.95)
     return [
@@ -108,7 +108,7 @@ def share(of: float | None) -> str:
     return "-" if of is None else _("%(share)s %%") % {"share": f"{math.floor(of * 1000) / 10:g}"}
 
 
-def _oldest(at: Standing) -> str:
+def _oldest(at: DestinationStatus) -> str:
     if at.oldest is None:
         return "-"
     return f"{span(at.oldest)}+" if "oldest" in at.least else span(at.oldest)

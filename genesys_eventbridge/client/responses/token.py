@@ -83,8 +83,10 @@ def _seconds(value: object) -> float | None:
 
 def _is_rate_limit(answer: Answer) -> bool:
     """The login service says 400 where others say 429."""
-    told = (answer.word("error_description"), answer.word("description"))
-    return answer.word("error") == "invalid_request" and any("rate limit exceeded" in text for text in told)
+    descriptions = (answer.word("error_description"), answer.word("description"))
+    return answer.word("error") == "invalid_request" and any(
+        "rate limit exceeded" in text for text in descriptions
+    )
 
 
 def _refusal(answer: Answer, login_host: str) -> tuple[Halt, str]:

@@ -32,5 +32,5 @@ class Command(OutboxCommand):
         return Result(
             lines,
             {"destinations": {alias: [asdict(step) for step in steps] for alias, steps in found.items()}},
-            needs_person=any(not step.ok for steps in found.values() for step in steps),
+            needs_operator=any(not step.ok for steps in found.values() for step in steps),
         )

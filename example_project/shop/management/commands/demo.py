@@ -146,10 +146,10 @@ class _Watch:
             now = (event.state, event.attempts)
             if self.seen.get(event.pk) != now:
                 self.seen[event.pk] = now
-                self._tell(event)
+                self._report(event)
         return bool(events) and not any(event.state in OPEN for event in events)
 
-    def _tell(self, event: OutboxEvent) -> None:
+    def _report(self, event: OutboxEvent) -> None:
         elapsed = time.monotonic() - self.began
         what = f"{event.state}"
         if event.state == State.PENDING and event.claim_token:
