@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.circuit.refusals import Refusal, Refusals
@@ -264,11 +265,15 @@ def _published(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits)
             if outcome.accuses:
                 return _suspected(circuit, reply, outcome, limits)
             return Step(_halted(circuit, outcome, limits, probe=reply.probe), paused=True)
-    if outcome.outage is None:
-        return Step(_answered(circuit))
-    if outcome.status_code == 503 and outcome.retry_after is not None:
-        circuit = _halted(circuit, replace(outcome, halt=Halt.RATE), limits, probe=reply.probe)
-    return _failed(circuit, reply, outcome, limits)
+        case Verdict.UNAVAILABLE | Verdict.UNKNOWN | Verdict.DELIVERED | Verdict.FAILED | Verdict.NOT_YET:
+            # The last three are verdicts of checks.
+            if outcome.outage is None:
+                return Step(_answered(circuit))
+            if outcome.status_code == 503 and outcome.retry_after is not None:
+                circuit = _halted(circuit, replace(outcome, halt=Halt.RATE), limits, probe=reply.probe)
+            return _failed(circuit, reply, outcome, limits)
+        case _ as never:
+            assert_never(never)
 
 
 def _accepted(circuit: Circuit, reply: Reply) -> Circuit:

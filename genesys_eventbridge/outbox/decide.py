@@ -6,6 +6,7 @@ import random as random_module
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import assert_never
 
 from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.conf import DestinationSettings
@@ -100,10 +101,14 @@ def _published(case: _Case, row: Transition) -> Transition:
             return _suspected(case, row)
         case Verdict.UNAVAILABLE:
             return _again(case, row)
-    row = replace(row, keep_doubt=True, conflict=outcome.conflict)
-    if outcome.conflict and claimed.attempts >= CONFLICTS:
-        return replace(row, state=State.UNRESOLVED, reason=Reason.CONFLICT)
-    return _again(case, row)
+        case Verdict.UNKNOWN | Verdict.DELIVERED | Verdict.FAILED | Verdict.NOT_YET:
+            # The last three are verdicts of checks: what they mean for a publish is not known.
+            row = replace(row, keep_doubt=True, conflict=outcome.conflict)
+            if outcome.conflict and claimed.attempts >= CONFLICTS:
+                return replace(row, state=State.UNRESOLVED, reason=Reason.CONFLICT)
+            return _again(case, row)
+        case _ as never:
+            assert_never(never)
 
 
 def _accepted(outcome: Outcome, settings: DestinationSettings, row: Transition) -> Transition:
@@ -167,10 +172,14 @@ def _checked(case: _Case, row: Transition) -> Transition:
             return replace(row, state=State.UNRESOLVED, reason=Reason.UNCONFIRMED)
         case Verdict.HALTED:
             return _uncharged(claimed, row)
-    wait = delays[min(claimed.checks, len(delays) - 1)]
-    return replace(
-        row, due_in=retry_after.jitter_up(max(wait, outcome.retry_after or 0.0), random=case.random)
-    )
+        case (
+            Verdict.NOT_YET | Verdict.UNKNOWN | Verdict.ACCEPTED | Verdict.REJECTED | Verdict.UNAVAILABLE
+        ):  # the last three are verdicts of a publish
+            wait = delays[min(claimed.checks, len(delays) - 1)]
+            wait = retry_after.jitter_up(max(wait, outcome.retry_after or 0.0), random=case.random)
+            return replace(row, due_in=wait)
+        case _ as never:
+            assert_never(never)
 
 
 def _uncharged(claimed: Claimed, row: Transition) -> Transition:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from genesys_eventbridge.client import Sender
 from genesys_eventbridge.client.auth import credentials_for
@@ -180,6 +180,10 @@ class Senders:
                 return self._refused_in_a_row >= self.settings.run_length
             case Verdict.ACCEPTED:
                 self._refused_in_a_row = 0
+            case Verdict.UNAVAILABLE | Verdict.UNKNOWN | Verdict.DELIVERED | Verdict.FAILED | Verdict.NOT_YET:
+                pass
+            case _ as never:
+                assert_never(never)
         return False
 
 
