@@ -1,4 +1,4 @@
-"""What the app remembers: events, attempts to send them, what people did, and the destinations' health."""
+"""The tables: events, attempts to send them, operator actions, and the status of the destinations."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
 from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
 
-# Methods load what only they need: at each start it would cost more than the models (benchmarks/starting.py).
+# Imported within methods if only they need it: at startup these would cost more than the models
+# (benchmarks/starting.py).
 
 
 def outbox_alias() -> str:
-    """The one database that holds the outbox; every read that decides happens there too."""
+    """The alias of the database that holds the outbox; every read that decides uses it too."""
     return router.db_for_write(OutboxEvent)
 
 
 def is_claimed(claim_token: object, due_at: dt.datetime | None, now: dt.datetime) -> bool:
-    """``in_flight`` of a row that was read."""
+    """``in_flight`` for a row that has been read."""
     return claim_token is not None and due_at is not None and due_at > now
 
 
 def in_flight(now: Any = None) -> Q:
-    """A worker holds the claim at ``now``, by default the database's time: being sent or asked about."""
+    """Q for rows whose claim a worker holds at ``now``, by default the database's time."""
     return Q(claim_token__isnull=False, due_at__gt=DatabaseNow() if now is None else now)
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
-    """Facts that are computed and never stored; claim, admin, commands and status all ask here."""
+    """Computed facts, never stored; claim, admin, commands and status all use these."""
 
     def on_outbox(self) -> OutboxQuerySet:
-        """Read from the database that is written, whatever the router says of replicas."""
+        """Read from the primary database, even if the router has replicas."""
         return self.using(outbox_alias())
 
     def open(self) -> OutboxQuerySet:
         return self.filter(state__in=OPEN)
 
     def due(self) -> OutboxQuerySet:
-        """To be published or checked now. A row whose lease ran out is due again."""
+        """To be published or checked now. A row whose lease has expired is due again."""
         return self.open().filter(due_at__lte=DatabaseNow())
 
     def in_flight(self) -> OutboxQuerySet:
-        """A worker holds the claim: being sent or asked about right now."""
+        """A worker holds the claim: being sent or checked right now."""
         return self.filter(in_flight())
 
     def not_in_flight(self) -> OutboxQuerySet:
@@ -58,7 +59,7 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
         )
 
     def retrying(self) -> OutboxQuerySet:
-        """Tried before, not accepted, waiting for the next try."""
+        """Tried before, not accepted, waiting for the next attempt."""
         return self.filter(state=State.PENDING, attempts__gt=0).not_in_flight()
 
     def needs_operator(self) -> OutboxQuerySet:
@@ -87,7 +88,7 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
 
 
 class OutboxEvent(models.Model):
-    """One row is one event, and the row is the truth about it."""
+    """One row is one event and its authoritative state."""
 
     id = models.BigAutoField(primary_key=True)
     destination = ExactCharField(max_length=64, help_text=_("Alias in GENESYS_EVENTBRIDGE."))
@@ -95,54 +96,67 @@ class OutboxEvent(models.Model):
     source = ExactCharField(max_length=255, help_text=_("CloudEvents source."))
     type = ExactCharField(max_length=255, help_text=_("CloudEvents type."))
     subject = ExactCharField(max_length=255, blank=True, default="", help_text=_("CloudEvents subject."))
-    time = models.DateTimeField(help_text=_("When the fact happened."))
-    body = models.TextField(blank=True, help_text=_("The exact text that is sent, fixed at enqueue."))
+    time = models.DateTimeField(help_text=_("When it happened."))
+    body = models.TextField(blank=True, help_text=_("The exact text sent, fixed when the event is enqueued."))
     body_sha256 = models.CharField(max_length=64, help_text=_("SHA-256 of the body's UTF-8 bytes."))
     content_sha256 = models.CharField(
-        max_length=64, help_text=_("SHA-256 of what the caller said; tells a repeated call from a conflict.")
+        max_length=64,
+        help_text=_("SHA-256 of what the caller passed; distinguishes a repeated call from a conflict."),
     )
-    idempotency_key = models.UUIDField(unique=True, help_text=_("Fixed at enqueue."))
+    idempotency_key = models.UUIDField(unique=True, help_text=_("Fixed when the event is enqueued."))
     key_epoch = models.PositiveSmallIntegerField(
-        default=0, help_text=_("Raised by a person who accepts a duplicate; changes the key on the wire.")
+        default=0,
+        help_text=_("Raised when an operator accepts a possible duplicate; changes the key that is sent."),
     )
     ordering_key = ExactCharField(
-        max_length=255, blank=True, default="", help_text=_("Events of one key go one at a time, in order.")
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Events with the same key are sent one at a time, in order."),
     )
-    not_before = ReadableDateTimeField(null=True, blank=True, help_text=_("Asked for with delay=."))
+    not_before = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("Earliest time to send it, set with delay=.")
+    )
     state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=32, choices=Reason.choices, blank=True, default="")
     due_at = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("Next step, or the end of the lease; empty unless open.")
+        null=True, blank=True, help_text=_("When the next step is due, or the lease ends; empty unless open.")
     )
-    claim_token = models.UUIDField(null=True, blank=True, help_text=_("Who may write; fresh at each claim."))
+    claim_token = models.UUIDField(
+        null=True, blank=True, help_text=_("Token of the worker that may write; new for each claim.")
+    )
     lapses = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text=_("Claims in a row whose lease ran out without an outcome.")
+        null=True, blank=True, help_text=_("Consecutive claims whose lease expired without an outcome.")
     )
     key_held = models.BooleanField(
-        null=True, help_text=_("Put aside until the earlier event of its ordering key leaves.")
+        null=True, help_text=_("Set while it waits for an earlier event of its ordering key.")
     )
-    attempts = models.PositiveIntegerField(default=0, help_text=_("Publishing tries, counted at claim."))
-    checks = models.PositiveIntegerField(default=0, help_text=_("Times the platform was asked."))
+    attempts = models.PositiveIntegerField(
+        default=0, help_text=_("Attempts to publish it, counted when it is claimed.")
+    )
+    checks = models.PositiveIntegerField(default=0, help_text=_("Number of status checks."))
     halts = models.PositiveIntegerField(
-        default=0, help_text=_("Times this event met a refusal that concerns the whole destination.")
+        default=0, help_text=_("Times it got a response that concerns the whole destination.")
     )
     suspected_since = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("Its first halt, until an operator requeues it.")
+        null=True, blank=True, help_text=_("When that first happened; cleared when an operator requeues it.")
     )
     in_doubt_since = ReadableDateTimeField(
         null=True,
         blank=True,
-        help_text=_("First try whose outcome is unknown; kept until a definite answer."),
+        help_text=_("First attempt whose outcome is unknown; kept until a definite response."),
     )
     doubt_about = models.UUIDField(
-        null=True, blank=True, help_text=_("Hash of the organisation that may have taken it.")
+        null=True, blank=True, help_text=_("Hash of the organisation that may have accepted it.")
     )
     key_known_since = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("Since when the platform may know an accepted event's key.")
+        null=True,
+        blank=True,
+        help_text=_("Since when the platform may know the key of an event it accepted."),
     )
     remote_id = ExactCharField(max_length=255, blank=True, default="", help_text=_("The platform's id."))
     remote_key = models.UUIDField(
-        null=True, blank=True, help_text=_("Hash of destination and remote id: one id proves one event.")
+        null=True, blank=True, help_text=_("Hash of destination and remote id; an id belongs to one event.")
     )
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True, default="")
@@ -156,7 +170,7 @@ class OutboxEvent(models.Model):
         blank=True,
         on_delete=models.SET_NULL,
         related_name="resends",
-        help_text=_("The event this one was resent from."),
+        help_text=_("The event it was resent from."),
     )
     object_type = ExactCharField(max_length=255, blank=True, default="", help_text=_("app_label.model"))
     object_id = ExactCharField(max_length=255, blank=True, default="")
@@ -176,13 +190,14 @@ class OutboxEvent(models.Model):
             ("export_event", "Can export events"),
         ]
         indexes = [
-            # Equality on the first two: a paused destination or waiting checks cost a claim nothing.
+            # Equality on the first two columns: a paused destination or waiting checks do not slow down a
+            # claim.
             models.Index(fields=["state", "destination", "due_at", "id"], name="eventbridge_due"),
             # The head of a key is found among its open rows, not by walking its delivered history.
             models.Index(fields=["ordering_key", "state", "id"], name="eventbridge_key"),
             models.Index(fields=["remote_id"], name="eventbridge_remote"),
             models.Index(fields=["subject", "id"], name="eventbridge_subject"),
-            # Expiry looks at doubtful rows only, also where a paused destination has a million due ones.
+            # Expiry reads only doubtful rows, even if a paused destination has a million due ones.
             models.Index(fields=["in_doubt_since"], name="eventbridge_doubt"),
         ]
         constraints = [
@@ -222,7 +237,7 @@ class OutboxEvent(models.Model):
 
     @property
     def data(self) -> Any:
-        """The decoded payload; NO_DATA where the event has none or its body was blanked."""
+        """The decoded payload; NO_DATA if the event has none or its body was blanked."""
         from genesys_eventbridge.cloudevents import NO_DATA
 
         if not self.body:
@@ -234,7 +249,7 @@ class OutboxEvent(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """One request to the platform and its answer: for people; no decision reads it."""
+    """One request to the platform and its response. Informational: no decision depends on it."""
 
     id = models.BigAutoField(primary_key=True)
     event = models.ForeignKey(
@@ -248,7 +263,7 @@ class DeliveryAttempt(models.Model):
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     error = models.CharField(max_length=500, blank=True, default="")
     correlation_id = models.CharField(max_length=128, blank=True, default="")
-    retry_after = models.FloatField(null=True, blank=True, help_text=_("Seconds the platform asked for."))
+    retry_after = models.FloatField(null=True, blank=True, help_text=_("Seconds the platform asked to wait."))
     response_excerpt = models.TextField(blank=True, default="")
     worker = models.CharField(max_length=128, blank=True, default="")
 
@@ -263,7 +278,7 @@ class DeliveryAttempt(models.Model):
 
 
 class EventAct(models.Model):
-    """What a person did to an event: append-only audit."""
+    """An operator action on an event: append-only audit."""
 
     id = models.BigAutoField(primary_key=True)
     event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="acts")
@@ -271,8 +286,8 @@ class EventAct(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    username = models.CharField(max_length=150, blank=True, default="", help_text=_("As it was then."))
-    via = models.CharField(max_length=64, help_text=_("admin, or the command."))
+    username = models.CharField(max_length=150, blank=True, default="", help_text=_("The name at that time."))
+    via = models.CharField(max_length=64, help_text=_("admin, or the name of the command."))
     from_state = models.CharField(max_length=16, choices=State.choices)
     to_state = models.CharField(max_length=16, choices=State.choices)
     reason = models.CharField(max_length=500, blank=True, default="")
@@ -288,38 +303,42 @@ class EventAct(models.Model):
 
 
 class Destination(models.Model):
-    """The health of one destination, shared by every worker on every host."""
+    """The status of one destination, shared by all workers on all hosts."""
 
     alias = ExactCharField(max_length=64, unique=True)
-    # No JSONField: its system check asks the database, which may be away.
+    # Not a JSONField: its system check queries the database, which may be down.
     pauses = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
-        null=True, blank=True, help_text=_("The pauses of each kind; see circuit.py.")
+        null=True, blank=True, help_text=_("Pauses by kind; see the package circuit.")
     )
     paused_until = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("Set by trouble, cleared by a success.")
+        null=True, blank=True, help_text=_("Set by a failure, cleared by a success.")
     )
     paused_kind = models.CharField(max_length=16, blank=True, default="")
     paused_reason = models.CharField(max_length=500, blank=True, default="")
-    pause_seconds = models.FloatField(default=0.0, help_text=_("Length of the last pause; doubles."))
+    pause_seconds = models.FloatField(
+        default=0.0, help_text=_("Length of the last pause in seconds; doubles each time.")
+    )
     check_paused_until = ReadableDateTimeField(null=True, blank=True)
     check_paused_kind = models.CharField(max_length=16, blank=True, default="", db_default="")
     check_paused_reason = models.CharField(max_length=500, blank=True, default="")
     check_pause_seconds = models.FloatField(default=0.0)
-    probe_until = ReadableDateTimeField(null=True, blank=True, help_text=_("Lease of the one prober."))
+    probe_until = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("Until when one worker may probe.")
+    )
     probe_turn = models.PositiveIntegerField(default=0)
     probes = models.PositiveIntegerField(
         default=0,
         db_default=0,
-        help_text=_("Probes that failed in a row, while others were accepted lately."),
+        help_text=_("Consecutive failed probes while other events were accepted recently."),
     )
     held_by = models.CharField(max_length=150, blank=True, default="", help_text=_("Who paused it."))
     held_reason = models.CharField(max_length=500, blank=True, default="")
-    held_until = ReadableDateTimeField(null=True, blank=True, help_text=_("Empty: until resumed."))
+    held_until = ReadableDateTimeField(null=True, blank=True, help_text=_("Empty: paused until resumed."))
     bucket_tokens = models.FloatField(default=0.0)
-    bucket_reserve = models.FloatField(default=0.0, help_text=_("The fifth kept for checks."))
+    bucket_reserve = models.FloatField(default=0.0, help_text=_("The fifth reserved for checks."))
     bucket_at = ReadableDateTimeField(null=True, blank=True)
     misses = models.PositiveIntegerField(
-        default=0, db_default=60, help_text=_("Requests since the last acceptance; 60 stands for more.")
+        default=0, db_default=60, help_text=_("Requests since the last acceptance; 60 means 60 or more.")
     )
     run_failures = models.PositiveIntegerField(default=0)
     run_events = models.CharField(
@@ -330,35 +349,39 @@ class Destination(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text=_("Events that checks did not find, in a row."),
+        help_text=_("Consecutive events that checks did not find."),
     )
     suspects = models.CharField(
         max_length=1000,
         blank=True,
         default="",
         db_default="",
-        help_text=_("Events that met a page or a 403 in a row, while others were accepted before."),
+        help_text=_("Consecutive events that got an HTML page or a 403 after others were accepted."),
     )
     cleared_at = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("Last acceptance of an event that had met a page or a 403 before.")
+        null=True,
+        blank=True,
+        help_text=_("Last acceptance of an event that had got an HTML page or a 403 before."),
     )
     refusals = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
-        null=True, blank=True, help_text=_("Events the platform refused in a row; see refusals.py.")
+        null=True,
+        blank=True,
+        help_text=_("Consecutive events that the platform refused; see circuit/refusals.py."),
     )
     refused_until = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("When the next event of a type of that run may go.")
+        null=True, blank=True, help_text=_("When the next event of a refused type may be sent.")
     )
     accepted_at = ReadableDateTimeField(null=True, blank=True, help_text=_("Last acceptance."))
     found_at = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("Last check that the platform answered about its event.")
+        null=True, blank=True, help_text=_("Last check in which the platform knew the event.")
     )
     heartbeat_at = ReadableDateTimeField(null=True, blank=True)
     heartbeat_worker = models.CharField(max_length=128, blank=True, default="")
     task_at = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("When a django-q2 task last ran for it; a wake is read there.")
+        null=True, blank=True, help_text=_("When a django-q2 task last ran for it; a wake reaches one.")
     )
     pruned_at = ReadableDateTimeField(
-        null=True, blank=True, help_text=_("When a worker last began to remove old events.")
+        null=True, blank=True, help_text=_("When a worker last started to remove old events.")
     )
 
     class Meta:
@@ -372,15 +395,15 @@ class Destination(models.Model):
 
 
 class Rollup(models.Model):
-    """So many of one thing in five minutes, for people; no decision reads it, and it may miss some.
+    """A counter per five minutes. Informational: no decision depends on it, and counts may be missing.
 
-    ``measure`` is ``delivered``, ``dead`` or ``unresolved`` (events that went there); ``publish:<verdict>``
-    or ``check:<verdict>`` (requests); ``error:<HTTP status or kind of failure>``; ``within:<n>`` (events
-    by their time to delivery, see rollups.upper).
+    ``measure`` is ``delivered``, ``dead`` or ``unresolved`` (events with this new state);
+    ``publish:<verdict>`` or ``check:<verdict>`` (requests); ``error:<HTTP status or kind of failure>``;
+    ``within:<n>`` (events by their time to delivery, see counters.upper).
     """
 
     id = models.BigAutoField(primary_key=True)
-    starts_at = models.DateTimeField(help_text=_("Begin of the five minutes."))
+    starts_at = models.DateTimeField(help_text=_("Start of the five minutes."))
     destination = ExactCharField(max_length=64)
     measure = ExactCharField(max_length=64)
     number = models.BigIntegerField()
@@ -390,7 +413,7 @@ class Rollup(models.Model):
         verbose_name_plural = _("roll-ups")
         default_permissions = ()
         constraints = [
-            # In the order in which the dashboard and the pruning read.
+            # In the order in which the dashboard and pruning read.
             models.UniqueConstraint(
                 fields=["starts_at", "destination", "measure"], name="eventbridge_rollup_once"
             )

@@ -1,7 +1,7 @@
-"""Migrations that run beside the traffic: they wait for a lock only briefly, and can be run again.
+"""Migrations for use under traffic: they wait for locks only briefly and can be run again.
 
-A statement that changes a table waits until every transaction that has touched the table ends, and all later
-statements queue behind it: with a report open, every save of the site would stop.
+A statement that changes a table waits until all transactions that touched the table end, and all later
+statements queue behind it: with a report open, every save of the site would block.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import OperationalError, migrations
+from django.db import OperationalError, migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
 
-#: Seconds that a migration waits for a lock, and so the longest time that it holds up a save.
+#: Seconds that a migration waits for a lock, which is also the longest time it can block a save.
 LONGEST_LOCK_WAIT = 2
 
 #: PostgreSQL's lock_not_available, MySQL's ER_LOCK_WAIT_TIMEOUT.
@@ -24,7 +24,7 @@ _NOT_AVAILABLE = frozenset({"55P03", 1205})
 
 
 class OnlineMigration(migrations.Migration):
-    """A migration whose statements wait LONGEST_LOCK_WAIT for a lock, or less where the session says less."""
+    """A migration whose statements wait at most LONGEST_LOCK_WAIT, or the session's limit, for a lock."""
 
     def apply(
         self, project_state: ProjectState, schema_editor: BaseDatabaseSchemaEditor, collect_sql: bool = False
@@ -44,7 +44,7 @@ class OnlineMigration(migrations.Migration):
 
 
 class AddField(migrations.AddField):
-    """Skips a column that is there: MySQL and MariaDB keep what a migration did before it failed."""
+    """Skips an existing column: MySQL and MariaDB keep what a migration did before it failed."""
 
     def database_forwards(
         self,
@@ -65,9 +65,46 @@ class AddField(migrations.AddField):
         return model._meta.get_field(self.name).column in {column.name for column in columns}
 
 
+class AddUnique(migrations.AddConstraint):
+    """Makes a column unique, without locking the table for long (PostgreSQL) or copying it (SQLite).
+
+    If the table has rows, use it in a plain ``Migration`` with ``atomic = False``: PostgreSQL then builds the
+    index without blocking traffic. An OnlineMigration would abort the build after LONGEST_LOCK_WAIT.
+    """
+
+    constraint: models.UniqueConstraint
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        vendor, quote = schema_editor.connection.vendor, schema_editor.quote_name
+        name, table = quote(self.constraint.name), quote(model._meta.db_table)
+        (column,) = (quote(model._meta.get_field(field).column) for field in self.constraint.fields)
+        if vendor == "postgresql" and not schema_editor.atomic_migration:
+            # If an earlier run was interrupted, the index exists but is invalid: start again.
+            schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            schema_editor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({column})")
+            with short_waits(schema_editor):  # not while building the index, which blocks no writes
+                schema_editor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+        elif vendor == "sqlite":
+            schema_editor.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({column})")
+        elif schema_editor.atomic_migration:
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        else:
+            with short_waits(schema_editor):
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+
 @contextmanager
 def short_waits(schema_editor: BaseDatabaseSchemaEditor) -> Iterator[None]:
-    """Raises CommandError where a lock could not be had in time."""
+    """Limit lock waits within this block. Raises CommandError if a lock is not available in time."""
     connection = schema_editor.connection
     if schema_editor.collect_sql:  # sqlmigrate
         if connection.vendor == "postgresql" and schema_editor.atomic_migration:
@@ -87,13 +124,13 @@ def short_waits(schema_editor: BaseDatabaseSchemaEditor) -> Iterator[None]:
 
 
 def _finish(schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Foreign keys, which Django leaves to the end, wait for locks of other tables."""
+    """Add foreign keys, which Django defers to the end: they wait for locks of other tables."""
     while schema_editor.deferred_sql and not schema_editor.collect_sql:
         schema_editor.execute(schema_editor.deferred_sql.pop(0), None)
 
 
 def _lower(connection: BaseDatabaseWrapper) -> str | None:
-    """Shorten the session's limit; returns the one before, or None where nothing was changed."""
+    """Lower the session's limit. Returns the previous one, or None if it was not changed."""
     if connection.vendor not in _LIMITS:
         return None
     ask, _say, unit = _LIMITS[connection.vendor]
@@ -117,7 +154,7 @@ def _say_limit(connection: BaseDatabaseWrapper, value: Any) -> None:
         cursor.execute(f"{_LIMITS[connection.vendor][1]} = {int(value)}")
 
 
-#: How to ask, how to say, and how many of its units are a second. PostgreSQL's 0 is no limit.
+#: SQL to read the limit, SQL to set it, and its units per second. In PostgreSQL 0 means no limit.
 _LIMITS = {
     "postgresql": (
         "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'",
@@ -141,7 +178,7 @@ def _advice(connection: BaseDatabaseWrapper) -> str:
         "ORDER BY trx_started",
     }[connection.vendor]
     return (
-        f"Another transaction uses a table of genesys_eventbridge: a report, a dump or an idle session, for "
-        f"instance. migrate gave up after {LONGEST_LOCK_WAIT} s, so that no save waits behind it. Let that "
-        f"transaction end, and run migrate again. To find it: {find};"
+        f"Another transaction is using a table of genesys_eventbridge, for instance a report, a dump or "
+        f"an idle session. migrate gave up after {LONGEST_LOCK_WAIT} s so that no save has to wait. End that "
+        f"transaction and run migrate again. To find it: {find};"
     )

@@ -231,7 +231,7 @@ class TestSQLite:
     def test_its_hint_is_a_line_of_settings(self, monkeypatch):
         monkeypatch.delitem(connection.settings_dict["OPTIONS"], "transaction_mode")
 
-        line = only(ours()).hint.removeprefix("Write ").removesuffix(".")
+        line = only(ours()).hint.removeprefix("Set ").removesuffix(".")
         pasted: dict[str, dict[str, Any]] = {"default": {}}
         exec(line, {"DATABASES": pasted})
 

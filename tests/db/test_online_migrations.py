@@ -3,42 +3,40 @@
 import io
 import threading
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection, migrations, transaction
-from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
+from django.db import IntegrityError, connection, migrations, transaction
 
-from genesys_eventbridge.db.online_migrations import AddField, OnlineMigration
+from genesys_eventbridge.db.online_migrations import AddUnique, OnlineMigration
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue
+from tests import migrating
+from tests.migrating import APP
 from tests.outbox_rows import event, in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-APP = "genesys_eventbridge"
-NAMES = sorted(name for app, name in MigrationLoader(None).graph.nodes if app == APP)
+RELEASED = migrating.names()[-1]
+COLUMNS, UNIQUE = "1001_columns", "1002_unique"
+VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'eventbridge_later_key'::regclass"
 
 on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
 READ_LIMIT = {"postgresql": "SHOW lock_timeout", "mysql": "SELECT @@SESSION.lock_wait_timeout"}
-
-
-def back_to(name):
-    MigrationExecutor(connection).migrate([(APP, name)])
 
 
 def migrate():
     call_command("migrate", APP, verbosity=0)
 
 
-@pytest.fixture(params=["0003_key_known_since", "0005_remote_key", "0006_circuit"])
-def older(request):
-    """The tables of an earlier migration; the newest again when the test has ended."""
-    back_to(request.param)
-    yield request.param
-    migrate()
+@pytest.fixture(autouse=True)
+def _later_migrations():
+    """Two migrations that are not yet applied follow those of the app; gone when the test has ended."""
+    with migrating.chain(migrating.LATER):
+        yield
+        migrating.to(RELEASED)
 
 
 @contextmanager
@@ -64,9 +62,9 @@ def report(model):
 
 @on_a_server
 @pytest.mark.parametrize("model", [OutboxEvent, Destination])
-def test_a_report_makes_it_give_up_and_not_the_saves(older, model):
+def test_a_report_makes_it_give_up_and_not_the_saves(model):
     with report(model):
-        with pytest.raises(CommandError, match=r"uses a table .* run migrate again\. To find it: SELECT"):
+        with pytest.raises(CommandError, match=r"is using a table .* run migrate again\. To find it: SELECT"):
             migrate()
         with transaction.atomic():
             enqueue("order.created", None)
@@ -86,10 +84,9 @@ def test_the_limit_of_the_session_is_the_same_afterwards():
 
     connection.close()
     before = limit()
-    back_to(NAMES[-2])
     migrate()
     after_success = limit()
-    back_to(NAMES[-2])
+    migrating.to(RELEASED)
     with report(OutboxEvent), pytest.raises(CommandError):
         migrate()
     after_failure = limit()
@@ -114,7 +111,6 @@ def test_a_shorter_limit_of_the_session_stays():
                 seen.append(cursor.fetchone()[0])
         return execute(sql, *rest)
 
-    back_to(NAMES[-2])
     with connection.cursor() as cursor:
         cursor.execute(say)
     try:
@@ -130,10 +126,8 @@ def test_a_migration_that_failed_half_way_can_be_run_again():
     """MySQL and MariaDB keep the columns that were added before the failure."""
     if connection.vendor != "mysql":
         pytest.skip("only MySQL and MariaDB cannot roll back a change of a table")
-    back_to("0006_circuit")
     with report(OutboxEvent), pytest.raises(CommandError):
         migrate()
-    columns = [field.column for field in Destination._meta.concrete_fields]
     with connection.cursor() as cursor:
         there = {
             each.name
@@ -142,25 +136,87 @@ def test_a_migration_that_failed_half_way_can_be_run_again():
 
     migrate()
 
-    assert set(columns) <= there
+    assert {"later_note", "later_at"} <= there
     assert event().state == "pending"
+    assert migrating.recorded() >= {COLUMNS, UNIQUE}
+
+
+def unique_index():
+    """What the database says of the index; None without one."""
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, OutboxEvent._meta.db_table)
+    return found.get("eventbridge_later_key")
+
+
+class TestAddUnique:
+    @on_a_server
+    def test_a_report_makes_it_give_up_and_not_the_saves(self):
+        migrating.to(COLUMNS)
+        with report(OutboxEvent):
+            with pytest.raises(CommandError, match="is using a table"):
+                migrate()
+            with transaction.atomic():
+                enqueue("order.created", None)
+
+        migrate()
+
+        assert unique_index()["unique"]
+        assert OutboxEvent.objects.get().type == "order.created"
+
+    def test_it_can_be_taken_back_and_added_again(self):
+        event()
+        migrate()
+        migrating.to(COLUMNS)
+        assert unique_index() is None
+
+        migrate()
+
+        assert unique_index()["columns"] == ["later_key"]
+        assert unique_index()["unique"]
+        assert OutboxEvent.objects.count() == 1
+
+    def test_postgresql_begins_again_where_an_index_was_left_invalid(self):
+        if connection.vendor != "postgresql":
+            pytest.skip("only PostgreSQL builds an index beside the traffic")
+        migrating.to(COLUMNS)
+        event()
+        event()
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {OutboxEvent._meta.db_table} SET later_key = %s", [uuid4()])
+            with pytest.raises(IntegrityError):
+                migrate()
+            cursor.execute(f"UPDATE {OutboxEvent._meta.db_table} SET later_key = NULL")
+            cursor.execute(VALID)
+            assert cursor.fetchone() == (False,)
+
+            migrate()
+
+            cursor.execute(VALID)
+            assert cursor.fetchone() == (True,)
 
 
 def test_every_migration_of_the_app_waits_only_briefly():
-    loader = MigrationLoader(None)
-    for name in NAMES:
-        migration = loader.graph.nodes[APP, name]
-        online = isinstance(migration, OnlineMigration)
-        assert online or name == "0005_remote_key", name
-        for operation in migration.operations:
-            assert not isinstance(operation, migrations.AddField) or isinstance(operation, AddField), name
-            if isinstance(operation, migrations.AddIndex):
-                assert name == "0001_initial", "an index of a table that is there: AddIndexConcurrently"
+    """The two later ones are judged, too: today the app has only one."""
+    for name in migrating.names():
+        migration = migrating.migration(name)
+        kinds = {type(operation) for operation in migration.operations}
+        assert isinstance(migration, OnlineMigration) or (kinds == {AddUnique} and not migration.atomic), name
+        assert migrations.AddField not in kinds, f"{name}: AddField of online_migrations"
+        if not migration.initial:
+            assert migrations.AddIndex not in kinds, "an index of a table that is there: AddIndexConcurrently"
+            assert AddUnique not in kinds or not migration.atomic, name
 
 
-def test_sqlmigrate_shows_the_limit_on_postgresql():
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        (COLUMNS, "SET LOCAL lock_timeout = '2s';"),
+        (UNIQUE, 'CREATE UNIQUE INDEX CONCURRENTLY "eventbridge_later_key"'),
+    ],
+)
+def test_sqlmigrate_shows_on_postgresql_what_keeps_it_short(name, statement):
     out = io.StringIO()
 
-    call_command("sqlmigrate", APP, "0006_circuit", stdout=out)
+    call_command("sqlmigrate", APP, name, stdout=out)
 
-    assert ("SET LOCAL lock_timeout = '2s';" in out.getvalue()) is (connection.vendor == "postgresql")
+    assert (statement in out.getvalue()) is (connection.vendor == "postgresql")

@@ -662,9 +662,9 @@ def test_where_another_database_has_the_transaction_the_error_names_the_one_to_o
         enqueue("order.created", {})
 
     assert str(found.value) == (
-        "enqueue() needs a transaction of database 'outbox', where the outbox lives; the open one is of "
-        "'default'. Wrap both in `with transaction.atomic(using='outbox'):`, or pass standalone=True where "
-        "the event stands for itself."
+        "enqueue() needs a transaction on database 'outbox', where the outbox lives; the open one is on "
+        "'default'. Wrap both in `with transaction.atomic(using='outbox'):`, or pass standalone=True if the "
+        "event belongs to no other write."
     )
 
 

@@ -1,0 +1,1 @@
+"""Migrations that only tests have: they change tables that are in use, as later releases will."""
