@@ -1,4 +1,4 @@
-"""Events from models: register a model once, and its rows and their events commit together."""
+"""Model events: register a model once, and its rows and their events are committed together."""
 
 from __future__ import annotations
 
@@ -39,39 +39,41 @@ def publishes(
 ) -> Callable[[type[M]], type[M]]:
     """Publish a model's events: a class decorator, or ``publishes(...)(get_user_model())`` in ``ready()``.
 
-    ``created``, ``updated``, ``deleted`` are event types; ``m2m`` maps many-to-many fields to event types.
-    Proxies, multi-table children and subclasses of an abstract model inherit the registration; several
-    registrations of one model each write their event.
+    ``created``, ``updated`` and ``deleted`` are event types; ``m2m`` maps many-to-many fields to event types.
+    Proxies, multi-table children and subclasses of an abstract model inherit the registration. A model may be
+    registered several times; each registration writes its own event.
 
-    What the event carries is either ``fields``, a list of names and relation paths (``customer.email``,
-    nested in data) or a mapping of names in data to paths, or ``data``, a callable that takes ``(instance)``
-    or ``(instance, change)`` and returns a JSON value.
+    The data of the event is given by one of:
 
-    An event describes the row as its transaction sees it right after the save, for a delete as it was when
-    it was deleted, and never what the instance in memory holds: a price is its text with all decimals, a time
-    is UTC, a file is its name, a foreign key its key, ``customer.email`` that of the customer's row now. What
-    the save did not write, or the database may have set, is read back; columns that triggers set only with
-    ``read_back=True``. Callables get an object of their own with these values and may only read.
+    - ``fields``: a list of field names and relation paths (``customer.email`` becomes a nested object), or a
+      mapping of names in data to paths;
+    - ``data``: a callable that takes ``(instance)`` or ``(instance, change)`` and returns a JSON value.
 
-    ``subject``, ``ordering_key``, ``source``, ``extensions`` and ``url`` (of the object, for staff) are an
-    attribute's name or path, or a callable that takes the instance; ``source`` may also be the source itself
-    and ``extensions`` the mapping itself.
+    An event describes the row as its transaction sees it right after the save, or just before a delete, not
+    what the instance in memory holds: a price is text with all decimals, a time is UTC, a file is its name,
+    a foreign key is its key, and ``customer.email`` is read from the customer's row. Columns that the save
+    did not write or that the database may have set are read back; columns set by triggers only with
+    ``read_back=True``. Callables get their own object with these values and may only read.
 
-    ``changed`` names columns: an update is published only if one of them differs between the row before and
-    the row after. ``when`` takes ``(instance)`` or ``(instance, change)`` and decides for all kinds.
+    ``subject``, ``ordering_key``, ``source``, ``extensions`` and ``url`` (of the object, for staff) are
+    each an attribute name or path, or a callable that takes the instance. ``source`` may also be the source
+    itself, and ``extensions`` a mapping.
 
-    Row and event commit together, also without a transaction around the save: then all receivers of the
-    model's signals run inside one. ``atomic=False`` leaves ``save()`` as Django made it: without a
-    transaction around it, row and event are two commits, and the row before is read without a lock.
+    ``changed`` names columns: an update is published only if one of them differs between the rows before and
+    after the save. ``when`` takes ``(instance)`` or ``(instance, change)`` and decides for all kinds.
+
+    Row and event are committed together. If no transaction is open, the save opens one, and all receivers
+    of the model's signals run inside it. ``atomic=False`` opens none: then row and event are two commits,
+    and the row before the save is read without a lock.
 
     ``bulk_create``, ``bulk_update``, ``QuerySet.update``, raw SQL, ``on_delete=SET_NULL`` and deletes made by
     the database send no signals, so they publish nothing: use ``EventQuerySet`` or ``enqueue_for``. ``raw``
-    saves (loaddata) and the models of migrations publish nothing either.
+    saves (loaddata) and the historical models of migrations publish nothing either.
 
-    Raises ImproperlyConfigured for arguments that cannot work. Saving raises InvalidEvent if the event is
-    not valid, ImproperlyConfigured if the row goes to another database than the outbox or a callable writes
-    to the row's table, and TransactionManagementError if the database has ended the transaction; then neither
-    row nor event is written.
+    Raises ImproperlyConfigured for wrong arguments. A save raises InvalidEvent if the event is not valid,
+    ImproperlyConfigured if the row is written to a different database than the outbox or a callable writes
+    to the row's table, and TransactionManagementError if the database has rolled the transaction back; then
+    neither row nor event is written.
     """
     given = {
         "created": created,

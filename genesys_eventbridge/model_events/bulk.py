@@ -13,11 +13,19 @@ from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge.db.transactions import around, kept
 from genesys_eventbridge.model_events import events
-from genesys_eventbridge.model_events import rows as model_rows
 from genesys_eventbridge.model_events.changes import Change, Difference, Values, differences
 from genesys_eventbridge.model_events.identity import unwrapped
-from genesys_eventbridge.model_events.registry import KINDS, Registration, label, plan
-from genesys_eventbridge.model_events.rows import Needs
+from genesys_eventbridge.model_events.registry import KINDS, Registration, label, needs_of, plan
+from genesys_eventbridge.model_events.rows import (
+    Needs,
+    Written,
+    known_values,
+    loaded,
+    locked,
+    read_rows,
+    rows_of,
+    values_in,
+)
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 
 M = TypeVar("M", bound=Model)
@@ -28,15 +36,15 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
     """Write the events that saving or deleting these objects one by one would have written.
 
     ``kind`` is created, updated or deleted. Call it in the transaction of the change: after
-    ``QuerySet.update()`` or raw SQL, before a delete that sends no signals. The events say what the rows hold
-    now, read from the database that is written; of objects in a list only the keys are used. What the rows
-    were before is not known, so ``changed=`` lets them all through; ``when=`` is asked.
+    ``QuerySet.update()`` or raw SQL, or before a delete that sends no signals. The events describe the rows
+    as they are now in the database that is written; of objects in a list only the keys are used. The rows
+    before the change are not known, so ``changed=`` filters nothing; ``when=`` does.
 
-    Raises ImproperlyConfigured if the model publishes nothing of this kind, ValueError if a row is not in the
-    database, NotInTransaction outside ``atomic()``, and InvalidEvent, as ``enqueue_many`` does.
+    Raises ImproperlyConfigured if the model publishes no event of this kind, ValueError if a row is not in
+    the database, NotInTransaction outside ``atomic()``, and InvalidEvent, as ``enqueue_many`` does.
     """
     if kind not in KINDS:
-        raise ImproperlyConfigured(f"enqueue_for(..., {kind!r}): the kind is one of {', '.join(KINDS)}.")
+        raise ImproperlyConfigured(f"enqueue_for(..., {kind!r}): kind must be one of {', '.join(KINDS)}.")
     alias = outbox_alias()
     fresh = isinstance(objects, QuerySet)
     if isinstance(objects, QuerySet):
@@ -48,20 +56,20 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
     for model, instances in by_model.items():
         if not plan(model).kinds[kind]:
             raise ImproperlyConfigured(
-                f"{label(model)} publishes no {kind!r} event: register it with publishes({kind}=...)."
+                f"{label(model)} publishes no {kind!r} event. Register it with publishes({kind}=...)."
             )
         events.same_database(model, router.db_for_write(model))
         if events.suppressed():
             continue
         needs = _needs(model, kind)
-        known = [model_rows.loaded(instance) if fresh else {} for instance in instances]
-        found = model_rows.rows_of(instances, alias, Needs(needs.columns), known)
+        known = [loaded(instance) if fresh else {} for instance in instances]
+        found = rows_of(instances, alias, Needs(needs.columns), known)
         rows = [row for row in found if row is not None]
         if len(rows) < len(instances):
             lost = next(one for one, row in zip(instances, found, strict=True) if row is None)
             raise ValueError(
                 f"enqueue_for(..., {kind!r}): {len(instances) - len(rows)} of these {label(model)} are not "
-                f"in the database, such as {lost.pk}. Call it before a delete, and after anything else."
+                f"in the database, for example {lost.pk}. Call it before a delete, but after other changes."
             )
         written += _write(kind, model, [(row, None) for row in rows])
     return written
@@ -70,8 +78,11 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
 class EventQuerySet(models.QuerySet[M]):
     """``bulk_create``, ``bulk_update`` and ``update`` that publish what a loop of ``save()`` would publish.
 
-    ``update`` and ``bulk_update`` read and lock the rows first, then read them again: the events tell
-    what the database holds. Within ``suppress_events()`` all three are Django's own.
+    ``update`` and ``bulk_update`` lock and read the rows, change them, and read them again, so that the
+    events describe the rows in the database. Within ``suppress_events()`` all three are Django's own.
+
+    All three raise ImproperlyConfigured if the rows are written to a different database than the outbox, and
+    InvalidEvent if an event is not valid; then nothing is written.
     """
 
     @sensitive_variables()
@@ -84,14 +95,14 @@ class EventQuerySet(models.QuerySet[M]):
         *args: Any,
         **kwargs: Any,
     ) -> list[M]:
-        """As Django's. Raises NotSupportedError where the database does not say which rows it wrote."""
+        """As Django's. Raises NotSupportedError if the database does not report which rows it created."""
         conflicts = (ignore_conflicts, update_conflicts)
         if not self._publishes("created"):
             return super().bulk_create(objs, batch_size, *conflicts, *args, **kwargs)
         if any(conflicts):
             raise NotSupportedError(
-                "bulk_create() with ignore_conflicts or update_conflicts does not say which rows it created. "
-                "Call it in suppress_events(), then enqueue_for() with the rows you know of."
+                "bulk_create() with ignore_conflicts or update_conflicts does not report which rows it "
+                "created. Call it in suppress_events(), then call enqueue_for() with the rows you know of."
             )
         self._for_write = True
         events.same_database(self.model, self.db)
@@ -103,15 +114,15 @@ class EventQuerySet(models.QuerySet[M]):
                 if any(instance.pk is None for instance in made):
                     raise NotSupportedError(
                         f"This database does not return the keys of bulk_create(), and events of "
-                        f"{label(self.model)} need them. Save the objects one by one, or give the model a "
-                        "key that Python makes (UUIDField(primary_key=True, default=uuid.uuid4))."
+                        f"{label(self.model)} need them. Save the objects one by one, or use a primary key "
+                        "with a Python default (UUIDField(primary_key=True, default=uuid.uuid4))."
                     )
                 needs = _needs(self.model, "created")
                 known = []
                 for instance, former in zip(made, held, strict=True):
-                    written = model_rows.Written.by_save(instance, None, inserted=True, held=former)
-                    known.append(model_rows.known_values(instance, self.db, written, needs))
-                rows = model_rows.rows_of(made, self.db, needs, known)
+                    written = Written.by_save(instance, None, inserted=True, held=former)
+                    known.append(known_values(instance, self.db, written, needs))
+                rows = rows_of(made, self.db, needs, known)
                 _write("created", self.model, [(row, None) for row in rows if row is not None])
         return made
 
@@ -140,24 +151,24 @@ class EventQuerySet(models.QuerySet[M]):
             return super().update(**kwargs)
         if any({key.name, key.attname} & kwargs.keys() for key in self.model._meta.pk_fields):
             raise NotSupportedError(
-                f"update() of the primary key of {label(self.model)} does not say which rows it wrote. Call "
-                "it in suppress_events(), then enqueue_for() with the rows you know of."
+                f"update() of the primary key of {label(self.model)} does not report which rows it changed. "
+                "Call it in suppress_events(), then call enqueue_for() with the rows you know of."
             )
         self._for_write = True
         events.same_database(self.model, self.db)
         with around(self.db, self._not_done("updated")):
             former = self._locked(self)
             if not former:
-                return super(EventQuerySet, self.none()).update(**kwargs)  # what is wrong with it still shows
-            # On SQLite the first write has stopped all others, and a long list of keys would not fit.
+                return super(EventQuerySet, self.none()).update(**kwargs)  # still raises for wrong arguments
+            # On SQLite no other connection can write now, and a long list of keys would exceed its limit.
             alone = connections[self.db].vendor == "sqlite"
             chosen = self if alone else self.filter(pk__in=list(former))
             count = super(EventQuerySet, chosen).update(**kwargs)
             with kept(self.db, self._not_done("updated")):
                 if count != len(former):
                     raise OperationalError(
-                        f"Rows of {label(self.model)} changed while update() ran, so it is unknown which "
-                        "ones it wrote. Nothing was written; run it again in a new transaction."
+                        f"Rows of {label(self.model)} changed while update() ran, so it is not known which "
+                        "ones it updated. Nothing was written; run it again in a new transaction."
                     )
                 self._result_cache = None
                 self._write_updated(former)
@@ -172,41 +183,41 @@ class EventQuerySet(models.QuerySet[M]):
         return f"These {label(self.model)} are not {done}"
 
     def _locked(self, chosen: QuerySet[M]) -> dict[Any, Values]:
-        """The watched columns of the rows, by key, locked until the transaction ends."""
+        """Primary key -> watched columns of the rows, which stay locked until the transaction ends."""
         query = chosen.query
         if chosen._iterable_class is not ModelIterable or query.distinct or query.group_by is not None:
-            # No database locks such rows directly.
+            # No database can lock the rows of such a query.
             chosen = self.model._base_manager.using(self.db).filter(pk__in=chosen.order_by().values("pk"))
         chosen = chosen.using(self.db).select_related(None).prefetch_related(None).order_by("pk")
         watched = plan(self.model).watched
         rows = chosen.only("pk", *(column.name for column in watched))
         of = () if self.model._meta.parents else ("self",)
-        return {row.pk: model_rows.values_in(row, watched) for row in model_rows.locked(rows, self.db, of)}
+        return {row.pk: values_in(row, watched) for row in locked(rows, self.db, of)}
 
     @sensitive_variables()
     def _write_updated(self, former: Mapping[Any, Values]) -> None:
         watched = plan(self.model).watched
-        present = model_rows.read_rows(self.model, former.keys(), self.db, _needs(self.model, "updated"))
+        present = read_rows(self.model, former.keys(), self.db, _needs(self.model, "updated"))
         changes = [
-            (row, differences(watched, former[pk], model_rows.values_in(row, watched)))
+            (row, differences(watched, former[pk], values_in(row, watched)))
             for pk, row in sorted(present.items())
         ]
         _write("updated", self.model, changes)
 
 
 class EventManager(models.Manager.from_queryset(EventQuerySet)):  # type: ignore[misc]
-    """The manager of an EventQuerySet: ``objects = EventManager()``."""
+    """A manager with the methods of EventQuerySet: ``objects = EventManager()``."""
 
 
 def _needs(model: type[Model], kind: str) -> Needs:
-    return events.needs_of(plan(model).kinds[kind], model)
+    return needs_of(plan(model).kinds[kind], model)
 
 
 @sensitive_variables()
 def _write(
     kind: str, model: type[Model], changes: Sequence[tuple[Model, Mapping[str, Difference] | None]]
 ) -> list[OutboxEvent]:
-    """The events of many rows of one model; differences are None where the rows before were not read."""
+    """Write the events of many rows of one model; differences are None if not read before the change."""
     if events.suppressed():
         return []
     written = []
@@ -232,7 +243,7 @@ def _change(
     model = type(row)
     if seen is None:
         watched = plan(model).watched
-        seen = differences(watched, None, model_rows.values_in(row, watched))
+        seen = differences(watched, None, values_in(row, watched))
     if not events.concerns(registration, model, seen):
         return None
     return events.updated(registration, model, seen)

@@ -1,4 +1,4 @@
-"""The contract a team hands to its consumers: every registered event, what it carries, and an example."""
+"""The event catalogue, for the consumers of the events: each registered event, its data, and an example."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from genesys_eventbridge.outbox import schemas
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One value in ``data``: its path there, JSON type and format, whether it may be null, its choices.
+    """One value in ``data``: its path, JSON type and format, whether it may be null, its choices.
 
-    In a path ``a.b`` is member b of object a, and ``a[]`` is each element of list a. A list, and an object
-    that may be null, have a line of their own; what such an object holds may be null with it.
+    In a path, ``a.b`` is member b of object a, and ``a[]`` is each element of list a. A list, and an object
+    that may be null, are members of their own. If an object may be null, so may all its members.
     """
 
     name: str
     type: str
-    """A JSON type. "any": the model does not say. "refused": JSON has no such value, saving it raises."""
+    """A JSON type; "any": not known from the model; "refused": JSON cannot represent it, a save raises."""
     format: str = ""
     nullable: bool = False
     choices: tuple[Any, ...] = ()
@@ -49,21 +49,21 @@ class Entry:
     type: str
     destination: str
     changed: tuple[str, ...]
-    """An update is published only when one of these changed; empty: at every save."""
+    """An update is published only if one of these columns changed; empty: every save is published."""
     text: str
-    """What the docstring of ``data=`` says; empty with ``fields=``."""
+    """The docstring of ``data=``; empty with ``fields=``."""
     members: tuple[Member, ...]
-    """Empty with ``data=``: only a schema in SCHEMAS describes it."""
+    """Empty with ``data=``, which only a schema in SCHEMAS can describe."""
     schema: Mapping[str, Any] | None
     """From the setting SCHEMAS."""
     example: Any
-    """An example of ``data`` that both schemas allow; None if there is none."""
+    """An example of ``data`` that is valid against both schemas; None if there is none."""
     model_schema: Mapping[str, Any] | None
-    """JSON Schema of ``data``, made from the model and ``fields=``; None with ``data=``."""
+    """JSON Schema of ``data``, derived from the model and ``fields=``; None with ``data=``."""
 
 
 def entries() -> list[Entry]:
-    """The catalogue, by event type. Raises ImproperlyConfigured for wrong settings."""
+    """The catalogue, sorted by event type. Raises ImproperlyConfigured for wrong settings."""
     found = [
         _entry(registration, model, kind, type_)
         for registration in registrations()
@@ -74,9 +74,9 @@ def entries() -> list[Entry]:
 
 
 def object_url(object_type: str, object_id: str) -> str:
-    """Where people look at the business object of an event, by ``url=``; "" where nothing says so.
+    """The URL of an event's business object for staff, from ``url=``; "" if there is none.
 
-    ``object_type`` and ``object_id`` are those of an OutboxEvent. One query. Only paths of this site and
+    ``object_type`` and ``object_id`` are those of an OutboxEvent. One query. Only paths on this site and
     http(s) URLs are returned. Raises what a callable ``url`` raises.
     """
     try:
@@ -134,7 +134,7 @@ def _schema(given: Any) -> Mapping[str, Any] | None:
 
 
 def _example(shape: Shape | None, known: Sequence[Mapping[str, Any]], type_: str) -> Any:
-    """The first example of the user's schema that real events can look like, else one made from the model."""
+    """The first example in the user's schema that fits all schemas, else one made from the model."""
     made = [] if shape is None or (one := shape.example()) is IMPOSSIBLE else [one]
     if shape is not None and len(known) == 1:
         return made[0] if made else None
@@ -149,7 +149,7 @@ def _example(shape: Shape | None, known: Sequence[Mapping[str, Any]], type_: str
 
 
 def _members(shape: Shape, name: str = "", *, within_null: bool = False) -> Iterator[Member]:
-    """One line for each value; ``within_null``: an object around it may be null."""
+    """The members of a shape; ``within_null``: a surrounding object may be null."""
     nullable = shape.nullable or within_null
     if name and (shape.members is None or shape.nullable):
         type_ = "null" if shape.type == REFUSED and shape.nullable else shape.type

@@ -1,4 +1,4 @@
-"""What a save changed: the row before it against the row after it."""
+"""What a save changed: the difference between the row before and after it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from genesys_eventbridge.model_events.columns import same
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one object; given to ``data`` and ``when`` where they take two arguments.
+    """What happened to one object; passed to ``data`` and ``when`` if they take two arguments.
 
-    ``kind`` is created, updated, deleted, or the name of a many-to-many field. ``before`` and ``after`` hold
-    the fields named in ``changed`` that did change (without ``changed=``: all that did), by name, a foreign
-    key as its key: the row before the change against the row after it. What is not known is missing in
-    ``before`` (``enqueue_for``, signals that other code sends). A created object has all of them in
-    ``after``, a deleted one in ``before``. ``added`` and ``removed`` are primary keys, for a many-to-many
-    field.
+    ``kind`` is created, updated, deleted, or the name of a many-to-many field. ``before`` and ``after`` map
+    field names to the values in the row before and after the change, a foreign key as its key. For an
+    update they hold the fields that changed, of those named in ``changed=`` if it is given. Values that are
+    not known are missing in ``before`` (``enqueue_for``, signals sent by other code). For a created object
+    ``after`` holds all of them, for a deleted one ``before``. ``added`` and ``removed`` are primary keys,
+    for a many-to-many field.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class Change:
 
 
 class Unknown:
-    """The type of UNKNOWN: a value of the row before that was not read."""
+    """The type of UNKNOWN: a value before the change that was not read."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -41,13 +41,13 @@ UNKNOWN: Final = Unknown()
 Values = Mapping[str, Any]
 """Columns of one row, by attname, as SELECT returns them."""
 Difference = tuple[Any, Any]
-"""Before and after; before is UNKNOWN where the row was not read before."""
+"""The values before and after; before is UNKNOWN if the row was not read before the change."""
 
 
 def differences(
     watched: Iterable[Field[Any, Any]], before: Values | None, after: Values
 ) -> dict[str, Difference]:
-    """The columns that differ between two readings of a row, by attname; without ``before`` all do."""
+    """The columns that differ between two reads of a row, by attname; without ``before``, all of them."""
     found = {}
     for item in watched:
         former = UNKNOWN if before is None else before.get(item.attname, UNKNOWN)

@@ -1,7 +1,7 @@
-"""What a column returns for a value assigned to it, where that is certain without asking the database.
+"""Predict what a column returns for a value assigned to it, without reading the row.
 
-Only Django's own fields are trusted, and only with values whose way into the column and back is known.
-For any other field or value the answer is UNSURE, and the row is read.
+Only for Django's own fields, and only for values whose conversion to the column and back is known. For any
+other field or value the result is UNSURE, and the row must be read.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Unsure:
 
 UNSURE: Final = Unsure()
 
-#: What decides how a value reaches the column and comes back. A third-party field that overrides one of
-#: these is not trusted.
+#: The attributes that decide how a value is written and read back. A third-party field that overrides one
+#: of them is not trusted.
 _BEHAVIOUR: Final = frozenset(
     {
         *("contribute_to_class", "descriptor_class", "attr_class", "pre_save", "to_python", "from_db_value"),
@@ -49,14 +49,14 @@ _BEHAVIOUR: Final = frozenset(
         *("db_type", "rel_db_type", "db_parameters", "get_internal_type"),
     }
 )
-#: SQLite keeps a decimal as a floating-point number: more digits may come back as others.
+#: SQLite stores decimals as floating-point numbers, so more digits than this may change.
 _DECIMAL_DIGITS: Final = 15
-#: Numbers that jsonb writes in another way than Python.
+#: Numbers that jsonb formats differently from Python.
 _JSON_NUMBERS: Final = re.compile(r"\d[eE][-+]?\d|-0\b|NaN|Infinity")
 
 
 def is_expression(value: object) -> bool:
-    """Whether the database, and not Python, knows the value: ``F("stock") - 1``."""
+    """Whether the database computes the value, as for ``F("stock") - 1``."""
     return hasattr(value, "resolve_expression")
 
 
@@ -74,15 +74,15 @@ def stored(field: Field[Any, Any], value: Any) -> Any:
 
 
 def is_plain(field: Field[Any, Any]) -> bool:
-    """Whether the field is Django's own, so that its attribute reads its column and no other."""
+    """Whether the field is Django's own, so that its attribute reads only its own column."""
     return _rule(field) is not None
 
 
 def settled(instance: Model, former: Mapping[str, Any] | None) -> Callable[[str], bool]:
-    """Whether an attribute held the same value all the while the row was written, so that this was written.
+    """A predicate: whether an attribute kept its value during the save, so that this value was written.
 
-    ``former`` is what the instance held before. The ``pre_save`` of a third party's field may change any
-    attribute after its column was read; a model may write its rows in a way of its own.
+    ``former`` is what the instance held before. The ``pre_save`` of a third-party field may change any
+    attribute after its value was taken, and a model may override how its rows are written.
     """
     if saves_as_django(type(instance)):
         return lambda name: True  # noqa: ARG005
@@ -99,7 +99,7 @@ def settled(instance: Model, former: Mapping[str, Any] | None) -> Callable[[str]
 
 @functools.cache
 def saves_as_django(model: type[Model]) -> bool:
-    """Whether no code of a third party takes part in writing a row."""
+    """Whether only Django's code takes part in writing a row."""
     fields = model._meta.concrete_fields
     own = all(_is_djangos(type(field).pre_save) and "pre_save" not in vars(field) for field in fields)
     return own and _writes_as_django(model)
@@ -111,12 +111,12 @@ def _writes_as_django(model: type[Model]) -> bool:
 
 
 def same(field: Field[Any, Any], before: Any, after: Any) -> bool:
-    """Whether two values of one column, as SELECTs return them, are the same value."""
+    """Whether two values of one column, as returned by SELECT, are equal."""
     if isinstance(field, models.JSONField):  # 1 == True == 1.0 in Python, but not in JSON
         return _json_text(field, before) == _json_text(field, after)
     if isinstance(before, memoryview) or isinstance(after, memoryview):
         before, after = _bytes(before), _bytes(after)
-    if _is_aware(before) and _is_aware(after):  # in an hour that comes twice, two time zones never agree
+    if _is_aware(before) and _is_aware(after):  # Python never finds them equal in an hour that occurs twice
         before, after = before.astimezone(dt.UTC), after.astimezone(dt.UTC)
     return bool(before == after) or (before != before and after != after)  # noqa: PLR0124 - NaN
 
@@ -132,7 +132,7 @@ def _is_djangos(function: Any) -> bool:
 @functools.cache
 def _rule(field: Field[Any, Any]) -> Callable[[Field[Any, Any], Any], Any] | None:
     if not field.model._meta.managed:
-        return None  # its type may be any
+        return None  # its columns may have any type
     lineage = type(field).__mro__
     known = next((cls for cls in lineage if cls in _RULES), None)
     if known is None or _BEHAVIOUR & vars(field).keys():
@@ -168,7 +168,7 @@ def _decimal(field: Any, value: Any) -> Any:
 
 def _float(field: Field[Any, Any], value: Any) -> Any:
     number = float(field.to_python(value))
-    # SQLite keeps NaN as NULL; SQLite and MySQL keep -0.0 as 0.0.
+    # SQLite stores NaN as NULL; SQLite and MySQL store -0.0 as 0.0.
     return UNSURE if not math.isfinite(number) or (number == 0 and math.copysign(1, number) < 0) else number
 
 
@@ -233,7 +233,7 @@ _RULES: Final[dict[type, Callable[[Field[Any, Any], Any], Any]]] = {
 
 
 def _json_text(field: Any, value: Any) -> str:
-    """jsonb sorts keys in an order of its own."""
+    """With sorted keys, because jsonb has its own order."""
     return json.dumps(value, sort_keys=True, cls=field.encoder, default=repr)
 
 

@@ -1,9 +1,10 @@
-"""The arguments of one ``publishes`` call, checked, as a registration."""
+"""Check the arguments of a ``publishes`` call and make a registration of them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,14 +16,15 @@ from genesys_eventbridge.model_events.registry import KINDS, Registration
 
 
 def declare(model: type[Model], given: Mapping[str, Any]) -> Registration:
-    """The registration these arguments of ``publishes`` make; the known one where the same call is repeated.
+    """Register the model; if the same call is repeated, return the existing registration.
 
-    Raises ImproperlyConfigured, naming the argument.
+    ``given`` are the arguments of ``publishes`` by name. Raises ImproperlyConfigured, which names the
+    argument.
     """
     if not (isinstance(model, type) and issubclass(model, Model)):  # type: ignore[redundant-expr]
         raise ImproperlyConfigured(f"publishes() registers model classes, not {model!r}.")
     for known in registry.registrations():
-        if known.model is model and _fingerprint(known.given) == _fingerprint(given):
+        if known.model is model and all(_same(known.given[name], value) for name, value in given.items()):
             return known
     registration = _read(model, given)
     registry.add(registration)
@@ -36,17 +38,19 @@ def _read(model: type[Model], given: Mapping[str, Any]) -> Registration:
     for name, type_ in {**types, **m2m}.items():
         if not isinstance(type_, str) or not type_:
             raise ImproperlyConfigured(
-                f'{where}: {name}= is an event type such as "order.{name}", got {type_!r}.'
+                f'{where}: {name}= must be an event type such as "order.{name}", got {type_!r}.'
             )
     if not types and not m2m:
-        raise ImproperlyConfigured(f"{where}: name an event type: created=, updated=, deleted= or m2m=.")
+        raise ImproperlyConfigured(f"{where}: one of created=, updated=, deleted= and m2m= is required.")
     fields, data, when, changed = (given[name] for name in ("fields", "data", "when", "changed"))
     _check_content(where, fields, data)
     if changed is not None and (isinstance(changed, str) or not changed or "updated" not in types):
-        raise ImproperlyConfigured(f"{where}: changed= is a list of field names and narrows updated=.")
+        raise ImproperlyConfigured(
+            f"{where}: changed= must be a non-empty list of field names, and needs updated=."
+        )
     for name in ("data", "when"):
         if given[name] is not None and not callable(given[name]):
-            raise ImproperlyConfigured(f"{where}: {name}= is a callable that takes the instance.")
+            raise ImproperlyConfigured(f"{where}: {name}= must be a callable that takes the instance.")
     asks = any(function is not None and wants_change(function) for function in (data, when))
     registration = Registration(
         model=model,
@@ -78,31 +82,30 @@ def _read(model: type[Model], given: Mapping[str, Any]) -> Registration:
 
 
 def _check_content(where: str, fields: Any, data: Any) -> None:
-    """Exactly one of the two defines what the event carries."""
+    """Raise ImproperlyConfigured unless exactly one of ``fields`` and ``data`` is given."""
     if fields is None and data is None:
-        raise ImproperlyConfigured(f"{where}: fields= or data= is needed: it says what the event carries.")
+        raise ImproperlyConfigured(f"{where}: fields= or data= is required; it defines the event's data.")
     if fields is not None and data is not None:
-        raise ImproperlyConfigured(
-            f"{where}: fields= and data= say what the event carries: give one, not both."
-        )
+        raise ImproperlyConfigured(f"{where}: use either fields= or data=, not both.")
     if isinstance(fields, str):
-        raise ImproperlyConfigured(f"{where}: fields= is a list of names, or a mapping of names to paths.")
+        raise ImproperlyConfigured(
+            f"{where}: fields= must be a list of names or a mapping of names to paths, not a string."
+        )
 
 
-def _fingerprint(value: Any) -> Any:
-    """What tells two calls apart that stand on different lines, but not one line that ran twice."""
-    if inspect.isfunction(value):
-        code = value.__code__
-        made_with = [_place(cell.cell_contents) for cell in value.__closure__ or ()]
-        return (*_place(value), code.co_code, code.co_consts, made_with)
-    if isinstance(value, Mapping):
-        return {key: _fingerprint(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_fingerprint(item) for item in value]
-    return value
+def _same(one: Any, other: Any) -> bool:
+    """Whether two arguments are equal; functions by their code and the values they captured.
+
+    A lambda in ``AppConfig.ready()`` is a new object each time that runs, but has the same code.
+    """
+    if inspect.isfunction(one) and inspect.isfunction(other):
+        return _function(one) == _function(other)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return list(one) == list(other)
+    return bool(one == other)
 
 
-def _place(value: Any) -> Any:
-    if inspect.isfunction(value):
-        return value.__module__, value.__qualname__, value.__code__.co_firstlineno
-    return value
+def _function(function: FunctionType) -> tuple[Any, ...]:
+    captured = [cell.cell_contents for cell in function.__closure__ or ()]
+    codes = [getattr(one, "__code__", one) for one in captured]
+    return function.__module__, function.__code__, function.__defaults__, function.__kwdefaults__, codes

@@ -1,6 +1,6 @@
-"""Deletes: the event is made while the row and all around it are still there, and written when it is deleted.
+"""Deletes: make the event while the row and its related rows still exist, and write it after the delete.
 
-Django's collector is wrapped, once, for models that publish: its run is the transaction of rows and events.
+Django's Collector.delete is wrapped once, for models that publish: rows and events share its transaction.
 """
 
 from __future__ import annotations
@@ -17,10 +17,16 @@ from django.db.models.deletion import Collector
 from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge.db.transactions import around, kept
-from genesys_eventbridge.model_events import events as model_writing
-from genesys_eventbridge.model_events.events import PendingEvent
+from genesys_eventbridge.model_events.events import (
+    PendingEvent,
+    deleted,
+    pending_many,
+    same_database,
+    suppressed,
+    write,
+)
 from genesys_eventbridge.model_events.identity import Notes, unwrapped
-from genesys_eventbridge.model_events.registry import Registration, concrete, label, plan
+from genesys_eventbridge.model_events.registry import Registration, concrete, label, needs_of, plan
 from genesys_eventbridge.model_events.rows import rows_of
 
 Row = tuple[type[Model], Any]
@@ -43,7 +49,7 @@ class _Run:
             for registration in plan(model).kinds["deleted"]:
                 for instance in several:
                     parents = list(_parent_rows(registration, instance))
-                    # A child and its parents are one event; with keep_parents=True the object lives on.
+                    # A child and its parents are one event. With keep_parents=True the object is not deleted.
                     self.silent |= {(registration, row) for row in parents}
                     if parents and rows.isdisjoint(parents):
                         self.silent.add((registration, (concrete(model), instance.pk)))
@@ -55,7 +61,7 @@ class _Run:
             self.read(model, several)
 
     def read(self, model: type[Model], instances: Sequence[Model]) -> None:
-        """Make the events of these rows, with a number of queries that does not grow with theirs."""
+        """Make the events of these rows, with a constant number of queries."""
         registrations = plan(model).kinds["deleted"]
         speaking = [
             instance
@@ -73,7 +79,7 @@ class _Run:
 
 
 class _BeforeFirstStatement(list[Any]):
-    """The collector's fast deletes. It runs them after the last ``pre_delete``, as its first statements."""
+    """The collector's fast deletes, iterated after the last ``pre_delete`` and before any other statement."""
 
     def __init__(self, fast_deletes: Iterable[Any], run: _Run) -> None:
         super().__init__(fast_deletes)
@@ -85,14 +91,14 @@ class _BeforeFirstStatement(list[Any]):
 
 
 _runs: ContextVar[tuple[_Run, ...]] = ContextVar("genesys_eventbridge_deletes", default=())
-#: Events of rows whose ``pre_delete`` was sent by other code than the collector.
+#: Events of rows whose ``pre_delete`` was not sent by the collector.
 _others: Notes[Events] = Notes()
 
 
 def wrap_collector() -> None:
-    """Make the events of a run when all receivers of ``pre_delete`` have had their turn.
+    """Wrap Collector.delete: make the events after all receivers of ``pre_delete`` have run.
 
-    The run fails rather than returns with its transaction lost.
+    The run raises if its transaction was rolled back.
     """
     original: Callable[..., Any] = Collector.delete
     if hasattr(original, _MARK):
@@ -101,7 +107,7 @@ def wrap_collector() -> None:
     @functools.wraps(original)
     def delete(self: Any) -> Any:
         published = [model for model in self.data if plan(model).kinds["deleted"]]
-        if not published or model_writing.suppressed():
+        if not published or suppressed():
             return original(self)
         run = _Run({model: self.data[model] for model in published}, self.using)
         self.fast_deletes = _BeforeFirstStatement(self.fast_deletes, run)
@@ -110,7 +116,7 @@ def wrap_collector() -> None:
             with around(self.using, _not_deleted(published[0])), _open(run):
                 return original(self)
         except BaseException:
-            for instance, model, key in keys:  # the collector takes the keys of what it deleted
+            for instance, model, key in keys:  # the collector has set the keys of deleted instances to None
                 setattr(instance, model._meta.pk.attname, key)
             raise
 
@@ -120,8 +126,8 @@ def wrap_collector() -> None:
 
 @sensitive_variables()
 def before(sender: type[Model], *, instance: Model | None = None, using: str | None = None, **_: Any) -> None:
-    """``pre_delete``, of use only if other code sends it: the collector's rows are read in its run."""
-    if instance is None or model_writing.suppressed() or _runs.get():
+    """Receiver of ``pre_delete`` for signals sent by other code; the collector's rows are read in its run."""
+    if instance is None or suppressed() or _runs.get():
         return
     instance = unwrapped(instance)
     _others.put(instance, _events(sender, [instance], _alias(instance, using)).get(instance.pk, {}))
@@ -129,8 +135,8 @@ def before(sender: type[Model], *, instance: Model | None = None, using: str | N
 
 @sensitive_variables()
 def after(sender: type[Model], *, instance: Model | None = None, using: str | None = None, **_: Any) -> None:
-    """``post_delete``: write the events of a deleted row."""
-    if instance is None or model_writing.suppressed():
+    """Receiver of ``post_delete``: write the events of a deleted row."""
+    if instance is None or suppressed():
         return
     instance = unwrapped(instance)
     alias = _alias(instance, using)
@@ -138,26 +144,26 @@ def after(sender: type[Model], *, instance: Model | None = None, using: str | No
     for run in _runs.get():
         if sender in run.instances and not run.has_read:
             raise RuntimeError(
-                f"{_not_deleted(sender)}: this version of Django deletes rows in another order than "
-                "genesys_eventbridge expects, so its event is lost. Please report it."
+                f"{_not_deleted(sender)}: this version of Django deletes rows in an order that "
+                "genesys_eventbridge does not expect, so its event would be lost. Please report it."
             )
         events = run.events.pop((concrete(sender), instance.pk), events)
     with kept(alias, _not_deleted(sender)):
-        if events is None:  # nothing was read before: the row is still there after a soft delete
+        if events is None:  # nothing was read before; after a soft delete the row still exists
             events = _events(sender, [instance], alias, lock=False).get(instance.pk, {})
         _write(sender, events, alias)
 
 
 @sensitive_variables()
 def row_saved(instance: Model, alias: str, *, created: bool) -> None:
-    """A receiver saved a row that is about to be deleted, or created it again after it was."""
+    """A receiver saved a row that is about to be deleted, or created it again after its delete."""
     key = (concrete(type(instance)), instance.pk)
     for run in _runs.get():
         if key not in run.events:
             continue
         if created:
             _write(type(instance), run.events[key], alias)
-            run.events[key] = {}  # its post_delete is still to come
+            run.events[key] = {}  # nothing more to write at its post_delete
         else:
             run.read(type(instance), [instance])
 
@@ -165,15 +171,15 @@ def row_saved(instance: Model, alias: str, *, created: bool) -> None:
 def _events(
     model: type[Model], instances: Sequence[Model], alias: str, *, lock: bool = True
 ) -> dict[Any, Events]:
-    """What each registration publishes for the rows of these instances, by primary key."""
+    """Primary key -> the event of each registration, for the rows of these instances."""
     registrations = plan(model).kinds["deleted"]
-    needs = model_writing.needs_of(registrations, model)
+    needs = needs_of(registrations, model)
     found = rows_of(instances, alias, needs, [{}] * len(instances), lock=lock)
     rows = {instance.pk: row for instance, row in zip(instances, found, strict=True) if row is not None}
     events: dict[Any, Events] = {key: {} for key in rows}
     for registration in registrations:
-        changes = [(row, model_writing.deleted(registration, row)) for row in rows.values()]
-        made = model_writing.pending_many(registration, registration.types["deleted"], changes)
+        changes = [(row, deleted(registration, row)) for row in rows.values()]
+        made = pending_many(registration, registration.types["deleted"], changes)
         for key, one in zip(rows, made, strict=True):
             if one is not None:
                 events[key][registration] = one
@@ -182,8 +188,8 @@ def _events(
 
 def _write(sender: type[Model], events: Events, alias: str) -> None:
     for one in events.values():
-        model_writing.same_database(sender, alias)
-        model_writing.write(one)
+        same_database(sender, alias)
+        write(one)
 
 
 def _not_deleted(model: type[Model]) -> str:
@@ -204,7 +210,7 @@ def _open(run: _Run) -> Iterator[None]:
 
 
 def _parent_rows(registration: Registration, instance: Model) -> Iterator[Row]:
-    """The rows of parent tables that the registration publishes, too (multi-table inheritance)."""
+    """The rows in parent tables that the registration also applies to (multi-table inheritance)."""
     meta = concrete(type(instance))._meta
     for parent in meta.get_parent_list():
         link = meta.get_ancestor_link(parent)

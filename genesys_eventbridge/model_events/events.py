@@ -1,4 +1,4 @@
-"""From a row and its registrations to events in the outbox."""
+"""Make events from a row and its registrations, and write them to the outbox."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.db.models import Model
 
 from genesys_eventbridge import outbox
 from genesys_eventbridge.model_events.changes import UNKNOWN, Change, Difference
-from genesys_eventbridge.model_events.payload import attribute, paths, payload, prefetch, text
+from genesys_eventbridge.model_events.payload import content, paths, prefetch
 from genesys_eventbridge.model_events.registry import Registration, label
-from genesys_eventbridge.model_events.rows import Needs, reading_from, twin, values_in
+from genesys_eventbridge.model_events.rows import reading_from, values_in
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.rows import can_be_linked
 
@@ -26,9 +26,9 @@ _suppressed: ContextVar[bool] = ContextVar("genesys_eventbridge_suppressed", def
 
 @contextmanager
 def suppress_events() -> Iterator[None]:
-    """Within this block registered models publish nothing: imports, fixtures, data repairs.
+    """Within this block registered models publish nothing; for imports, fixtures and data repairs.
 
-    It nests. It silences this thread or async task, and what it calls, and no other.
+    It may be nested, and applies only to the current thread or async task.
     """
     before = _suppressed.get()
     _suppressed.set(True)
@@ -44,18 +44,10 @@ def suppressed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """One event not yet written: its type and the other keywords of ``enqueue``."""
+    """One event not yet written: its type and the other arguments of ``enqueue``."""
 
     type: str
     keywords: Mapping[str, Any]
-
-
-def needs_of(registrations: Iterable[Registration], model: type[Model]) -> Needs:
-    """What the events of all these read of one row."""
-    first, *others = (registration.needs(model) for registration in registrations)
-    for needs in others:
-        first |= needs
-    return first
 
 
 def concerns(registration: Registration, model: type[Model], differences: Mapping[str, Difference]) -> bool:
@@ -65,7 +57,7 @@ def concerns(registration: Registration, model: type[Model], differences: Mappin
 
 
 def updated(registration: Registration, model: type[Model], differences: Mapping[str, Difference]) -> Change:
-    """The change of one save, as far as the registration names its columns."""
+    """The change of one save, limited to the columns that the registration watches."""
     seen = {
         name: differences[field.attname]
         for name, field in registration.watched(model).items()
@@ -87,36 +79,20 @@ def deleted(registration: Registration, row: Model) -> Change:
 
 
 def pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
-    """The event of one change of a row, its data as it is now; None if ``when`` says no.
-
-    Each callable is given an object of its own, so that none sees what another did to it.
-    """
+    """The event of one change of a row, with its current data; None if ``when`` returns False."""
     with _only_reading(row), reading_from(_alias(row)):
-        if registration.when is not None and not registration.when(twin(row), change):
-            return None
-        if registration.data is not None:
-            data = registration.data(twin(row), change)
-        else:
-            data = payload(row, registration.tree or {})
-        return PendingEvent(
-            type_,
-            {
-                "data": data,
-                "subject": text(_attribute(row, registration.subject)),
-                "ordering_key": text(_attribute(row, registration.ordering_key)),
-                "source": text(_source(registration, row)),
-                "extensions": _extensions(registration, row),
-                "destination": registration.destination,
-                # Only a link for staff: the row is saved, too, where the outbox cannot store its key.
-                "about": row if can_be_linked(row) else None,
-            },
-        )
+        found = content(registration, row, change)
+    if found is None:
+        return None
+    # Only a link for staff, so a key that the outbox cannot store must not prevent the save.
+    about = row if can_be_linked(row) else None
+    return PendingEvent(type_, {**found, "destination": registration.destination, "about": about})
 
 
 def pending_many(
     registration: Registration, type_: str, changes: Sequence[tuple[Model, Change]]
 ) -> list[PendingEvent | None]:
-    """``pending`` for many rows of one model, with a number of queries that does not grow with theirs."""
+    """``pending`` for many rows of one model, with a constant number of queries."""
     if registration.tree is not None and changes:
         with reading_from(_alias(changes[0][0])):
             prefetch([row for row, _ in changes], paths(registration.tree))
@@ -124,15 +100,15 @@ def pending_many(
 
 
 def write(one: PendingEvent) -> OutboxEvent:
-    """One INSERT in the transaction of the change. Raises what ``enqueue`` raises.
+    """Enqueue one event in the transaction of the change. Raises what ``enqueue`` raises.
 
-    It may be the block of a TestCase, which ``enqueue`` does not take for a transaction of the application.
+    ``standalone``, because that transaction may be the one of a TestCase, which ``enqueue`` does not count.
     """
     return outbox.enqueue(one.type, standalone=True, **one.keywords)
 
 
 def write_many(many: Iterable[PendingEvent | None]) -> list[OutboxEvent]:
-    """All there are, with one call of ``enqueue_many`` per destination."""
+    """Enqueue all that are not None, with one ``enqueue_many`` call per destination."""
     by_destination: dict[str, list[Mapping[str, Any]]] = {}
     for one in filter(None, many):
         events = by_destination.setdefault(one.keywords["destination"], [])
@@ -145,18 +121,18 @@ def write_many(many: Iterable[PendingEvent | None]) -> list[OutboxEvent]:
 
 
 def same_database(model: type[Model], alias: str) -> None:
-    """Raise ImproperlyConfigured where rows written to ``alias`` cannot commit together with their events."""
+    """Raise ImproperlyConfigured if rows in ``alias`` cannot be committed together with their events."""
     if alias != outbox_alias():
         raise ImproperlyConfigured(
             f"{label(model)} publishes events, but this row is written to database {alias!r} and the outbox "
-            f"to {outbox_alias()!r}: they cannot commit together (check genesys_eventbridge.E012). Write "
+            f"is in {outbox_alias()!r}: they cannot be committed together (genesys_eventbridge.E012). Write "
             "both to one database, or wrap this in suppress_events() and call enqueue(..., standalone=True)."
         )
 
 
 @contextmanager
 def _only_reading(row: Model) -> Iterator[None]:
-    """Refuse statements that write to the row's table: the event would not say what the row says."""
+    """Refuse statements that write to the row's table: the event would no longer match the row."""
     connection = connections[_alias(row)]
     models = (type(row), *row._meta.get_parent_list())
     tables = "|".join({re.escape(connection.ops.quote_name(model._meta.db_table)) for model in models})
@@ -168,9 +144,9 @@ def _only_reading(row: Model) -> Iterator[None]:
     def refuse(execute: Any, sql: Any, *rest: Any) -> Any:
         if isinstance(sql, str) and writes.match(sql):
             raise ImproperlyConfigured(
-                f"publishes() on {label(type(row))}: a callable (data=, when=, subject= ...) writes to the "
-                "table of the row that the event describes. It may only read: change the row in save() or in "
-                "a signal receiver."
+                f"publishes() on {label(type(row))}: a callable (data=, when=, subject=, ...) writes to the "
+                "table of the row that the event describes. Callables may only read; change the row in "
+                "save() or in a signal receiver."
             )
         return execute(sql, *rest)
 
@@ -186,20 +162,3 @@ def _watched_values(registration: Registration, row: Model) -> dict[str, Any]:
     watched = registration.watched(type(row))
     values = values_in(row, watched.values())
     return {name: values[field.attname] for name, field in watched.items() if field.attname in values}
-
-
-def _attribute(row: Model, wanted: Any) -> Any:
-    return attribute(twin(row) if callable(wanted) else row, wanted)
-
-
-def _source(registration: Registration, row: Model) -> Any:
-    wanted = registration.source_attribute(type(row))
-    return registration.source if wanted is None else _attribute(row, wanted)
-
-
-def _extensions(registration: Registration, row: Model) -> Mapping[str, Any] | None:
-    extensions = registration.extensions
-    if extensions is None or isinstance(extensions, Mapping):
-        return extensions
-    found: Mapping[str, Any] | None = _attribute(row, extensions)
-    return found

@@ -1,4 +1,4 @@
-"""Notes about objects, kept beside them: nothing is written into an object that is not ours."""
+"""Values kept about objects without setting attributes on them: they belong to the user's code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kept = TypeVar("Kept")
 
 
 def unwrapped(instance: Any) -> Any:
-    """The object itself for a lazy one such as ``request.user``, whose type is not the model."""
+    """The object behind a lazy one such as ``request.user``, whose type is not the model."""
     while isinstance(instance, LazyObject):
         if instance._wrapped is empty:
             instance._setup()
@@ -22,7 +22,7 @@ def unwrapped(instance: Any) -> Any:
 class Notes(Generic[Kept]):
     """One value per object, by identity, for as long as the object lives.
 
-    WeakKeyDictionary would take two instances of one row for the same key, and refuses those without a key.
+    WeakKeyDictionary would treat two instances of one row as the same key, and cannot hash unsaved instances.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,6 @@ class Notes(Generic[Kept]):
         return None if found is None else found[1]
 
     def pop(self, owner: object) -> Kept | None:
-        """The value, which is forgotten; None if there is none."""
+        """Remove and return the value; None if there is none."""
         found = self._notes.pop(id(owner), None)
         return None if found is None else found[1]

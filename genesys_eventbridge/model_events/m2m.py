@@ -1,4 +1,4 @@
-"""Many-to-many changes: one event for each registered object whose set changed, from either side."""
+"""Many-to-many changes: one event for each registered object whose related set changed, from either side."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from genesys_eventbridge.db.transactions import around, kept
 from genesys_eventbridge.model_events import events, saves
 from genesys_eventbridge.model_events.changes import Change
 from genesys_eventbridge.model_events.identity import Notes, unwrapped
-from genesys_eventbridge.model_events.registry import Registration, label, plan, registrations
+from genesys_eventbridge.model_events.registry import Registration, label, needs_of, plan, registrations
 from genesys_eventbridge.model_events.rows import read_rows, row_of
 
 _MARK = "_eventbridge_wrapped"
-#: The members that are about to leave the sets of an object, by field.
+#: For an object: field -> keys that are about to be removed from its set.
 _leaving: Notes[dict[Any, frozenset[Any]]] = Notes()
 
 
 def wrap_managers(model: type[Model], name: str) -> None:
-    """Let changes of the set, from both sides, fail rather than return with their transaction lost."""
+    """Make changes of the set, from both sides, raise if their transaction was rolled back."""
     field: Any = model._meta.get_field(name)
 
     def wrap(owner: type[Model], target: type[Model], through: type[Model]) -> None:  # noqa: ARG001
         sides = [(owner, name), (target, field.remote_field.accessor_name)]
         for side, attribute in sides:
             descriptor = vars(side).get(attribute)
-            if descriptor is not None:  # a hidden relation has none on the other side
+            if descriptor is not None:  # a hidden relation has no descriptor on the other side
                 _wrap_manager(descriptor.related_manager_cls, f"{label(owner)}.{name}")
 
     lazy_related_operation(wrap, field.model, field.remote_field.model, field.remote_field.through)
@@ -51,7 +51,7 @@ def changed(
     raw: bool = False,
     **_: Any,
 ) -> None:
-    """``m2m_changed``, sent by Django or by other code. A missing keyword means unknown."""
+    """Receiver of ``m2m_changed``, sent by Django or other code, which may leave out any argument."""
     if instance is None or raw or events.suppressed():
         return
     instance = unwrapped(instance)
@@ -73,18 +73,18 @@ def changed(
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The relation as the instance of the signal sees it; its field belongs to the other side if reverse."""
+    """The relation seen from the signal's instance; with ``reverse`` the field is on the other side."""
 
     field: ManyToManyField[Any, Any]
     owner: type[Model]
     registrations: tuple[tuple[str, Registration], ...]
-    """With their event types."""
+    """Event type and registration."""
     instance: Model
     reverse: bool
     alias: str
 
     def members(self, wanted: frozenset[Any] | None = None) -> frozenset[Any]:
-        """The keys at the other end, of ``wanted`` only those that are there: Django does not say which."""
+        """The keys at the other end; of ``wanted`` only those in the set, which Django does not report."""
         here, there = self._keys()
         rows: QuerySet[Model] = QuerySet(here.model, using=self.alias)
         rows = rows.filter(**{here.name: here.get_foreign_related_value(self.instance)[0]})
@@ -93,7 +93,7 @@ class _Side:
         return frozenset(rows.values_list(f"{there.name}__pk", flat=True))
 
     def keys_of(self, others: frozenset[Any] | None) -> frozenset[Any] | None:
-        """The primary keys of what a signal names: by other values where the through has ``to_field``."""
+        """The primary keys for the signal's ``pk_set``, which has other values with ``to_field``."""
         target = self._keys()[1].target_field
         if not others or target.primary_key:
             return others
@@ -102,11 +102,11 @@ class _Side:
 
     def changes(self, others: frozenset[Any] | None, *, added: bool) -> list[tuple[Model, Change]]:
         """The row of each owner of the field, with what was added to its set or removed from it."""
-        needs = events.needs_of([one for _, one in self.registrations], self.owner)
+        needs = needs_of([one for _, one in self.registrations], self.owner)
         if not self.reverse:
             row = row_of(self.instance, self.alias, needs)
             return [] if row is None else [(row, self._change(others or frozenset(), added))]
-        if others is None:  # whoever sent the signal did not say
+        if others is None:  # the sender of the signal did not give them
             others = self.members() if added else frozenset()
         rows = read_rows(self.owner, others, self.alias, needs)
         own = getattr(self.instance, self._keys()[0].related_model._meta.pk.attname)
@@ -114,7 +114,7 @@ class _Side:
         return [(rows[key], change) for key in sorted(rows)]
 
     def _keys(self) -> tuple[Any, Any]:
-        """The foreign keys of the table between: to the instance, and to the other end."""
+        """The foreign keys of the through model: to the instance, and to the other end."""
         through: Any = self.field.remote_field.through
         names = self.field.m2m_field_name(), self.field.m2m_reverse_field_name()
         here, there = (through._meta.get_field(name) for name in (reversed(names) if self.reverse else names))
@@ -141,7 +141,7 @@ def _sides(
 def _owners(
     sender: type[Model], instance: Model, reverse: bool | None, model: type[Model] | None
 ) -> list[type[Model]]:
-    """The classes whose sets change; where the signal does not say, those registered for this relation."""
+    """The classes whose sets change; if the signal does not tell, those registered for this relation."""
     if reverse is False or (reverse is None and plan(type(instance)).m2m):
         return [type(instance)]
     if reverse and model is not None:

@@ -1,4 +1,4 @@
-"""The receivers of Django's signals, connected once for each class that a registration speaks for."""
+"""Connect receivers of Django's signals, once for each class that a registration applies to."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UID = "genesys_eventbridge.model_events.receivers"
 
 
 def attach(registration: Registration) -> None:
-    """Listen to the model and to every subclass of it that exists; later ones announce themselves."""
+    """Listen to the model and all its subclasses, including those defined later."""
     class_prepared.connect(_class_prepared, dispatch_uid=_UID)
     for model in registry.models_of(registration):
         _listen(model)
 
 
 def detach(registration: Registration) -> None:
-    """Publish nothing more by this registration: for tests. The wrapped methods stay, and find no plan."""
+    """Remove the registration; for tests. The wrapped methods stay, but find nothing to publish."""
     registry.withdraw(registration)
     for model in registry.models_of(registration):
         for signal in (post_save, pre_delete, post_delete):
@@ -42,11 +42,11 @@ def _class_prepared(sender: type[Model], **_: Any) -> None:
 
 
 def _listen(model: type[Model]) -> None:
-    """Only to what the model publishes: a receiver of deletes takes Django's fast path from it."""
+    """Connect only what the model publishes: with a receiver for deletes, Django cannot use fast deletes."""
     planned = plan(model)
     if planned.saves:
         saves.wrap(model)
-    if planned:  # m2m changes need to know of raw saves, deletes of saves that come between
+    if planned:  # m2m changes must know about raw saves, deletes about saves in the middle of a delete
         _connect(post_save, saves.received, model)
     if planned.kinds["deleted"]:
         deletes.wrap_collector()
@@ -58,7 +58,7 @@ def _listen(model: type[Model]) -> None:
 
 
 def _through(model: type[Model], name: str) -> Any:
-    """The model between; by its name where it is not loaded yet, and Django will connect it."""
+    """The through model, or its label if it is not loaded yet: Django will connect it then."""
     through = model._meta.get_field(name).remote_field.through  # type: ignore[union-attr]
     if isinstance(through, str) and "." not in through:
         return f"{model._meta.app_label}.{through}"
@@ -66,7 +66,7 @@ def _through(model: type[Model], name: str) -> Any:
 
 
 def _connect(signal: Signal, receiver: Callable[..., None], sender: Any, *, first: bool = False) -> None:
-    """``first``: before other receivers, which may change the row again, so that events keep its order."""
+    """``first``: before other receivers, which may change the row again; keeps events in order."""
     known = len(signal.receivers)
     signal.connect(receiver, sender=sender, weak=False, dispatch_uid=_UID)
     if first and len(signal.receivers) > known:

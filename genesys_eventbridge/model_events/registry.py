@@ -1,8 +1,8 @@
-"""Which models publish what: one registration a call of ``publishes``, one plan a model class."""
+"""Which models publish what: one registration per ``publishes`` call, one plan per model class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Field, ManyToManyField, Model
 
-from genesys_eventbridge.model_events.payload import TakesChange, Tree, concrete_field, paths
+from genesys_eventbridge.model_events.payload import TakesChange, Tree, concrete_field, leads_to_source, paths
 from genesys_eventbridge.model_events.rows import Needs, everything, needs_of_paths
 
 KINDS = ("created", "updated", "deleted")
@@ -19,13 +19,13 @@ Attribute = str | Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
-    """What one model, and all that inherit from it, say to one destination."""
+    """What one model, and all models that inherit from it, publish to one destination."""
 
     model: type[Model]
     types: Mapping[str, str]
-    """created, updated, deleted -> event type; a kind that is not published is missing."""
+    """Kind (created, updated, deleted) -> event type, for the kinds that are published."""
     m2m: Mapping[str, str]
-    """Many-to-many field -> event type."""
+    """Name of a many-to-many field -> event type."""
     tree: Tree | None
     data: TakesChange | None
     when: TakesChange | None
@@ -42,10 +42,10 @@ class Registration:
     read_back: bool
     """Whether triggers set columns that the events carry."""
     given: Mapping[str, Any]
-    """The arguments as written, to know the same call made twice."""
+    """The arguments of ``publishes``, to recognise a repeated call."""
 
     def watched(self, model: type[Model]) -> dict[str, Field[Any, Any]]:
-        """The fields whose change matters, by the name they were given."""
+        """The fields whose changes matter, by the name used in ``changed=``."""
         if not self.compares:
             return {}
         if self.changed is None:
@@ -53,20 +53,15 @@ class Registration:
         return {name: _column(model, name) for name in self.changed}
 
     def needs(self, model: type[Model]) -> Needs:
-        """What its events read of a row; a callable may read any column. Needs all models loaded."""
+        """What its events read from a row; a callable may read any column. All models must be loaded."""
         known = _needs.get((self, model))
         if known is None:
             known = _needs[self, model] = self._find_needs(model)
         return known
 
-    def source_attribute(self, model: type[Model]) -> Attribute | None:
-        """What gives the source; None if ``source`` is the text itself: the model has no such attribute."""
-        if isinstance(self.source, str) and not hasattr(model, self.source.partition(".")[0]):
-            return None
-        return self.source
-
     def _find_needs(self, model: type[Model]) -> Needs:
-        attributes = (self.subject, self.ordering_key, self.source_attribute(model), self.extensions)
+        source = self.source if leads_to_source(model, self.source) else None
+        attributes = (self.subject, self.ordering_key, source, self.extensions)
         read = [path for tree in [self.tree] if tree for path in paths(tree)]
         read += [tuple(one.split(".")) for one in attributes if isinstance(one, str)]
         read += [(field.name,) for field in self.watched(model).values()]
@@ -78,11 +73,11 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What instances of one class publish, their parents' registrations included."""
+    """What instances of one class publish, including inherited registrations."""
 
     kinds: Mapping[str, tuple[Registration, ...]]
     m2m: tuple[tuple[str, str, Registration], ...]
-    """Field, event type, registration."""
+    """Field name, event type, registration."""
     watched: tuple[Field[Any, Any], ...]
 
     def __bool__(self) -> bool:
@@ -99,7 +94,7 @@ _needs: dict[tuple[Registration, type[Model]], Needs] = {}
 
 
 def registrations() -> tuple[Registration, ...]:
-    """Every registration, in the order it was made."""
+    """All registrations, in the order they were made."""
     return tuple(_registrations)
 
 
@@ -118,10 +113,18 @@ def add(registration: Registration) -> None:
 
 
 def withdraw(registration: Registration) -> None:
-    """Publish nothing more by this registration: for tests."""
+    """Remove the registration; for tests."""
     _registrations.remove(registration)
     _plans.clear()
     _needs.clear()
+
+
+def needs_of(registrations: Iterable[Registration], model: type[Model]) -> Needs:
+    """What the events of all these registrations read from one row. Raises ValueError if there are none."""
+    first, *others = (registration.needs(model) for registration in registrations)
+    for needs in others:
+        first |= needs
+    return first
 
 
 def label(model: type[Model]) -> str:
@@ -129,12 +132,12 @@ def label(model: type[Model]) -> str:
 
 
 def concrete(model: type[Model]) -> type[Model]:
-    """The model that has the table: itself, or what a proxy stands for."""
+    """The model that owns the table: itself, or the model behind a proxy."""
     return model._meta.concrete_model or model
 
 
 def models_of(registration: Registration) -> Iterator[type[Model]]:
-    """The classes with rows that this registration speaks for: the model and what inherits from it."""
+    """The classes with rows that the registration applies to: the model and all that inherit from it."""
     waiting = [registration.model]
     seen = set()
     while waiting:
@@ -147,39 +150,39 @@ def models_of(registration: Registration) -> Iterator[type[Model]]:
 
 
 def check(registration: Registration, model: type[Model]) -> None:
-    """Raise ImproperlyConfigured where ``changed`` or ``m2m`` names a field that ``model`` has not."""
+    """Raise ImproperlyConfigured if ``changed`` or ``m2m`` names a field that ``model`` does not have."""
     registration.watched(model)
     for name in registration.m2m:
         field = next((field for field in model._meta.many_to_many if field.name == name), None)
         if field is None:
             raise ImproperlyConfigured(
-                f"publishes(m2m=...) on {model.__name__}: {name!r} is not a ManyToManyField of it."
+                f"publishes(m2m=...) on {model.__name__}: {name!r} is not a ManyToManyField."
                 + did_you_mean(name, [field.name for field in model._meta.many_to_many])
             )
         if not isinstance(field, ManyToManyField):
             raise ImproperlyConfigured(
                 f"publishes(m2m=...) on {model.__name__}: {name!r} is a {type(field).__name__}, not Django's "
-                "ManyToManyField, so its changes cannot be published. Call enqueue() where it is changed."
+                "ManyToManyField, so its changes cannot be published. Call enqueue() where you change it."
             )
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     close = get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" It has {', '.join(known) or 'none'}."
+    return f" Did you mean {close[0]!r}?" if close else f" Available: {', '.join(known) or 'none'}."
 
 
 def _column(model: type[Model], name: str) -> Field[Any, Any]:
     field = concrete_field(model, name)
     if field is None:
         raise ImproperlyConfigured(
-            f"publishes(changed=...) on {model.__name__}: {name!r} is no column of it."
+            f"publishes(changed=...) on {model.__name__}: {name!r} is not a column."
             + did_you_mean(name, [item.name for item in model._meta.concrete_fields])
         )
     return field
 
 
 def _make_plan(model: type[Model]) -> Plan:
-    """The nearest class wins where a child names the same event type for the same destination again."""
+    """If a child registers the same event type for the same destination as its parent, the child wins."""
     near = sorted(
         (one for one in _registrations if issubclass(model, one.model)),
         key=lambda one: model.__mro__.index(one.model),

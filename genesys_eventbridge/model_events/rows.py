@@ -1,8 +1,7 @@
-"""Rows as their transaction sees them: what model events are made from, whatever an instance holds."""
+"""Rows as their transaction sees them: model events describe these, not what an instance in memory holds."""
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
 import functools
 import inspect
@@ -29,12 +28,12 @@ _CACHES = (cached_property, functools.cached_property)
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What an event reads of a row: columns by attname, and foreign keys it follows (``customer__shop``)."""
+    """What an event reads from a row: columns by attname, and foreign keys to follow (``customer__shop``)."""
 
     columns: frozenset[str]
     relations: frozenset[str] = frozenset()
     read_back: bool = False
-    """Whether triggers set columns, so that only the database knows them."""
+    """Whether triggers set columns, so that all must be read from the database."""
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
@@ -43,7 +42,7 @@ class Needs:
 
 
 def needs_of_paths(model: type[Model], paths: Iterable[Sequence[str]]) -> Needs:
-    """What reading these paths takes. A property or method on the way may read any column."""
+    """What is needed to read these paths. A property or method may read any column."""
     needs = Needs(frozenset(field.attname for field in model._meta.pk_fields))
     for path in paths:
         field = payload.concrete_field(model, path[0])
@@ -57,7 +56,7 @@ def needs_of_paths(model: type[Model], paths: Iterable[Sequence[str]]) -> Needs:
 
 
 def _led_by(model: type[Model], name: str) -> Iterator[str]:
-    """The columns by which the rows of a relation to others find this row, such as those of ``to_field``."""
+    """The columns that rows of a reverse relation refer to, such as those of ``to_field``."""
     for relation in model._meta.related_objects:
         if relation.get_accessor_name() == name and not relation.many_to_many:
             own = {field.attname for field in model._meta.concrete_fields}
@@ -70,12 +69,12 @@ def everything(model: type[Model]) -> Needs:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What is known of a row without reading it: what was written, and what was read under a lock before."""
+    """What is known of a row without reading it: written columns, and values read under a lock before."""
 
     columns: frozenset[str]
     inserted: bool = False
     before: Values = field(default_factory=dict)
-    """Columns that were not written and that nothing else sets."""
+    """Values of columns that neither the save nor the database changes."""
 
     @classmethod
     def by_save(
@@ -87,7 +86,7 @@ class Written:
         held: Values | None = None,
         before: Values | None = None,
     ) -> Written:
-        """``held`` is what the instance held before the save, ``before`` what its row held."""
+        """``held`` is what the instance held before the save, ``before`` the values in its row."""
         is_settled = settled(instance, held)
         columns, others = set(), set()
         for column in _columns(type(instance)):
@@ -107,7 +106,7 @@ NOT_WRITTEN = Written(frozenset())
 
 
 def known_values(instance: Model, alias: str, written: Written, needs: Needs) -> dict[str, Any]:
-    """The needed columns whose values in the row are certain without reading it, by attname."""
+    """The needed columns whose values in the row are known without reading it, by attname."""
     model = type(instance)
     if needs.read_back:
         return {}
@@ -136,7 +135,7 @@ def row_of(
 
 
 def loaded(instance: Model) -> Values:
-    """The columns that an instance holds, by attname: those of its row if it has just been read."""
+    """The column values that an instance holds, by attname; equal to the row's if it was just read."""
     columns = {column.attname for column in _columns(type(instance))}
     return {name: value for name, value in vars(instance).items() if name in columns}
 
@@ -144,11 +143,11 @@ def loaded(instance: Model) -> Values:
 def rows_of(
     instances: Sequence[Model], alias: str, needs: Needs, known: Sequence[Values], *, lock: bool = False
 ) -> list[Model | None]:
-    """The row of each instance as its transaction sees it; None where there is no such row.
+    """The row of each instance as its transaction sees it; None if there is no such row.
 
-    ``known`` has the certain values of each. The others are read with one query for all. A row is an object
-    of the instance's class with nothing in it but the row, and what else the instance carries that is no
-    column and no cached value.
+    ``known`` has the known values of each instance. Missing ones are read with one query for all. A row is an
+    object of the instance's class with the values of the row, plus the instance's attributes that are neither
+    columns nor cached values.
     """
     if not instances:
         return []
@@ -173,9 +172,9 @@ def rows_of(
 def read_rows(
     model: type[Model], keys: Collection[Any], alias: str, needs: Needs, *, lock: bool = False
 ) -> dict[Any, Model]:
-    """Rows by the keys given, with the needed columns and the related rows.
+    """Key as given -> row, with the needed columns and related rows.
 
-    MariaDB cannot lock one row of a join: there the related rows of a locked row are read when they are used.
+    MariaDB cannot lock only one table of a join: there the related rows of a locked row are read on access.
     """
     query: QuerySet[Model] = QuerySet(model, using=alias)
     names = {field.attname: field.name for field in _columns(model)}
@@ -188,7 +187,7 @@ def read_rows(
         query = locked(query, alias, of=("self",) if joins else ())
     found = _by_key(query, keys)
     missing = keys - found.keys() if joins else ()
-    if missing:  # a foreign key may lead to a row that is not there: a constraint that is deferred, or none
+    if missing:  # the related row may not exist, if the foreign key's constraint is deferred or absent
         found |= read_rows(model, missing, alias, Needs(needs.columns), lock=lock)
     return found
 
@@ -204,14 +203,14 @@ def read_values(
 
 
 def is_there(model: type[Model], key: Any, alias: str) -> bool:
-    """Whether the row is there, without a lock: one on a missing row stops inserts on MySQL."""
+    """Whether the row exists. Takes no lock: on MySQL a lock on a missing row blocks inserts."""
     return QuerySet(model, using=alias).filter(pk=key).exists()
 
 
 def locked(query: QuerySet[Model], alias: str, of: Sequence[str] = ()) -> QuerySet[Model]:
-    """The rows of one model, its parents' included, locked against changes but not against new children.
+    """Lock the rows of one model and its parents against changes, but not against new rows referring to them.
 
-    Without a transaction they are only read.
+    Outside a transaction they are only read.
     """
     connection = connections[alias]
     if not connection.in_atomic_block and connection.get_autocommit():
@@ -233,7 +232,7 @@ def _locks_without_joins(model: type[Model], alias: str) -> bool:
 
 @contextmanager
 def reading_from(alias: str) -> Iterator[None]:
-    """Send reads to the database of the transaction, not to a replica, for models that are written there."""
+    """Read models that are written to ``alias`` from there and not from a replica, within this block."""
     if not router.routers:
         yield
         return
@@ -247,7 +246,7 @@ def reading_from(alias: str) -> Iterator[None]:
 
 
 class _ToWriter:
-    """A database router without an opinion outside ``reading_from``."""
+    """A database router that decides only within ``reading_from``."""
 
     def db_for_read(self, model: type[Model], **_: Any) -> str | None:
         alias = _writer.get()
@@ -258,30 +257,17 @@ _writer: ContextVar[str | None] = ContextVar("genesys_eventbridge_writer", defau
 _to_writer = _ToWriter()
 
 
-def twin(row: Model, made: dict[int, Model] | None = None) -> Model:
-    """The row and its related rows as objects of their own, for a callable that may change them."""
-    made = {} if made is None else made
-    if id(row) not in made:
-        copied = made[id(row)] = type(row).__new__(type(row))
-        vars(copied).update({name: _own(value) for name, value in vars(row).items()})
-        copied._state = copy.copy(row._state)
-        copied._state.fields_cache = {
-            name: twin(related, made) if isinstance(related, Model) else related
-            for name, related in row._state.fields_cache.items()
-        }
-    return made[id(row)]
-
-
 def values_in(row: Model, fields: Iterable[Field[Any, Any]]) -> dict[str, Any]:
-    """The values of these columns in a row that was read or made here, by attname; files by their name."""
+    """The values of these columns in a row from this module, by attname; files as their name."""
     values = vars(row)
     return {field.attname: _plain(values[field.attname]) for field in fields if field.attname in values}
 
 
 def _followed(model: type[Model], path: Sequence[str]) -> Iterator[str]:
-    """The foreign keys that ``path`` follows, as select_related takes them.
+    """The foreign keys that ``path`` follows, in the form for select_related.
 
-    A related model with a base manager of its own may give objects of other classes: it is asked itself.
+    Stops at a related model with its own base manager, which may return other classes: its rows are read by
+    it.
     """
     steps: list[str] = []
     for name in path[:-1]:
@@ -307,7 +293,7 @@ def _columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
 
 
 def _keeps(value: Any, alias: str) -> bool:
-    """Whether a time comes back from a database without time zones, which has one hour of October once."""
+    """Whether a time survives a database without zones, which stores the repeated hour of October once."""
     zone = connections[alias].timezone
     if zone is None or connections[alias].features.supports_timezones or not isinstance(value, dt.datetime):
         return True
@@ -316,7 +302,7 @@ def _keeps(value: Any, alias: str) -> bool:
 
 
 def _finds_by_collation(field: Any, alias: str, written: Written) -> bool:
-    """MySQL finds the key "DE" by "de", and an UPDATE does not write keys."""
+    """Whether the row's key may be spelled differently: MySQL finds "DE" by "de" and UPDATE writes no key."""
     if written.inserted or connections[alias].vendor != "mysql" or field not in field.model._meta.pk_fields:
         return False
     while field.remote_field is not None:
@@ -325,7 +311,7 @@ def _finds_by_collation(field: Any, alias: str, written: Written) -> bool:
 
 
 def _by_key(query: QuerySet[Model], keys: Collection[Any]) -> dict[Any, Model]:
-    """One query. A key finds its row also if it is ``"5"`` for 5, or equal by MySQL's collation only."""
+    """Rows by key, in one query. A key may be ``"5"`` for 5, or equal only by MySQL's collation."""
     if not keys:
         return {}
     if len(keys) == 1:
@@ -341,7 +327,7 @@ def _by_key(query: QuerySet[Model], keys: Collection[Any]) -> dict[Any, Model]:
 
 
 def _made(instance: Model, alias: str, values: Values) -> Model:
-    """The row without reading it. A column that is not in ``values`` is deferred."""
+    """The row, made without a query. Columns that are not in ``values`` are deferred."""
     made = type(instance).__new__(type(instance))
     vars(made).update(_extras(instance))
     made._state = ModelState()
@@ -352,14 +338,14 @@ def _made(instance: Model, alias: str, values: Values) -> Model:
 
 
 def with_extras(row: Model, instance: Model) -> Model:
-    """The row, with what the instance carries beside its own."""
+    """The row, with the instance's other attributes added."""
     own = vars(row)
     own.update({name: value for name, value in _extras(instance).items() if name not in own})
     return row
 
 
 def _extras(instance: Model) -> Mapping[str, Any]:
-    """What an instance carries beside its row: ``order.changed_by = user``. Values it cached are no facts."""
+    """Attributes of an instance that are not columns: ``order.changed_by = user``; without cached values."""
     model = type(instance)
     left_out = {"_state", "_prefetched_objects_cache", *(field.attname for field in _columns(model))}
     return {
@@ -367,10 +353,6 @@ def _extras(instance: Model) -> Mapping[str, Any]:
         for name, value in vars(instance).items()
         if name not in left_out and not isinstance(inspect.getattr_static(model, name, None), _CACHES)
     }
-
-
-def _own(value: Any) -> Any:
-    return copy.deepcopy(value) if isinstance(value, (dict, list)) else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Saves: the event is written as soon as the row is, before any receiver of ``post_save`` runs.
+"""Saves: write the event right after the row, before any receiver of ``post_save`` runs.
 
-Two methods of a registered model are wrapped. ``save_base`` holds the row and its events in one transaction,
-also in autocommit mode, where Django sends ``post_save`` after its own commit. ``_save_table`` runs the
-statements, so the row before and after it is known there. If a save does not pass through it, or other code
-sends ``post_save``, the receiver reads the row.
+Two methods of a registered model are wrapped: ``save_base``, to keep the row and its events in one
+transaction even in autocommit mode, where Django sends ``post_save`` after its own commit; and
+``_save_table``, which runs the statements, to know the row before and after them. If a save does not pass
+through it, or other code sends ``post_save``, the receiver reads the row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genesys_eventbridge.model_events import deletes, events
 from genesys_eventbridge.model_events.changes import Difference, Values, differences
 from genesys_eventbridge.model_events.columns import is_expression, saves_as_django
 from genesys_eventbridge.model_events.identity import unwrapped
-from genesys_eventbridge.model_events.registry import Plan, concrete, label, plan
+from genesys_eventbridge.model_events.registry import Plan, concrete, label, needs_of, plan
 from genesys_eventbridge.model_events.rows import (
     NOT_WRITTEN,
     Written,
@@ -54,19 +54,19 @@ class _Save:
     """What the instance held when the save began."""
     before: Values | None = None
     untouched: bool = False
-    """Whether it cannot have changed a watched column."""
+    """Whether the save cannot have changed a watched column."""
     recorded: bool = False
     announced: bool = False
-    """Whether Django's own ``post_save`` has come."""
+    """Whether Django's own ``post_save`` has been received."""
 
 
 _saves: ContextVar[tuple[_Save, ...]] = ContextVar("genesys_eventbridge_saves", default=())
-#: The object that loaddata saved last. Before Django 6.1 ``m2m_changed`` does not say that it is raw.
+#: The object that loaddata saved last. Before Django 6.1 ``m2m_changed`` has no ``raw``.
 _raw: ContextVar[ref[Model] | None] = ContextVar("genesys_eventbridge_raw", default=None)
 
 
 def wrap(model: type[Model]) -> None:
-    """Wrap the two methods, once for a class and all that inherit them."""
+    """Wrap the two methods, once for a class and its subclasses."""
     for name, wrapper in (("save_base", _save_base), ("_save_table", _save_table)):
         if not getattr(getattr(model, name, None), _MARK, False):
             _install(model, name, wrapper)
@@ -82,7 +82,7 @@ def received(
     using: str | None = None,
     **_: Any,
 ) -> None:
-    """``post_save``, from Django or other code. A missing keyword means unknown: the row is read."""
+    """Receiver of ``post_save``, sent by Django or other code, which may leave out any argument."""
     if instance is None:
         return
     instance = unwrapped(instance)
@@ -107,7 +107,7 @@ def received(
 
 
 def is_raw(instance: Model) -> bool:
-    """Whether loaddata saved this object, and no ordinary save has followed."""
+    """Whether loaddata saved this object, and no normal save has followed."""
     last = _raw.get()
     return last is not None and last() is instance
 
@@ -189,7 +189,7 @@ def _unrecorded(instance: Model) -> _Save | None:
 
 
 def _transaction(planned: Plan, model: type[Model], alias: str) -> AbstractContextManager[None]:
-    """With ``atomic=False`` no transaction is opened; one that is open must hold the row all the same."""
+    """The transaction of a save. With ``atomic=False`` none is opened, but an open one must stay intact."""
     wanted = any(one.atomic for one in planned.saves) or connections[alias].in_atomic_block
     return around(alias, _not_saved(model)) if wanted else nullcontext()
 
@@ -199,7 +199,7 @@ def _not_saved(model: type[Model]) -> str:
 
 
 def _row_before(save: _Save) -> Values | None:
-    """The watched columns of the row as they are; None where nothing is watched and where there is no row."""
+    """The watched columns of the row before the save; None if nothing is watched or there is no row."""
     fields = list(save.planned.watched)
     if not fields or _inserts(save):
         return None
@@ -215,7 +215,7 @@ def _row_before(save: _Save) -> Values | None:
         )
         if save.untouched:
             return None
-        carried = events.needs_of(registrations, model).columns - written
+        carried = needs_of(registrations, model).columns - written
         fields += [field for field in model._meta.concrete_fields if field.attname in carried]
     maybe_new = save.instance._state.adding and not save.force_update
     row = type(save.instance), _key(save.instance), save.alias
@@ -226,7 +226,7 @@ def _row_before(save: _Save) -> Values | None:
 
 
 def _inserts(save: _Save) -> bool:
-    """Whether Django will not try an UPDATE."""
+    """Whether Django will INSERT without trying an UPDATE first."""
     instance = save.instance
     key = _key(instance)
     if save.force_insert or key is None or is_expression(key):
@@ -238,14 +238,14 @@ def _inserts(save: _Save) -> bool:
 
 
 def _key(instance: Model) -> Any:
-    """The key of the row; Django copies that of a parent to the child while it saves."""
+    """The primary key of the row. Django copies a parent's key to the child only during the save."""
     if instance.pk is not None:
         return instance.pk
     return getattr(instance, _root(type(instance))._meta.pk.attname)
 
 
 def _root(model: type[Model]) -> type[Model]:
-    """The model whose table makes the primary key: the first parent of a multi-table child."""
+    """The model whose table defines the primary key: the topmost parent of a multi-table child."""
     pk: Any = concrete(model)._meta.pk
     while pk.remote_field is not None and pk.remote_field.parent_link:
         model = pk.remote_field.model
@@ -293,7 +293,7 @@ def _record(
     if not registrations:
         return
     if row is None:
-        row = row_of(instance, alias, events.needs_of(registrations, model), written)
+        row = row_of(instance, alias, needs_of(registrations, model), written)
     if row is None:
         return
     events.same_database(model, alias)
@@ -311,8 +311,8 @@ def _record(
 def _compared(
     instance: Model, planned: Plan, alias: str, written: Written, before: Values | None
 ) -> tuple[dict[str, Difference], Model | None]:
-    """What differs between the row before and after the save; and the row, if it had to be read for that."""
-    needs = events.needs_of(planned.kinds["updated"], type(instance))
+    """The differences between the row before and after the save; and the row, if it had to be read."""
+    needs = needs_of(planned.kinds["updated"], type(instance))
     after: Values = known_values(instance, alias, written, needs)
     if all(column.attname in after for column in planned.watched):
         return differences(planned.watched, before, after), None

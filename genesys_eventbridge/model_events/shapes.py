@@ -1,4 +1,4 @@
-"""What each registered name puts into ``data``: its JSON type, whether it may be null, and an example."""
+"""The JSON type, nullability and an example of each value that ``fields=`` puts in ``data``."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.model_events.payload import Tree, canonical, concrete_field, relation_named
 
 ANY = "any"
-"""The model does not say what the value is: properties, methods, JSON, fields with types of their own."""
+"""The type is not known from the model: properties, methods, JSON columns, custom fields."""
 REFUSED = "refused"
-"""JSON has no such value: saving it raises InvalidEvent. Only null can be published."""
+"""JSON cannot represent the value: a save raises InvalidEvent unless it is null."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-#: An example that does not exist: no event with this member can be published.
+#: Instead of an example: no event with this member can be published.
 IMPOSSIBLE = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What one place in ``data`` holds; members and items are shapes again."""
+    """The shape of one value in ``data``; members and items are shapes, too."""
 
     type: str
     """The JSON type, ``ANY`` or ``REFUSED``."""
     nullable: bool = False
     format: str = ""
-    """What the text is, in a word for people; ``keywords`` say it to programs."""
+    """The kind of text, for display; ``keywords`` has the machine-readable form."""
     keywords: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema keywords besides type, enum, items, properties and description."""
     choices: tuple[Any, ...] = ()
@@ -49,7 +49,7 @@ class Shape:
         return {**self._core(), **({"description": self.text} if self.text else {})}
 
     def example(self) -> Any:
-        """A value that an event can carry, ``IMPOSSIBLE`` if there is none."""
+        """A value that an event can contain; ``IMPOSSIBLE`` if there is none."""
         if self.items is not None:
             item = self.items.example()
             return [] if item is IMPOSSIBLE else [item]
@@ -67,7 +67,7 @@ class Shape:
             return {"type": "null"} if self.nullable else {"not": {}}
         members = {} if self.members is None else _object_keywords(self.members)
         if self.type == ANY:
-            # A property may return a manager, whose rows become a list of objects.
+            # A property may return a manager, which becomes a list of objects.
             return members and {"type": ["object", "array", "null"], **members, "items": dict(members)}
         core = {"type": [self.type, "null"] if self.nullable else self.type, **self.keywords, **members}
         if self.choices:
@@ -78,7 +78,7 @@ class Shape:
 
 
 def data_shape(model: type[Model], tree: Tree) -> Shape:
-    """``data`` as ``fields=`` makes it for rows of ``model``."""
+    """The shape of ``data`` that ``fields=`` produces for rows of ``model``."""
     return Shape(type="object", members=_members(model, tree))
 
 
@@ -90,7 +90,7 @@ def _object_keywords(members: Mapping[str, Shape]) -> dict[str, Any]:
 
 
 def _members(model: type[Model] | None, tree: Tree) -> dict[str, Shape]:
-    """``model`` is None behind a property, a JSON column and the like."""
+    """The shapes of an object's members; ``model`` is None inside a property, a JSON column and the like."""
     return {
         name: _at_path(model, node) if isinstance(node, tuple) else _nested(model, name, node)
         for name, node in tree.items()
@@ -98,7 +98,7 @@ def _members(model: type[Model] | None, tree: Tree) -> dict[str, Shape]:
 
 
 def _at_path(model: type[Model] | None, path: Sequence[str]) -> Shape:
-    """What ``read`` gives: a list where the path crosses a relation to many, in each other list too."""
+    """The shape of what ``payload.read`` returns: nested lists if the path crosses relations to many."""
     step, *rest = path
     column = None if model is None else concrete_field(model, step)
     if column is not None and not rest:
@@ -109,14 +109,14 @@ def _at_path(model: type[Model] | None, path: Sequence[str]) -> Shape:
     related = relation_named(model, step)
     if related is not None and _to_many(link):
         return Shape(type="array", text=_text(link), items=_at_path(related, rest or ["pk"]))
-    if not rest:  # a relation without a column of its own gives the whole object
+    if not rest:  # a relation without its own column gives the whole object
         return Shape(type=REFUSED, nullable=_may_be_missing(link), text=_text(link))
     shape = _at_path(related, rest)
     return replace(shape, nullable=shape.nullable or _may_be_missing(link))
 
 
 def _nested(model: type[Model] | None, name: str, tree: Tree) -> Shape:
-    """What a list of paths nests: an object, or a list of objects for a relation to many."""
+    """The shape of a nested object, or of a list of objects for a relation to many."""
     related = None if model is None else relation_named(model, name)
     members = _members(related, tree)
     link = None if model is None or related is None else _link(model, name)
@@ -132,7 +132,7 @@ def _nested(model: type[Model] | None, name: str, tree: Tree) -> Shape:
 
 
 def _link(model: type[Model], name: str) -> Any:
-    """The relation of that name, forwards, backwards or generic; None for everything else."""
+    """The forward, reverse or generic relation of that name; None if it is not a relation."""
     for one in model._meta.get_fields():
         accessor = one.get_accessor_name() if isinstance(one, ForeignObjectRel) else one.name
         if accessor == name:
@@ -145,7 +145,7 @@ def _to_many(link: Any) -> bool:
 
 
 def _may_be_missing(link: Any) -> bool:
-    """Whether a relation to one may lead nowhere: the row may not exist, or a base manager may hide it."""
+    """Whether the related row of a to-one relation may be missing, or hidden by a base manager."""
     is_key = isinstance(link, models.ForeignKey)
     certain = is_key and link.db_constraint and type(link.related_model._base_manager) is Manager
     return link.null or not certain
@@ -174,7 +174,7 @@ _COLUMNS: tuple[tuple[type[Field[Any, Any]], str, str, dict[str, Any], Any], ...
     (models.DecimalField, "string", "decimal", {}, None),
     (models.DateTimeField, "string", "date-time", {"format": "date-time"}, _NOON),
     (models.DateField, "string", "date", {"format": "date"}, _NOON.date()),
-    # JSON Schema's "time" demands an offset, its "duration" allows neither fractions nor a sign.
+    # JSON Schema's "time" requires an offset; its "duration" allows neither fractions nor a sign.
     (models.TimeField, "string", "time-local", {"pattern": f"^{_TIME}$"}, _NOON.time()),
     (
         models.DurationField,
@@ -184,7 +184,7 @@ _COLUMNS: tuple[tuple[type[Field[Any, Any]], str, str, dict[str, Any], Any], ...
         dt.timedelta(hours=36),
     ),
     (models.UUIDField, "string", "uuid", {"format": "uuid"}, _KEY),
-    # Django's validators take international domains.
+    # Django's validators accept international domains.
     (models.EmailField, "string", "email", {"format": "idn-email"}, "name@example.com"),
     (models.URLField, "string", "uri", {"format": "iri"}, "https://example.com/"),
     (models.FileField, "string", "file name", {}, "folder/file.pdf"),
@@ -193,12 +193,12 @@ _COLUMNS: tuple[tuple[type[Field[Any, Any]], str, str, dict[str, Any], Any], ...
     (models.TextField, "string", "", {}, "text"),
     (models.FilePathField, "string", "", {}, "folder/file.pdf"),
 )
-#: The database holds no longer text in these; a TextField checks its length in forms only.
+#: Fields whose max_length the database enforces. A TextField's is checked in forms only.
 _BOUNDED = (models.CharField, models.FileField, models.FilePathField)
 
 
 def _column(column: Field[Any, Any]) -> Shape:
-    """What the row gives for this column."""
+    """The shape of this column's value."""
     shape = replace(_value(column), text=str(column.help_text or column.verbose_name or ""))
     # The column of a generated field is never NOT NULL; an empty file is null.
     nullable = column.null or isinstance(column, (models.GeneratedField, models.FileField))
@@ -213,7 +213,7 @@ def _value(column: Field[Any, Any]) -> Shape:
     if issubclass(kind, models.GeneratedField):
         return _value(column.output_field)  # type: ignore[attr-defined]
     if _is_postgres(kind, "ArrayField"):
-        # The database takes null as an element, whatever the field of the elements says.
+        # The database accepts null as an element, whatever the base field says.
         return Shape(type="array", items=replace(_column(column.base_field), nullable=True, text=""))  # type: ignore[attr-defined]
     if _is_postgres(kind, "HStoreField"):
         keywords = {"additionalProperties": {"type": ["string", "null"]}}
@@ -229,7 +229,7 @@ def _value(column: Field[Any, Any]) -> Shape:
 
 
 def _django_class(column: Field[Any, Any]) -> type:
-    """The class of Django whose values this column has; ``object`` if it makes values of its own."""
+    """The Django field class whose values this column has; ``object`` if it converts values itself."""
     kind = type(column)
     base = next(one for one in kind.__mro__ if one.__module__.startswith("django."))
     own = ("to_python", "from_db_value", "get_db_converters")
@@ -238,14 +238,14 @@ def _django_class(column: Field[Any, Any]) -> type:
 
 
 def _is_postgres(kind: type, name: str) -> bool:
-    """By name: importing these fields needs psycopg."""
+    """Compared by name, because importing these fields needs psycopg."""
     return any(
         one.__name__ == name and one.__module__.startswith("django.contrib.postgres.") for one in kind.__mro__
     )
 
 
 def _refined(column: Field[Any, Any], kind: type, shape: Shape) -> Shape:
-    """The shape with the choices, the length and the example of this very column."""
+    """The shape with the choices, length and example of this column."""
     choices = tuple(_choices(column))
     if choices:
         chosen = next((one for one in choices if one != ""), choices[0])
@@ -264,7 +264,7 @@ def _refined(column: Field[Any, Any], kind: type, shape: Shape) -> Shape:
 
 
 def _choices(column: Field[Any, Any]) -> Iterator[Any]:
-    """The choices as events carry them; what is there without choosing, too: empty text and defaults."""
+    """The choices as they appear in events, and values that are set without choosing: "" and defaults."""
     seen: list[Any] = []
     wanted = [value for value, _ in column.flatchoices]
     if wanted:
@@ -272,7 +272,7 @@ def _choices(column: Field[Any, Any]) -> Iterator[Any]:
     for value in wanted:
         try:
             known = plain(canonical(column, value), limit=10_000)
-        except (InvalidEvent, ArithmeticError):  # noqa: S112 - no row can hold it
+        except (InvalidEvent, ArithmeticError):  # noqa: S112 - no row can have this value
             continue
         if known is not None and known not in seen:
             seen.append(known)
@@ -292,7 +292,7 @@ def _may_be_empty(column: Field[Any, Any]) -> bool:
 
 
 def _decimal(column: models.DecimalField[Any, Any]) -> decimal.Decimal:
-    """A number with as many digits as the column takes."""
+    """A number with as many digits as the column allows."""
     digits: int | None = column.max_digits
     whole = 2 if digits is None else digits - (column.decimal_places or 0)
     return (decimal.Decimal(0), decimal.Decimal(1), decimal.Decimal("19.9"))[min(whole, 2)]

@@ -1,4 +1,4 @@
-"""The one way in: validate an event, encode it once, and insert its row in the caller's transaction."""
+"""Enqueueing: validate an event, encode it once, and insert its row in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from genesys_eventbridge.db import first_write
 from genesys_eventbridge.db.transactions import in_transaction, is_conflict, kept, require_intact
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
-from genesys_eventbridge.outbox.inserts import insert, insert_many
-from genesys_eventbridge.outbox.rows import build_row
+from genesys_eventbridge.outbox.rows import build_row, insert, insert_many
 
 _NOT_ENQUEUED = "The event is not enqueued"
 
@@ -47,14 +46,17 @@ def enqueue(
     standalone: bool = False,
     about: Model | None = None,
 ) -> OutboxEvent:
-    """Write one event into the outbox, in the transaction that holds the business data.
+    """Write one event to the outbox, in the transaction that saves the business data.
 
-    ``delay`` is a timedelta or seconds. ``about`` is the business object the admin links to. The same
-    ``idempotency_key`` with the same content returns the row that is there already.
+    ``data`` is a JSON value; ``data=None`` is JSON null. ``delay`` is a timedelta or seconds. ``about`` is
+    the business object the admin links to. A repeated ``idempotency_key`` with the same content returns the
+    existing row. ``source``, ``subject``, ``time``, ``dataschema``, ``datacontenttype`` and ``extensions``
+    are the CloudEvents attributes; ``source`` defaults to the setting SOURCE.
 
-    Raises InvalidEvent (names the field), IdempotencyConflict, NotInTransaction outside ``atomic()``
-    unless ``standalone=True``, ImproperlyConfigured for a wrong destination or database, and Django's
-    TransactionManagementError if the database has rolled back the transaction and other code caught that.
+    Raises InvalidEvent, which names the field; IdempotencyConflict if the key or ``event_id`` belongs to
+    another event; NotInTransaction outside ``atomic()`` unless ``standalone=True``; ImproperlyConfigured
+    for an unknown destination or the wrong database; and Django's TransactionManagementError if the
+    database has already rolled the transaction back and other code caught that error.
     """
     alias = _join(using, destination, standalone)
     row = build_row(
@@ -93,11 +95,11 @@ def enqueue_many(
     using: str | None = None,
     standalone: bool = False,
 ) -> list[OutboxEvent]:
-    """Write many events, each a mapping of ``enqueue``'s keywords, with a constant number of queries
-    (SQLite limits the parameters of a query: there a few dozen events share one).
+    """Write many events with a constant number of queries (on SQLite one for every few dozen events).
 
-    Returns the rows in the order given; a key that is known already brings its existing row. Raises as
-    ``enqueue`` does, naming the position: ``events[3].subject``; then none is written.
+    Each event is a mapping of ``enqueue``'s arguments: ``{"type": "order.created", "data": {...}}``. Returns
+    the rows in the order given, the existing row for a repeated key. Raises what ``enqueue`` raises, with the
+    position (``events[3].subject``); then none is written.
     """
     alias = _join(using, destination, standalone)
     rows: list[OutboxEvent] = []
@@ -115,9 +117,9 @@ def enqueue_many(
             with transaction.atomic(using=alias, savepoint=bool(named)):
                 insert_many(new, alias)
         except IntegrityError as error:
-            _known_and_new(rows, named, alias)  # names what can be seen by now
+            _known_and_new(rows, named, alias)  # raises a more precise error, if it can
             raise IdempotencyConflict(
-                "Another transaction just wrote an idempotency key or event id of these events; call "
+                "Another transaction just wrote an idempotency key or event id of one of these events. Call "
                 "enqueue_many() again in a new transaction.",
                 retryable=True,
             ) from error
@@ -128,9 +130,10 @@ def enqueue_many(
 def _known_and_new(
     rows: Sequence[OutboxEvent], named: Sequence[OutboxEvent], alias: str
 ) -> tuple[list[OutboxEvent], list[OutboxEvent]]:
-    """The row of each event, stored already or to be written, and those that are to be written.
+    """The row of each event, existing or new, and the new ones.
 
-    ``named`` are those whose key or event id the caller gave. Raises IdempotencyConflict with the position.
+    ``named`` are the rows whose key or event id the caller gave. Raises IdempotencyConflict with the
+    position.
     """
     taken = _Taken(named, alias) if named else None
     fresh: dict[uuid.UUID, OutboxEvent] = {}
@@ -153,13 +156,14 @@ async def aenqueue(
     data: Any = NO_DATA,
     **keywords: Any,
 ) -> OutboxEvent:
-    """``enqueue`` for async code, in a transaction of its own: atomic with nothing else.
+    """``enqueue`` for async code, in its own transaction.
 
-    To write business data and event together, call ``enqueue`` in a function given to ``sync_to_async``.
+    It is not atomic with anything else. To save business data and the event together, call ``enqueue`` in a
+    function that you run with ``sync_to_async``.
     """
 
     @sensitive_variables()
-    def write() -> OutboxEvent:  # asgiref's frames show what is handed to them: nothing
+    def write() -> OutboxEvent:  # a closure, so that asgiref's frames in a traceback show no payload
         return enqueue(type, data, **{**keywords, "standalone": True})
 
     return await sync_to_async(write)()
@@ -169,8 +173,8 @@ def _join(using: str | None, destination: str, standalone: bool) -> str:
     alias = outbox_alias()
     if using not in (None, alias):
         raise ImproperlyConfigured(
-            f"enqueue(using={using!r}): the outbox lives in database {alias!r}, so an event cannot commit "
-            f"together with data in {using!r}. Call it within transaction.atomic(using={alias!r})."
+            f"enqueue(using={using!r}): the outbox lives in database {alias!r}, so an event cannot be "
+            f"committed together with data in {using!r}. Call it within transaction.atomic(using={alias!r})."
         )
     if not standalone and conf.destination(destination).require_transaction and not in_transaction(alias):
         raise NotInTransaction(_how_to_join(alias))
@@ -178,22 +182,22 @@ def _join(using: str | None, destination: str, standalone: bool) -> str:
 
 
 def _how_to_join(alias: str) -> str:
-    """What to open, by name where a plain ``atomic()`` would open another database's transaction."""
+    """The error text; it names the database if a plain ``atomic()`` would not open its transaction."""
     used = [connection.alias for connection in connections.all(initialized_only=True)]
     elsewhere = [repr(other) for other in used if other != alias and in_transaction(other)]
     atomic = "transaction.atomic()"
-    problem = "enqueue() needs a transaction, so that the event exists exactly if your data does."
+    problem = "enqueue() needs a transaction, so that the event is saved if and only if your data is."
     if elsewhere or alias != DEFAULT_DB_ALIAS:
         atomic = f"transaction.atomic(using={alias!r})"
-        problem = f"enqueue() needs a transaction of database {alias!r}, where the outbox lives"
-        problem += f"; the open one is of {' and '.join(elsewhere)}." if elsewhere else "."
-    remedy = f"Wrap both in `with {atomic}:`, or pass standalone=True where the event stands for itself."
+        problem = f"enqueue() needs a transaction on database {alias!r}, where the outbox lives"
+        problem += f"; the open one is on {' and '.join(elsewhere)}." if elsewhere else "."
+    remedy = f"Wrap both in `with {atomic}:`, or pass standalone=True if the event belongs to no other write."
     return f"{problem} {remedy}"
 
 
 @contextmanager
 def _transaction(alias: str) -> Iterator[None]:
-    """The caller's transaction or, if none is open, one for this call; intact before and after."""
+    """The caller's transaction, or one for this call if none is open. Raises if it has been rolled back."""
     connection = connections[alias]
     if connection.in_atomic_block or not connection.get_autocommit():
         require_intact(alias, _NOT_ENQUEUED)
@@ -206,9 +210,9 @@ def _transaction(alias: str) -> Iterator[None]:
 
 @contextmanager
 def _conflicts(alias: str, call: str) -> Iterator[None]:
-    """Writing a key or an event id waits for, or loses against, a transaction that writes or changes its row.
+    """Turn a deadlock or lock timeout with a transaction that writes the same key or event id into an error.
 
-    The database may have rolled back all of the caller's transaction then: nothing more of it may commit.
+    The database may have rolled back the whole transaction of the caller, so none of it may commit any more.
     """
     try:
         yield
@@ -219,7 +223,7 @@ def _conflicts(alias: str, call: str) -> Iterator[None]:
             transaction.set_rollback(True, using=alias)
         raise IdempotencyConflict(
             "Another transaction just wrote this idempotency key, this event id or its row, and the database "
-            f"does not continue this transaction. Roll it back, and call {call} again in a new one.",
+            f"cannot continue this transaction. Roll it back, and call {call} again in a new one.",
             retryable=True,
         ) from error
 
@@ -236,11 +240,12 @@ def _row_of_mapping(position: int, event: Mapping[str, Any], destination: str) -
 
 
 def _insert_or_known(row: OutboxEvent, alias: str) -> OutboxEvent:
-    """Insert in a savepoint; where the key is taken, the row that took it if it says the same.
+    """Insert in a savepoint. If the key is taken, return the existing row if its content is the same.
 
-    No row is locked: a worker may be waiting to write that event's outcome, and the caller's transaction may
-    be long. On MySQL and MariaDB an INSERT that fails keeps a lock on what it met until the transaction ends,
-    also after a rollback to a savepoint, so there a plain read comes first. PostgreSQL keeps none.
+    The existing row is not locked: the caller's transaction may be long, and a worker may have to write
+    that event's outcome. On MySQL and MariaDB a failed INSERT keeps a lock on the conflicting row until the
+    transaction ends, even after a rollback to a savepoint, so there a plain read comes first. PostgreSQL
+    keeps no lock.
     """
     if connections[alias].vendor == "mysql" and (known := _Taken([row], alias).known(row)):
         return known
@@ -253,14 +258,14 @@ def _insert_or_known(row: OutboxEvent, alias: str) -> OutboxEvent:
         if known is not None:
             return known
         raise IdempotencyConflict(
-            "Another transaction just wrote this idempotency key or event id; call enqueue() again in a new "
+            "Another transaction just wrote this idempotency key or event id. Call enqueue() again in a new "
             "transaction.",
             retryable=True,
         ) from error
 
 
 class _Taken:
-    """The rows that this transaction sees under the keys and the event ids of ``rows``: two plain reads."""
+    """Rows in the database with the keys or event ids of ``rows``, as this transaction sees them."""
 
     def __init__(self, rows: Sequence[OutboxEvent], alias: str) -> None:
         stored = OutboxEvent.objects.using(alias)
@@ -271,7 +276,7 @@ class _Taken:
         self._by_event = set(twins.values_list("event_id", "source")) if events else set()
 
     def known(self, row: OutboxEvent, position: int | None = None) -> OutboxEvent | None:
-        """The row that says the same under the same key. Raises IdempotencyConflict for any other."""
+        """The existing row with this key and content. Raises IdempotencyConflict if key or id is taken."""
         known = self._by_key.get(row.idempotency_key)
         if known is not None:
             _same_content(row, known, position)
@@ -284,14 +289,14 @@ def _same_content(row: OutboxEvent, known: OutboxEvent, position: int | None) ->
     if row.content_sha256 != known.content_sha256:
         raise IdempotencyConflict(
             f"{_of(position, 'idempotency_key')}This idempotency key belongs to event {known.event_id} "
-            f"({known.type}), which says something else. Use another key for a different event."
+            f"({known.type}), which has different content. Use another key for a different event."
         )
 
 
 def _event_id_is_taken(row: OutboxEvent, position: int | None) -> IdempotencyConflict:
     return IdempotencyConflict(
         f"{_of(position, 'event_id')}event_id {row.event_id!r} of source {row.source!r} is taken by another "
-        "event; leave event_id out, or pass the idempotency_key of that event."
+        "event. Leave event_id out, or pass the idempotency_key of that event."
     )
 
 
@@ -300,7 +305,10 @@ def _of(position: int | None, field: str) -> str:
 
 
 def _announce(rows: list[OutboxEvent], alias: str) -> None:
-    """After the commit, if Django will know of it: with autocommit switched off by hand it does not."""
+    """Wake a worker and send the signal after the commit.
+
+    Without effect if autocommit was switched off by hand: Django does not see that commit.
+    """
     connection = connections[alias]
     if connection.in_atomic_block or connection.get_autocommit():
         transaction.on_commit(partial(_committed, rows), using=alias, robust=True)

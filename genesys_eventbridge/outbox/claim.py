@@ -1,4 +1,4 @@
-"""The claim: a lease with a token on due rows, taken by compare-and-set on every database."""
+"""Claim due rows: a lease with a token, taken by compare-and-set on every database."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from genesys_eventbridge.outbox.followers import hold
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.states import AttemptKind, State
 
-#: Other workers hold all the rows that were seen: look again after so many seconds.
+#: Seconds until the next claim if other workers hold all the rows that were found.
 CONTENDED = 0.02
 
-#: Rows looked at for each row wanted; the scan is bounded before the test for the head of a key.
+#: Rows read per row wanted, because some of them cannot go. Limits how many rows are tested for blockers.
 LOOK_AHEAD = 4
-#: The rows wanted where the rate allows none now: rows that cannot go are moved away meanwhile.
+#: Rows wanted if the rate allows no request now: meanwhile rows that cannot go are rescheduled.
 LOOK_WITHOUT_A_TOKEN = 25
 
 FROM_STATE = {AttemptKind.PUBLISH: State.PENDING, AttemptKind.CHECK: State.ACCEPTED}
@@ -39,7 +39,7 @@ FROM_STATE = {AttemptKind.PUBLISH: State.PENDING, AttemptKind.CHECK: State.ACCEP
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One claimed row, as it was before the claim but for the counters; plain values, safe in a thread."""
+    """One claimed row: its values before the claim, except the counters. Plain values, safe in any thread."""
 
     id: int
     destination: str
@@ -58,12 +58,12 @@ class Claimed:
     checks: int
     halts: int
     doubt_before: dt.datetime | None
-    #: Seconds from the claim until the key may be forgotten by the platform.
+    #: Seconds from the claim until the platform may forget the idempotency key.
     doubt_left: float
-    #: Seconds at the claim since the row became due for the first time, and since its acceptance.
+    #: At the claim: seconds since the row first became due, and since it was accepted.
     age: float
     accepted_age: float | None
-    #: When the row became due for this claim, and the time of the claim, both by the database's clock.
+    #: When the row became due and when it was claimed, by the database's clock.
     waiting_since: dt.datetime
     claimed_at: dt.datetime
     #: ``time.monotonic()`` read before the claim was written.
@@ -71,14 +71,14 @@ class Claimed:
     last_status_code: int | None
     last_error: str
     correlation_id: str
-    #: Its first halt.
+    #: When it first halted.
     suspected_since: dt.datetime | None = None
-    #: Sent alone after a pause; sent as the one event of refused types.
+    #: Sent alone after a pause, or as the one event of a refused type.
     probe: bool = False
     turn: bool = False
-    #: The body is not the one that was enqueued.
+    #: The body was changed after it was enqueued.
     altered: bool = False
-    #: Its last claim ran out, and the one before it too.
+    #: The lease of its last claim expired (``lapsed``), and that of the claim before, too (``suspect``).
     lapsed: bool = False
     suspect: bool = False
 
@@ -89,25 +89,25 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one claim brought."""
+    """The result of one claim."""
 
     rows: list[Claimed] = field(default_factory=list)
-    #: Seconds until it is worth to look again, where due rows could not be had now; else 0.
+    #: Seconds until the next claim is worthwhile, if due rows could not be claimed now; else 0.
     wait: float = 0.0
-    #: Rows that may not be sent any more: to be ended without a request.
+    #: Ids of rows that may not be sent any more, to be ended without a request.
     ended: list[int] = field(default_factory=list)
-    #: Rows were looked at that could not go now, and were moved: there may be others behind them.
+    #: Rows that could not go now were rescheduled: there may be others behind them.
     moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many rows a pass takes at most, and how many of them whose last claim lapsed (G11)."""
+    """How many rows a claim may take (G11)."""
 
     rows: int
-    #: Their worker died. They leave senders to other events.
+    #: Of these, rows whose worker died. Limited, so that other events keep some senders.
     lapsed: int = 1
-    #: Those of them that lapsed twice in a row: one may be what kills workers.
+    #: Of these, rows that lapsed twice in a row: one of them may be what kills the workers.
     suspects: int = 1
 
 
@@ -118,10 +118,10 @@ def claim(
     capacity: Capacity,
     about: uuid.UUID | None = None,
 ) -> Batch:
-    """Claim due rows of one destination, as ``room`` allows, in the order they became due.
+    """Claim due rows of one destination in the order they became due, as many as ``capacity`` allows.
 
-    ``about`` is the organisation that gets them, None where that is not known. Where the destination's pause
-    is over, one worker claims one row as a probe and all others nothing.
+    ``about`` is the organisation that will receive them, None if unknown. After a pause one worker claims one
+    row as a probe, and the others claim nothing. Rows that cannot go now are rescheduled on the way.
     """
     alias = outbox_alias()
     allowed = destinations.allowed(kind, settings, gate, capacity.rows)
@@ -145,23 +145,23 @@ def claim(
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A due row as a plain read saw it, and what may be done with it."""
+    """A due row as a plain read saw it, and whether it may be claimed."""
 
     id: int
     due_at: dt.datetime
     tries: int
     halts: int
-    #: Its last claim ran out, and the one before it too.
+    #: As in ``Claimed``.
     lapsed: bool
     suspect: bool
-    #: An earlier row of its key holds it back.
+    #: It waits for an earlier row of its ordering key.
     blocked: bool
-    #: Its attempts are used up, or another organisation may have taken it.
+    #: Its attempts are used up, or another organisation may have accepted it.
     ended: bool
-    #: Of a type that the platform refuses: the one whose turn it is, or one that waits for its turn.
+    #: Of a type that the platform refuses: the one event to try now (``turn``), or one that waits (``held``).
     turn: bool
     held: bool
-    #: Seconds until its doubt may no longer be sent, where that is nearer than a lease.
+    #: Seconds until it may no longer be sent again, if its window closes within the lease.
     closes_in: float | None
 
     @property
@@ -170,7 +170,7 @@ class _Candidate:
 
 
 def _within(capacity: Capacity, rows: list[_Candidate]) -> list[_Candidate]:
-    """Those for which there is room."""
+    """The rows that fit the limits for lapsed rows and suspects."""
     lapsed, suspects, chosen = capacity.lapsed, capacity.suspects, []
     for row in rows:
         if row.lapsed and (lapsed <= 0 or (row.suspect and suspects <= 0)):
@@ -186,7 +186,7 @@ def _candidates(
 ) -> list[_Candidate]:
     publishing = kind is AttemptKind.PUBLISH
     state = FROM_STATE[kind]
-    # The time only beside a doubt: to read it takes psycopg longer than the rest of a row.
+    # The time only for rows in doubt: parsing it takes psycopg longer than the rest of the row.
     now = Case(When(in_doubt_since__isnull=False, then=DatabaseNow()))
     blocked: Any = Value(False, BooleanField())
     if publishing:
@@ -227,27 +227,27 @@ def _candidates(
         first = (found[0].due_at, found[0].id) if found else None
         look.saw(first, gate.read_at)
         if len(found) == bound and sum(row.lapsed for row in found) > limit:
-            # Rows of many workers that died stand in front of all others.
+            # Rows of dead workers fill the front of the queue: read other rows, too.
             found += rows_of(look.narrowed(rows.filter(claim_token__isnull=True)))
     return found
 
 
 def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> list[_Candidate]:
-    """The rows in the order in which one of them is tried after a pause."""
+    """Candidates for the one probe after a pause, the preferred one first."""
     if gate.kind == Halt.REFUSALS:
         return [*read(rows.exclude(type__in=gate.refused_types)), *read(rows)]
     if gate.probe_turn % 2 == 0:
         return sorted([*read(rows.filter(id__in=gate.tried)), *read(rows)], key=_first_to_try)
-    # Of those never tried the oldest, and next time the newest: bad ones may stand together.
+    # Of those never tried, the oldest and the newest in turn: bad events may be close together.
     end = ("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")
     fresh = sorted(read(rows.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
     return [*fresh, *read(rows)]
 
 
 def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
-    """Tried before and nearest to its next step, so that the probes of a pause get somewhere.
+    """The event with most tries first, so that repeated probes bring one event to its end.
 
-    What only ever met pages comes last. Among equals always the same one.
+    Events that only ever met gateway pages come last. Ties are broken by id, so it is always the same event.
     """
     return row.halts >= POISON_HALTS, -row.tries, row.id
 
@@ -264,10 +264,11 @@ def _closes_in(settings: DestinationSettings, doubt: dt.datetime | None, now: dt
 
 
 def _move_away(settings: DestinationSettings, gate: Gate, look: list[_Candidate]) -> bool:
-    """Let rows that cannot go now be looked at later.
+    """Reschedule rows that cannot go now; returns whether any was.
 
-    Closing doubts at their close, rows of refused types at the next one's turn. A follower is held until the
-    row that it waits for leaves: written once here and once when it is released (``followers.release``).
+    Rows whose window is closing become due when it closes, rows of refused types when the next one may be
+    tried. Followers are held until ``followers.release`` makes them due: two writes, however long they
+    wait.
     """
     able = [row for row in look if not row.ended]
     followers = [row for row in able if row.blocked]
@@ -280,7 +281,7 @@ def _move_away(settings: DestinationSettings, gate: Gate, look: list[_Candidate]
         first_write(outbox_alias())
         moved = hold([row.id for row in followers])
         wait = max(gate.refused_for, settings.pause_base)
-        # Also one whose claim lapsed meanwhile: left as it is, it would be met for ever.
+        # Clears a lapsed claim, too: otherwise the row would be found again and again.
         moved += _unlocked_due(held).update(due_at=DatabaseNow(wait), claim_token=None) if held else 0
         for row in closing:
             moved += _unlocked_due([row.id]).update(due_at=DatabaseNow(row.closes_in or 0.0))
@@ -348,7 +349,10 @@ def _take(
     *,
     about: uuid.UUID | None,
 ) -> tuple[list[Claimed], float]:
-    """In one transaction: draw the rate, lock, stamp the token, read what was won, and spend that many."""
+    """Within a transaction: draw from the rate, lock the rows, write the token, and spend what was claimed.
+
+    Returns the claimed rows, and the seconds to wait if the rate allows none.
+    """
     first_write(outbox_alias())
     drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
@@ -366,7 +370,7 @@ def _take(
     started = time.monotonic()
     won = {row["id"] for row in locked}
     counted = _still_due(won, FROM_STATE[kind]).update(
-        # To the left of what it reads, because of MySQL.
+        # Before the column it reads, because MySQL assigns from left to right.
         lapses=Case(When(claim_token__isnull=True, then=Value(0)), default=Coalesce("lapses", 0) + 1),
         claim_token=token,
         due_at=DatabaseNow(settings.lease_seconds),
@@ -386,13 +390,13 @@ def _take(
 
 
 def _counters(kind: AttemptKind, about: uuid.UUID | None) -> dict[str, Any]:
-    """What makes "may have been sent" durable before the first byte, and to whom."""
+    """Columns that record, before the first byte is sent, that the row may have been sent, and to whom."""
     if kind is AttemptKind.CHECK:
         return {"checks": F("checks") + 1}
     known = Q(in_doubt_since__isnull=False) | Q(key_known_since__isnull=False)
     return {
         "attempts": F("attempts") + 1,
-        # To the left of what it reads, because of MySQL.
+        # Before the column it reads, because MySQL assigns from left to right.
         "doubt_about": Case(When(known, then=F("doubt_about")), default=Value(about, UUIDField())),
         "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow()),
     }
@@ -442,5 +446,5 @@ def _claimed(
 
 
 def _aware(moment: dt.datetime) -> dt.datetime:
-    """With its zone, also under USE_TZ=False: an answer's time has one, too."""
+    """Aware even with USE_TZ=False, because times in the platform's answers are aware."""
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

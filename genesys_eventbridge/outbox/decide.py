@@ -1,4 +1,4 @@
-"""One answer and one claimed row give one transition: a pure choice, written down elsewhere."""
+"""Decide what an answer means for a claimed row: a pure function; ``settle`` writes the result."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from genesys_eventbridge.states import AttemptKind, Reason, State
 
 Random = Callable[[], float]
 
-#: A conflict may be a proxy's mix-up; after so many tries a person decides.
+#: A conflict may be a proxy's mistake. After this many attempts an operator must decide.
 CONFLICTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """All that one decision looks at."""
+    """The input of one decision; see ``decide``."""
 
     claimed: Claimed
     outcome: Outcome
@@ -47,11 +47,11 @@ def decide(
     paused: bool = False,
     random: Random = random_module.random,
 ) -> Transition:
-    """The one transition that this answer means for this row (guarantees.md, section 2).
+    """The transition of this row for this answer (guarantees.md, section 2).
 
-    ``elapsed`` is seconds since the claim. What the answer meant for the destination (``circuit.Step``):
-    ``uncounted`` says that the failure uses up no attempt, ``accused`` that the answer is about this event
-    alone, ``paused`` that the destination is paused now, which decides when the row goes again.
+    ``elapsed`` is seconds since the claim. The flags are what the answer meant for the destination
+    (``circuit.Step``). ``uncounted``: the failure uses up no attempt. ``accused``: the answer is about this
+    event alone. ``paused``: the destination is paused now, so the row needs no wait of its own.
     """
     answered = settled(claimed, outcome)
     case = _Case(claimed, outcome, settings, elapsed, uncounted, accused, paused, random)
@@ -59,12 +59,12 @@ def decide(
 
 
 def released(claimed: Claimed) -> Transition:
-    """A row that was claimed and not begun goes back uncharged, due at once."""
+    """Give back a row that was claimed but not sent: due at once, no attempt counted."""
     return _uncharged(claimed, settled(claimed))
 
 
 def settled(claimed: Claimed, outcome: Outcome | None = None) -> Transition:
-    """The row as it stands, to be changed: same state, definite answer; learnt is what the outcome says."""
+    """The starting point of a transition: state and counters unchanged, answer and ids from the outcome."""
     return Transition(
         id=claimed.id,
         destination=claimed.destination,
@@ -102,7 +102,7 @@ def _published(case: _Case, row: Transition) -> Transition:
         case Verdict.UNAVAILABLE:
             return _again(case, row)
         case Verdict.UNKNOWN | Verdict.DELIVERED | Verdict.FAILED | Verdict.NOT_YET:
-            # The last three are verdicts of checks: what they mean for a publish is not known.
+            # The last three are verdicts of checks; for a publish they mean that its outcome is unknown.
             row = replace(row, keep_doubt=True, conflict=outcome.conflict)
             if outcome.conflict and claimed.attempts >= CONFLICTS:
                 return replace(row, state=State.UNRESOLVED, reason=Reason.CONFLICT)
@@ -123,14 +123,14 @@ def _accepted(outcome: Outcome, settings: DestinationSettings, row: Transition) 
 
 
 def _refused(claimed: Claimed, row: Transition) -> Transition:
-    """Refused for good: dead, but unresolved where an earlier try may have been accepted."""
+    """Refused for good: dead, or unresolved if an earlier attempt may have been accepted."""
     if claimed.doubt_before is not None:
         return replace(row, state=State.UNRESOLVED, reason=Reason.OUTCOME_UNKNOWN)
     return replace(row, state=State.DEAD, reason=Reason.REJECTED)
 
 
 def _suspected(case: _Case, row: Transition) -> Transition:
-    """Uncharged, but not again at once: the others go first. No longer than a pause: it may be innocent."""
+    """Count no attempt, but wait so that others go first; at most as long as a pause: it may be innocent."""
     settings, halts = case.settings, case.claimed.halts + 1
     since = case.claimed.suspected_since or case.claimed.claimed_at
     row = replace(row, halts=halts, suspected_since=since)
@@ -142,7 +142,7 @@ def _suspected(case: _Case, row: Transition) -> Transition:
 
 
 def _again(case: _Case, row: Transition) -> Transition:
-    """Tried again, unless the window is closed; a counted failure also uses up attempts and age."""
+    """Retry, unless the window is closed or, for a counted failure, attempts or MAX_AGE are used up."""
     claimed, settings, counted = case.claimed, case.settings, not case.uncounted
     in_doubt = row.keep_doubt or row.doubt is not None
     window = claimed.doubt_left - case.elapsed if in_doubt else float("inf")

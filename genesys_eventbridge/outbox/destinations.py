@@ -1,23 +1,24 @@
-"""A destination as all workers share it: pauses, the probe after them, the rate, and the heartbeat."""
+"""What all workers share about a destination: pauses, probes, rate, heartbeat; and how answers change it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import json
+import logging
 import random
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.db import connections
 from django.db.models import F, Q
 from django.utils import timezone
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, formatting, signals
 from genesys_eventbridge.circuit import RUN_EVENTS, Circuit, Limits, Pause, Pauses, Reply, after
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS, SHORTEST_WAIT, Bucket, patience
 from genesys_eventbridge.circuit.refusals import Refusals
@@ -25,47 +26,58 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.platform import retry_after
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, State
 
+if TYPE_CHECKING:
+    from genesys_eventbridge.outbox.claim import Claimed
+
+logger = logging.getLogger("genesys_eventbridge")
+
 HEARTBEAT_SECONDS = 10.0
+#: The event is no longer waiting, although its row is written only after the destination's.
+_ENDING = (Verdict.ACCEPTED, Verdict.REJECTED)
 
 
 def organisation(settings: DestinationSettings) -> uuid.UUID | None:
-    """Who gets the events: a hash of the API's host and the client id.
+    """Identifies who receives the events: a hash of the API's host and the client id.
 
-    None where a callable does not give the client id now.
+    None if CLIENT_ID is a callable that raises.
     """
     client_id = settings.platform.client_id
     try:
         name = client_id() if callable(client_id) else client_id
-    except Exception:  # noqa: BLE001 - the callable is the user's; the request that needs it reports it
+    except Exception:  # noqa: BLE001 - the user's code; the request that needs it reports the error
         return None
     digest = hashlib.sha256(f"{urlsplit(settings.platform.api_base_url).netloc}\0{name}".encode()).digest()
     return uuid.UUID(bytes=digest[:16], version=5)
 
 
 def is_elsewhere(about: uuid.UUID | None, today: uuid.UUID | None) -> bool:
-    """Whether a doubt is about another organisation than the one that gets the events today."""
+    """Whether a doubt is about another organisation than the one that receives the events now."""
     return None not in (about, today) and about != today
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether a destination lets a pass begin, as one read of its row saw it."""
+    """Whether a pass may begin at a destination, as one read of its row saw it."""
 
     open: bool
     #: By the database's clock.
     read_at: dt.datetime
     #: The pause is over and no other worker probes: one worker may send one event.
     probing: bool = False
-    #: Probes since the pause began, and events tried before, which have every other turn.
+    #: The number of probes since the pause began, and the ids of events tried before, which get every other
+    #: probe.
     probe_turn: int = 0
     tried: tuple[int, ...] = ()
+    #: Seconds.
     paused_for: float = 0.0
     reason: str = ""
     kind: str = ""
     accepted_lately: bool = False
-    #: Types whose events the platform refuses one after the other: one event at a time is sent, the next in
+    #: Types of which the platform refuses one event after another. They are sent one at a time, the next in
     #: ``refused_for`` seconds.
     refused_types: frozenset[str] = frozenset()
     refused_for: float = 0.0
@@ -74,35 +86,41 @@ class Gate:
 
 
 def is_held(held_by: str, held_until: dt.datetime | None, now: dt.datetime) -> bool:
-    """Whether an operator has paused the destination for longer than ``now``."""
+    """Whether an operator's pause is in force at ``now``."""
     return bool(held_by) and (held_until is None or held_until > now)
 
 
 def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
-    """Read the destination's row (made on demand), leave a heartbeat, and say whether a pass may begin."""
+    """Whether a pass may begin. Creates the destination's row if needed, and leaves a heartbeat."""
     row = retried(outbox_alias(), partial(_read, alias))
     now: dt.datetime = row["now"]
     seen = row["heartbeat_at"]
     if seen is None or not -SET_BACK_SECONDS <= (now - seen).total_seconds() < HEARTBEAT_SECONDS:
         beat = {"heartbeat_at": DatabaseNow(), "heartbeat_worker": worker[:128]}
         retried(outbox_alias(), lambda: _rows(alias).update(**beat))
-    if circuit_of(row) != _stored_circuit(row):
+    stored = _stored_circuit(row)
+    circuit = stored.set_right(_lease(alias))
+    if circuit != stored:
         in_small_transaction(outbox_alias(), partial(_set_right, alias))
     if is_held(row["held_by"], row["held_until"], now):
         left = (row["held_until"] - now).total_seconds() if row["held_until"] else float("inf")
         return Gate(False, now, paused_for=left, reason=row["held_reason"], kind="operator")
-    return replace(gate_of(circuit_of(row), kind), bucket=_bucket(row))
+    return replace(gate_of(circuit, kind), bucket=_bucket(row))
 
 
 def _set_right(alias: str) -> None:
     row = _locked(alias)
-    changes = _changes(row, _stored_circuit(row), circuit_of(row))
+    stored = _stored_circuit(row)
+    changes = _changes(row, stored, stored.set_right(_lease(alias)))
     if changes:
         _rows(alias).update(**changes)
 
 
 def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:
-    """Pure. After a pause one worker publishes one event; checks of one event at a time need no turn."""
+    """The gate without an operator's pause and the rate; pure.
+
+    After a pause one worker publishes one event as a probe. Checks need no such turn.
+    """
     checking = kind is AttemptKind.CHECK
     now, pause = circuit.now, circuit.pauses(checking=checking).latest
     refused_for = (circuit.refused_until - now).total_seconds() if circuit.refused_until else 0.0
@@ -133,7 +151,7 @@ def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:
 
 
 def take_probe(settings: DestinationSettings) -> bool:
-    """Within the claim's transaction: whether this worker is the one that probes."""
+    """Within the claim's transaction: whether this worker may send the probe. Others get False."""
     free = Q(probe_until__isnull=True) | Q(probe_until__lte=DatabaseNow())
     return bool(
         _rows(settings.alias)
@@ -156,16 +174,16 @@ class Drawn:
     """How many requests of one kind the shared rate allows now."""
 
     tokens: int
-    #: Seconds until it is worth asking again, if none is allowed.
+    #: Seconds until the next try is worthwhile, if none is allowed.
     wait: float = 0.0
-    #: Publishing has a claim to the common part, too.
+    #: Events are due to be published, so checks may use only their reserve.
     publishing_is_due: bool = False
-    #: What ``spend`` takes from; None without a rate.
+    #: The bucket that ``spend`` takes from; None without a rate.
     bucket: Bucket | None = None
 
 
 def allowed(kind: AttemptKind, settings: DestinationSettings, gate: Gate, wanted: int) -> Drawn:
-    """Without a lock, from what the gate saw: at most ``wanted`` requests that ``draw`` would allow."""
+    """An estimate of what ``draw`` will allow, at most ``wanted`` requests; takes no lock."""
     rate = settings.rate_per_minute
     if rate is None or gate.bucket is None:
         return Drawn(wanted)
@@ -181,10 +199,10 @@ def allowed(kind: AttemptKind, settings: DestinationSettings, gate: Gate, wanted
 def draw(
     kind: AttemptKind, settings: DestinationSettings, wanted: int, *, publishing_is_due: bool = False
 ) -> Drawn:
-    """Within the claim's transaction: lock the bucket that every worker shares, and see what it allows.
+    """Within the claim's transaction: lock the bucket that all workers share, and return what it allows.
 
-    The lock is held until the transaction ends; ``spend`` says how many tokens were used. Where another
-    worker holds it, that one takes what is there: this one comes back later instead of queueing.
+    The lock is held until the transaction ends; ``spend`` records how many tokens were used. If another
+    worker holds the lock, this one does not queue for it but gets a wait.
     """
     rate = settings.rate_per_minute
     if rate is None:
@@ -198,7 +216,7 @@ def draw(
 
 
 def spend(kind: AttemptKind, settings: DestinationSettings, drawn: Drawn, number: int) -> None:
-    """Within the same transaction: ``number`` requests will be made. The other tokens stay in the bucket."""
+    """Within the same transaction: take the tokens of ``number`` requests. The others stay in the bucket."""
     if drawn.bucket is None or not number:
         return
     left = drawn.bucket.without(number, checking=kind is AttemptKind.CHECK)
@@ -225,29 +243,60 @@ def _bucket(row: dict[str, Any]) -> Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a group of replies meant: for its rows by id, and for the destination."""
+    """What a group of replies means for the destination, and for single rows."""
 
     #: By the database's clock.
     now: dt.datetime
     #: The destination is paused; nothing more should be sent.
     paused: bool = False
-    #: As ``Step`` has it for each event.
+    #: Ids of the events for which ``Step.uncounted`` and ``Step.accuses`` are True.
     uncounted: frozenset[int] = frozenset()
     accused: frozenset[int] = frozenset()
-    #: Pauses that this group began or made longer, and whether it ended the last one.
+    #: Pauses that this group began or extended, and whether it ended the last one.
     began: tuple[Pause, ...] = ()
     resumed: bool = False
-    #: The run of refusals as it stands.
+    #: The current run of refusals.
     refusals: Refusals | None = None
+
+
+def record_outcomes(
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    answers: Sequence[tuple[Claimed, Outcome | None]],
+    *,
+    until: float | None = None,
+) -> Recorded:
+    """Record what answers (row and outcome, in the order they came) mean for their destination; log pauses.
+
+    Call it before the rows are settled, so that a pause is in force before another worker can claim them.
+    The outcome is None for a row whose request was not started. ``until``, a value of ``time.monotonic()``,
+    limits how long a lost database is waited for; then the database's error is raised.
+    """
+    replies = [_reply(settings, row, outcome) for row, outcome in answers]
+    if any(outcome is not None and outcome.found is False for _row, outcome in answers):
+        sole = retried(outbox_alias(), partial(awaiting_check, settings.alias), until=until) == 1
+        replies = [replace(reply, sole=sole) for reply in replies]
+    recorded = record(kind, settings, replies, until=until)
+    if recorded.resumed:
+        _announce_resumed(settings.alias)
+    if recorded.began:
+        pause = max(recorded.began, key=lambda pause: pause.until)
+        reason, refusals = pause.reason, recorded.refusals
+        if pause.kind == Halt.REFUSALS and refusals is not None:
+            ending = sum(outcome is not None and outcome.verdict in _ENDING for _row, outcome in answers)
+            left = retried(outbox_alias(), partial(waiting, settings.alias), until=until) - ending
+            reason = formatting.refusals(refusals, f"{max(0, left):,}", recorded.now)
+        _announce_paused(settings.alias, reason, (pause.until - recorded.now).total_seconds())
+    return recorded
 
 
 def record(
     kind: AttemptKind, settings: DestinationSettings, replies: Sequence[Reply], *, until: float | None = None
 ) -> Recorded:
-    """Write what ``replies``, in the order they came, mean for the destination they share.
+    """Record what replies, in the order they came, mean for their destination.
 
-    Nothing is locked or written where the row says it already, as for most acceptances. ``until`` bounds the
-    wait for a lost database, by ``time.monotonic()``.
+    Without a change, as for most acceptances, nothing is locked or written. ``until`` is as for
+    ``record_outcomes``.
     """
 
     def work() -> Recorded:
@@ -264,8 +313,43 @@ def record(
     return in_small_transaction(outbox_alias(), work, until=until) if changes else recorded
 
 
+def _announce_paused(alias: str, reason: str, seconds: float) -> None:
+    logger.error("Destination %s paused for %.0f s: %s", alias, seconds, reason)
+    signals.destination_paused.send_robust(sender=Destination, alias=alias, reason=reason)
+
+
+def _announce_resumed(alias: str) -> None:
+    logger.info("Destination %s resumed", alias)
+    signals.destination_resumed.send_robust(sender=Destination, alias=alias, reason="")
+
+
+def _reply(settings: DestinationSettings, row: Claimed, outcome: Outcome | None) -> Reply:
+    return Reply(
+        row.id,
+        _with_wait(settings, outcome),
+        type=row.type,
+        probe=row.probe,
+        turn=row.turn,
+        halts=row.halts,
+        suspected_since=row.suspected_since,
+        due_since=row.waiting_since,
+    )
+
+
+def _with_wait(settings: DestinationSettings, outcome: Outcome | None) -> Outcome | None:
+    """Add jitter to the wait that the platform asked for; only upwards."""
+    if outcome is None:
+        return None
+    asked = outcome.retry_after
+    if asked is None and outcome.halt is Halt.RATE:
+        asked = settings.platform.rules.retry_after_default
+    if asked is None:
+        return outcome
+    return replace(outcome, retry_after=retry_after.jitter_up(asked, random=random.random))
+
+
 def end_pauses(alias: str) -> bool:
-    """Within a transaction: try again at once what trouble paused; returns whether anything was."""
+    """Within a transaction: end pauses that failures began; returns whether there were any."""
     row = _locked(alias)
     before = circuit_of(row)
     waits = any(not gate_of(before, kind).open for kind in AttemptKind)
@@ -309,24 +393,24 @@ def _limits(settings: DestinationSettings, circuit: Circuit, replies: Sequence[R
 
 
 def pauses_of(row: Destination, kind: AttemptKind) -> Pauses:
-    """The pauses that hold requests of this kind, as a row of the model has them."""
+    """The pauses of this kind of request, from a model instance."""
     values = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
     circuit = circuit_of({"now": getattr(row, "now", timezone.now()), **values})
     return circuit.pauses(checking=kind is AttemptKind.CHECK)
 
 
 def circuit_of(row: Mapping[str, Any]) -> Circuit:
-    """The circuit that a row of the table holds, as ``values()`` reads it, with ``now``."""
+    """The circuit stored in a row: a dict as ``values()`` returns it, with the database's time as ``now``."""
     return _stored_circuit(row).set_right(_lease(row["alias"]))
 
 
 def _lease(alias: str) -> float:
-    """Seconds; of a destination that is configured no more no claim lives."""
+    """The lease in seconds; 0 for a destination that is no longer configured, which has no claims."""
     return conf.destination(alias).lease_seconds if alias in conf.aliases() else 0.0
 
 
 def _stored_circuit(row: Mapping[str, Any]) -> Circuit:
-    """As it is stored, with times that may lie in the future."""
+    """The circuit as stored, possibly with times in the future."""
     try:
         stored = json.loads(row["pauses"] or "{}")
         publish, check = Pauses.read(stored.get("publish", [])), Pauses.read(stored.get("check", []))
@@ -353,7 +437,7 @@ def _stored_circuit(row: Mapping[str, Any]) -> Circuit:
 
 
 def _agreed(pauses: Pauses, row: Mapping[str, Any], prefix: str) -> Pauses:
-    """The columns show the latest pause. Where they differ, the release before wrote them: they count."""
+    """The stored pauses; if the columns have another pause, the previous release wrote it, and it counts."""
     until = row[f"{prefix}paused_until"]
     latest = pauses.latest
     if until == (latest.until if latest else None):
@@ -365,7 +449,7 @@ def _agreed(pauses: Pauses, row: Mapping[str, Any], prefix: str) -> Pauses:
 
 
 def _changes(row: Mapping[str, Any], before: Circuit, circuit: Circuit) -> dict[str, Any]:
-    """The columns to write; none where only the time of the last acceptance or answer moved a little."""
+    """The columns to write; none if only accepted_at or found_at changed, by less than a second."""
     times = ("accepted_at", "found_at")
     if replace(circuit, **{name: getattr(before, name) for name in times}) == before and not any(
         _moved(getattr(before, name), getattr(circuit, name)) for name in times
@@ -385,7 +469,7 @@ def _changes(row: Mapping[str, Any], before: Circuit, circuit: Circuit) -> dict[
     return {name: value for name, value in columns.items() if value != row[name]}
 
 
-#: Columns that are named as the circuit names them.
+#: Columns with the same name as in the circuit.
 _SAME = (
     "accepted_at",
     "cleared_at",
@@ -421,13 +505,13 @@ def _text(ids: Iterable[int]) -> str:
 
 
 def awaiting_check(alias: str) -> int:
-    """How many events the platform took and has not delivered yet: 0, 1 or 2, which stands for more."""
+    """How many events are accepted and not delivered yet: 0, 1, or 2 for two or more."""
     rows = OutboxEvent.objects.on_outbox().filter(state=State.ACCEPTED, destination=alias)
     return len(rows.order_by("due_at", "id").values_list("id", flat=True)[:2])
 
 
 def waiting(alias: str) -> int:
-    """How many events are still to be sent."""
+    """How many events are pending."""
     return OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=alias).count()
 
 
@@ -446,11 +530,11 @@ def _rows(alias: str) -> Any:
 
 
 def _locked(alias: str) -> dict[str, Any]:
-    """Within a transaction: the row, locked, with ``now`` as the database's time after the lock was won.
+    """Within a transaction: the locked row, with the database's time after the lock was taken as ``now``.
 
-    Two statements: the database's clock stands still from the start of a statement, also while it waits for
-    a lock (PostgreSQL's STATEMENT_TIMESTAMP, MariaDB's UTC_TIMESTAMP). The second one locks too, because on
-    MySQL and MariaDB only a locking read sees what was committed since the transaction began.
+    This takes two statements, because the database reads its clock when a statement starts, before it waits
+    for a lock (PostgreSQL's STATEMENT_TIMESTAMP, MariaDB's UTC_TIMESTAMP). The second one locks, too,
+    because on MySQL and MariaDB only a locking read sees what was committed since the transaction began.
     """
     if not _rows(alias).select_for_update().values_list("pk"):
         Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
@@ -458,7 +542,7 @@ def _locked(alias: str) -> dict[str, Any]:
 
 
 def _locked_unless_busy(alias: str) -> dict[str, Any] | None:
-    """As ``_locked``, but None if another transaction holds the lock, where the database can skip it."""
+    """As ``_locked``, but None if another transaction holds the lock and the database has SKIP LOCKED."""
     skips = connections[outbox_alias()].features.has_select_for_update_skip_locked
     if not _rows(alias).select_for_update(skip_locked=skips).values_list("pk"):
         return None

@@ -1,4 +1,4 @@
-"""Which events are due, and where a worker's scan for them begins."""
+"""Which events are due, and where a worker starts scanning for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import State
 
-#: Where a walk along the index is dear, a worker spends at most this share of its time on whole walks, but
-#: makes one at least every LONGEST_PAUSE seconds.
+#: If full scans of the index are slow, a worker spends at most this share of its time on them, but does one
+#: at least every LONGEST_PAUSE seconds.
 SHARE = 0.01
 LONGEST_PAUSE = 10.0
-#: A walk of fewer seconds is not dear, nor is a single one of more: it may have met a busy machine.
+#: Scans are slow if the last WALKS all took longer than this many seconds: one alone may mean a busy machine.
 CHEAP = 0.003
 WALKS = 3
 
@@ -30,12 +30,12 @@ Place = tuple[dt.datetime, int]
 
 
 def due_events(alias: str, state: State) -> OutboxQuerySet:
-    """The events of one destination whose next step in this state is due."""
+    """The events of one destination in this state that are due."""
     return OutboxEvent.objects.on_outbox().filter(state=state, destination=alias, due_at__lte=DatabaseNow())
 
 
 class Pace:
-    """When something dear may be done again: the longer it takes, the rarer, within LONGEST_PAUSE seconds."""
+    """Limits how often something slow is done: the longer it takes, the less often; see SHARE."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -47,7 +47,7 @@ class Pace:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Around the work itself. An error counts as nothing done."""
+        """Measure the work in this block. If it raises, nothing is recorded."""
         began = self._clock()
         yield
         ended = self._clock()
@@ -58,12 +58,12 @@ class Pace:
 
 
 class Scan:
-    """Where the next look at the due events of one destination and state begins.
+    """Where the next look at the due events of one destination and state starts.
 
-    A transaction that has been open for long, such as a report or a backup, keeps the database from removing
-    the index entries of events that have moved on: a scan from the beginning walks all of them. So a scan
-    begins at the first event that the last one saw. Events whose transaction commits late lie before that
-    place, and are found by the next scan from the beginning (``Pace``).
+    A long transaction, such as a report or a backup, keeps the database from removing index entries of
+    events that have moved on, and a scan from the beginning walks all of them. So a look starts at the
+    first event that the last one saw. Events whose transaction commits late lie before that place; the next
+    scan from the beginning finds them (``Pace``).
     """
 
     def __init__(self, pace: Pace | None = None) -> None:
@@ -72,7 +72,7 @@ class Scan:
 
     @contextmanager
     def read(self) -> Iterator[ScanRead]:
-        """One look; its ``saw()`` says what it found."""
+        """One look; call its ``saw()`` with what was found."""
         if self._place is None or self._pace.allows():
             read = ScanRead(None)
             with self._pace.measured():
@@ -84,22 +84,22 @@ class Scan:
 
 
 class ScanRead:
-    """One look of a ``Scan``: where it begins, and where the next one does."""
+    """One look of a ``Scan``: where it starts, and where the next one will."""
 
     def __init__(self, place: Place | None) -> None:
         self._place = place
         self.next: Place | None = None
 
     def narrowed(self, rows: OutboxQuerySet) -> OutboxQuerySet:
-        """Those of ``rows`` at or after the place where this look begins."""
+        """Those of ``rows`` at or after the place where this look starts."""
         if self._place is None:
             return rows
         due_at, pk = self._place
-        # The first condition alone is what MySQL and MariaDB find in the index.
+        # due_at__gte alone is what MySQL and MariaDB can use the index for.
         return rows.filter(_NotBefore(due_at, pk), due_at__gte=due_at)
 
     def saw(self, first: Place | None, now: dt.datetime) -> None:
-        """The first event seen, and a time before the look by the database's clock, which may be set back."""
+        """Start the next look at the first event seen, or at ``now``, a time before this look, if earlier."""
         self.next = min(first, (now, 0)) if first else (now, 0)
 
 
@@ -125,12 +125,12 @@ _scans: dict[tuple[str, State], Scan] = {}
 
 
 def scan(alias: str, state: State) -> Scan:
-    """This process's scan. On SQLite each look is from the beginning: no snapshot holds entries there."""
+    """This process's scan. On SQLite each look starts at the beginning: it has no such index entries."""
     if connections[outbox_alias()].vendor == "sqlite":
         return Scan()
     return _scans.setdefault((alias, state), Scan())
 
 
 def forget() -> None:
-    """Start again, as a new process would: for tests."""
+    """Start over, as a new process would; for tests."""
     _scans.clear()

@@ -1,4 +1,4 @@
-"""Ends that need no request: a closed window, attempts used up, and confirmation switched off."""
+"""End events without a request: window closed, attempts used up, or CONFIRM switched off."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, unlocked
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.outbox.announce import LEVELS, SIGNALS
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.outbox.followers import Locked, release
+from genesys_eventbridge.outbox.settle import LEVELS, SIGNALS
 from genesys_eventbridge.states import Reason, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Rows ended in one go; what is left is found by the next pass.
+#: Rows ended per call; the next pass finds the rest.
 BATCH = 1000
 
 
 def expire(settings: DestinationSettings) -> Counter[str]:
-    """End doubtful rows whose window has closed, also during a pause. Returns rows by state.
+    """End rows in doubt whose idempotency window has closed, even during a pause. Returns rows by state.
 
-    A blind resend past the window could be taken twice, so an operator decides.
+    Sent again after the window, an event could be accepted twice, so an operator must decide.
     """
-    # Also one that is not due because it waits for its key.
+    # Not only due rows: one that waits for its ordering key can be in doubt, too.
     pending = OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=settings.alias)
     closed = pending.not_in_flight().filter(in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds))
     ids = _first(closed.order_by("in_doubt_since"))
@@ -34,9 +34,9 @@ def expire(settings: DestinationSettings) -> Counter[str]:
 
 
 def end_used_up(settings: DestinationSettings) -> Counter[str]:
-    """End doubtful rows whose attempts are used up. A claim does that too, but a pause makes no claims.
+    """End rows in doubt whose attempts are used up. Claims do that, too, but there are none during a pause.
 
-    All doubtful rows are walked. Returns rows by state.
+    Reads all rows in doubt. Returns rows by state.
     """
     pending = due_events(settings.alias, State.PENDING)
     spent = pending.filter(in_doubt_since__isnull=False, attempts__gte=settings.max_attempts)
@@ -44,9 +44,10 @@ def end_used_up(settings: DestinationSettings) -> Counter[str]:
 
 
 def end(settings: DestinationSettings, ids: Sequence[int]) -> Counter[str]:
-    """End rows that may not be sent again: dead, or unresolved where they are in doubt (G11).
+    """End rows that may not be sent again: dead, or unresolved if they are in doubt (G11).
 
-    Their attempts are used up, or they are in doubt about another organisation than today's.
+    Their attempts are used up, or another organisation than the current one may have accepted them. Returns
+    rows by state.
     """
     pending = due_events(settings.alias, State.PENDING)
     spent = pending.filter(attempts__gte=settings.max_attempts, in_doubt_since__isnull=True)
@@ -56,7 +57,7 @@ def end(settings: DestinationSettings, ids: Sequence[int]) -> Counter[str]:
 
 
 def close_unconfirmed(settings: DestinationSettings) -> Counter[str]:
-    """CONFIRM was switched off: accepted counts as delivered, also for rows accepted before."""
+    """With CONFIRM off, mark rows that were accepted before as delivered. Returns rows by state."""
     accepted = due_events(settings.alias, State.ACCEPTED)
     return _end(accepted, _first(accepted.order_by("due_at", "id")), State.DELIVERED, "")
 
@@ -66,7 +67,7 @@ def _first(rows: OutboxQuerySet) -> list[int]:
 
 
 def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) -> Counter[str]:
-    """One guarded UPDATE per row, so that just the rows won are announced; the next pass ends locked ones."""
+    """One guarded UPDATE per row, so that only changed rows are announced; the next pass ends locked ones."""
     if not ids:
         return Counter()
     finished = DatabaseNow() if state is State.DELIVERED else None

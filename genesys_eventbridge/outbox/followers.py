@@ -11,28 +11,29 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
-#: For how many seconds a follower is put aside: it is released earlier, by the step that releases it.
+#: A held follower becomes due after this many seconds at the latest. Normally ``release`` makes it due
+#: earlier.
 HELD_SECONDS = 86400.0
-#: Followers released in one go that missed their release.
+#: At most this many followers are released per call of ``release_missed``.
 MISSED = 1000
 
 
 class Locked(Exception):
-    """Another transaction holds a follower that is to be released: try again when it has ended."""
+    """Another transaction has locked a follower to be released; try again later."""
 
 
 def hold(ids: Collection[int]) -> int:
-    """Within a transaction: put pending rows aside that wait for another; returns how many.
+    """Within a transaction: hold due rows that wait for an earlier row of their key; returns how many.
 
-    The row that they wait for is locked meanwhile: a worker that settles it releases them before or after
-    this, and never in between. Rows that other transactions hold are left for the next look.
+    The earlier row is locked meanwhile, so that a worker that settles it releases the followers before or
+    after this, never in between. Rows locked by other transactions are left for the next look.
     """
     rows = OutboxEvent.objects.on_outbox()
     due = still_in(rows, ids, State.PENDING).filter(due_at__lte=DatabaseNow())
     keys: dict[str, list[int]] = {}
     for pk, key in due.order_by("id").values_list("id", "ordering_key"):
         keys.setdefault(key, []).append(pk)
-    # What holds back the first row of a key holds back the others, too.
+    # What blocks the first row of a key blocks the others, too.
     firsts = still_in(rows, [waiting[0] for waiting in keys.values()], State.PENDING)
     blocker = Subquery(_blockers().values("id")[:1])
     found = dict(firsts.annotate(blocker=blocker).values_list("ordering_key", "blocker"))
@@ -40,16 +41,16 @@ def hold(ids: Collection[int]) -> int:
     kept = set(unlocked(blockers.order_by("id")).values_list("id", flat=True))
     held = [pk for key, waiting in keys.items() if found.get(key) in kept for pk in waiting]
     free = list(unlocked(due.filter(id__in=held).order_by("id")).values_list("id", flat=True))
-    # Also one whose claim lapsed before its head came back: left as it is, it would be met for ever.
+    # Clears a lapsed claim, too: otherwise the row would be found again and again.
     return still_in(rows, free, State.PENDING).update(
         due_at=DatabaseNow(HELD_SECONDS), key_held=True, claim_token=None
     )
 
 
 def release(ids: Collection[int], *, wait: bool = False) -> None:
-    """Within a transaction: the first pending row behind each of these, which leave now, is due.
+    """Within a transaction: make the first pending row behind each of these due; they leave their key now.
 
-    Where another transaction holds it, waits or raises Locked.
+    If another transaction has locked such a row, wait for it (``wait``) or raise Locked.
     """
     if not ids:
         return
@@ -66,9 +67,9 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
 
 
 def release_missed(destination: str) -> int:
-    """Within a transaction: release followers that nothing holds back any more; returns how many.
+    """Within a transaction: release held followers that nothing blocks any more; returns how many.
 
-    After a change of BLOCK_KEY_ON_DEAD, or of rows by hand.
+    Needed after BLOCK_KEY_ON_DEAD or rows were changed by hand. Raises Locked.
     """
     rows = OutboxEvent.objects.on_outbox()
     held = rows.filter(state=State.PENDING, destination=destination, due_at__gt=DatabaseNow(), key_held=True)
@@ -82,7 +83,7 @@ def _blockers() -> OutboxQuerySet:
 
 def _release(ids: Collection[int], *, wait: bool = False) -> int:
     rows = OutboxEvent.objects.on_outbox()
-    # The second kind was moved by a worker of the release before, which waits for a lease.
+    # ``moved``: rescheduled by a worker of the previous release, which does not set key_held.
     not_asked_for = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
     moved = Q(not_asked_for, attempts=0, key_held__isnull=True)
     waiting = still_in(rows, ids, State.PENDING).filter(

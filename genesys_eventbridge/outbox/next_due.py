@@ -1,4 +1,4 @@
-"""When a destination's next steps come: one indexed read, cheap enough to repeat while a worker waits."""
+"""When a destination next has something to do: one indexed read, cheap enough to repeat while waiting."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from genesys_eventbridge.states import State
 
 @dataclass(frozen=True, slots=True)
 class NextDue:
-    """What lies ahead, in seconds by the database's clock; None where there is nothing, or never was."""
+    """Times of one destination in seconds, by the database's clock; None if there is no such time."""
 
-    #: Until the next event is to be published, and until the next is to be asked about; negative: overdue.
+    #: Until the next event is due to be published, and to be checked; negative: overdue.
     publish_in: float | None = None
     check_in: float | None = None
-    #: Since the platform accepted any event, and since any worker left its heartbeat.
+    #: Since the platform last accepted an event, and since a worker last left a heartbeat.
     accepted_ago: float | None = None
     heartbeat_ago: float | None = None
     #: Since a worker last began to prune.
@@ -35,9 +35,9 @@ class NextDue:
 
 
 def next_due(alias: str, *, within: float | None = None) -> NextDue:
-    """What one destination has to do next, pauses not considered: what is due may still have to wait.
+    """When one destination next has something to do. Pauses are ignored: a due event may have to wait.
 
-    What is due later than ``within`` seconds from now is left out.
+    Events due later than ``within`` seconds from now are ignored.
     """
     with scan(alias, State.PENDING).read() as pending, scan(alias, State.ACCEPTED).read() as accepted:
         publish_at, check_at = _next(pending, State.PENDING, within), _next(accepted, State.ACCEPTED, within)
@@ -59,7 +59,7 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
 
 
 def database_now() -> dt.datetime:
-    """The database's present time."""
+    """The current time by the database's clock."""
     rows = Destination.objects.using(outbox_alias())
     now = rows.annotate(now=DatabaseNow()).values_list("now", flat=True)
     found = now.first()
@@ -74,7 +74,7 @@ def soonest(times: Iterable[float | None]) -> float | None:
 
 
 def _next(read: ScanRead, state: State, within: float | None) -> Subquery:
-    """Two subqueries and no ``state IN (...)``: each reads one entry of the index, at any backlog."""
+    """A subquery per state instead of ``state IN (...)``: it reads one index entry, whatever the backlog."""
     rows = OutboxEvent.objects.filter(state=state, destination=OuterRef("alias"), due_at__isnull=False)
     if within is not None:
         rows = rows.filter(due_at__lte=DatabaseNow(within))
@@ -86,5 +86,5 @@ def _seconds(time: dt.datetime | None, now: dt.datetime) -> float | None:
 
 
 def _ago(seconds: float | None) -> float | None:
-    """None for a time ahead: the clock was set back since, and it says nothing."""
+    """None for a time in the future, which means nothing: the clock has been set back since."""
     return None if seconds is None or seconds > SET_BACK_SECONDS else -seconds

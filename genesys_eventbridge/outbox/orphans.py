@@ -1,4 +1,4 @@
-"""Destinations that the tables hold and the settings do not name: removed, renamed, or another project's."""
+"""Destinations in the tables but not in the settings: removed, renamed, or another project's."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.states import State
 
-#: Where a worker reported within this many seconds, another project on this database serves the destination.
+#: If a worker reported within this many seconds, another project on this database serves the destination.
 SERVED = 180.0
 
 
 def left() -> tuple[str, ...]:
-    """All of them, by name. A few reads of the index for each destination, whatever the size of the table."""
+    """Their aliases, sorted. A few index reads per destination, whatever the size of the table."""
     return tuple(sorted((_of_events() | _with_a_row()) - set(conf.aliases())))
 
 
 def is_left(alias: str) -> bool:
-    """Whether the tables hold this destination and the settings do not name it."""
+    """Whether this destination is in the tables but not in the settings."""
     if alias in conf.aliases():
         return False
     events = OutboxEvent.objects.on_outbox().filter(destination=alias, state__in=State.values)
@@ -30,13 +30,13 @@ def is_left(alias: str) -> bool:
 
 
 def orphans(quiet: float = SERVED) -> tuple[str, ...]:
-    """Those that no worker serves: none has reported for ``quiet`` seconds of the database's clock."""
+    """Those that no worker serves: none has reported for ``quiet`` seconds by the database's clock."""
     known = Orphans(quiet)
     return tuple(alias for alias in left() if alias in known)
 
 
 class Orphans:
-    """``alias in Orphans()``: not configured, and served by no worker. A configured one costs no query."""
+    """``alias in Orphans()``: not configured, and served by no worker. No query for a configured one."""
 
     def __init__(self, quiet: float = SERVED) -> None:
         self._quiet = quiet
@@ -63,7 +63,7 @@ def _with_a_row() -> set[str]:
 
 
 def _of_events() -> set[str]:
-    """Along the index on state and destination, from one destination to the next."""
+    """Skips along the index on state and destination, from one destination to the next."""
     found = set()
     for state in State.values:
         rows = OutboxEvent.objects.on_outbox().filter(state=state).order_by("destination")

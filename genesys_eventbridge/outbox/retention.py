@@ -1,4 +1,4 @@
-"""Retention: old finished events are pruned, and their bodies blanked, in small committed batches."""
+"""Retention: delete old finished events and blank their bodies, in small committed batches."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from genesys_eventbridge.outbox import orphans
 from genesys_eventbridge.states import FINISHED
 
 DAY = 86400.0
-#: Rows looked at together; ids are so nearly in the order of time that an all-young page ends the walk.
+#: Rows read per query. Ids follow creation time closely enough that a page without old rows ends the scan.
 PAGE = 1000
-
-
-#: Workers prune so often; seconds.
+#: Seconds between two prunes by workers.
 PRUNE_EVERY = 3600.0
-#: A destination that is not configured here is another project's, which has retention of its own, unless none
-#: of that project's workers reported for this many seconds.
+#: A destination that is not configured here is pruned only if no worker reported for this many seconds: until
+#: then it is another project's, which has its own retention.
 FORSAKEN = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Events removed, and events whose body was blanked; ``complete`` is False where the time was over."""
+    """What a prune did, or with ``dry_run`` would do."""
 
+    #: Events removed, and events whose body was blanked.
     rows: int = 0
     blanked: int = 0
+    #: False if the time limit was reached.
     complete: bool = True
 
 
@@ -55,7 +55,7 @@ class Rules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DefaultRules:
-    """For a destination that is not configured any more."""
+    """The default settings, for a destination that is no longer configured."""
 
     alias: str
     retention_days: float | None = conf.DEFAULTS["RETENTION_DAYS"]
@@ -64,7 +64,11 @@ class DefaultRules:
 
 
 def rules(alias: str) -> Rules:
-    """Raises ImproperlyConfigured for wrong settings, and for a destination that was never there."""
+    """The retention rules of a destination.
+
+    Raises ImproperlyConfigured for wrong settings, and for a destination that is neither configured nor in
+    the tables.
+    """
     return DefaultRules(alias) if orphans.is_left(alias) else conf.destination(alias)
 
 
@@ -77,12 +81,13 @@ def prune(
     dry_run: bool = False,
     alone: bool = False,
 ) -> Pruned:
-    """Remove events of one destination that finished longer ago than RETENTION_DAYS, and blank bodies.
+    """Remove events of one destination that finished more than RETENTION_DAYS ago, and blank old bodies.
 
-    ``older_than_days`` stands in for RETENTION_DAYS, whose None keeps events for ever. No event is
-    removed before the platform has forgotten its key. ``max_seconds`` ends the work between two batches.
-    Unless ``alone``, destinations that no project serves any more are pruned with it, by the defaults.
-    Raises ValueError for an age below that window, or a batch that is not positive.
+    ``older_than_days`` replaces RETENTION_DAYS, where None keeps events for ever. No event is removed
+    within IDEMPOTENCY_WINDOW, while the platform remembers its key. ``max_seconds`` ends the work between
+    two batches; ``dry_run`` only counts. Unless ``alone``, destinations that no project serves any more are
+    pruned, too, with the default settings. Raises ValueError for an age below the window and for a batch
+    size below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: must be 1 or more, got {batch_size}.")
@@ -99,7 +104,7 @@ def prune(
 def _prune(
     settings: Rules, older_than_days: float | None, batch_size: int, clock: _Clock, *, dry_run: bool
 ) -> tuple[int, int]:
-    """Events removed and bodies blanked."""
+    """The number of events removed, and of bodies blanked."""
     days = settings.retention_days if older_than_days is None else older_than_days
     rows = blanked = 0
     if days is not None:
@@ -114,12 +119,12 @@ def _prune(
 
 
 def is_due(pruned_ago: float | None) -> bool:
-    """Whether the last prune began an hour ago, in seconds of the database's clock, or never."""
+    """Whether the last prune began at least an hour ago, or never; ``pruned_ago`` is in seconds."""
     return pruned_ago is None or pruned_ago >= PRUNE_EVERY
 
 
 def take_turn(alias: str) -> bool:
-    """Whether this worker is the one that prunes now: of several that see it due, one begins."""
+    """Whether this worker should prune now: of several that find it due, one gets True."""
     set_back = Q(pruned_at__gt=DatabaseNow(SET_BACK_SECONDS))
     due = Q(pruned_at__isnull=True) | Q(pruned_at__lte=DatabaseNow(-PRUNE_EVERY)) | set_back
     turn = _destination(alias).filter(due)
@@ -127,7 +132,7 @@ def take_turn(alias: str) -> bool:
 
 
 def began(alias: str) -> None:
-    """A scheduled prune begins: workers that run beside it need not prune for an hour."""
+    """Note that a scheduled prune begins, so that workers do not prune for an hour."""
     retried(outbox_alias(), lambda: _destination(alias).update(pruned_at=DatabaseNow()))
 
 
@@ -136,13 +141,13 @@ def _destination(alias: str) -> QuerySet[Destination]:
 
 
 def _forget_rollups(batch_size: int, clock: _Clock) -> None:
-    """The dashboard's numbers of long ago, of every destination; no event is among them."""
+    """Delete old counters of all destinations; no events."""
     for _batch in clock.until_over(iter(lambda: [counters.prune(batch_size)], [0])):
         continue
 
 
 class _Clock:
-    """Ends a walk between two batches when the time is over."""
+    """Ends a scan between two batches when the time limit is reached."""
 
     def __init__(self, seconds: float | None) -> None:
         self._ends = math.inf if seconds is None else time.monotonic() + seconds
@@ -157,21 +162,21 @@ class _Clock:
 
 
 def _beyond_the_window(settings: Rules, days: float, *, asked: bool) -> float:
-    """The age in seconds; a setting shorter than the window is lengthened, a person's wish refused."""
+    """The age in seconds, at least the window. A shorter age that was ``asked`` for raises ValueError."""
     seconds = days * DAY
     if asked and seconds < settings.idempotency_window:
         raise ValueError(
             f"older_than_days: {days:g} is less than the IDEMPOTENCY_WINDOW of {settings.alias!r}; the keys "
-            f"of such events are still needed. Give {settings.idempotency_window / DAY:g} or more."
+            f"of such events are still needed. Use {settings.idempotency_window / DAY:g} or more."
         )
     return max(seconds, settings.idempotency_window)
 
 
 def _old(settings: Rules, seconds: float, batch_size: int, *, with_body: bool = False) -> Iterator[list[int]]:
-    """Ids of old finished events, oldest first; each batch begins behind the last.
+    """Batches of ids of old finished events, oldest first.
 
-    Rows are walked in the order of the index, and the walk ends at the first page that is all younger:
-    a nightly prune does not look at a month of rows to remove a day of them.
+    Rows are read in the order of the index, up to the first page without old rows: to remove one day of
+    events, a nightly prune does not read a month of them.
     """
     for state in FINISHED:
         rows = OutboxEvent.objects.on_outbox().filter(state=state, destination=settings.alias)
@@ -192,14 +197,14 @@ def _old(settings: Rules, seconds: float, batch_size: int, *, with_body: bool = 
 
 
 def _remove(ids: Sequence[int]) -> int:
-    """Within a transaction; attempts and acts go with their event, a resent event forgets its origin."""
+    """Within a transaction: delete events with their attempts and acts. A resent event loses its origin."""
     first_write(outbox_alias())
     _total, numbers = _finished(ids).only("id").delete()
     return numbers.get(OutboxEvent._meta.label, 0)
 
 
 def _blank(ids: Sequence[int]) -> int:
-    """Within a transaction; what was answered may repeat what was sent. Ids, codes, times and hashes stay."""
+    """Within a transaction: blank bodies, and answers, which may repeat them. All other columns stay."""
     first_write(outbox_alias())
     attempts = DeliveryAttempt.objects.using(outbox_alias()).filter(event__in=ids)
     attempts.update(response_excerpt="", error="")

@@ -1,32 +1,76 @@
-"""An event checked and encoded: the row as it will be written, its bytes fixed."""
+"""Build the row of an event, with its bytes fixed, and insert it.
+
+The SQL is our own, because Django compiles each column at every save: on PostgreSQL ``enqueue_many`` of a
+thousand events takes 0.14 ms per event instead of 0.42 ms (benchmarks/enqueueing.py).
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 from django.db.models import Model
 from django.utils import timezone
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.cloudevents import NO_DATA, build_event, check_text, content_digest
-from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow
+from genesys_eventbridge.db import json_rows, json_table
+from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow, now_sql
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import schemas
+from genesys_eventbridge.states import State
 from genesys_eventbridge.text import is_storable
 
-#: Maps a caller's text key to the UUID on the wire. Fixed for ever: changing it would double events.
+#: Maps a caller's text key to the UUID that is sent. Never change it: events would be delivered twice.
 NAMESPACE = uuid.UUID("6f1c3a52-9d0b-5e6e-8c55-2f0f0d6a7b11")
 
 _NOW = DatabaseNow()
 
-#: The width of the outbox's columns for a caller's text.
+#: The width of the columns that hold a caller's text.
 _WIDTH = 255
+
+#: Columns and the types PostgreSQL reads them as. Not varchar(n): a cast to that truncates silently.
+_COLUMNS = {
+    "destination": "text",
+    "event_id": "text",
+    "source": "text",
+    "type": "text",
+    "subject": "text",
+    "time": "timestamptz",
+    "body": "text",
+    "body_sha256": "text",
+    "content_sha256": "text",
+    "idempotency_key": "uuid",
+    "ordering_key": "text",
+    "object_type": "text",
+    "object_id": "text",
+}
+
+#: Times set by the database's clock. The delay in seconds is a parameter once for each of _DELAYS.
+_TIMES = ("created_at", "due_at", "not_before")
+_DELAYS = ("due_at", "not_before asked for", "not_before")
+
+#: The initial values of a row, equal to the model's defaults. Columns not listed are NULL.
+_BEGINNING = {
+    "state": f"'{State.PENDING.value}'",
+    "reason": "''",
+    "key_epoch": "0",
+    "attempts": "0",
+    "checks": "0",
+    "halts": "0",
+    "remote_id": "''",
+    "last_error": "''",
+    "correlation_id": "''",
+}
+
+_INTO = f"INSERT INTO {OutboxEvent._meta.db_table} ({', '.join([*_COLUMNS, *_TIMES, *_BEGINNING])})"
+_JSON = {"place": "int", **_COLUMNS, "delay": "float8"}
 
 
 def build_row(
@@ -46,7 +90,10 @@ def build_row(
     destination: str = "default",
     about: Model | None = None,
 ) -> OutboxEvent:
-    """The row of one event, not yet in the database. Raises InvalidEvent, naming the field."""
+    """The unsaved row of one event; arguments as for ``enqueue``.
+
+    Raises InvalidEvent, which names the field, and ImproperlyConfigured for an unknown destination.
+    """
     destination_settings = conf.destination(destination)
     if data is NO_DATA:
         raise InvalidEvent("data", "is required by the platform; pass data=None for JSON null")
@@ -62,8 +109,9 @@ def build_row(
         extensions=extensions,
         max_bytes=destination_settings.max_event_bytes,
     )
-    if event.type in destination_settings.schemas:
-        schemas.validate(destination, event.type, event.data)
+    schema = destination_settings.schemas.get(event.type)
+    if schema is not None:
+        schemas.validate(schema, event.type, event.data)
     object_type, object_id = _object(about)
     seconds = _seconds(delay)
     due = DatabaseNow(seconds)
@@ -87,29 +135,67 @@ def build_row(
     )
 
 
+def insert(row: OutboxEvent, alias: str) -> None:
+    """Insert one row and set its id. Raises the database's errors."""
+    connection = connections[alias]
+    returns = connection.features.can_return_columns_from_insert
+    sql = f"{_INTO} VALUES {_placeholders(connection)}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} RETURNING id" if returns else sql, _values(connection, row))
+        if returns:
+            row.pk = cursor.fetchone()[0]
+        else:
+            row.pk = connection.ops.last_insert_id(cursor, OutboxEvent._meta.db_table, "id")
+    _written(row, alias)
+
+
+def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
+    """Insert rows with ids ascending in the order given, because events of one ordering key are sent by id.
+
+    One statement on PostgreSQL; elsewhere as few as the limit on parameters allows (SQLite: a few dozen rows
+    each). MySQL returns nothing from an INSERT, so there one more query per statement reads the ids.
+    """
+    if not rows:
+        return
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        ids = _insert_json(connection, rows)
+    else:
+        ids = {}
+        size = connection.ops.bulk_batch_size([*_COLUMNS, *_DELAYS], rows)
+        for start in range(0, len(rows), size):
+            ids |= _insert_values(connection, alias, rows[start : start + size])
+    for row in rows:
+        row.pk = ids[row.idempotency_key]
+        _written(row, alias)
+
+
 def wire_uuid(idempotency_key: Any, destination: str) -> uuid.UUID:
-    """A UUID as it is; any other text as a UUID of its own, fixed per destination."""
+    """A UUID unchanged, text as a UUID derived from it and the destination. Raises InvalidEvent."""
     if isinstance(idempotency_key, uuid.UUID):
         return idempotency_key
     if not isinstance(idempotency_key, str) or not idempotency_key:
-        raise InvalidEvent("idempotency_key", "must be a UUID or a text that is not empty")
+        raise InvalidEvent("idempotency_key", "must be a UUID or a non-empty string")
     try:
         return uuid.uuid5(NAMESPACE, f"{destination}\0{idempotency_key}")
     except UnicodeEncodeError:
-        raise InvalidEvent("idempotency_key", "holds a lone surrogate") from None
+        raise InvalidEvent("idempotency_key", "contains a lone surrogate") from None
 
 
 def _seconds(delay: dt.timedelta | float | None) -> float:
     seconds: Any = delay.total_seconds() if isinstance(delay, dt.timedelta) else delay or 0.0
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-        raise InvalidEvent("delay", "must be a timedelta or seconds, not negative")
+        raise InvalidEvent("delay", "must be a timedelta or a number of seconds, and not negative")
     if seconds > LONGEST_WAIT:
-        raise InvalidEvent("delay", f"is more than 10 years ({LONGEST_WAIT:.0f}); seconds, not milliseconds")
+        raise InvalidEvent(
+            "delay",
+            f"is more than 10 years ({LONGEST_WAIT:.0f} seconds). The unit is seconds, not milliseconds",
+        )
     return float(seconds)
 
 
 def can_be_linked(about: Model) -> bool:
-    """Whether an event can lead staff to this object."""
+    """Whether ``about=`` accepts this object, so that the admin can link to it."""
     try:
         _object(about)
     except InvalidEvent:
@@ -118,9 +204,14 @@ def can_be_linked(about: Model) -> bool:
 
 
 def _stored_time(occurred_at: dt.datetime) -> dt.datetime:
-    """As the database takes it. A day from the ends of the calendar no zone can express it any more."""
+    """The time for the database column: naive if USE_TZ is off.
+
+    The first and last day of the calendar are refused, because conversion to a time zone could overflow.
+    """
     if not _FIRST_DAY <= occurred_at < _LAST_DAY:
-        raise InvalidEvent("time", "is outside of 0001-01-02 to 9999-12-30, which every database can store")
+        raise InvalidEvent(
+            "time", "must be between 0001-01-02 and 9999-12-30, so that every database can store it"
+        )
     return occurred_at if settings.USE_TZ else timezone.make_naive(occurred_at)
 
 
@@ -128,19 +219,86 @@ _FIRST_DAY, _LAST_DAY = dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 1
 
 
 def _object(about: Model | None) -> tuple[str, str]:
-    """``object_type`` and ``object_id`` of the business object. A proxy is the same object as its model."""
+    """``object_type`` ("app.model") and ``object_id`` of the business object; a proxy counts as its model."""
     if about is None:
         return "", ""
     if not isinstance(about, Model):
         raise InvalidEvent("about", f"must be a model instance, not {type(about).__name__}")
     keys = about.pk if isinstance(about.pk, tuple) else (about.pk,)
     if None in keys:
-        raise InvalidEvent("about", "has no primary key: save it first, and pass it before it is deleted")
+        raise InvalidEvent("about", "has no primary key. Save it first, and enqueue before you delete it")
     text = str(about.pk)
     if len(text) > _WIDTH or not is_storable(text):
         raise InvalidEvent(
             "about",
-            f"has a primary key that the outbox cannot store: at most {_WIDTH} characters, no NUL "
-            "and no lone surrogate; leave about out",
+            f"has a primary key that the outbox cannot store (at most {_WIDTH} characters, no NUL, "
+            "no lone surrogate). Omit about=",
         )
     return (about._meta.concrete_model or type(about))._meta.label_lower, text
+
+
+def _insert_json(connection: Any, rows: Sequence[OutboxEvent]) -> dict[Any, int]:
+    """One JSON parameter for all rows: for 14,000 parameters psycopg would take longer than PostgreSQL."""
+    values_of_rows = [
+        (place, *_column_values(connection, row), _delay(row)) for place, row in enumerate(rows)
+    ]
+    values = ", ".join([*_COLUMNS, *_times(connection, "delay"), *_BEGINNING.values()])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_INTO} SELECT {values} FROM {json_table(_JSON)} "  # noqa: S608
+            "ORDER BY place RETURNING idempotency_key, id",
+            [json_rows(_JSON, values_of_rows)],
+        )
+        return dict(cursor.fetchall())
+
+
+def _insert_values(connection: Any, alias: str, rows: Sequence[OutboxEvent]) -> dict[Any, int]:
+    returns = connection.features.can_return_rows_from_bulk_insert
+    sql = f"{_INTO} VALUES {', '.join([_placeholders(connection)] * len(rows))}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{sql} RETURNING idempotency_key, id" if returns else sql,
+            [value for row in rows for value in _values(connection, row)],
+        )
+        if returns:
+            return {uuid.UUID(key): pk for key, pk in cursor.fetchall()}
+    keys = [row.idempotency_key for row in rows]
+    written = OutboxEvent.objects.using(alias).filter(idempotency_key__in=keys)
+    return dict(written.values_list("idempotency_key", "id"))
+
+
+def _placeholders(connection: Any) -> str:
+    """The VALUES list of one row, for the parameters of ``_values``."""
+    return f"({', '.join([*['%s'] * len(_COLUMNS), *_times(connection, '%s'), *_BEGINNING.values()])})"
+
+
+def _values(connection: Any, row: OutboxEvent) -> list[Any]:
+    return [*_column_values(connection, row), *[_delay(row)] * len(_DELAYS)]
+
+
+def _times(connection: Any, delay: str) -> list[str]:
+    """SQL for each of ``_TIMES``; ``delay`` is SQL for the seconds."""
+    later = now_sql(connection, delay)
+    return [now_sql(connection, "0"), later, f"CASE WHEN {delay} > 0 THEN {later} ELSE NULL END"]
+
+
+def _delay(row: OutboxEvent) -> float:
+    return float(row.due_at.seconds)  # type: ignore[union-attr]  # unsaved, it is a DatabaseNow(seconds)
+
+
+def _column_values(connection: Any, row: OutboxEvent) -> list[Any]:
+    """The values of ``_COLUMNS``; all but time and idempotency_key are text, the same on every database."""
+    values = vars(row).copy()
+    for name in ("time", "idempotency_key"):
+        field: Any = OutboxEvent._meta.get_field(name)
+        values[name] = field.get_db_prep_save(values[name], connection)
+    return [values[name] for name in _COLUMNS]
+
+
+def _written(row: OutboxEvent, alias: str) -> None:
+    """Mark the row as saved. The times that the database set are deferred: read on first access."""
+    row._state.adding = False
+    row._state.db = alias
+    for name in _TIMES:
+        if hasattr(row.__dict__[name], "resolve_expression"):
+            del row.__dict__[name]

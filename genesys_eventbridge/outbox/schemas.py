@@ -1,4 +1,4 @@
-"""User schemas: the data of an event against the JSON Schema of its type, at enqueue."""
+"""The setting SCHEMAS: validate an event's data against the JSON Schema of its type, at enqueue."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from genesys_eventbridge import conf
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.text import clean
 
 
-def validate(destination: str, event_type: str, data: Any) -> None:
-    """Raise InvalidEvent where decoded ``data`` does not match the schema its type has in SCHEMAS."""
-    schema = conf.destination(destination).schemas.get(event_type)
-    if schema is None:
-        return
+def validate(schema: Any, event_type: str, data: Any) -> None:
+    """Raise InvalidEvent if decoded ``data`` does not match ``schema``, with the path and the rule's name.
+
+    ``schema`` is the value of SCHEMAS for the event type: a dict or the path of a JSON file. Raises
+    ImproperlyConfigured if it cannot be used.
+    """
     error = _first_error(schema, event_type, data)
     if error is not None:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
@@ -34,7 +34,7 @@ def fits(schema: Any, event_type: str, data: Any) -> bool:
 
 
 def check(schema: Any, event_type: str) -> None:
-    """Raise ImproperlyConfigured where a value of SCHEMAS is no JSON Schema, nor a file that holds one."""
+    """Raise ImproperlyConfigured if a value of SCHEMAS is neither a JSON Schema nor a file containing one."""
     _validator(schema, event_type)
 
 
@@ -42,10 +42,10 @@ def _first_error(schema: Any, event_type: str, data: Any) -> Any:
     validator = _validator(schema, event_type)
     try:
         return next(iter(validator.iter_errors(data)), None)
-    except Exception as unresolved:  # jsonschema wraps what it cannot resolve in a private type
+    except Exception as unresolved:  # jsonschema raises a private type for an unresolvable reference
         raise ImproperlyConfigured(
-            f"SCHEMAS[{event_type!r}] refers to what it does not hold: {unresolved}. "
-            "Put the definition into the schema; nothing is fetched."
+            f"SCHEMAS[{event_type!r}] has a reference that it does not define: {unresolved}. "
+            "Include the definition in the schema; external references are not fetched."
         ) from unresolved
 
 
@@ -56,13 +56,13 @@ def _validator(schema: Any, event_type: str) -> Any:
     try:
         text = json.dumps(schema, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ImproperlyConfigured(f"SCHEMAS[{event_type!r}] cannot be written as JSON: {error}") from error
+        raise ImproperlyConfigured(f"SCHEMAS[{event_type!r}] cannot be encoded as JSON: {error}") from error
     return _compiled(text, False, event_type)
 
 
 @functools.lru_cache(maxsize=256)
 def _compiled(text: str, is_path: bool, event_type: str) -> Any:
-    """A validator that never fetches: a reference it does not hold itself is an error."""
+    """A validator that never fetches external references: they are an error."""
     try:
         import jsonschema
         import referencing
@@ -76,5 +76,5 @@ def _compiled(text: str, is_path: bool, event_type: str) -> Any:
         kind.check_schema(schema)
     except (OSError, ValueError, RecursionError, jsonschema.SchemaError) as error:
         reason = clean(getattr(error, "message", error), 300)
-        raise ImproperlyConfigured(f"SCHEMAS[{event_type!r}] is no usable JSON Schema: {reason}") from error
+        raise ImproperlyConfigured(f"SCHEMAS[{event_type!r}] is not a valid JSON Schema: {reason}") from error
     return kind(schema, registry=referencing.Registry())

@@ -1,4 +1,7 @@
-"""The settle: many outcomes in one guarded statement and one commit; a lost claim changes nothing."""
+"""Settle: write many outcomes and their attempts in one guarded UPDATE and one commit, then log and signal.
+
+A row whose claim was lost is not changed.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,57 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from django.db import Error, IntegrityError, connections
+from django.db.models import Max
 from django.db.models.functions import Coalesce
+from django.dispatch import Signal
 
+from genesys_eventbridge import signals
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, in_small_transaction, json_rows, json_table, retried, unlocked
 from genesys_eventbridge.db.clock import DatabaseNow, now_sql
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.models import OutboxEvent, outbox_alias
-from genesys_eventbridge.outbox.attempts import Attempt, write_log
+from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.followers import Locked, release
 from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
+SIGNALS: dict[State, Signal] = {
+    State.PENDING: signals.event_retried,
+    State.ACCEPTED: signals.event_accepted,
+    State.DELIVERED: signals.event_delivered,
+    State.DEAD: signals.event_dead,
+    State.UNRESOLVED: signals.event_unresolved,
+}
+LEVELS = {State.DEAD: logging.ERROR, State.UNRESOLVED: logging.ERROR, State.PENDING: logging.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request and its answer: the columns of ``DeliveryAttempt`` without a model instance."""
+
+    event_id: int
+    kind: str
+    started_at: dt.datetime
+    #: Seconds.
+    duration: float
+    verdict: str
+    status_code: int | None = None
+    error: str = ""
+    correlation_id: str = ""
+    #: Seconds the platform asked us to wait.
+    retry_after: float | None = None
+    response_excerpt: str = field(default="", repr=False)
+    worker: str = ""
+
 
 @dataclass(slots=True)
 class Transition:
-    """What one row becomes, if the token still holds it."""
+    """The new values of one row, written only if the claim's token is still valid."""
 
     id: int
     destination: str
@@ -47,22 +81,22 @@ class Transition:
     correlation_id: str
     ordering_key: str
     reason: str = ""
-    #: Its first halt.
+    #: When it first halted.
     suspected_since: dt.datetime | None = None
-    #: Seconds from now to the next step; used where the state is open.
+    #: Seconds from now to the next step; used only in an open state.
     due_in: float = 0.0
-    #: The outcome of this very try is unknown: the doubt that the claim noted stays.
+    #: The outcome of this attempt is unknown: keep the time of doubt that the claim set.
     keep_doubt: bool = False
     accepted: bool = False
     #: The answer was about another event.
     conflict: bool = False
-    #: The request and its answer, for the log; None where no request was made or nothing new was said.
+    #: The attempt to log; None if no request was made or a check brought nothing new.
     attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Ids of the rows that were written, and of those that another transaction holds: to be tried again."""
+    """Ids of the rows that were written, and of those to retry because another transaction locked them."""
 
     won: set[int] = field(default_factory=set)
     locked: set[int] = field(default_factory=set)
@@ -71,11 +105,11 @@ class Settled:
 def settle(
     settings: DestinationSettings, rows: Sequence[Transition], *, until: float | None = None
 ) -> Settled:
-    """Write what the rows become, where their token still holds.
+    """Write the transitions whose claim is still valid.
 
-    All go in one commit, but for those that another transaction has locked. Where one of them fails, or one
-    claim is lost, they go one by one, so that one bad row never stops the others. ``until`` bounds the wait
-    for a lost database, by ``time.monotonic()``.
+    All are written in one commit, except rows locked by another transaction. If that fails, or one claim was
+    lost, they are written one by one, so that one bad row never stops the others. ``until``, a value of
+    ``time.monotonic()``, limits how long a lost database is waited for. Does not raise for the database.
     """
     if not rows:
         return Settled()
@@ -89,11 +123,11 @@ def settle(
 
 
 def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
-    """The one write without a token: proof of acceptance for a row that was given up as unresolved.
+    """Mark an unresolved row as accepted, because a late answer brings its remote id. Needs no token.
 
-    The worker was frozen, others ended the doubt without an answer, and now the platform's id is known:
-    ask by it. Returns whether the row took it; raises Locked where another
-    transaction holds it. ``until`` is as for ``settle``.
+    This worker was frozen, and the row became unresolved meanwhile. With the remote id its status can be
+    checked. Returns whether the row was changed; raises Locked if another transaction has locked it.
+    ``until`` is as for ``settle``.
     """
     if not row.remote_id:
         return False
@@ -110,7 +144,8 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
             remote_id=row.remote_id,
             remote_key=remote_key(row.destination, row.remote_id),
             accepted_at=Coalesce("accepted_at", DatabaseNow()),
-            # To the left of what it reads, because of MySQL. It may be known from an earlier acceptance.
+            # Before the column it reads, because MySQL assigns from left to right. Keeps an earlier
+            # acceptance.
             key_known_since=Coalesce("key_known_since", "in_doubt_since"),
             in_doubt_since=None,
             due_at=DatabaseNow(),
@@ -122,17 +157,17 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
     try:
         taken = in_small_transaction(outbox_alias(), work, until=until)
     except IntegrityError:
-        logger.error("A late answer names the remote id of another event; event %d stays unresolved", row.id)
+        logger.error("A late answer has the remote id of another event; event %d stays unresolved", row.id)
         return False
     if taken:
-        logger.warning("Event %d was unresolved; a late answer says it is accepted", row.id)
+        logger.warning("Event %d was unresolved and is accepted now: a late answer arrived", row.id)
     return bool(taken)
 
 
 def remote_key(destination: str, remote_id: str) -> uuid.UUID | None:
-    """What of ``remote_id`` is unique: one id of the platform proves one event of the destination.
+    """The value of the unique column: within a destination a remote id belongs to one event.
 
-    Half of a SHA-256, in the form of a UUID: MariaDB refuses other bits in a column of that type.
+    Half of a SHA-256 as a valid version 5 UUID: MariaDB refuses other bits in a column of that type.
     """
     if not remote_id:
         return None
@@ -143,10 +178,10 @@ def remote_key(destination: str, remote_id: str) -> uuid.UUID | None:
 def owners(
     destination: str, remote_ids: Collection[str], *, until: float | None = None
 ) -> dict[str, set[int]]:
-    """The rows that these ids of the platform have proven, by remote id. One query.
+    """Remote id -> ids of the rows whose acceptance it proved. One query.
 
-    By id rows of the release before are found, by key those that an operator sent again since. ``until`` is
-    as for ``settle``.
+    Looks in remote_id for rows written by the previous release, and in remote_key for rows that an operator
+    has sent again since. ``until`` is as for ``settle``.
     """
     return retried(outbox_alias(), partial(_owners, destination, remote_ids), until=until)
 
@@ -155,27 +190,70 @@ def _owners(destination: str, remote_ids: Collection[str]) -> dict[str, set[int]
     named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
     found: dict[str, set[int]] = {}
     rows = OutboxEvent.objects.on_outbox().values_list("remote_id", "remote_key", "id")
-    # With the range PostgreSQL takes the index also while the table has no statistics yet.
+    # The range makes PostgreSQL use the index even before the table has statistics.
     between = (min(remote_ids), max(remote_ids))
     by_id = rows.filter(destination=destination, remote_id__in=remote_ids, remote_id__range=between)
-    # A union and no OR: each part has its index on every database.
+    # A union instead of OR: each part uses its index on every database.
     for remote_id, key, pk in by_id.union(rows.filter(remote_key__in=named)):
         found.setdefault(named.get(key, remote_id), set()).add(pk)
     return found
 
 
+def announce(destination: str, rows: Sequence[Transition]) -> None:
+    """Log the rows that moved and send their signals. A check without news does neither."""
+    moved = [row for row in rows if row.from_state is not row.state or row.state is State.PENDING]
+    for row in moved:
+        _log(destination, row)
+    heard = [row for row in moved if SIGNALS[row.state].has_listeners(OutboxEvent)]
+    if not heard:
+        return
+    events = OutboxEvent.objects.on_outbox().in_bulk([row.id for row in heard])
+    for row in heard:
+        if row.id in events:
+            SIGNALS[row.state].send_robust(sender=OutboxEvent, event=events[row.id])
+
+
+def _log(destination: str, row: Transition) -> None:
+    level = logging.ERROR if row.conflict else LEVELS.get(row.state, logging.INFO)
+    if not logger.isEnabledFor(level):
+        return
+    attempt = row.attempt
+    logger.log(
+        level,
+        "Event %d of %s is %s%s: %s",
+        row.id,
+        destination,
+        row.state.value,
+        f" ({row.reason})" if row.reason else "",
+        row.error or f"status {row.status_code}",
+        extra={
+            "event": row.id,
+            "event_id": row.event_id,
+            "type": row.type,
+            "destination": destination,
+            "state": row.state.value,
+            "reason": str(row.reason),
+            "attempt": row.attempts,
+            "verdict": attempt.verdict if attempt else "",
+            "status_code": row.status_code,
+            "correlation_id": row.correlation_id,
+            "duration": attempt.duration if attempt else None,
+        },
+    )
+
+
 class _Short(Exception):
-    """Fewer rows were written than asked for: at least one claim is lost."""
+    """Fewer rows were written than requested: at least one claim was lost."""
 
 
 def _settle_alone(
     alias: str, settings: DestinationSettings, row: Transition, until: float | None
 ) -> tuple[set[int], set[int]]:
-    """Its id among those won, or among those locked."""
+    """The ids that were written, and those that are locked: one in all, or none if it was lost."""
     try:
         settled = in_small_transaction(alias, lambda: _write_unlocked(alias, settings, [row]), until=until)
     except _Short:
-        logger.warning("Claim lost: the outcome of event %s is left to who holds it now", row.id)
+        logger.warning("Claim lost: the current owner of event %s will record its outcome", row.id)
     except Locked:
         return set(), {row.id}
     except Error as error:
@@ -192,7 +270,7 @@ def _settle_alone(
 
 
 def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Transition]) -> Settled:
-    """Within a transaction: all rows but those that another transaction holds."""
+    """Within a transaction: write all rows except those that another transaction has locked."""
     free, locked = list(rows), set[int]()
     if connections[alias].features.has_select_for_update_skip_locked:
         ids = [row.id for row in rows]
@@ -237,10 +315,10 @@ _COLUMNS = {
 
 
 def _update(alias: str, rows: Sequence[Transition]) -> int:
-    """One UPDATE for all rows; the statement differs by database because of its price.
+    """Write all rows; returns how many were written. The statement depends on the database, for speed.
 
-    PostgreSQL joins a table (35 times cheaper than Django's bulk_update, 5 times than executemany there);
-    SQLite and MariaDB run the same guarded UPDATE for each row in one call. Every name in them is ours.
+    PostgreSQL joins a table of values: 35 times faster than Django's bulk_update, 5 times faster than
+    executemany. SQLite and MariaDB use executemany. No name in the SQL comes from outside.
     """
     connection = connections[alias]
     values = [_values(row) for row in rows]
@@ -274,9 +352,9 @@ def _update(alias: str, rows: Sequence[Transition]) -> int:
 
 
 def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
-    """The SET clause, where ``v`` gives each value and ``t`` begins a column of the row as it is.
+    """The SET clause; ``v`` maps names to SQL of the new values, ``t`` is the prefix of the current columns.
 
-    MySQL and MariaDB read columns that stand to the left as new: who reads another column comes before it.
+    MySQL and MariaDB assign from left to right, so an assignment that reads another column must precede it.
     """
     now = now_sql(connection, "0")
     return (
@@ -323,6 +401,60 @@ def _values(row: Transition) -> dict[str, Any]:
 
 
 def _leaves(settings: DestinationSettings, row: Transition) -> bool:
-    """Whether it holds its key no longer."""
+    """Whether the row no longer blocks its ordering key."""
     waits = row.state in NEEDS_OPERATOR and settings.block_key_on_dead and not row.accepted
     return row.state is not State.PENDING and not waits
+
+
+_ATTEMPT_COLUMNS = {
+    "event_id": "bigint",
+    "kind": "text",
+    "duration": "float8",
+    "verdict": "text",
+    "status_code": "int",
+    "error": "text",
+    "correlation_id": "text",
+    "retry_after": "float8",
+    "response_excerpt": "text",
+    "worker": "text",
+    "started_at": "timestamptz",
+    "number": "int",
+}
+#: The columns whose values need no conversion for any database.
+_plain = attrgetter(*[name for name in _ATTEMPT_COLUMNS if name not in {"started_at", "number"}])
+
+
+def write_log(alias: str, attempts: Sequence[Attempt]) -> None:
+    """Number the attempts, each of a different event, and insert them.
+
+    Not with bulk_create, which compiles each value and took a third of a worker's own time per event.
+    """
+    if not attempts:
+        return
+    ids = [attempt.event_id for attempt in attempts]
+    last: dict[Any, int] = dict(
+        DeliveryAttempt.objects.using(alias)
+        # The range makes PostgreSQL use the index even before the table has statistics.
+        .filter(event__in=ids, event__gte=min(ids), event__lte=max(ids))
+        .values("event")
+        .annotate(last=Max("number"))
+        .values_list("event", "last")
+    )
+    connection = connections[alias]
+    started_at: Any = DeliveryAttempt._meta.get_field("started_at")
+    rows = [
+        (
+            *_plain(attempt),
+            started_at.get_db_prep_save(attempt.started_at, connection),
+            last.get(attempt.event_id, 0) + 1,
+        )
+        for attempt in attempts
+    ]
+    names = ", ".join(_ATTEMPT_COLUMNS)
+    into = f"INSERT INTO {connection.ops.quote_name(DeliveryAttempt._meta.db_table)} ({names})"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            table = json_table(_ATTEMPT_COLUMNS)
+            cursor.execute(f"{into} SELECT {names} FROM {table}", [json_rows(_ATTEMPT_COLUMNS, rows)])  # noqa: S608
+        else:
+            cursor.executemany(f"{into} VALUES ({', '.join(['%s'] * len(_ATTEMPT_COLUMNS))})", rows)

@@ -1,4 +1,4 @@
-"""Now and then, what no other step does: ends that a pause hides, missed releases, times from the future."""
+"""Rare repairs: end events that a pause hides, release missed followers, correct times in the future."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from genesys_eventbridge.outbox.due import SHARE
 from genesys_eventbridge.outbox.followers import HELD_SECONDS, MISSED, Locked
 from genesys_eventbridge.states import OPEN, State
 
-#: Seconds between two sweeps of one destination by one process: more where a sweep takes long.
+#: Seconds between two sweeps of one destination by one process, up to MOST if a sweep takes long.
 EVERY = 60.0
 MOST = 600.0
-#: Rows put right in one go; the next sweep continues.
+#: Rows corrected per sweep; the next one continues.
 BATCH = 1000
 
 _again_at: dict[str, float] = {}
 
 
 def sweep(settings: DestinationSettings, *, clock: Callable[[], float] = time.monotonic) -> Counter[str]:
-    """Sweep, unless this process did lately. Returns events that ended, by state."""
+    """Sweep, unless this process did so recently. Returns the number of ended events by state."""
     began = clock()
     if began < _again_at.get(settings.alias, began):
         return Counter()
@@ -44,7 +44,7 @@ def sweep(settings: DestinationSettings, *, clock: Callable[[], float] = time.mo
 
 
 def forget() -> None:
-    """Start again, as a new process would: for tests."""
+    """Start over, as a new process would; for tests."""
     _again_at.clear()
 
 
@@ -57,14 +57,14 @@ def _release_missed(settings: DestinationSettings) -> None:
         while in_small_transaction(outbox_alias(), work) == MISSED:
             continue
     except Locked:
-        return  # the next sweep finds them again
+        return  # the next sweep will find them
 
 
 def pull_in(settings: DestinationSettings) -> int:
-    """Correct times of open events that the database's clock wrote while it was ahead.
+    """Correct times of open events that were written while the database's clock was ahead.
 
-    They lie in the future, or further ahead than any wait is long. A delay that was asked for is kept.
-    Returns how many events were corrected.
+    Such times are in the future, or further ahead than the longest possible wait. A delay that the caller
+    asked for is kept. Returns how many events were corrected.
     """
     found = retried(outbox_alias(), lambda: list(_from_the_future(settings).values(*_TIMES, "now")[:BATCH]))
     corrections = {row["id"]: changes for row in found if (changes := _corrected(row, settings))}
@@ -96,7 +96,7 @@ _TIMES = (
 
 
 def _from_the_future(settings: DestinationSettings) -> OutboxQuerySet:
-    """Those that may need a correction, and only few others."""
+    """Rows that may need a correction, and few others."""
     ahead = DatabaseNow(SET_BACK_SECONDS)
     claimed = Q(claim_token__isnull=False, due_at__gt=_ahead(settings.lease_seconds))
     held = Q(key_held=True, due_at__gt=_ahead(HELD_SECONDS))
@@ -113,7 +113,7 @@ def _from_the_future(settings: DestinationSettings) -> OutboxQuerySet:
 
 
 def _corrected(row: Mapping[str, Any], settings: DestinationSettings) -> dict[str, Any]:
-    """The columns to write, in terms of the database's clock."""
+    """The columns to correct, with values relative to the database's clock."""
 
     def ahead(moment: dt.datetime | None, by: float = 0.0) -> bool:
         return moment is not None and (moment - row["now"]).total_seconds() > by + SET_BACK_SECONDS
@@ -145,7 +145,7 @@ def _corrected(row: Mapping[str, Any], settings: DestinationSettings) -> dict[st
 
 
 def _longest_wait(settings: DestinationSettings, state: str) -> float:
-    """Seconds: the longest wait that the settings allow, with its jitter."""
+    """The longest wait that the settings allow, in seconds, including jitter."""
     steps = settings.check_delays if state == State.ACCEPTED else (settings.backoff_cap,)
     return 1.1 * max(*steps, settings.platform.rules.retry_after_cap, settings.lease_seconds)
 

@@ -1,4 +1,4 @@
-"""The one way out: publish what is due, ask about what was accepted. Two verbs, one pass."""
+"""Sending: publish what is due, and check the status of what was accepted."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ def publish_due(
     senders: Senders | None = None,
     transport: TransportFactory | None = None,
 ) -> PassReport:
-    """Publish what is due, until nothing is, ``limit`` rows are claimed or the time is over.
+    """Publish due events until none is due, ``limit`` events are claimed or the time limit is reached.
 
-    The pass has ended by ``max_seconds`` (default PASS_SECONDS); ``stop`` ends it earlier, after the
-    requests that have begun. Raises ImproperlyConfigured, and TransactionManagementError within a transaction
-    on the outbox's database, before any claim; never for what the platform does.
+    Returns within ``max_seconds`` (default PASS_SECONDS). Setting ``stop`` ends the pass earlier; requests in
+    flight are finished. Pass ``senders`` to keep threads and connections between passes, else ``concurrency``
+    threads (default CONCURRENCY) are started for this one.
+
+    Raises ImproperlyConfigured for wrong settings, and TransactionManagementError inside a transaction on the
+    outbox's database, both before any claim. A failure of the platform never raises: see the report.
     """
     refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")
     settings = _settings(destination, max_seconds)
@@ -51,7 +54,7 @@ def check_accepted(
     senders: Senders | None = None,
     transport: TransportFactory | None = None,
 ) -> PassReport:
-    """Ask the platform about accepted events whose next check is due; as ``publish_due`` otherwise."""
+    """Check the status of accepted events whose next check is due. Otherwise like ``publish_due``."""
     refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")
     settings = _settings(destination, max_seconds)
     with _senders_for(settings, concurrency, senders, transport) as pool:
@@ -68,10 +71,10 @@ def serve(
     stop: threading.Event | None = None,
     clock: Callable[[], float] | None = None,
 ) -> list[PassReport]:
-    """Publish and check side by side, in one pass; the reports of the kinds that were looked at.
+    """Publish and check in one pass, sharing the senders. Returns a report for each kind that was begun.
 
-    ``kinds`` says after how many seconds each is looked at for the first time; one that is not looked at at
-    once joins only while the other is at work. Otherwise as ``publish_due``.
+    ``kinds`` maps each kind to the seconds until its first claim. A kind with a wait joins only if the other
+    is still working by then. Otherwise like ``publish_due``.
     """
     refuse_in_transaction(outbox_alias(), "serve() sends nothing")
     settings = _settings(destination, max_seconds)
@@ -94,7 +97,7 @@ def _senders_for(
     senders: Senders | None,
     transport: TransportFactory | None,
 ) -> AbstractContextManager[Senders]:
-    """The caller's senders, left open after the pass, or senders for this pass alone."""
+    """The caller's senders, left open after the pass, or senders for this pass only."""
     if senders is not None:
         senders.resume()
         return nullcontext(senders)

@@ -1,4 +1,4 @@
-"""One pass over one destination: claim, ask, settle, until nothing is due or the time is over."""
+"""One pass over one destination: claim, send, settle, until nothing is due or the time limit is reached."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ from genesys_eventbridge.db import PASSING
 from genesys_eventbridge.db.transactions import is_conflict
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import outbox_alias
-from genesys_eventbridge.outbox import announce, destinations, expiry, health
-from genesys_eventbridge.outbox import claim as claims
-from genesys_eventbridge.outbox import settle as settlements
-from genesys_eventbridge.outbox.attempts import Attempt
+from genesys_eventbridge.outbox import claim, destinations, expiry
 from genesys_eventbridge.outbox.claim import Capacity, Claimed
 from genesys_eventbridge.outbox.decide import decide, released
 from genesys_eventbridge.outbox.destinations import Gate, Recorded
 from genesys_eventbridge.outbox.followers import Locked
-from genesys_eventbridge.outbox.settle import Transition, settle, take_late_answer
+from genesys_eventbridge.outbox.settle import Attempt, Transition, announce, owners, settle, take_late_answer
 from genesys_eventbridge.outbox.sweep import sweep
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.relay.senders import Report, Senders
@@ -39,18 +36,18 @@ from genesys_eventbridge.text import clean
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Outcomes are written when so many wait, or a step of the batch, or the oldest waits so long (seconds).
+#: Outcomes are written once this many (or ``Pass.step``, if fewer) are waiting, or after SETTLE_SECONDS.
 SETTLE_ROWS = 100
 SETTLE_SECONDS = 0.1
-#: Seconds until a kind of which nothing was due is looked at again, while the other is at work.
+#: Seconds until a kind that had nothing due is tried again, while the other kind is working.
 LOOK_AGAIN = 0.5
-#: The longest time until a pause is looked at again, in seconds: an operator may have ended it.
+#: A pause is checked again after at most this many seconds: an operator may have ended it.
 LOOK_AT_PAUSE = 5.0
-#: Seconds; no shorter wait between two claims while nothing is in flight.
+#: Minimum seconds between two claims while nothing is in flight.
 SHORTEST_WAIT = 0.001
-#: Rows left to each sender, the one in its hands among them, while the database is asked for more.
+#: Claim more when this many rows per sender are left, including the one being sent.
 ROWS_PER_SENDER = 2
-#: The share of the senders that rows of dead workers may keep busy.
+#: The share of the senders that rows of dead workers may occupy.
 SHARE_OF_LAPSED = 0.75
 
 
@@ -61,35 +58,46 @@ class PassReport:
     destination: str
     kind: AttemptKind
     claimed: int = 0
-    #: Rows by the state they went to; ``pending`` and ``accepted`` count those to be tried or asked again.
+    #: Events by new state. ``pending`` counts those to be retried, ``accepted`` those to be checked again.
     states: Counter[str] = field(default_factory=Counter)
-    #: Claimed and not begun: given back uncharged.
+    #: Claimed but not sent; given back without counting an attempt.
     released: int = 0
-    #: Sent back uncharged because the whole destination halted.
+    #: Not counted as attempts, because the whole destination halted.
     halted: int = 0
-    #: Claims lost to another worker; their outcome is the other's to write.
+    #: Claims lost to another worker, which records the outcome.
     lost: int = 0
-    #: Why nothing (more) was sent, and for how long in seconds, where the destination is paused.
+    #: If the destination is paused: for how many more seconds, and why.
     paused_for: float = 0.0
     paused_reason: str = ""
-    #: Nothing was due any more when the pass ended.
+    #: Nothing was due when the pass ended.
     drained: bool = False
 
     @property
     def moved(self) -> int:
-        """Rows that a request was made for, or that were settled without one."""
+        """Events that were sent, checked, or settled without a request."""
         return sum(self.states.values())
 
 
 def worker_name() -> str:
+    """``host:process id``, as the heartbeat and the attempt log show it."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-class Pass:
-    """One pass over one destination, for one kind or for both side by side, with one database connection.
+@dataclass(frozen=True, slots=True)
+class NextClaim:
+    """When a side may claim again."""
 
-    ``kinds`` says after how many seconds each kind is claimed for the first time. A kind that is not claimed
-    at once joins only while another is at work.
+    #: Seconds until another claim may bring more; None: nothing can go now.
+    wait: float | None = 0.0
+    #: Not before everything in flight has been answered.
+    after_in_flight: bool = False
+
+
+class Pass:
+    """One pass over one destination, for one or both kinds, on one database connection.
+
+    ``kinds`` maps each kind to the seconds until its first claim. A kind with a wait joins only if the other
+    is still working by then.
     """
 
     def __init__(
@@ -107,7 +115,9 @@ class Pass:
         self.stop = stop or threading.Event()
         self.clock = clock or time.monotonic
         self.began = self.clock()
-        # Each statement costs the same for one row and for many; senders that run dry cost more.
+        #: Seconds after which no request is started: it might not finish within the pass.
+        self.begins_for = settings.pass_seconds - settings.request_deadline
+        # A statement costs about the same for one row as for many, but idle senders cost more.
         spare = settings.batch_size - ROWS_PER_SENDER * senders.count
         self.step = max(1, settings.batch_size // 4, spare)
         self.sides = {kind: Side(kind, settings, senders, limit=limit, step=self.step) for kind in kinds}
@@ -116,7 +126,7 @@ class Pass:
             self.sides[kind].ask_at = self.began + wait
 
     def run(self) -> list[PassReport]:
-        """The reports of the kinds that were looked at, in the order of ``kinds``."""
+        """A report for each kind that was begun, in the order of ``kinds``."""
         for side in self.sides.values():
             if not side.rests:
                 side.begin()
@@ -138,7 +148,7 @@ class Pass:
         return [side.finish() for side in self.sides.values() if side.begun]
 
     def _claim(self) -> None:
-        """Claim for each kind whose time has come; the one that has the least in its hands goes first."""
+        """Claim for each kind whose time has come, first for the one that holds the fewest rows."""
         for side in sorted(self.sides.values(), key=lambda side: side.held()):
             side.most = self._most(side)
             if side.ends or self.clock() < side.ask_at or not side.has_capacity():
@@ -148,20 +158,20 @@ class Pass:
             side.claim(self.clock, *self._capacity_for_lapsed(), alone=not self._waits())
 
     def _capacity_for_lapsed(self) -> tuple[int, int]:
-        """How many more rows of dead workers may be claimed, and how many that may have killed theirs."""
+        """How many more rows of dead workers may be claimed, and how many that may have caused the death."""
         rows = [row for side in self.sides.values() for row in side.in_flight.values()]
         most = max(1, int(SHARE_OF_LAPSED * self.senders.count))
         return most - sum(row.lapsed for row in rows), 1 - sum(row.suspect for row in rows)
 
     def _most(self, side: Side) -> int:
-        """How many rows it may hold. Senders take them in turn: checks leave most of them to due events."""
+        """How many rows the side may hold. While events are due, checks get a fifth of the batch."""
         publishing = self.sides.get(AttemptKind.PUBLISH)
         if side is publishing or publishing is None or not publishing.is_at_work():
             return self.settings.batch_size
         return max(1, self.settings.batch_size // 5)
 
     def _until_next_claim(self) -> float | None:
-        """Seconds, where nothing is in flight; None where the pass has nothing more to do."""
+        """Seconds to wait while nothing is in flight; None if the pass is done."""
         sides = [side for side in self.sides.values() if not side.ends]
         if all(side.rests for side in sides):
             return None
@@ -169,7 +179,7 @@ class Pass:
         return min(max(next_in, SHORTEST_WAIT), 1.0)
 
     def _waits(self) -> bool:
-        """Whether anything is in flight, or answered and not written yet."""
+        """Whether anything is in flight, or answered but not written yet."""
         return any(side.held() for side in self.sides.values())
 
     def _end_claims(self) -> None:
@@ -177,15 +187,13 @@ class Pass:
             side.ends = True
 
     def _time_to_stop(self) -> bool:
-        """A request begun after this could not end within the pass."""
-        late = self._elapsed() >= self.settings.pass_seconds - self.settings.request_deadline
-        return late or self.stop.is_set()
+        return self._elapsed() >= self.begins_for or self.stop.is_set()
 
     def _elapsed(self) -> float:
         return self.clock() - self.began
 
     def _collect(self) -> None:
-        """Wait for answers a moment, and write them when enough or old enough."""
+        """Collect answers for up to SETTLE_SECONDS, or until there are enough for one write; write them."""
         until = time.monotonic() + SETTLE_SECONDS
         enough = min(SETTLE_ROWS, self.step)
         self.senders.bury()
@@ -202,7 +210,7 @@ class Pass:
 
 
 class Side:
-    """One kind within a pass: its claims, what it has in flight, its answers and its report."""
+    """One kind (publish or check) within a pass: its claims, rows in flight, answers and report."""
 
     def __init__(
         self,
@@ -218,53 +226,58 @@ class Side:
         self.senders = senders
         self.limit = limit
         self.step = step
-        #: Rows that it may hold now.
+        #: How many rows it may hold now.
         self.most = settings.batch_size
         self.worker = worker_name()
         self.report = PassReport(settings.alias, kind)
         self.in_flight: dict[int, Claimed] = {}
         self.answers: list[Report] = []
-        #: What answers make of their rows, to be written.
+        #: Answers with the transitions to write.
         self.unwritten: list[tuple[Report, Transition]] = []
-        #: Acceptances of rows that this worker holds no longer.
+        #: Acceptances of rows whose claim was lost.
         self.late: list[Transition] = []
-        #: The organisation that gets the events.
+        #: The organisation that receives the events.
         self.about: UUID | None = None
-        #: An answer of this pass paused the destination.
+        #: Whether an answer of this pass paused the destination.
         self.paused = False
         self.tally = counters.PassCounters(settings.alias)
         self.begun = False
-        #: Not claimed before this time of the pass's clock.
+        #: No claim before this time of the pass's clock.
         self.ask_at = 0.0
-        #: Nothing can go now: looked at again only while the other kind is at work.
+        #: Nothing can go now: tried again only while the other kind is working.
         self.rests = False
         #: Claims nothing more in this pass.
         self.ends = False
-        #: What is in flight ends before the next claim.
+        #: No claim until everything in flight has been answered.
         self._finishes_first = False
 
     def claim(self, clock: Callable[[], float], lapsed: int, suspects: int, *, alone: bool) -> None:
-        """Claim and hand out, at most ``lapsed`` rows of dead workers, ``suspects`` of which lapsed twice.
+        """Claim and send: at most ``lapsed`` rows of dead workers, of which ``suspects`` lapsed twice.
 
-        While the pass holds rows, not ``alone``, a database that is lost does not cost it their outcomes.
+        A database error is raised only if the pass holds no rows (``alone``). Otherwise it is logged, so that
+        the outcomes of those rows can still be written.
         """
+        self._finishes_first = False
         try:
             self.begin()
-            more, wait = self._claim(lapsed, suspects)
+            upcoming = self._claim(lapsed, suspects)
         except Error as error:
             if alone and not is_conflict(error):
                 raise
             self._report_error(error, "Nothing more claimed now")
             self.rests, self.ask_at = not alone, clock() + LOOK_AGAIN
             return
-        self.rests = not more
-        if self.rests:
+        self.rests = upcoming.wait is None
+        self._finishes_first = upcoming.after_in_flight
+        if upcoming.wait is not None:
+            wait = upcoming.wait
+        else:
             wait = min(self.report.paused_for, LOOK_AT_PAUSE) if self.report.paused_for else LOOK_AGAIN
         self.ask_at = clock() + wait
         self.ends = self.limit is not None and self.report.claimed >= self.limit
 
     def begin(self) -> None:
-        """Once: what ends without a request, also during a pause."""
+        """On the first call: end events that need no request. Runs during a pause, too."""
         if self.begun:
             return
         self.begun = True
@@ -278,35 +291,30 @@ class Side:
         elif not self.settings.confirm:
             self.report.states.update(expiry.close_unconfirmed(self.settings))
 
-    def _claim(self, lapsed: int, suspects: int) -> tuple[bool, float]:
-        """Whether another claim may bring more, and after how many seconds."""
-        self._finishes_first = False
+    def _claim(self, lapsed: int, suspects: int) -> NextClaim:
         if self.senders.is_stopped(self.kind):
             if self.in_flight:
-                self._finishes_first = True
-                return True, 0.0
+                return NextClaim(after_in_flight=True)
             self.senders.resume(self.kind)
         gate = destinations.gate(self.kind, self.settings.alias, self.worker)
         self.senders.accepted_lately = gate.accepted_lately
         if self._report_pause(gate):
-            return False, 0.0
+            return NextClaim(wait=None)
         self.report.paused_for, self.report.paused_reason = 0.0, ""
         if gate.probing and self.in_flight:
-            self._finishes_first = True
-            return True, 0.0
-        room = Capacity(self._wanted(), lapsed, suspects)
-        batch = claims.claim(self.kind, self.settings, gate, room, self.about)
+            return NextClaim(after_in_flight=True)
+        capacity = Capacity(self._wanted(), lapsed, suspects)
+        batch = claim.claim(self.kind, self.settings, gate, capacity, self.about)
         self._hand_out(batch.rows)
-        # None of those that another transaction holds: asked for at once, they would be met again at once.
         ended = expiry.end(self.settings, batch.ended) if batch.ended else Counter[str]()
         self.report.states.update(ended)
-        self._finishes_first = gate.probing
+        # Rows to end that another transaction has locked do not count: the next claim would meet them again.
         more = bool(batch.rows or ended or batch.moved or batch.wait)
         self.report.drained = not (more or batch.ended)
-        return more, batch.wait
+        return NextClaim(batch.wait if more else None, after_in_flight=gate.probing)
 
     def _hand_out(self, rows: list[Claimed]) -> None:
-        """Send them, but for events whose body is not the one that was enqueued."""
+        """Send the rows, except those whose body was changed after they were enqueued."""
         for row in rows:
             self.in_flight[row.id] = row
         self.report.claimed += len(rows)
@@ -316,10 +324,10 @@ class Side:
             self.took(Report(row, _ALTERED, row.started))
 
     def finish(self) -> PassReport:
-        """Count what was done, and report it."""
+        """Write the counters and return the report."""
         self.tally.write(self.report.states)
         if self.paused and not self.report.paused_for:
-            # The answer came after the last claim: nothing else was due by then, or the limit was reached.
+            # The pausing answer came after the last claim, so no claim has seen the pause.
             try:
                 self._report_pause(destinations.gate(self.kind, self.settings.alias, self.worker))
             except Error as error:
@@ -327,7 +335,7 @@ class Side:
         return self.report
 
     def _report_pause(self, gate: Gate) -> bool:
-        """Whether the destination is paused; then the report says so, and that events may still be due."""
+        """Whether the destination is paused. If so, note it in the report: events may still be due."""
         if gate.open:
             return False
         self.report.paused_for, self.report.paused_reason = gate.paused_for, gate.reason
@@ -341,7 +349,7 @@ class Side:
         return len(self.in_flight) + len(self.answers) + len(self.unwritten) + len(self.late)
 
     def is_locked_out(self) -> bool:
-        """All that it holds are rows that other transactions have locked: time must pass."""
+        """Whether all the rows it holds are locked by other transactions, so that it can only wait."""
         return bool(self.unwritten or self.late) and not (self.in_flight or self.answers)
 
     def _wanted(self) -> int:
@@ -351,14 +359,14 @@ class Side:
         return max(1, room)
 
     def has_capacity(self) -> bool:
-        """Claim again before the senders run dry, but never for single rows while many are held."""
+        """Whether to claim again: before the senders run out of work, but never just to top up a few rows."""
         if self._finishes_first and self.in_flight:
             return False
         step = self.step if self.most == self.settings.batch_size else max(1, self.most // 2)
         return not self.held() or self.held() <= self.most - step
 
     def took(self, answer: Report) -> bool:
-        """Whether the answer is one that this pass waits for."""
+        """Keep the answer, if this pass is waiting for it; returns whether it is."""
         if self.in_flight.get(answer.claimed.id) is not answer.claimed:
             return False
         del self.in_flight[answer.claimed.id]
@@ -366,9 +374,9 @@ class Side:
         return True
 
     def settle(self) -> None:
-        """Record what the answers mean for the destination, then for each row; and what was locked before.
+        """Record what the answers mean for the destination, then for each row; retry rows locked earlier.
 
-        Nothing that fails here may cost another row its outcome.
+        A failure here must never lose the outcome of another row.
         """
         answers, self.answers = self.answers, []
         if answers:
@@ -402,8 +410,8 @@ class Side:
                 moved.append(row)
                 self._count(answer, answer.outcome, row)
         try:
-            announce.announce(self.settings.alias, moved)
-        except Error as error:  # the outcomes are written; the receivers of signals miss these
+            announce(self.settings.alias, moved)
+        except Error as error:  # the outcomes are written, but signal receivers are not called
             self._report_error(error, "Outcomes not announced")
 
     def _take_late_answers(self) -> None:
@@ -417,7 +425,7 @@ class Side:
                 self._report_error(error, f"The late acceptance of event {row.id} is lost")
 
     def _report_error(self, error: Error, what: str) -> None:
-        """Trouble of the database, which must not cost a row its outcome."""
+        """Log a database error after which the pass continues."""
         report(
             error,
             "%s: %s of destination %s (%s)",
@@ -430,44 +438,44 @@ class Side:
         )
 
     def _each_proven_once(self, answers: list[Report], *, until: float | None = None) -> list[Report]:
-        """An id of the platform proves one event: for a second one it is another event's answer.
+        """A remote id proves the acceptance of one event only; drop it from answers for any other event.
 
-        Where several answers name the same id it belongs to the request that was on its way first, by
-        the middle of its time: a cache or a mixed-up connection can repeat only what was answered before.
-        Requests that overlap may reach a gateway in another order than they began, and their answers may
-        be read in another order than they were sent.
+        If several answers have the same id, it belongs to the request whose midpoint in time is earliest: a
+        cache or a mixed-up connection can only repeat an earlier answer. Neither the start nor the end would
+        do: overlapping requests may reach a gateway in a different order than they were started, and their
+        answers may be read in a different order than they were sent.
         """
         outcomes = [answer.outcome for answer in answers if answer.outcome]
         named = {outcome.remote_id for outcome in outcomes if outcome.remote_id}
         if not named:
             return answers
         try:
-            owners = settlements.owners(self.settings.alias, named, until=until)
-        except Error as error:  # then the unique column decides
+            proven = owners(self.settings.alias, named, until=until)
+        except Error as error:  # the unique column still prevents duplicates
             self._report_error(error, "Remote ids not compared")
-            owners = {}
+            proven = {}
         for answer in sorted(answers, key=lambda answer: answer.began + answer.duration / 2):
             if answer.outcome and answer.outcome.remote_id:
-                owners.setdefault(answer.outcome.remote_id, {answer.claimed.id})
+                proven.setdefault(answer.outcome.remote_id, {answer.claimed.id})
         return [
-            replace(answer, outcome=_names_another(answer.outcome, min(proven)))
+            replace(answer, outcome=_names_another(answer.outcome, min(events)))
             if answer.outcome
-            and (proven := owners.get(answer.outcome.remote_id))
-            and answer.claimed.id not in proven
+            and (events := proven.get(answer.outcome.remote_id))
+            and answer.claimed.id not in events
             else answer
             for answer in answers
         ]
 
     def _record_health(self, answers: list[Report], *, until: float) -> Recorded | None:
-        """What the answers mean for the destination; None where the database does not take it.
+        """Record what the answers mean for the destination; None if the database fails.
 
-        The rows' outcomes are written all the same: they accuse no event then.
+        The outcomes of the rows are still written, but then no event is treated as the culprit.
         """
         try:
             pairs = [(answer.claimed, answer.outcome) for answer in answers if answer.outcome is not _ALTERED]
-            recorded = health.record(self.kind, self.settings, pairs, until=until)
+            recorded = destinations.record_outcomes(self.kind, self.settings, pairs, until=until)
         except Error as error:
-            self._report_error(error, "What answers mean for the destination is not written")
+            self._report_error(error, "The health of the destination is not updated")
             return None
         if recorded.paused:
             self.paused = True
@@ -519,21 +527,20 @@ class Side:
         )
 
 
-#: For an event that is not sent, because its body was changed after it was enqueued.
 _ALTERED = Outcome(
     Verdict.REJECTED,
-    error="Not sent: the body was changed after the event was enqueued. Cancel it, and enqueue another one.",
+    error="Not sent: the body was changed after the event was enqueued. Cancel it and enqueue a new event.",
 )
 
 
 def _names_another(outcome: Outcome, owner: int) -> Outcome:
-    """An acceptance whose remote id is the proof of another event: no proof of this one.
+    """The acceptance as an unknown outcome, because its remote id already belongs to another event.
 
     The text does not repeat the id, which may be a value of the event's data.
     """
     line = (
         f"HTTP {outcome.status_code}: the answer has the remote id of event {owner}. "
-        "A stub, a cache or a proxy may answer for the platform. Check API_BASE_URL and PROXY."
+        "A stub, a cache or a proxy may be answering for the platform. Check API_BASE_URL and PROXY."
     )
     return replace(
         outcome,

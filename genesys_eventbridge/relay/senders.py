@@ -1,4 +1,4 @@
-"""Sender threads: each waits for the network with a connection of its own and never touches the database."""
+"""Sender threads: each has its own connection to the platform and never touches the database."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ TransportFactory = Callable[[], "BaseTransport"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sender did with one row; ``outcome`` is None where it was not begun."""
+    """What a sender did with one row; ``outcome`` is None if it did not start the request."""
 
     claimed: Claimed
     outcome: Outcome | None
-    #: ``time.monotonic()`` when the request began, and its length in seconds.
+    #: ``time.monotonic()`` when the request began, and its duration in seconds.
     began: float = 0.0
     duration: float = 0.0
 
 
 class Senders:
-    """A crew of threads for one destination: rows in, reports out.
+    """A thread pool for one destination: rows in, reports out.
 
-    Threads start as rows come, at most ``count``; a halt seen by one makes the others begin nothing
-    more until ``resume()``, of each kind of request. ``on_report`` is called in the thread that reports.
-    Use as a context manager, in the process that sends.
+    Threads are started as rows arrive, at most ``count``. If one sees the destination halt, no thread starts
+    another request until ``resume()``. ``on_report`` is called in the sender's thread. Use it as a context
+    manager, and create it in the process that sends: threads do not survive a fork.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Senders:
         self._transport = transport
         self._on_report = on_report
         self._rows: queue.SimpleQueue[Claimed | None] = queue.SimpleQueue()
-        #: What each thread has in its hands.
+        #: The row each thread is working on.
         self._threads: dict[threading.Thread, Claimed | None] = {}
         self._stopped = {kind: threading.Event() for kind in AttemptKind}
-        #: The destination accepted something lately: a page may then be about one event (G20).
+        #: The destination accepted an event recently, so a gateway's page may be about one event only (G20).
         self.accepted_lately = False
-        #: By all threads together; a lost update only delays the stop by one event.
+        #: Shared by all threads without a lock: a lost update only delays the stop by one event.
         self._refused_in_a_row = 0
 
     def __enter__(self) -> Senders:
@@ -79,9 +79,9 @@ class Senders:
         self._start(len(rows))
 
     def bury(self) -> None:
-        """Report the rows of threads that died with them, their outcome unknown, and replace the threads.
+        """Replace dead threads, and report their rows with an unknown outcome.
 
-        A thread ends like this only by what no code of ours can catch.
+        Only what our code cannot catch kills a thread.
         """
         dead = [thread for thread in self._threads if not thread.is_alive()]
         for thread in dead:
@@ -97,12 +97,12 @@ class Senders:
             thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more; rows not begun come back as such."""
+        """Start no more requests. Rows not sent yet are reported with no outcome."""
         for stopped in self._stopped.values():
             stopped.set()
 
     def resume(self, *kinds: AttemptKind) -> None:
-        """Begin requests of these kinds again, or of every kind."""
+        """Allow requests of these kinds again; of all kinds if none is given."""
         for kind in kinds or AttemptKind:
             self._stopped[kind].clear()
             if kind is AttemptKind.PUBLISH:
@@ -112,7 +112,7 @@ class Senders:
         return self._stopped[kind].is_set()
 
     def close(self) -> None:
-        """Let the threads end after what they have begun; does not wait for them."""
+        """Let each thread end after its current request; does not wait for them."""
         self.stop()
         for _thread in self._threads:
             self._rows.put(None)
@@ -125,7 +125,7 @@ class Senders:
                 self._threads[thread] = row
                 try:
                     sender = sender or self._sender()
-                except Exception as error:  # noqa: BLE001 - no thread may die with rows in its hands
+                except Exception as error:  # noqa: BLE001 - a dead thread would never report its row
                     self.stop()
                     if not isinstance(error, Halted):
                         report(error, "No connection can be set up (%s)", type(error).__name__)
@@ -145,7 +145,7 @@ class Senders:
             self._on_report(report)
 
     def _sender(self) -> Sender:
-        """In the thread that uses it: a connection has one owner."""
+        """Called in the thread that uses it: connections are not shared between threads."""
         transport = self._transport() if self._transport else None
         return Sender(self._platform, credentials_for(self._platform), transport=transport)
 
@@ -171,7 +171,7 @@ class Senders:
         return Report(row, outcome, began, time.monotonic() - began)
 
     def _means_trouble(self, outcome: Outcome) -> bool:
-        """Whether no sender should begin anything more before the pass has looked at the answers so far."""
+        """Whether to start no more requests until the pass has recorded the answers so far."""
         match outcome.verdict:
             case Verdict.HALTED:
                 return not (outcome.accuses and self.accepted_lately)
@@ -187,11 +187,11 @@ class Senders:
         return False
 
 
-_DIED = Outcome(Verdict.UNKNOWN, error="The thread that sent it died. The platform may have it.")
+_DIED = Outcome(Verdict.UNKNOWN, error="The sender thread died. The platform may have received the event.")
 
 
 def _cannot_begin(error: Exception, secrets: tuple[str, ...]) -> Outcome:
-    """No sender can be made (an unreadable CA_BUNDLE, say): the installation is at fault, not an event."""
+    """The client cannot be created, for example because CA_BUNDLE is unreadable: no event is at fault."""
     reason = clean(redact_text(str(error), DEFAULT_REDACT_KEYS, secrets), 300)
     line = f"No connection can be set up: {reason}. Check CA_BUNDLE, CLIENT_CERT and PROXY."
     return Outcome(Verdict.HALTED, error=line, halt=Halt.CONFIG)

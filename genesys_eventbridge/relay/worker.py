@@ -1,4 +1,4 @@
-"""A worker's shift at one destination: publish and ask while something is due, then stay a moment."""
+"""One run of a worker at one destination: publish and check while something is due, then linger briefly."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from genesys_eventbridge.relay.batch import LOOK_AGAIN, LOOK_AT_PAUSE
 from genesys_eventbridge.relay.senders import Senders, TransportFactory
 from genesys_eventbridge.states import AttemptKind
 
-#: A shift stays while something was due within so many seconds, or will be: longer than wakes are coalesced,
-#: so that the last commit of a burst, whose wake was left out, is not left behind.
+#: A worker stays while something was due in the last LINGER seconds or will be in the next. This is longer
+#: than wakes are coalesced, so the last commit of a burst, which sends no wake, is not missed.
 LINGER = 2.0
-#: How far ahead a worker looks, in seconds: longer than it waits between two looks.
+#: How many seconds ahead a worker looks: more than it waits between two looks.
 HORIZON = 5.0
-#: How often a worker that stays looks again.
+#: Seconds between two looks of a worker that stays.
 LOOK_EVERY = 0.1
-#: Where a colleague had an event accepted within LINGER it is still there; it gets the chance to take what is
-#: due, so that steady traffic keeps one worker busy and not every worker of the cluster.
+#: If another worker had an event accepted within LINGER, it is probably still running. Give it this many
+#: seconds to take what is due, so that steady traffic occupies one worker and not the whole cluster.
 COLLEAGUE_FIRST = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRun:
-    """What a shift did: events moved, and seconds since a look found nothing due; None where none did."""
+    """What one run did."""
 
+    #: Events that were sent, checked, or settled without a request.
     moved: int = 0
+    #: Seconds since the last look that found nothing due; None if every look found something.
     idle_for: float | None = 0.0
-    #: Its time was over, and its last look had found something that could go.
+    #: The time limit was reached while something was still due.
     unfinished: bool = False
 
 
 class Worker:
-    """Publishes and asks at one destination, round by round, with the same sender threads."""
+    """Publishes and checks at one destination, round by round, with the same sender threads."""
 
     def __init__(
         self,
@@ -56,13 +58,13 @@ class Worker:
         self._held_until: dict[AttemptKind, float] = {}
 
     def next_in(self, upcoming: NextDue) -> float | None:
-        """Seconds until there is something to do, pauses considered; 0 or less: now. None: nothing."""
+        """Seconds until there is something to do, allowing for pauses; 0 or less: now; None: nothing."""
         return next_due.soonest(self._times(upcoming).values())
 
     def round(self, upcoming: NextDue, seconds: float | None = None) -> list[PassReport]:
-        """Publish what is due and ask about what is due, side by side; the reports of the kinds looked at.
+        """Publish and check what is due, in one pass of at most ``seconds`` (default PASS_SECONDS).
 
-        It has ended within ``seconds``, or within PASS_SECONDS.
+        Returns a report for each kind that was begun; none if nothing is due or time is too short.
         """
         times = self._times(upcoming)
         late = seconds is not None and seconds < self.settings.request_deadline
@@ -70,7 +72,7 @@ class Worker:
             return []
         now = self._clock()
         kinds = {
-            # What is not due now may be in a moment; a pause is left in peace.
+            # What is not due now may be in a moment. A paused kind waits for the end of its pause.
             kind: max(self._held_until.get(kind, now) - now, 0.0 if is_due(due_in) else LOOK_AGAIN)
             for kind, due_in in times.items()
         }
@@ -104,10 +106,10 @@ def run_worker(
     transport: TransportFactory | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> WorkerRun:
-    """Work while something is due, stay while something may be, and have ended by PASS_SECONDS.
+    """Send while something is due, linger while more may come, and return within PASS_SECONDS.
 
-    Leaves at once where the first look (``ahead``, if it was taken already) finds nothing due; it then
-    leaves a heartbeat, so that an idle worker is seen to live.
+    If the first look (or ``upcoming``, if the caller has already looked) finds nothing due, leave a heartbeat
+    to show that the worker is alive, and return at once.
     """
     stop = stop or threading.Event()
     ends = clock() + settings.pass_seconds
@@ -126,7 +128,7 @@ def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[]
     moved, last_due = 0, clock()
     idle_since: float | None = None
     unfinished = False
-    # A round begun later could not end its requests within the pass.
+    # Requests of a round started later might not finish in time.
     while (left := ends - clock()) >= worker.settings.request_deadline and not stop.is_set():
         upcoming = next_due.next_due(worker.settings.alias, within=HORIZON)
         next_in = worker.next_in(upcoming)
@@ -150,7 +152,7 @@ def is_due(seconds: float | None) -> bool:
 
 
 def idle(settings: DestinationSettings, upcoming: NextDue) -> None:
-    """What a worker does that has nothing to send: show that it lives, and sweep, each only now and then."""
+    """With nothing to send: leave a heartbeat and sweep, each only if it is time to."""
     if upcoming.heartbeat_ago is None or upcoming.heartbeat_ago >= destinations.HEARTBEAT_SECONDS:
         destinations.gate(AttemptKind.PUBLISH, settings.alias, relay.worker_name())
     sweep(settings)

@@ -579,7 +579,7 @@ def test_an_update_of_the_primary_key_is_refused(publish: Publish) -> None:
     with suppress_events():
         Land.objects.create(code="DE")
     publish(Land, updated="land.updated", fields=["code"])
-    with pytest.raises(NotSupportedError, match="does not say which rows it wrote"):
+    with pytest.raises(NotSupportedError, match="does not report which rows it changed"):
         Land.objects.filter(code="DE").update(code="AT")
     assert Land.objects.get().code == "DE"
 

@@ -31,39 +31,48 @@ async def payload(order: Order) -> dict:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"fields": ["number"]}, "name an event type"),
-        ({"created": "order.created"}, "fields= or data= is needed"),
-        ({"created": "order.created", "fields": ["number"], "data": str}, "give one, not both"),
+        ({"fields": ["number"]}, "one of created=, updated=, deleted= and m2m= is required"),
+        ({"created": "order.created"}, "fields= or data= is required"),
+        (
+            {"created": "order.created", "fields": ["number"], "data": str},
+            "either fields= or data=, not both",
+        ),
         (
             {"created": True, "fields": ["number"]},
-            'created= is an event type such as "order.created", got True',
+            'created= must be an event type such as "order.created", got True',
         ),
-        ({"created": "", "fields": ["number"]}, "created= is an event type"),
+        ({"created": "", "fields": ["number"]}, "created= must be an event type"),
         (
             {"m2m": {"customer": "order.customer"}, "fields": ["number"]},
             "'customer' is not a ManyToManyField",
         ),
-        ({"created": "order.created", "fields": "number"}, "fields= is a list"),
+        ({"created": "order.created", "fields": "number"}, "fields= must be a list"),
         (
             {"created": "order.created", "fields": ["customer", "customer.email"]},
             "both a value and an object",
         ),
         ({"created": "order.created", "fields": ["customer.email", "customer"]}, 'fields={"email"'),
-        ({"created": "order.created", "data": {"number": 1}}, "data= is a callable"),
+        ({"created": "order.created", "data": {"number": 1}}, "data= must be a callable"),
         ({"created": "order.created", "data": payload}, "is async"),
-        ({"created": "order.created", "fields": ["number"], "when": True}, "when= is a callable"),
-        ({"created": "order.created", "fields": ["number"], "changed": ["status"]}, "narrows updated="),
-        ({"updated": "order.updated", "fields": ["number"], "changed": "status"}, "changed= is a list"),
-        ({"updated": "order.updated", "fields": ["number"], "changed": []}, "changed= is a list"),
+        ({"created": "order.created", "fields": ["number"], "when": True}, "when= must be a callable"),
+        ({"created": "order.created", "fields": ["number"], "changed": ["status"]}, "and needs updated="),
+        (
+            {"updated": "order.updated", "fields": ["number"], "changed": "status"},
+            "changed= must be a non-empty list",
+        ),
+        (
+            {"updated": "order.updated", "fields": ["number"], "changed": []},
+            "changed= must be a non-empty list",
+        ),
         (
             {"updated": "order.updated", "fields": ["number"], "changed": ["staus"]},
-            "'staus' is no column of it. Did you mean 'status'?",
+            "'staus' is not a column. Did you mean 'status'?",
         ),
         (
             {"updated": "order.updated", "fields": ["number"], "changed": ["customer.email"]},
-            "no column of it",
+            "not a column",
         ),
-        ({"updated": "order.updated", "fields": ["number"], "changed": ["items"]}, "no column of it"),
+        ({"updated": "order.updated", "fields": ["number"], "changed": ["items"]}, "not a column"),
     ],
 )
 def test_a_wrong_argument_is_named(given, words: str) -> None:
@@ -98,7 +107,7 @@ def test_an_abstract_model_is_judged_by_what_derives_from_it(publish: Publish) -
     class Right(Base):
         name = models.CharField(max_length=10)
 
-    with pytest.raises(ImproperlyConfigured, match="on Wrong: 'name' is no column"):
+    with pytest.raises(ImproperlyConfigured, match="on Wrong: 'name' is not a column"):
 
         class Wrong(Base):
             nam = models.CharField(max_length=10)

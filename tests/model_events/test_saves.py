@@ -200,6 +200,15 @@ def test_two_calls_that_differ_are_two_registrations(publish: Publish) -> None:
     assert data() == ["one", "two"]
 
 
+def test_functions_that_differ_only_in_their_defaults_are_two_registrations(publish: Publish) -> None:
+    for word in ("one", "two"):
+        publish(Order, created="order.created", data=lambda order, word=word: word)
+
+    Order.objects.create(number="A-1")
+
+    assert data() == ["one", "two"]
+
+
 # ------------------------------------------------------------------------------ nothing is half written
 
 

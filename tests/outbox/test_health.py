@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from genesys_eventbridge import signals
 from genesys_eventbridge.models import Destination
-from genesys_eventbridge.outbox import health
+from genesys_eventbridge.outbox import destinations
 from genesys_eventbridge.outbox.claim import Claimed
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from tests.outbox_rows import CHECK, PUBLISH, settings_with
@@ -23,7 +23,7 @@ BROKEN = Outcome(Verdict.UNKNOWN, status_code=503, outage=Halt.NETWORK, error="5
 
 def record(*outcomes, kind=PUBLISH, **row):
     rows = [(claimed(number, **row), outcome) for number, outcome in enumerate(outcomes, 1)]
-    return health.record(kind, settings_with(concurrency=2), rows).paused
+    return destinations.record_outcomes(kind, settings_with(concurrency=2), rows).paused
 
 
 def claimed(number, *, halts=0, kind="order.created"):

@@ -8,8 +8,8 @@ import pytest
 from django.db import DataError, connection
 
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.outbox.inserts import insert, insert_many
-from genesys_eventbridge.outbox.rows import build_row
+from genesys_eventbridge.outbox import rows as outbox_rows
+from genesys_eventbridge.outbox.rows import build_row, insert, insert_many
 from tests.outbox_rows import fresh, seconds_between
 
 pytestmark = pytest.mark.django_db
@@ -117,7 +117,5 @@ def test_the_statements_name_every_column_that_has_no_null():
     """A column added to the model without NULL has to be written here, too."""
     with connection.cursor() as cursor:
         described = connection.introspection.get_table_description(cursor, OutboxEvent._meta.db_table)
-    from genesys_eventbridge.outbox import inserts
-
-    written = {*inserts._COLUMNS, *inserts._TIMES, *inserts._BEGINNING}
+    written = {*outbox_rows._COLUMNS, *outbox_rows._TIMES, *outbox_rows._BEGINNING}
     assert {column.name for column in described if not column.null_ok} <= {"id", *written}

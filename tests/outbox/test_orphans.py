@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 ANA = Actor("tests", name="ana")
 DAY = 86400
-GONE = "old is not in GENESYS_EVENTBRIDGE any more: move it, or cancel it"
+GONE = "old is no longer in GENESYS_EVENTBRIDGE: move it, or cancel it"
 
 
 def pending(**row):

@@ -87,7 +87,7 @@ def test_no_key_goes_before_the_platform_has_forgotten_it():
 
 
 def test_a_wish_below_the_window_is_refused_with_the_least_that_goes():
-    with pytest.raises(ValueError, match=r"Give 1 or more"):
+    with pytest.raises(ValueError, match=r"Use 1 or more"):
         prune(settings_with(), older_than_days=0.5)
 
 

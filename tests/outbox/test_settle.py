@@ -11,10 +11,9 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
 from genesys_eventbridge.outbox import settle as settlements
-from genesys_eventbridge.outbox.attempts import Attempt
 from genesys_eventbridge.outbox.decide import decide, released
 from genesys_eventbridge.outbox.decide import settled as unchanged
-from genesys_eventbridge.outbox.settle import settle, take_late_answer
+from genesys_eventbridge.outbox.settle import Attempt, settle, take_late_answer
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.outbox_rows import CHECK, accepted, claim, ended, event, fresh, seconds_between

@@ -827,5 +827,5 @@ class TestSendersThatDie:
 
         states = sorted((fresh(row).state, fresh(row).last_error) for row in rows)
         assert [state for state, _error in states] == ["accepted", "accepted", "pending"]
-        assert "thread that sent it died" in states[2][1]
+        assert "sender thread died" in states[2][1]
         assert OutboxEvent.objects.get(state=State.PENDING).in_doubt_since is not None
