@@ -1,4 +1,4 @@
-"""The roll-up behind the dashboard: what a pass did, added to its five minutes in one statement."""
+"""Counters for the dashboard: what a pass did, added to its five-minute bucket in one statement."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from genesys_eventbridge.states import AttemptKind, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Length of one bucket, and how long buckets are kept; seconds.
+#: Length of one bucket and how long buckets are kept, in seconds.
 BUCKET = 300
 KEPT = 30 * 86400.0
-#: Where an event can go so that somebody hears of it.
+#: Final states that are counted.
 ENDS = (State.DELIVERED, State.DEAD, State.UNRESOLVED)
-#: Verdicts with which nothing is wrong.
+#: Verdicts that are not errors.
 WELL = frozenset({Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET})
-#: Kinds of errors that one pass tells apart; further ones are "other".
+#: Kinds of errors counted separately per pass; further ones are counted as "other".
 ERRORS = 20
 OTHER = "other"
-#: Times to delivery are told apart by half powers of two, from this on; seconds.
+#: Delivery times are counted in steps of half powers of two, starting at this many seconds.
 FINEST = 0.1
 COARSEST = 60
 
@@ -41,7 +41,7 @@ _told: set[str] = set()
 
 
 class PassCounters:
-    """What one pass over one destination did; numbers of events and requests by measure."""
+    """What one pass over one destination did: numbers of events and requests by measure."""
 
     def __init__(self, destination: str) -> None:
         self.destination = destination
@@ -49,17 +49,17 @@ class PassCounters:
         self._errors: Counter[str] = Counter()
 
     def asked(self, kind: AttemptKind, outcome: Outcome) -> None:
-        """One request and its answer."""
+        """Count one request and its outcome."""
         self._numbers[f"{kind.value}:{outcome.verdict.value}"] += 1
         if outcome.verdict not in WELL:
             self._errors[error_class(outcome)] += 1
 
     def took(self, seconds: float) -> None:
-        """One event was delivered so long after it could have been."""
+        """Count one event delivered ``seconds`` after it could have been."""
         self._numbers[f"within:{step(seconds)}"] += 1
 
     def write(self, states: Mapping[str, int]) -> None:
-        """Add all of it, and the events by the state they went to; nothing where nothing happened."""
+        """Write all counters, and the events by their new state. Does nothing if everything is zero."""
         numbers = self._numbers + Counter({end.value: states.get(end.value, 0) for end in ENDS})
         common = dict(self._errors.most_common(ERRORS))
         numbers.update({f"error:{name}": number for name, number in common.items()})
@@ -69,9 +69,9 @@ class PassCounters:
 
 
 def add(destination: str, numbers: Mapping[str, int]) -> None:
-    """Add to the present five minutes. What the database says against it is logged once, and forgotten.
+    """Add ``numbers`` to the current bucket. Database errors are logged once and dropped.
 
-    Rows are written in one order by all, so that two workers wait for each other instead of in a circle.
+    All workers write rows in the same order, so that two of them cannot deadlock.
     """
     rows = [(measure, number) for measure, number in sorted(numbers.items()) if number > 0]
     if not rows:
@@ -84,7 +84,7 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
             _told.add(name)
             report(
                 error,
-                "The dashboard's numbers of %s are not written (%s)",
+                "Cannot write the dashboard's counters for %s (%s)",
                 destination,
                 name,
                 level=logging.WARNING,
@@ -95,7 +95,7 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
 
 
 def prune(batch_size: int) -> int:
-    """Remove at most so many rows of more than 30 days ago, of any destination; returns how many."""
+    """Delete up to ``batch_size`` rows older than 30 days, of any destination; returns how many."""
     rows = Rollup.objects.using(outbox_alias())
     old = rows.filter(starts_at__lt=DatabaseNow(-KEPT)).order_by("starts_at")
     ids = list(old.values_list("id", flat=True)[:batch_size])
@@ -103,7 +103,7 @@ def prune(batch_size: int) -> int:
 
 
 def error_class(outcome: Outcome) -> str:
-    """A short name of what went wrong, out of few: the HTTP status, the exception, or the kind of halt."""
+    """A short name for what went wrong: the HTTP status, the exception, or the kind of halt."""
     if outcome.status_code is not None:
         return str(outcome.status_code)
     if named := _EXCEPTION.match(outcome.error):
@@ -124,7 +124,7 @@ def upper(n: int) -> float:
 
 
 def _upsert(destination: str, rows: list[tuple[str, int]]) -> None:
-    """One statement, which adds: no worker reads what another is about to write. Names in it are ours."""
+    """Add in one statement, without reading first. No name in it comes from outside."""
     connection = connections[outbox_alias()]
     table = connection.ops.quote_name(Rollup._meta.db_table)
     values = ", ".join([f"({_bucket(connection)}, %s, %s, %s)"] * len(rows))
@@ -143,7 +143,7 @@ def _upsert(destination: str, rows: list[tuple[str, int]]) -> None:
 
 
 def _bucket(connection: Any) -> str:
-    """SQL for the begin of the present five minutes, by the database's clock."""
+    """SQL for the start of the current five minutes, by the database's clock."""
     now = now_sql(connection, "0")
     if connection.vendor == "postgresql":
         return f"TO_TIMESTAMP(FLOOR(EXTRACT(EPOCH FROM {now}) / {BUCKET}) * {BUCKET})"

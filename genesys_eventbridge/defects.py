@@ -1,4 +1,4 @@
-"""Logs where an error of our own came from: its frames, never its message or local variables."""
+"""Logs where an unexpected error came from: its frames, never its message or local variables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from types import TracebackType
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: The frames of one kind of error, its class and place, are logged once in this many seconds.
+#: Frames of one kind of error (its class and location) are logged at most once per this many seconds.
 EVERY = 60.0
-#: Frames shown, the innermost ones.
+#: Number of innermost frames shown.
 FRAMES = 20
-#: Kinds that are remembered.
+#: Number of kinds remembered.
 REMEMBERED = 1000
 
 _Kind = tuple[str, str, int]
@@ -31,7 +31,7 @@ class _Memory:
             if now - self.logged.get(kind, float("-inf")) < EVERY:
                 return False
             self.logged.pop(kind, None)
-            self.logged[kind] = now  # the latest is the last
+            self.logged[kind] = now  # the most recent comes last
             if len(self.logged) > REMEMBERED:
                 del self.logged[next(iter(self.logged))]
             return True
@@ -47,10 +47,10 @@ def report(
     level: int = logging.ERROR,
     expected: tuple[type[BaseException], ...] = (),
 ) -> None:
-    """Log ``message``, and below it the frames: not for an ``expected`` error, nor those logged lately.
+    """Log ``message`` followed by the frames, unless the error is ``expected`` or was logged recently.
 
-    The text of an error may hold a payload or a token, and so may the variables of its frames: neither is
-    logged. The class of the error belongs in ``message``.
+    The message of an error and the variables of its frames may contain a payload or a token, so neither is
+    logged. Put the class of the error into ``message``.
     """
     if isinstance(error, expected) or not _memory.is_new(_kind(error)):
         logger.log(level, message, *args, stacklevel=2)
@@ -61,13 +61,13 @@ def report(
 
 
 def forget() -> None:
-    """Start afresh, as a new process would: for tests."""
+    """Reset to the state of a new process; for tests."""
     with _memory.lock:
         _memory.logged.clear()
 
 
 def _kind(error: BaseException) -> _Kind:
-    """Its class, and the innermost place that it came from."""
+    """The class of the error and the innermost location it came from."""
     place: TracebackType | None = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

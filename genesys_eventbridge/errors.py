@@ -1,4 +1,4 @@
-"""What can go wrong, each error named by what to do next.
+"""The errors this package raises, named by what to do next.
 
     EventBridgeError
     |-- Rejected             this event can never succeed as it is  -> dead
@@ -7,10 +7,10 @@
     |-- Halted               no event can succeed now               -> pause the destination
     |-- Unconfirmed          no final status within the timeout     -> ask again later
     |-- NotInTransaction     enqueue() outside atomic()             -> open a transaction
-    |-- IdempotencyConflict  the key belongs to a different event   -> choose another key
-    `-- InvalidEvent         not a valid event; names the field     -> mend the event
+    |-- IdempotencyConflict  the key belongs to a different event   -> use another key
+    `-- InvalidEvent         not a valid event; names the field     -> fix the event
 
-Wrong settings are Django's ``ImproperlyConfigured``.
+Invalid settings raise Django's ``ImproperlyConfigured``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _Result = TypeVar("_Result")
 
 
 class EventBridgeError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of all errors this package raises deliberately."""
 
 
 class PlatformError(EventBridgeError):
-    """What the platform, or the way to it, answered to one request.
+    """A failed request to the platform.
 
-    ``status_code`` is the HTTP status or None where no answer was read; ``correlation_id`` is what
-    Genesys support asks for; ``retry_after`` is in seconds. The text holds no secret and no payload.
+    ``status_code`` is the HTTP status, or None if no response was read; ``correlation_id`` is what Genesys
+    support asks for; ``retry_after`` is in seconds. The message contains no secrets and no payload.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class PlatformError(EventBridgeError):
 
 
 class Rejected(PlatformError):
-    """The platform refused this event for good."""
+    """The platform refused this event permanently."""
 
 
 class Unavailable(PlatformError):
-    """The platform did not take this event; a later try may succeed."""
+    """The platform did not accept this event; a later attempt may succeed."""
 
 
 class OutcomeUnknown(PlatformError):
-    """The platform may have accepted this event. Send the same bytes under the same key, nothing else."""
+    """The platform may have accepted this event. Send only the same bytes under the same key."""
 
 
 class Halted(PlatformError):
-    """No event can succeed now; ``kind`` is auth, permission, config, rate or network."""
+    """No event can succeed now. ``kind`` is auth, permission, config, rate or network."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class Unconfirmed(EventBridgeError):
 
 
 class NotInTransaction(EventBridgeError):
-    """``enqueue()`` was called where no transaction holds the business data and the event together."""
+    """``enqueue()`` was called outside the transaction that holds the business data."""
 
 
 class IdempotencyConflict(EventBridgeError):
-    """The idempotency key, or the event id of this source, is taken by a different event.
+    """The idempotency key, or the pair of source and event id, already belongs to a different event.
 
-    ``retryable`` is True where another transaction wrote the key just now and its row cannot be read
-    yet: the same call in a new transaction will answer.
+    ``retryable`` is True if another transaction has just written the key and its row cannot be read yet:
+    repeat the call in a new transaction.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -104,7 +104,7 @@ class IdempotencyConflict(EventBridgeError):
 class InvalidEvent(EventBridgeError, ValueError):
     """Not a CloudEvent, too large, or not valid against its schema.
 
-    ``field`` names the attribute or the path inside data (``data.items[3].price``), ``reason`` the rule.
+    ``field`` is the attribute or the path in data (``data.items[3].price``); ``reason`` the broken rule.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -114,10 +114,10 @@ class InvalidEvent(EventBridgeError, ValueError):
 
 
 def without_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """``function``, whose errors carry no frame that holds its arguments.
+    """``function``, with tracebacks that do not include the frame holding its arguments.
 
-    Error reports and mails show the variables of each frame that an exception came through. For functions
-    that take secrets, and whose errors say all that there is to know.
+    Error reports show the local variables of each frame in a traceback. Use it for functions that take
+    secrets and whose errors need no traceback.
     """
 
     @functools.wraps(function)

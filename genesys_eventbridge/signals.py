@@ -1,7 +1,7 @@
-"""Signals we send, always after the commit and with ``send_robust``: no receiver can change an outcome.
+"""Signals, sent after the commit with ``send_robust``: no receiver can change an outcome.
 
-Each event signal carries ``event`` (an OutboxEvent read after the commit) as keyword; the two of a
-destination carry ``alias`` and ``reason``.
+Event signals carry ``event``, an OutboxEvent read after the commit. The two destination signals carry
+``alias`` and ``reason``.
 """
 
 from django.dispatch import Signal

@@ -1,51 +1,52 @@
-"""The states of an event, the reasons for an end, and what people do: Django's own choices."""
+"""The states of an event, why it ended, and operator actions, as Django choices."""
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 
 class State(TextChoices):
-    """Where an event stands. *State* is ours, *status* is the platform's word."""
+    """The state of an event. *State* is our word, *status* the platform's."""
 
     #: To be published when due, for the first time or again.
     PENDING = "pending", _("pending")
-    #: The platform took it; we ask until it says delivered.
+    #: The platform accepted it; we check its status until it is delivered.
     ACCEPTED = "accepted", _("accepted")
-    #: The platform confirmed, or accepted where CONFIRM is off. An end.
+    #: The platform confirmed it, or accepted it with CONFIRM off. Final.
     DELIVERED = "delivered", _("delivered")
-    #: Certainly not delivered. A person decides.
+    #: Definitely not delivered. Needs an operator.
     DEAD = "dead", _("dead")
-    #: Perhaps delivered. A person decides.
+    #: Possibly delivered. Needs an operator.
     UNRESOLVED = "unresolved", _("unresolved")
-    #: Withdrawn by a person. An end.
+    #: Withdrawn by an operator. Final.
     CANCELLED = "cancelled", _("cancelled")
 
 
 class Reason(TextChoices):
     """Why a row is dead, unresolved or cancelled."""
 
-    #: dead: the platform refused this event for good.
+    #: dead: the platform refused this event permanently.
     REJECTED = "rejected", _("rejected")
-    #: dead: MAX_ATTEMPTS used up, never in doubt.
+    #: dead: MAX_ATTEMPTS used up, and no attempt had an unknown outcome.
     EXHAUSTED = "exhausted", _("exhausted")
-    #: dead: older than MAX_AGE at a counted failure.
+    #: dead: older than MAX_AGE when an attempt failed.
     EXPIRED = "expired", _("expired")
-    #: dead: accepted, and then the platform said it failed to deliver.
+    #: dead: accepted, but the platform failed to deliver it.
     DELIVERY_FAILED = "delivery_failed", _("delivery failed")
-    #: unresolved: the idempotency key answers for another event.
+    #: unresolved: the idempotency key belongs to another event.
     CONFLICT = "conflict", _("conflict")
-    #: unresolved: in doubt when the window, the attempts or the platform's patience ended.
+    #: unresolved: the outcome of an attempt was still unknown when the idempotency window or the attempts
+    #: ran out, or a later attempt was refused.
     OUTCOME_UNKNOWN = "outcome_unknown", _("outcome unknown")
     #: unresolved: accepted, never confirmed.
     UNCONFIRMED = "unconfirmed", _("unconfirmed")
-    #: unresolved: accepted without an id to ask by.
+    #: unresolved: accepted without an id, so its status cannot be checked.
     UNTRACKED = "untracked", _("untracked")
-    #: cancelled, or given up, by a person.
+    #: cancelled, or given up, by an operator.
     OPERATOR = "operator", _("operator")
 
 
 class Act(TextChoices):
-    """What a person did to an event."""
+    """An operator action on an event."""
 
     REQUEUE = "requeue", _("requeued")
     RETRY = "retry", _("retried now")
@@ -57,7 +58,7 @@ class Act(TextChoices):
 
 
 class AttemptKind(TextChoices):
-    """What an attempt asked the platform."""
+    """The kind of request an attempt made."""
 
     PUBLISH = "publish", _("publish")
     CHECK = "check", _("check")

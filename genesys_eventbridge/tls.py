@@ -1,4 +1,4 @@
-"""TLS contexts: what is trusted and the certificate we show; their files are read again when they change."""
+"""TLS contexts: trusted certificates and our client certificate, both reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from genesys_eventbridge.errors import Halted
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Files are looked at no more often than this, and only when a connection is opened.
+#: Files are checked at most once in this many seconds, and only when a connection is opened.
 LOOK_SECONDS = 1.0
-#: A changed file that could not be loaded is tried again after this even if it stays as it is: the
-#: passphrase may come late, or this process may have been out of file descriptors.
+#: A changed file that could not be loaded is tried again after this many seconds even if it stays the same:
+#: the passphrase may come later, or this process may have been out of file descriptors.
 RETRY_SECONDS = 60.0
-#: How many pairs of CA_BUNDLE and CLIENT_CERT a process keeps contexts for.
+#: For how many pairs of CA_BUNDLE and CLIENT_CERT a process keeps contexts.
 REMEMBERED_CONTEXTS = 16
-#: The host is short of something; the file or the address is not at fault.
+#: The host is out of some resource; the file or address is not at fault.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-#: What TLS alerts say about the certificate of a client (RFC 8446, section 6.2), in OpenSSL's words.
+#: TLS alerts about a client certificate (RFC 8446, section 6.2), in OpenSSL's words.
 _CERTIFICATE_ALERT = re.compile(
     r"alert (certificate required|no certificate|bad certificate|unsupported certificate|certificate expired"
     r"|certificate revoked|certificate unknown|unknown ca|access denied)"
 )
 
 Passphrase = str | Callable[[], str]
-#: What differs once a file has changed.
+#: Differs once a file has changed.
 _Stamp = tuple[int, ...]
 
 
@@ -43,7 +43,8 @@ _Stamp = tuple[int, ...]
 class ClientCertificate:
     """CLIENT_CERT: the PEM files of our certificate (with its chain) and its key, and the key's passphrase.
 
-    Without ``key`` the first file holds both. A callable passphrase is read each time the files are loaded.
+    Without ``key``, the first file contains both. A callable passphrase is called each time the files are
+    loaded.
     """
 
     certificate: str
@@ -54,7 +55,7 @@ class ClientCertificate:
     def of(cls, value: object) -> ClientCertificate | None:
         """From the setting: None, a path, or (certificate, key, passphrase) with the last two optional.
 
-        Raises ValueError("what it must be"), without the value. The files are not opened.
+        Raises ValueError("what it must be"), without the value. Does not open the files.
         """
         if value is None or isinstance(value, cls):
             return value
@@ -67,9 +68,7 @@ class ClientCertificate:
             and not callable(passphrase)
             and not (isinstance(passphrase, str) and passphrase)
         ):
-            raise ValueError(
-                f"{_SHAPE}; the passphrase is text that is not empty, or a callable that returns it"
-            )
+            raise ValueError(f"{_SHAPE}; the passphrase is non-empty text, or a callable that returns it")
         return cls(_path(certificate), None if key is None else _path(key), passphrase)
 
     def __repr__(self) -> str:
@@ -80,34 +79,34 @@ class ClientCertificate:
         return (self.certificate,) if self.key is None else (self.certificate, self.key)
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Raises Halted (config, or network if the host is out of file descriptors), naming CLIENT_CERT and
-        the remedy. Never asks at the terminal, and no text holds the passphrase."""
+        """Load both into ``context``. Raises Halted (config, or network if no file descriptor is free),
+        naming CLIENT_CERT and the fix. Never prompts at the terminal; no message contains the passphrase."""
         passphrase = _PassphraseCallback(self.passphrase)
         try:
             for path in self.files:
-                Path(path).open("rb").close()  # the error of OpenSSL would not name the file
+                Path(path).open("rb").close()  # OpenSSL's error would not name the file
             context.load_cert_chain(self.certificate, self.key, passphrase)
         except (OSError, ValueError, TypeError) as error:
             failure = self._failure(error, passphrase)
         else:
             return
-        raise failure  # out here, it brings along no error of a callable that may hold the passphrase
+        raise failure  # raised here: its context has no error of a callable, which may contain the passphrase
 
     def _failure(self, error: Exception, passphrase: _PassphraseCallback) -> Halted:
         where = f"CLIENT_CERT {' and '.join(self.files)}"
         if not isinstance(error, (OSError, ssl.SSLError)) and not passphrase.asked:
-            return Halted(f"{where}: {type(error).__name__}; name PEM files", kind="config")
+            return Halted(f"{where}: {type(error).__name__}; use PEM files", kind="config")
         if passphrase.problem:
             return Halted(f"{where}: {passphrase.problem}", kind="config")
         if passphrase.asked:
             return Halted(f"{where}: the passphrase does not open the key; correct it", kind="config")
         if not isinstance(error, ssl.SSLError):
-            return _unreadable(where, error, "check the path and who may read it")
+            return _unreadable(where, error, "check the path and its permissions")
         if error.reason == "KEY_VALUES_MISMATCH":
-            return Halted(f"{where}: the key is not the key of this certificate; name its own", kind="config")
+            return Halted(f"{where}: the key does not belong to this certificate; use its own", kind="config")
         return Halted(
-            f"{where}: no certificate with its private key in PEM form ({error.reason or 'not PEM'}); name "
-            "one file that holds both, or (certificate, key, passphrase)",
+            f"{where}: no certificate with its private key in PEM form ({error.reason or 'not PEM'}); use "
+            "one file that contains both, or (certificate, key, passphrase)",
             kind="config",
         )
 
@@ -126,7 +125,7 @@ def _path(value: object) -> str:
 
 
 class _PassphraseCallback:
-    """What OpenSSL asks for the passphrase. Without one it would ask at the terminal, and a worker hang."""
+    """OpenSSL's passphrase callback; without one, OpenSSL would prompt and a worker would hang."""
 
     def __init__(self, passphrase: Passphrase | None) -> None:
         self._passphrase = passphrase
@@ -141,7 +140,7 @@ class _PassphraseCallback:
         return value
 
     def _read(self) -> tuple[str, str]:
-        """The passphrase, and why there is none: without the words of a callable, which may hold it."""
+        """The passphrase and, if there is none, why; never a callable's own message, which may contain it."""
         if self._passphrase is None:
             return "", "the key is encrypted; give its passphrase as the third part of CLIENT_CERT"
         try:
@@ -149,7 +148,7 @@ class _PassphraseCallback:
         except Exception as error:  # noqa: BLE001 - the code is the user's
             return "", f"the callable for the passphrase raised {type(error).__name__}"
         if not value or not isinstance(value, str):
-            return "", "the callable for the passphrase must return text that is not empty"
+            return "", "the callable for the passphrase must return non-empty text"
         return value, ""
 
 
@@ -161,9 +160,7 @@ def load_trust(context: ssl.SSLContext, ca_bundle: str) -> None:
         else:
             context.load_verify_locations(cafile=ca_bundle)
     except (OSError, ValueError) as error:
-        raise _unreadable(
-            f"CA_BUNDLE {ca_bundle}", error, "name a PEM file or folder, or leave it out"
-        ) from error
+        raise _unreadable(f"CA_BUNDLE {ca_bundle}", error, "use a PEM file or folder, or omit it") from error
 
 
 def _unreadable(what: str, error: Exception, remedy: str) -> Halted:
@@ -174,12 +171,12 @@ def _unreadable(what: str, error: Exception, remedy: str) -> Halted:
 
 
 def new_context(ca_bundle: str | None, client_cert: ClientCertificate | None = None) -> ssl.SSLContext:
-    """A context that verifies chain and host name, with TLS 1.2 or later, as strictly as Python's default.
+    """A context that verifies chain and host name, with TLS 1.2 or later, as strict as Python's default.
 
-    Trusted are ``ca_bundle`` or else the certificates of certifi. Raises Halted naming the setting that
-    cannot be loaded.
+    Trusts ``ca_bundle`` or else the certificates of certifi. Raises Halted, naming the setting that cannot
+    be loaded.
     """
-    # ssl.create_default_context would write the session keys to the file that SSLKEYLOGFILE names.
+    # ssl.create_default_context would write the session keys to the file named by SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if sys.version_info >= (3, 13):
@@ -199,10 +196,10 @@ def _bundle(ca_bundle: str | None) -> str:
 
 
 class Contexts:
-    """One context for all connections with the same files: to build one takes 40 ms.
+    """One context for all connections with the same files, because building one takes 40 ms.
 
-    A change of a file counts for connections opened from then on. If the new state cannot be loaded, the old
-    context stays in use, with one warning in the log. ``clock`` is monotonic, in seconds.
+    A changed file applies to connections opened afterwards. If it cannot be loaded, the old context stays in
+    use, with one warning in the log. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -215,18 +212,18 @@ class Contexts:
         self._lock = threading.Lock()
 
     def get(self, ca_bundle: str | None, client_cert: ClientCertificate | None = None) -> ssl.SSLContext:
-        """Raises Halted if the files cannot be loaded and never could."""
+        """The context for these files. Raises Halted if they cannot be loaded and never could."""
         key = (ca_bundle, client_cert)
         with self._lock:
             now = self._clock()
             held = self._held.pop(key, None)
             if held is None:
-                state = _state(*key)  # before loading: a change in between is seen at the next look
+                state = _state(*key)  # before loading: a change meanwhile is seen at the next check
                 held = _Held(new_context(*key), state, now + LOOK_SECONDS)
             elif now >= held.look_at:
                 held.look_at = now + LOOK_SECONDS
                 _reload(held, key, now)
-            self._held[key] = held  # the latest used is the last
+            self._held[key] = held  # the most recently used comes last
             if len(self._held) > REMEMBERED_CONTEXTS:
                 del self._held[next(iter(self._held))]
             return held.context
@@ -237,7 +234,7 @@ class _Held:
     context: ssl.SSLContext
     state: tuple[_Stamp, ...]
     look_at: float
-    #: The state that could not be loaded, and when it is tried again.
+    #: The state that could not be loaded, and when to try again.
     failed: tuple[_Stamp, ...] = ()
     retry_at: float = 0.0
 
@@ -264,7 +261,7 @@ def _state(ca_bundle: str | None, client_cert: ClientCertificate | None) -> tupl
 
 
 def _stamp(path: str) -> _Stamp:
-    """Time, size and inode of a file; of a folder, of its entries too; without one the error's number."""
+    """Time, size and inode of a file, or of a folder and its entries; if missing, the number of the error."""
     try:
         found = Path(path).stat()
         if not stat.S_ISDIR(found.st_mode):
@@ -279,12 +276,12 @@ def _stamp(path: str) -> _Stamp:
 def _entry(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
-    except OSError:  # a link to a file that no longer exists
+    except OSError:  # a link to a missing file
         return None
 
 
 def certificate_alert(error: ssl.SSLError) -> str:
-    """What the alert of the other side says about our client certificate ("unknown ca"); "" for others."""
+    """The peer's alert about our client certificate ("unknown ca"); "" for other errors."""
     found = _CERTIFICATE_ALERT.search(str(error).lower())
     return found[1] if found else ""
 

@@ -1,4 +1,4 @@
-"""A hint to a worker that something is due: coalesced, lost without harm, and given only where it is read."""
+"""Hints to workers that something is due: coalesced, safe to lose, sent only if a worker reads them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from genesys_eventbridge.models import Destination, outbox_alias
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: One hint per destination and process in this many seconds; a woken pass outlasts it.
+#: At most one hint per destination and process in this many seconds; a woken pass runs longer.
 COALESCE = 1.0
-#: After a broker failure this process gives no hint for this many seconds.
+#: After a broker failure this process sends no hint for this many seconds.
 BROKEN = 30.0
-#: WAKE "auto": a cluster reads hints if a task of ours ran within this many seconds. Of the schedules,
-#: ``eventbridge:retry`` runs every five minutes even where the others are paused.
+#: WAKE "auto": a cluster reads hints if one of our tasks ran within this many seconds. The schedule
+#: ``eventbridge:retry`` runs every five minutes even if the others are paused.
 LISTENS = 600.0
-#: A process asks the database for that no more often than this.
+#: A process queries the database for that at most once in this many seconds.
 LOOK_SECONDS = 10.0
-#: A task is announced no more often than this.
+#: A task is announced at most once in this many seconds.
 ANNOUNCE_SECONDS = 10.0
 
 
 class _Memory:
-    """What this process remembers; a new process starts with nothing. Times are monotonic."""
+    """The state of this process. Times are monotonic."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -55,7 +55,7 @@ _memory = _Memory()
 
 
 def wake(destination: str) -> None:
-    """Ask a django-q2 worker to publish what is due. Never raises for a broker or a database that is down."""
+    """Ask a django-q2 worker to publish what is due. Never raises if the broker or the database is down."""
     setting = conf.destination(destination).wake
     if setting is None or not _can_queue():
         return
@@ -69,21 +69,21 @@ def wake(destination: str) -> None:
     if setting == AUTO and not _is_read(destination, now):
         return
     try:
-        asked_at = int(time.time())  # lets a worker drop what an earlier pass has answered
+        asked_at = int(time.time())  # lets a worker drop what an earlier pass has already done
         async_task("genesys_eventbridge.tasks.publish", destination, asked_at, ack_failure=True, save=False)
     except Exception as error:  # noqa: BLE001 - a broker fails in its own ways, and none may reach the request
         _memory.broken_until = now + BROKEN
         logger.warning(
-            "Cannot wake a worker (%s); the schedules will publish. No further try for %d s.",
+            "Cannot wake a worker (%s); the schedules will publish. Next attempt in %d s.",
             type(error).__name__,
             BROKEN,
         )
 
 
 def announce(destination: str) -> None:
-    """Record that a django-q2 task runs for a destination, which is what ``"WAKE": "auto"`` goes by.
+    """Record that a django-q2 task runs for a destination; ``"WAKE": "auto"`` depends on it.
 
-    At most one write per ANNOUNCE_SECONDS, whatever the number of workers.
+    Writes at most once per ANNOUNCE_SECONDS, whatever the number of workers.
     """
     now = time.monotonic()
     if now - _memory.announced.get(destination, float("-inf")) < ANNOUNCE_SECONDS:
@@ -105,46 +105,46 @@ def announce(destination: str) -> None:
 
 
 def describe(setting: str | None, task_ago: float | None) -> str:
-    """What a commit wakes now, in words; ``task_ago``: seconds since a task ran for the destination."""
+    """What a commit wakes now, as text. ``task_ago``: seconds since a task ran for it, or None."""
     if setting is None:
-        return "none (WAKE is None): workers look for what is due"
+        return "none (WAKE is None): workers poll for due events"
     if not apps.is_installed("django_q"):
-        return "none: django_q is not in INSTALLED_APPS, workers look for what is due"
+        return "none: django_q is not in INSTALLED_APPS, workers poll for due events"
     if not _can_queue():
         return "none: Q_CLUSTER runs tasks in the caller's process (sync)"
     if is_lately(task_ago):
         return f"django-q2 ({ran(task_ago)})"
     if setting == DJANGO_Q:
         return f"django-q2, which may not read it: {ran(task_ago)}"
-    return f"none: {ran(task_ago)}; workers look for what is due"
+    return f"none: {ran(task_ago)}; workers poll for due events"
 
 
 def ran(task_ago: float | None) -> str:
-    """ "a task ran 12 s ago", as a part of a sentence."""
+    """A phrase like "a task ran 12 s ago"."""
     if task_ago is None:
         return "no django-q2 task has run for it"
     return f"{'a' if is_lately(task_ago) else 'the last'} task ran {span(task_ago)} ago"
 
 
 def is_lately(task_ago: float | None) -> bool:
-    """Whether a cluster whose last task ran then counts as running. A time from the future does not count."""
+    """Whether a cluster whose last task ran that long ago counts as running; False for future times."""
     return task_ago is not None and -ANNOUNCE_SECONDS <= task_ago < LISTENS
 
 
 def task_ago(destination: str) -> float | None:
-    """Seconds since a django-q2 task ran for a destination, by the database's clock; None where none did."""
+    """Seconds since a django-q2 task ran for a destination, by the database's clock; None if none did."""
     row = _rows(destination).annotate(now=DatabaseNow()).values_list("task_at", "now").first()
     return None if row is None or row[0] is None else (row[1] - row[0]).total_seconds()
 
 
 def forget() -> None:
-    """Start afresh, as a new process would: for tests."""
+    """Reset to the state of a new process; for tests."""
     with _memory.lock:
         _memory.forget()
 
 
 def _can_queue() -> bool:
-    """Whether a task would go into a queue, and not run within the user's request."""
+    """Whether a task would be queued rather than run within the user's request."""
     if not apps.is_installed("django_q"):
         return False
     from django_q.conf import Conf
@@ -153,12 +153,12 @@ def _can_queue() -> bool:
 
 
 def _is_read(destination: str, now: float) -> bool:
-    """Whether a cluster ran a task for this destination lately; False where the database does not say."""
+    """Whether a cluster recently ran a task for this destination; False if the database cannot answer."""
     looked_at, is_read = _memory.looked.get(destination, (float("-inf"), False))
     if now - looked_at < LOOK_SECONDS:
         return is_read
     connection = connections[outbox_alias()]
-    # In a TestCase's transaction a failed statement must leave it usable.
+    # A failed statement must not break the transaction of a TestCase.
     guarded: Any = transaction.atomic(using=connection.alias) if connection.in_atomic_block else nullcontext()
     try:
         with guarded:
@@ -166,7 +166,7 @@ def _is_read(destination: str, now: float) -> bool:
     except DatabaseError as error:
         report(
             error,
-            "Cannot see whether a worker would read a wake: %s",
+            "Cannot tell whether a worker would read a hint: %s",
             type(error).__name__,
             level=logging.WARNING,
             expected=PASSING,

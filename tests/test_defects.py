@@ -145,4 +145,4 @@ def test_a_failure_of_no_known_class_names_its_place(lines):
     assert (known.outage, unknown.halt or unknown.outage) == (Halt.NETWORK, Halt.CONFIG)
     assert unknown.verdict is Verdict.UNKNOWN
     (line,) = lines()
-    assert line.startswith("A request failed by a defect: KeyError\n")
+    assert line.startswith("A request failed because of a bug: KeyError\n")

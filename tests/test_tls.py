@@ -222,7 +222,7 @@ def test_a_rotated_client_certificate_is_used_once_both_files_are_there(ca, tmp_
 
     assert store.after(2, ca.certificate, pair) is not first
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "the key is not the key of this certificate" in caplog.text
+    assert "the key does not belong to this certificate" in caplog.text
 
 
 def test_a_passphrase_that_comes_later_than_its_key_is_asked_for_again(ca, locked, tmp_path):
@@ -330,11 +330,11 @@ def unloadable(request, ca, client, locked, tmp_path) -> tuple[tuple[object, ...
         "no such key": ((client[0], str(tmp_path / "none.key")), "none.key"),
         "not PEM": ((str(text),), "no certificate with its private key in PEM form"),
         "no key in the file": ((client[0],), "no certificate with its private key in PEM form"),
-        "another's key": ((client[0], ca.key), "the key is not the key of this certificate"),
+        "another's key": ((client[0], ca.key), "the key does not belong to this certificate"),
         "no passphrase": (locked, "give its passphrase as the third part"),
         "wrong passphrase": ((*locked, f"wrong-{CANARY}"), "the passphrase does not open the key"),
         "callable raises": ((*locked, broken(CANARY)), "the callable for the passphrase raised RuntimeError"),
-        "callable returns nothing": ((*locked, lambda: ""), "must return text that is not empty"),
+        "callable returns nothing": ((*locked, lambda: ""), "must return non-empty text"),
         "overlong passphrase": ((*locked, CANARY * 100), "the passphrase does not open the key"),
     }
     return cases[request.param]
@@ -489,7 +489,7 @@ def refused(request, ca, other_ca) -> tuple[ClientCertificate | None, str]:
     """A client certificate that the server refuses, and words of the remedy with TLS 1.3."""
     cases = {
         "none": (None, "Set CLIENT_CERT"),
-        "another authority's": (other_ca.issue("stranger"), "does not know the authority"),
+        "another authority's": (other_ca.issue("stranger"), "does not trust the authority"),
         "expired": (ca.issue("expired", days=-1), "has expired"),
         "a server's": (ca.issue("no-client", "server"), "Check CLIENT_CERT"),
     }
@@ -579,13 +579,13 @@ def test_an_alert_after_an_answer_leaves_the_next_request_in_doubt(ca, monkeypat
 
 ALERTS = {
     "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required": "Set CLIENT_CERT",
-    "[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad certificate": "or wants one",
+    "[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad certificate": "or requires one",
     "[SSL: SSLV3_ALERT_UNSUPPORTED_CERTIFICATE] sslv3 alert unsupported certificate": "purpose",
     "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca": "intermediate",
     "[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired": "has expired",
-    "[SSL: SSLV3_ALERT_CERTIFICATE_REVOKED] sslv3 alert certificate revoked": "is revoked",
+    "[SSL: SSLV3_ALERT_CERTIFICATE_REVOKED] sslv3 alert certificate revoked": "has been revoked",
     "[SSL: SSLV3_ALERT_CERTIFICATE_UNKNOWN] sslv3 alert certificate unknown": "refuses our client",
-    "[SSL: TLSV1_ALERT_ACCESS_DENIED] tlsv1 alert access denied": "does not let our client certificate in",
+    "[SSL: TLSV1_ALERT_ACCESS_DENIED] tlsv1 alert access denied": "denies access to our client certificate",
 }
 
 
@@ -619,7 +619,7 @@ def test_a_plain_port_is_not_called_a_matter_of_trust(ca):
                 verdict, halt, line = verdict_of(url, transport)
 
             assert (verdict, halt) == (Verdict.HALTED, Halt.CONFIG)
-            assert "https is spoken to a port that does not speak TLS" in line
+            assert "this port does not support TLS" in line
             assert "scheme of PROXY" in line
 
 
@@ -649,7 +649,7 @@ def test_a_certificate_that_is_not_to_be_trusted_says_why(ca, other_ca):
     for pair, bundle, words in (
         (ca.issue("expired-server", "server", days=-1), ca.certificate, "has expired"),
         (ca.issue("elsewhere", "elsewhere"), ca.certificate, "for another host name"),
-        (ca.issue("good-server", "server"), other_ca.certificate, "cannot be trusted. Set CA_BUNDLE"),
+        (ca.issue("good-server", "server"), other_ca.certificate, "is not trusted. Set CA_BUNDLE"),
     ):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*pair)
@@ -681,4 +681,4 @@ def test_an_authority_that_breaks_a_strict_rule_gets_its_remedy(tmp_path):
     assert "Basic Constraints of CA cert not marked critical" in str(caught.value)
     assert outcome.halt is Halt.CONFIG
     assert "RFC 5280" in outcome.error
-    assert "issued again with critical basicConstraints" in outcome.error
+    assert "reissued with critical basicConstraints" in outcome.error

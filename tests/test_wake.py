@@ -219,9 +219,9 @@ class TestAuto:
 
         assert hints == []
         assert [record.message.splitlines()[0] for record in caplog.records] == [
-            "Cannot see whether a worker would read a wake: OperationalError"
+            "Cannot tell whether a worker would read a hint: OperationalError"
             if connection.vendor != "postgresql"
-            else "Cannot see whether a worker would read a wake: ProgrammingError"
+            else "Cannot tell whether a worker would read a hint: ProgrammingError"
         ]
 
     def test_an_announcement_that_fails_is_the_tasks_own_trouble(self, clock, monkeypatch, caplog):
@@ -237,11 +237,11 @@ class TestAuto:
         ("setting", "ago", "words"),
         [
             ("auto", 12, "django-q2 (a task ran 12 s ago)"),
-            ("auto", None, "none: no django-q2 task has run for it; workers look for what is due"),
-            ("auto", 3600, "none: the last task ran 1 h ago; workers look for what is due"),
+            ("auto", None, "none: no django-q2 task has run for it; workers poll for due events"),
+            ("auto", 3600, "none: the last task ran 1 h ago; workers poll for due events"),
             ("django_q", 12, "django-q2 (a task ran 12 s ago)"),
             ("django_q", None, "django-q2, which may not read it: no django-q2 task has run for it"),
-            (None, 12, "none (WAKE is None): workers look for what is due"),
+            (None, 12, "none (WAKE is None): workers poll for due events"),
         ],
     )
     def test_what_a_commit_wakes_is_said_in_words(self, setting, ago, words):

@@ -1,7 +1,7 @@
-"""A destination as its answers left it: pauses, the run of failures, suspects, refusals. Pure.
+"""The state of a destination derived from its responses: pauses, runs of failures, suspects, refusals. Pure.
 
-One answer and one ``Circuit`` give the next ``Circuit``. The database keeps it for all workers
-(``destinations.py``); guarantees.md, section 2, and platform.md, section 7.4, give the rules.
+One response and one ``Circuit`` give the next ``Circuit``. The database keeps it for all workers
+(``outbox/destinations.py``); the rules are in guarantees.md, section 2, and platform.md, section 7.4.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from genesys_eventbridge.circuit.refusals import Refusal, Refusals
 from genesys_eventbridge.platform import retry_after
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 
-#: Pauses for what only people can correct: a login, a role, a path. First and longest, in seconds.
+#: Pauses for problems that only an operator can fix: a login, a role, a path. First and longest, in seconds.
 TROUBLE_BASE = 60.0
 TROUBLE_CAP = 900.0
-#: A destination that accepted anything within this time works (G22). Between pauses few requests are made:
-#: there also one that accepted any of the last LATELY_REQUESTS.
+#: A destination that accepted anything within this many seconds works (G22). Because few requests are made
+#: between pauses, one that accepted any of its last LATELY_REQUESTS requests then counts too.
 LATELY_SECONDS = 300.0
 LATELY_REQUESTS = 60
-#: Failures of how many different events make a run, and a pause.
+#: Failures of this many different events make a run, which pauses.
 RUN_EVENTS = 3
-#: Halts after which an event ends with the next one, where others are accepted: it is the trouble.
+#: After this many halts while other events are accepted, the event is at fault: the next halt ends it.
 POISON_HALTS = 3
-#: Where anything was accepted lately a pause is longer after PROBES failing probes in a row: one failure
-#: among many successes is too little to go by. A login or a limit is not tried again at once.
+#: If anything was accepted lately, a pause is only extended after PROBES failed probes in a row, because one
+#: failure among many successes means little. A login or a rate limit is not probed again at once.
 PROBES = 3
 _TRIED_AGAIN = frozenset({Halt.NETWORK, Halt.CONFIG, Halt.PERMISSION})
-#: A time ahead by more than this, in seconds, was written before the database's clock was set back.
+#: A time further ahead than this, in seconds, was written before the database's clock was set back.
 _AHEAD = dt.timedelta(seconds=SET_BACK_SECONDS)
-#: Events kept by id in a run: enough to tell them apart, and to try one of them again first.
+#: Events kept by id in a run: enough to tell them apart and to try one of them again first.
 MOST_EVENTS = 50
-#: Why checks pause where several events in a row are not found.
-NONE_FOUND = "The platform answers for none of the events that it accepted. Check EVENTS_PATH. Latest:"
-#: What an acceptance proves wrong even while the pause runs. A login that was refused may be refused to
-#: others still, and a wait that the platform asked for is kept.
+#: Why checks pause if several events in a row are not found.
+NONE_FOUND = "The platform knows none of the events that it accepted. Check EVENTS_PATH. Latest:"
+#: Pauses that an acceptance ends even before their time is up. A login that was refused may still be refused
+#: for others, and a wait that the platform asked for is kept.
 ENDS_BY_SUCCESS = frozenset({Halt.NETWORK, Halt.REFUSALS, Halt.PERMISSION, Halt.CONFIG})
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why nothing is sent, and until when; ``seconds`` is its length, which doubles while probes fail."""
+    """Why nothing is sent, and until when. ``seconds`` is its length, which doubles while probes fail."""
 
     kind: str
     until: dt.datetime
     reason: str = ""
     seconds: float = 0.0
-    #: For how long it was set, in seconds: also what the platform asked for. 0 where that is not known.
+    #: How long it was set for, in seconds, including a wait the platform asked for. 0 if unknown.
     length: float = 0.0
 
 
@@ -81,11 +81,11 @@ class Pauses:
         return Pauses(tuple(pause for pause in self.all if pause not in ended))
 
     def over(self, now: dt.datetime) -> Pauses:
-        """All of them ended at ``now``: what is sent next is a probe."""
+        """End all pauses at ``now``: the next event sent is a probe."""
         return Pauses(tuple(replace(pause, until=min(pause.until, now)) for pause in self.all))
 
     def pulled_in(self, now: dt.datetime) -> Pauses:
-        """None ends later than its length from now."""
+        """Limit each pause to its own length from now."""
 
         def latest(pause: Pause) -> dt.datetime:
             end = now + dt.timedelta(seconds=pause.length)
@@ -100,7 +100,7 @@ class Pauses:
 
     @classmethod
     def read(cls, stored: object) -> Pauses:
-        """What ``stored()`` made; raises TypeError or ValueError for anything else."""
+        """Parse what ``stored()`` returned. Raises TypeError or ValueError for anything else."""
         if not isinstance(stored, list):
             raise TypeError
         return cls(
@@ -113,23 +113,23 @@ class Pauses:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the settings say: PAUSE_BASE and PAUSE_CAP in seconds, and how many failures make a run."""
+    """From the settings: PAUSE_BASE and PAUSE_CAP in seconds, and how many failures make a run."""
 
     base: float
     cap: float
     run_length: int
-    #: Fewer than RUN_EVENTS events are due besides those that fail: then three failures in a row are a run.
+    #: Besides the failing events, fewer than RUN_EVENTS are due: then three failures in a row are a run.
     few_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, or failure, and what the circuit must know of its event; None where nothing was begun."""
+    """One response, or None if no request was started, and what the circuit must know of its event."""
 
     event_id: int
     outcome: Outcome | None
     type: str = ""
-    #: Sent alone after a pause; sent as the one event of refused types.
+    #: Sent alone after a pause; sent as the only event of refused types.
     probe: bool = False
     turn: bool = False
     #: Pages and refusals that this event met before, and since when.
@@ -150,20 +150,20 @@ class Circuit:
     accepted_at: dt.datetime | None = None
     #: The last acceptance of an event that had met a page or a 403 before.
     cleared_at: dt.datetime | None = None
-    #: The last check that the platform answered about its event.
+    #: The last check for which the platform's response was about the event.
     found_at: dt.datetime | None = None
     #: Failures since the last acceptance or pause; the events that failed since the last acceptance.
     failures: int = 0
     failed: tuple[int, ...] = ()
-    #: Events that met a page or a 403 since the last acceptance; that a check did not find, in a row.
+    #: Events that met a page or a 403 since the last acceptance; events that checks did not find, in a row.
     suspects: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
     refusals: Refusals | None = None
     refused_until: dt.datetime | None = None
     probe_until: dt.datetime | None = None
-    #: Probes since the pause began: even turns go to an event tried before.
+    #: Probes since the pause began. Even ones go to an event that was tried before.
     probe_turn: int = 0
-    #: Probes that failed since its present end, where anything was accepted lately.
+    #: Failed probes since its current end, if anything was accepted lately.
     probes: int = 0
     #: Requests since the last acceptance.
     misses: int = 0
@@ -177,17 +177,17 @@ class Circuit:
         return bool(self.publish) and self.misses < LATELY_REQUESTS
 
     def pauses(self, *, checking: bool) -> Pauses:
-        """Those that hold requests of this kind; a running wait that the platform asked for holds both."""
+        """The pauses that hold requests of this kind. A wait that the platform asked for holds both kinds."""
         rate = self.publish.of(Halt.RATE)
         if not checking:
             return self.publish
         return self.check.put(rate) if rate and rate.until > self.now else self.check
 
     def set_right(self, lease: float) -> Circuit:
-        """As it would be if the database's clock had not been ahead while it was written.
+        """The circuit without the effects of a database clock that was ahead.
 
-        A time in the future says nothing of the past, and no pause or ``lease``, in seconds, ends later than
-        its length from now.
+        Times in the future are dropped, and no pause or ``lease``, in seconds, ends later than its own length
+        from now.
         """
 
         def past(moment: dt.datetime | None, by: float = 0.0) -> dt.datetime | None:
@@ -208,7 +208,7 @@ class Circuit:
         )
 
     def resumed(self) -> Circuit:
-        """An operator ends the pauses that trouble caused: the next event sent is a probe."""
+        """An operator ends the pauses that failures caused: the next event sent is a probe."""
         return replace(
             self,
             publish=self.publish.over(self.now),
@@ -221,19 +221,19 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The circuit after one reply, and what the reply means beyond it."""
+    """The circuit after one response, and the consequences for the event and the worker."""
 
     circuit: Circuit
     #: Nothing more should be sent: the destination is paused.
     paused: bool = False
-    #: The failure is the destination's, and nothing was accepted since this event failed last: not counted.
+    #: The destination is at fault, and nothing was accepted since this event last failed: not counted.
     uncounted: bool = False
-    #: The answer is about this event alone: it may end the event.
+    #: The response is about this event alone: it may end the event.
     accuses: bool = False
 
 
 def after(circuit: Circuit, reply: Reply, limits: Limits, *, checking: bool) -> Step:
-    """The circuit after one reply to a publish or a check."""
+    """The circuit after one response to a publish or, if ``checking``, a check."""
     if reply.outcome is None:
         step = Step(circuit)
     elif checking:
@@ -246,7 +246,7 @@ def after(circuit: Circuit, reply: Reply, limits: Limits, *, checking: bool) -> 
     if reply.probe:
         now = replace(now, probe_until=None)
     if reply.turn and now.refusals is not None and now.refused_until == circuit.refused_until:
-        # Its turn came to nothing: the next one need not wait for a lease.
+        # The probe had no result: the next one need not wait for the lease to expire.
         now = replace(now, refused_until=now.now + dt.timedelta(seconds=now.refusals.seconds))
     return replace(step, circuit=now)
 
@@ -277,7 +277,7 @@ def _published(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits)
 
 
 def _accepted(circuit: Circuit, reply: Reply) -> Circuit:
-    """The way is open: every pause ends that is over, or that an acceptance proves wrong."""
+    """Requests get through: end every pause whose time is up or that an acceptance disproves."""
     now, run = circuit.now, circuit.refusals
     ended = (each for each in circuit.publish.all if each.until <= now or each.kind in ENDS_BY_SUCCESS)
     if run is None or circuit.refused_until is None or reply.type in run.types:
@@ -295,19 +295,19 @@ def _accepted(circuit: Circuit, reply: Reply) -> Circuit:
 
 
 def _answered(circuit: Circuit) -> Circuit:
-    """The platform answered: what a pause that is over was about has passed."""
+    """The platform responded: the cause of any pause whose time is up is gone."""
     ended = (each for each in circuit.publish.all if each.until <= circuit.now and each.kind != Halt.REFUSALS)
     return replace(circuit, publish=circuit.publish.without(ended))
 
 
 def _refused(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -> Step:
-    """A run of different events pauses; from then on events of its types go one at a time."""
+    """A run of different events pauses; afterwards, events of the refused types go one at a time."""
     now, before = circuit.now, circuit.publish
     holding = circuit.refused_until is not None
     run = circuit.refusals or Refusals(since=now)
     run = run.after(Refusal(reply.event_id, reply.type, outcome.error), limits.run_length)
     probed = reply.probe and before.of(Halt.REFUSALS) is not None
-    # Where an operator ended the run, the refusal of the probe begins the next one.
+    # If an operator ended the run, the refusal of the probe begins the next one.
     begins = (len(run.events) >= limits.run_length or probed) and not holding
     until = circuit.refused_until
     if begins or (holding and (reply.turn or reply.probe)):
@@ -320,11 +320,10 @@ def _refused(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -
 
 
 def _suspected(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -> Step:
-    """A page or a 403 to an event's own POST: about the event, or about the destination.
+    """A page or a 403 to an event's own POST: the event or the destination is at fault.
 
-    It is about an event that met it before, where others were accepted since, and none of those that
-    had met one. Else it is about the destination where nothing was accepted lately, or where three
-    different events in a row meet it.
+    The event is, if it met one before, other events were accepted since, and none of them had met one.
+    Otherwise the destination is, if nothing was accepted lately or three different events in a row meet it.
     """
     lately, since = circuit.accepted_lately, reply.suspected_since
     cleared = circuit.cleared_at is not None and since is not None and circuit.cleared_at >= since
@@ -337,9 +336,9 @@ def _suspected(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits)
 
 
 def _failed(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -> Step:
-    """Trouble on the way, or a success without proof; a run of them pauses, and each failing probe.
+    """A failure on the way, or a success without proof. A run of them pauses, and so does each failed probe.
 
-    Where anything was accepted lately the settings are right, so that the pause is one of the network.
+    If anything was accepted lately, the settings are right, so the pause is a network pause.
     """
     known = reply.event_id in circuit.failed or len(circuit.failed) >= MOST_EVENTS
     pauses = circuit.publish
@@ -374,9 +373,9 @@ def _checked(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -
 
 
 def _not_found(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -> Step:
-    """About the event where the platform found others since it was due, or where it is the only one.
+    """The event is at fault if the platform found others since it was due, or if it is the only one.
 
-    Different events in a row are about EVENTS_PATH or the host: that ends none of them.
+    Several different events in a row point to EVENTS_PATH or the host: that ends none of them.
     """
     circuit = replace(circuit, missing=_noted(circuit.missing, reply.event_id))
     if len(circuit.missing) >= RUN_EVENTS:
@@ -417,9 +416,9 @@ def _paused(
     asked: float | None = None,
     checking: bool = False,
 ) -> Circuit:
-    """A pause begins, or is longer where its probe failed; it never gets shorter.
+    """Begin a pause, or extend it if its probe failed; a pause never gets shorter.
 
-    Where anything was accepted lately it begins short, whatever its kind (G22). ``asked`` is what the
+    If anything was accepted lately, it begins short, whatever its kind (G22). ``asked`` is the wait the
     platform asked for, in seconds.
     """
     pauses = circuit.check if checking else circuit.publish
@@ -437,7 +436,7 @@ def _paused(
     length = max(seconds if grows else 0.0, asked or 0.0)
     until = now + dt.timedelta(seconds=length)
     if not length or (before is not None and before.until >= until):
-        return circuit  # met by requests that were on their way
+        return circuit  # from requests that were already in flight
     pauses = pauses.put(Pause(kind, until, reason[:500], seconds, length))
     if checking:
         return replace(circuit, check=pauses)

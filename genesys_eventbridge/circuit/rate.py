@@ -1,30 +1,30 @@
-"""The rate that all workers share, as a bucket of tokens: one token is one request. Pure values."""
+"""The rate limit shared by all workers, as a token bucket: one token is one request. Pure values."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
 
-#: The share of the rate that is kept for checks.
+#: The share of the rate reserved for checks.
 CHECK_SHARE = 0.2
-#: The bucket holds the tokens of CAPACITY_SECONDS, RESERVE_OF_CAPACITY of them for checks: one that comes a
-#: second late does not lose its token.
+#: The bucket holds the tokens of CAPACITY_SECONDS, and for checks those of RESERVE_OF_CAPACITY of it, so that
+#: a request one second late does not lose its token.
 CAPACITY_SECONDS = 1.0
 RESERVE_OF_CAPACITY = 0.4
-#: Seconds; where tokens come faster, a worker waits for several.
+#: Seconds. If tokens come faster, a worker waits for several.
 SHORTEST_WAIT = 0.05
 #: A bucket further ahead of the clock than this, in seconds, was filled before the clock was set back.
 SET_BACK_SECONDS = 10.0
-#: What is lost to the rounding of floats when a token is due.
+#: Float rounding error allowed when a token is due.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Tokens for anyone, tokens kept for checks, and until when the refill is counted already.
+    """Common tokens, tokens reserved for checks, and the time up to which refills are counted.
 
-    It refills evenly: a fifth goes to the reserve, what the reserve cannot hold to the common part. Together
-    they hold one second's worth, but each at least one token.
+    It refills evenly: a fifth goes to the reserve; what the reserve cannot hold goes to the common part.
+    Together they hold one second's worth, but each at least one token.
     """
 
     tokens: float = 0.0
@@ -34,8 +34,8 @@ class Bucket:
     def refilled(self, now: dt.datetime, per_minute: float) -> Bucket:
         """The bucket at ``now``; a new one is full.
 
-        A time before ``at`` changes nothing: the refill until then is counted already. One long before it
-        means that the database's clock was set back: the refill begins there.
+        A time before ``at`` changes nothing, because refills up to ``at`` are counted already. A time long
+        before it means that the database's clock was set back, and the refill starts there.
         """
         common_cap, reserve_cap = capacity(per_minute)
         if self.at is None:
@@ -50,13 +50,13 @@ class Bucket:
         return Bucket(min(common, common_cap), reserve - spilt, at)
 
     def available(self, *, checking: bool, publishing_is_due: bool = False) -> int:
-        """How many requests may be made now. Checks get from the common part what publishing leaves."""
+        """Number of requests allowed now. Checks get what publishing leaves of the common part."""
         if not checking:
             return _whole(self.tokens)
         return _whole(self.reserve) + (0 if publishing_is_due else _whole(self.tokens))
 
     def without(self, number: int, *, checking: bool) -> Bucket:
-        """The bucket after ``number`` requests; checks take from the reserve first."""
+        """The bucket after ``number`` requests; checks use the reserve first."""
         kept = min(number, _whole(self.reserve)) if checking else 0
         return replace(
             self,
@@ -65,7 +65,7 @@ class Bucket:
         )
 
     def wait(self, per_minute: float, *, checking: bool, publishing_is_due: bool = False) -> float:
-        """Seconds after ``at`` until one more request may be made; 0 where it may be made now."""
+        """Seconds after ``at`` until one more request is allowed; 0 if one is allowed now."""
         if self.available(checking=checking, publishing_is_due=publishing_is_due):
             return 0.0
         per_second = per_minute / 60
@@ -82,9 +82,9 @@ class Bucket:
 
 
 def patience(per_minute: float, *, checking: bool) -> float:
-    """Seconds that a worker may come late for its token without losing one: the width of its jitter.
+    """Seconds that a worker may be late for its token without losing one: the width of its jitter.
 
-    About the time of one token, so that not all workers come at once; less where the bucket would overflow.
+    About the time of one token, so that workers do not all come at once; less if the bucket would overflow.
     """
     per_second = per_minute / 60 * (CHECK_SHARE if checking else 1 - CHECK_SHARE)
     common_cap, reserve_cap = capacity(per_minute)
@@ -93,7 +93,7 @@ def patience(per_minute: float, *, checking: bool) -> float:
 
 
 def capacity(per_minute: float) -> tuple[float, float]:
-    """What the common part and the reserve hold, in tokens."""
+    """Capacity of the common part and of the reserve, in tokens."""
     most = per_minute / 60 * CAPACITY_SECONDS
     return max(1.0, most * (1 - RESERVE_OF_CAPACITY)), max(1.0, most * RESERVE_OF_CAPACITY)
 

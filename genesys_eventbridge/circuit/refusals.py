@@ -6,13 +6,13 @@ import datetime as dt
 import json
 from dataclasses import asdict, dataclass, replace
 
-#: Types kept by name: those past it are not held back.
+#: Maximum number of types kept by name; further ones are not held back.
 MOST_TYPES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One event that the platform refused, and its words."""
+    """One event that the platform refused, with the platform's message."""
 
     event_id: int
     type: str
@@ -21,10 +21,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """The run so far: ``count`` events in all, of ``types``; ``error`` is the latest.
+    """The run so far: ``count`` events in total, of ``types``; ``error`` is the latest one.
 
-    ``events`` has the ids of the first ones, enough to tell a run from one event refused again and again.
-    ``seconds`` is the distance of the latest two tries since the run was long enough to pause.
+    ``events`` has the ids of the first ones, enough to tell a run from one event refused repeatedly.
+    ``seconds`` is the time between the latest two attempts since the run was long enough to pause.
     """
 
     since: dt.datetime
@@ -36,7 +36,7 @@ class Refusals:
 
     @classmethod
     def read(cls, stored: str | None) -> Refusals | None:
-        """What ``stored()`` made; None where nothing is stored, or what another release cannot have meant."""
+        """Parse what ``stored()`` returned; None if nothing is stored or the format is unknown."""
         if not stored:
             return None
         try:
@@ -51,7 +51,7 @@ class Refusals:
         return json.dumps({**asdict(self), "since": self.since.isoformat()})
 
     def after(self, refusal: Refusal, enough: int) -> Refusals:
-        """The run with one more refusal; ``enough`` different events are kept by id."""
+        """The run with one more refusal; ids of the first ``enough`` different events are kept."""
         events, types = self.events, self.types
         known = refusal.event_id in events
         if not known and len(events) < enough:

@@ -1,4 +1,4 @@
-"""EventBridgeClient: publish(body, key) and status(remote_id), usable without Django; no retries."""
+"""EventBridgeClient: publish(body, key) and status(remote_id). Works without Django; never retries."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from genesys_eventbridge.platform.values import header_value, named, settings_of
 
 __all__ = ["Accepted", "EventBridgeClient", "Platform", "Sender", "Status"]
 
-#: Seconds between the questions of ``wait_until_final``; the last one repeats.
+#: Seconds between the status checks of ``wait_until_final``; the last value repeats.
 WAIT_DELAYS = (1.0, 2.0, 2.0, 5.0)
-#: So many of its latest events a client recognises in the answers of a platform that repeats them.
+#: How many of its latest events a client recognises if the platform repeats them in responses.
 REMEMBERED_EVENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The platform took the event.
+    """The platform accepted the event.
 
-    ``remote_id`` is its id there, "" where it proved acceptance without one; ``duplicate`` says that an
-    earlier request with the same key had been taken; ``final`` is DELIVERED or FAILED where the answer
+    ``remote_id`` is its id on the platform, "" if acceptance was proven without one. ``duplicate`` is True if
+    an earlier request with the same key had been accepted. ``final`` is DELIVERED or FAILED if the response
     already says so, else None.
     """
 
@@ -61,10 +61,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far an accepted event is: ``verdict`` is DELIVERED, FAILED or NOT_YET.
+    """The delivery status of an accepted event: ``verdict`` is DELIVERED, FAILED or NOT_YET.
 
-    ``detail`` is a sentence for people, "" when all is well; ``answer`` the platform's own words, redacted,
-    at most 4096 characters.
+    ``detail`` is a sentence for operators, "" if nothing is wrong; ``answer`` is the body of the response,
+    redacted, at most 4096 characters.
     """
 
     remote_id: str
@@ -80,16 +80,16 @@ class Status:
 
 
 class EventBridgeClient:
-    """Talks to one organisation. Keywords are the settings in lower case; times are seconds.
+    """A client for one organisation. Keywords are the settings in lower case; times are in seconds.
 
-    Either ``region``, or ``api_base_url`` and ``login_base_url``, which win; then ``client_id``,
-    ``client_secret`` and whatever ``Platform`` and ``Rules`` take. Raises ValueError, naming the setting, for
-    what can never work.
+    Pass either ``region``, or ``api_base_url`` and ``login_base_url``, which take precedence; then
+    ``client_id``, ``client_secret`` and any fields of ``Platform`` and ``Rules``. Raises ValueError, naming
+    the setting, if a value is invalid.
 
     ``transport`` replaces the network for tokens and requests (``httpx.MockTransport`` in tests) and is
-    closed with the client; without it a token is shared with everything in this process that uses the same
-    OAuth client. Nothing is retried: every error of ``errors`` says what to do next. Threads take turns: for
-    requests at the same time give each thread a client of its own.
+    closed with the client. Without it, a token is shared with everything in this process that uses the same
+    OAuth client. Nothing is retried: the classes in ``errors`` say what to do next. Only one thread at a
+    time can use a client: give each thread its own to send in parallel.
     """
 
     @without_arguments
@@ -126,11 +126,11 @@ class EventBridgeClient:
         self.close()
 
     def publish(self, body: str, idempotency_key: str | UUID) -> Accepted:
-        """Send one encoded CloudEvent, ``event.encode()``, exactly as it stands.
+        """Send one encoded CloudEvent, ``event.encode()``, exactly as it is.
 
-        The same key with the same body may be sent again within the platform's window and is taken once.
-        Raises Rejected, Unavailable, OutcomeUnknown or Halted; InvalidEvent where ``body`` is no CloudEvent
-        and ValueError where the key cannot be a header, both before anything is sent.
+        The same body may be sent again under the same key within the platform's window; it is accepted once.
+        Raises Rejected, Unavailable, OutcomeUnknown or Halted. Raises InvalidEvent if ``body`` is not a
+        CloudEvent and ValueError if the key is not valid in a header, both before anything is sent.
         """
         sent = _sent(body)
         key = named(header_value, str(idempotency_key), "idempotency_key")
@@ -150,8 +150,8 @@ class EventBridgeClient:
         )
 
     def status(self, remote_id: str) -> Status:
-        """Ask once. Raises Halted, and OutcomeUnknown where the platform no longer knows the event."""
-        self.platform.status_url(remote_id)  # ValueError for what is no id
+        """Check once. Raises Halted, ValueError (invalid id), OutcomeUnknown (event no longer known)."""
+        self.platform.status_url(remote_id)  # raises ValueError for an invalid id
         with self._turn():
             outcome = self._sender.check(remote_id, sent=self._sent.get(remote_id))
         if outcome.verdict in {Verdict.HALTED, Verdict.UNKNOWN}:
@@ -173,11 +173,10 @@ class EventBridgeClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - blocks, by contract
     ) -> Status:
-        """Ask until the event is delivered or failed; the last question is asked at the end of ``timeout``.
+        """Check until the event is delivered or failed, for ``timeout`` seconds (with a check at the end).
 
-        A rate limit or a network failure is waited for; any other Halted is raised at once. Raises
-        Unconfirmed when the time is over or the platform no longer knows the event, which may still be
-        delivered.
+        Waits out a rate limit or a network failure; any other Halted is raised at once. Raises Unconfirmed if
+        the time limit is reached or the platform no longer knows the event, which may still be delivered.
         """
         end = clock() + timeout
         for delay in itertools.chain(WAIT_DELAYS, itertools.repeat(WAIT_DELAYS[-1])):
@@ -185,7 +184,7 @@ class EventBridgeClient:
                 status = self.status(remote_id)
                 if status.is_final:
                     return status
-                wait, seen = delay, status.detail or "The platform took it and has not delivered it yet."
+                wait, seen = delay, status.detail or "The platform accepted it but has not delivered it yet."
             except Halted as error:
                 if error.kind not in {Halt.RATE, Halt.NETWORK}:
                     raise
@@ -208,7 +207,7 @@ class EventBridgeClient:
             self._own_process()
         if not self._lock.acquire(timeout=self.platform.request_deadline):
             raise Halted(
-                "Nothing was sent: another thread uses this client. Give each thread a client of its own.",
+                "Nothing was sent: another thread is using this client. Give each thread its own client.",
                 kind=Halt.NETWORK.value,
             )
         try:
@@ -225,7 +224,7 @@ class EventBridgeClient:
 def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str, str]:
     if region is None and api is None:
         raise ValueError(
-            "REGION is missing: give region='us-east-1' (yours), or api_base_url and login_base_url"
+            "REGION is missing: pass region='us-east-1' (or yours), or api_base_url and login_base_url"
         )
     known = regions.hosts(region) if region is not None else None
     if api is None:
@@ -235,12 +234,12 @@ def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str,
 
 
 def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keywords of Platform and of Rules; TypeError for others."""
+    """Split into keywords of Platform and of Rules. Raises TypeError for others."""
     own, rules = ({item.name for item in settings_of(each).values()} for each in (Platform, Rules))
     for name in settings.keys() - own - rules:
         close = difflib.get_close_matches(name, own | rules, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise TypeError(f"EventBridgeClient takes no {name!r}.{hint}")
+        raise TypeError(f"EventBridgeClient got an unexpected keyword {name!r}.{hint}")
     return (
         {name: value for name, value in settings.items() if name in own},
         {name: value for name, value in settings.items() if name in rules},
@@ -248,7 +247,7 @@ def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _sent(body: str) -> Sent:
-    """What the body says of itself. Raises InvalidEvent where it is no CloudEvent."""
+    """The attributes of the event in ``body``. Raises InvalidEvent if it is not a CloudEvent."""
     try:
         event = json.loads(body)
         body.encode()

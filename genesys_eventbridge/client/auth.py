@@ -1,4 +1,4 @@
-"""ClientCredentials(httpx.Auth): one token a process, fetched by one thread, refreshed once on a 401."""
+"""ClientCredentials(httpx.Auth): one token per process, fetched by one thread, refreshed once after a 401."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from genesys_eventbridge.platform.outcomes import Halt
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Where a request says over which transport its token is to be fetched; else over a connection of its own.
+#: Request extension: the transport over which to fetch the token. Without it, a new connection is used.
 TOKEN_TRANSPORT = "token_transport"  # noqa: S105 - a key
-#: A failure answers for the rest of a burst of threads; then the login service is asked again.
+#: A failed token request also fails the other threads of a burst for this time; then it is tried again.
 FAILURE_MEMORY_SECONDS = 1.0
-#: A refresh ahead of time that failed is tried again after this; the valid token stays in use.
+#: After a failed early refresh, the next one waits this long; the valid token stays in use.
 EARLY_RETRY_SECONDS = 5.0
-#: A token that replaced a refused one and is refused as well: for so long no further one will help.
+#: If a token that replaced a refused one is refused too, no further one is fetched for this time.
 REFUSAL_MEMORY_SECONDS = 5.0
-#: How many clients a process remembers tokens of.
+#: How many clients' tokens a process remembers.
 REMEMBERED_CLIENTS = 64
-#: How many tokens of a client, and how many of its secrets, are looked for in answers.
+#: How many tokens, and how many secrets, of a client are masked in responses.
 REMEMBERED_SECRETS = 6
 
 
 class ClientCredentials(httpx.Auth):
-    """OAuth 2 client credentials for ``httpx``: sets ``Authorization`` and, on a 401, tries once more.
+    """OAuth 2 client credentials for ``httpx``: sets ``Authorization`` and retries once after a 401.
 
-    The second try takes the newer token where another thread has fetched one, else one refreshed token. One
-    token serves every thread of the process: one of them fetches it while the others wait, each until its
-    own deadline (``request.extensions["deadline"]``), and share its failure. A token is renewed
-    ``min(60 s, 10 %)`` before its end, and used to the end while the login service is down. It is kept in
-    memory only; a forked child begins without it. ``clock`` is monotonic, in seconds.
+    The retry uses the newer token if another thread has fetched one, else one refreshed token. One token
+    serves all threads of the process: one of them fetches it while the others wait, each until its own
+    deadline (``request.extensions["deadline"]``), and share its failure. A token is renewed
+    ``min(60 s, 10 %)`` before it expires, and used until then while the login service is down. It is kept
+    only in memory; a forked child starts without it. ``clock`` is monotonic, in seconds.
 
-    Raises ``errors.Halted`` (auth, config, rate, network) where no token is to be had.
+    Raises ``errors.Halted`` (auth, config, rate, network) if no token can be obtained.
     """
 
     def __init__(self, platform: Platform, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,15 +68,15 @@ class ClientCredentials(httpx.Auth):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text may show: the latest tokens and what they were asked for with.
+        """The texts to mask: the latest tokens and the credentials they were requested with.
 
-        A request on its way may still carry a token that another thread has replaced meanwhile.
+        A request in flight may still carry a token that another thread has replaced since.
         """
         memory = self._memory()
         return (*memory.bearers, *memory.basics)
 
     def _memory(self) -> _Memory:
-        """This process's memory: locks and tokens of a parent mean nothing after a fork."""
+        """The state of this process: locks and tokens of a parent process are useless after a fork."""
         memory = self._memories.get(_process.number)
         if memory is None:
             memory = self._memories.setdefault(_process.number, _Memory())
@@ -85,7 +85,7 @@ class ClientCredentials(httpx.Auth):
         return memory
 
     def _may_refresh(self, memory: _Memory, refused: _Bearer) -> bool:
-        """Forget a refused token; False where it replaced a refused one just now: no token will help."""
+        """Forget a refused token. False if it had just replaced a refused one: another one will not help."""
         with memory.lock:
             if memory.bearer is not refused:
                 return True
@@ -93,12 +93,12 @@ class ClientCredentials(httpx.Auth):
             if in_vain and self._clock() - refused.issued_at < REFUSAL_MEMORY_SECONDS:
                 return False
             memory.bearer = None
-            memory.basic = None  # a callable is read again
+            memory.basic = None  # read a callable again
             memory.refused = True
             return True
 
     def _bearer(self, memory: _Memory, request: httpx.Request) -> _Bearer:
-        """A token in its life: the one in memory, or one that this or another thread fetches now."""
+        """A valid token: the remembered one, or one that this or another thread fetches now."""
         deadline = request.extensions.get(DEADLINE) or Deadline(self._platform.request_deadline)
         with memory.lock:
             now = self._clock()
@@ -109,7 +109,7 @@ class ClientCredentials(httpx.Auth):
             if flight is None:
                 if valid is None and memory.failure and now < memory.failure_until:
                     raise _copy(memory.failure)
-                if valid:  # a silent login service must leave time for the request itself
+                if valid:  # a slow login service must leave time for the request itself
                     deadline = Deadline(min(deadline.left() / 2, self._platform.connect_timeout))
                 mine = memory.flight = _Flight(deadline)
         if flight is not None:
@@ -119,19 +119,22 @@ class ClientCredentials(httpx.Auth):
     def _lead(
         self, memory: _Memory, flight: _Flight, valid: _Bearer | None, transport: httpx.BaseTransport | None
     ) -> _Bearer:
-        """Fetch a token for every thread that waits on ``flight``; end the flight whatever happens."""
+        """Fetch a token for every thread waiting on ``flight``, which always ends."""
         try:
             flight.bearer = self._fetched(memory, flight.deadline, transport)
         except Halted as error:
             flight.failure = error
         except Exception as error:  # noqa: BLE001 - no event was sent: a defect must not put one in doubt
-            message = f"No token: {type(error).__name__}. This is a defect; please report it."
+            message = f"No token: {type(error).__name__}. This is a bug; please report it."
             report(error, "%s", message)
             flight.failure = Halted(message, kind=Halt.CONFIG.value)
         finally:
             self._land(memory, flight)
         if valid and flight.failure:
-            logger.warning("The token could not be renewed; the valid one stays in use. %s", flight.failure)
+            logger.warning(
+                "The token could not be renewed; the current one stays in use while it is valid. %s",
+                flight.failure,
+            )
             return valid
         return flight.result(flight.deadline)
 
@@ -149,7 +152,7 @@ class ClientCredentials(httpx.Auth):
         return self._asked(memory, changed, deadline, transport)
 
     def _read(self, memory: _Memory) -> Basic:
-        """Read id and secret, now."""
+        """Read id and secret now."""
         basic = memory.basic = Basic.of(self._platform)
         memory.basics = _latest(memory.basics, basic.secrets)
         return basic
@@ -189,7 +192,7 @@ class ClientCredentials(httpx.Auth):
 
 
 def credentials_for(platform: Platform) -> ClientCredentials:
-    """The credentials that every thread of this process shares for this client of this login service."""
+    """The credentials shared by all threads of this process for this client and login service."""
     key = (
         platform.token_url,
         _identity(platform.client_id),
@@ -202,14 +205,14 @@ def credentials_for(platform: Platform) -> ClientCredentials:
     )
     with _process.lock:
         credentials = _process.credentials.pop(key, None) or ClientCredentials(platform)
-        _process.credentials[key] = credentials  # the latest used is the last
+        _process.credentials[key] = credentials  # the most recently used comes last
         if len(_process.credentials) > REMEMBERED_CLIENTS:
             del _process.credentials[next(iter(_process.credentials))]
     return credentials
 
 
 def _latest(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    """``known`` with ``new``, as many as are remembered."""
+    """``known`` plus ``new``, cut to the number remembered."""
     return (*(one for one in known if one not in new), *new)[-REMEMBERED_SECRETS:]
 
 
@@ -223,7 +226,7 @@ def _bearing(bearer: _Bearer, request: httpx.Request) -> httpx.Request:
 
 
 def _copy(failure: Halted) -> Halted:
-    """The same failure for another thread: one exception object must not collect everybody's traceback."""
+    """A copy for another thread: a shared exception would collect the tracebacks of all threads."""
     return Halted(
         str(failure),
         kind=failure.kind,
@@ -235,7 +238,7 @@ def _copy(failure: Halted) -> Halted:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _Bearer:
-    """One token in memory; times by the monotonic clock."""
+    """One token in memory; times are monotonic."""
 
     header: str
     generation: int
@@ -247,7 +250,7 @@ class _Bearer:
 
 @dataclass(slots=True, repr=False, eq=False)
 class _Flight:
-    """One token request on its way, and what its followers wait for."""
+    """One token request in progress, with the result its followers wait for."""
 
     deadline: Deadline
     landed: threading.Event = field(default_factory=threading.Event)
@@ -255,9 +258,9 @@ class _Flight:
     failure: Halted | None = None
 
     def result(self, deadline: Deadline) -> _Bearer:
-        """What the leading thread got, for a thread that waits until its own deadline. Raises Halted."""
+        """The leading thread's token. Waits until the caller's own deadline. Raises Halted."""
         if not self.landed.wait(deadline.left()):
-            raise Halted("No token: no time was left to wait for it.", kind=Halt.NETWORK.value)
+            raise Halted("No token: time limit reached while waiting for it.", kind=Halt.NETWORK.value)
         if self.bearer:
             return self.bearer
         if self.failure:
@@ -267,15 +270,15 @@ class _Flight:
 
 @dataclass(slots=True, repr=False, eq=False)
 class _Memory:
-    """What one process knows of its token."""
+    """What one process knows about its token."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     bearer: _Bearer | None = None
     basic: Basic | None = None
-    bearers: tuple[str, ...] = ()  # the latest tokens, which no text may show
-    basics: tuple[str, ...] = ()  # the latest secrets, alike
+    bearers: tuple[str, ...] = ()  # the latest tokens, to be masked
+    basics: tuple[str, ...] = ()  # the latest secrets, to be masked
     generation: int = 0
-    proven: int = 0  # the latest generation that was answered by anything but a 401
+    proven: int = 0  # the latest generation for which the response was not a 401
     refused: bool = False  # the next token replaces a refused one
     flight: _Flight | None = None
     failure: Halted | None = None
@@ -284,7 +287,7 @@ class _Memory:
 
 
 class _Process:
-    """What belongs to one process, made anew in a forked child before any of its code runs."""
+    """State of one process, created again in a forked child before any of its code runs."""
 
     def __init__(self) -> None:
         self.number = 0

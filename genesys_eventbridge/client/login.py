@@ -1,4 +1,4 @@
-"""One question to the login service: credentials read, one request, a token or why there is none."""
+"""One token request: read the credentials, send one request, return a token or raise why there is none."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from genesys_eventbridge.text import clean
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Basic:
-    """Id and secret as the login service wants them; ``secrets`` are the texts that must not be shown."""
+    """Id and secret as a Basic header; ``secrets`` are the texts to mask."""
 
     header: str
     secrets: tuple[str, ...]
 
     @classmethod
     def of(cls, platform: Platform) -> Basic:
-        """Reads what is callable. Raises Halted(auth), naming the setting, for what cannot be used."""
+        """Calls callables. Raises Halted(auth), naming the setting, if a value is unusable."""
         name = _read(platform.client_id, client_id, "CLIENT_ID")
         secret = _read(platform.client_secret, credential, "CLIENT_SECRET")
-        # As they are, like the official SDKs; RFC 6749 would form-encode both first.
+        # Unencoded, like the official SDKs; RFC 6749 would form-encode both first.
         encoded = base64.b64encode(f"{name}:{secret}".encode()).decode()
         return cls(f"Basic {encoded}", maskable(secret, encoded))
 
@@ -42,9 +42,9 @@ def ask_for_token(
     transport: httpx.BaseTransport | None,
     secrets: tuple[str, ...] = (),
 ) -> Token:
-    """One request, never redirected, over ``transport`` or a connection of its own. Raises Halted.
+    """Send one request, without following redirects, over ``transport`` or a new connection. Raises Halted.
 
-    ``secrets`` are texts, beside those of ``basic``, that must not come into an error.
+    ``secrets`` are texts to mask in errors, in addition to those of ``basic``.
     """
     request = _request(platform, basic, deadline)
     own = transport or DirectTransport(
@@ -60,7 +60,7 @@ def ask_for_token(
     finally:
         if own is not transport:
             own.close()
-    if failure:  # raised out here, it drags along no frame that holds the header
+    if failure:  # raised here so that its traceback has no frame with the header
         raise failure
     return token_answer(response, platform.rules, login_host=login_host, secrets=secrets)
 
@@ -73,7 +73,7 @@ def _read(secret: Secret, check: Check, setting: str) -> str:
     else:
         try:
             return str(named(check, value, setting))
-        except ValueError as error:  # its text never shows the value
+        except ValueError as error:  # its message never shows the value
             reason = str(error)
     raise Halted(clean(f"No token: {reason}", 500), kind=Halt.AUTH.value)
 
@@ -87,7 +87,7 @@ def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Requ
         "POST",
         url,
         headers={
-            "Host": url.netloc.decode(),  # httpx would decode an xn-- label for it, which may be impossible
+            "Host": url.netloc.decode(),  # httpx would decode an xn-- label for it, which may fail
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -99,7 +99,7 @@ def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Requ
 
 
 def _failure(error: Exception, login_host: str, secrets: tuple[str, ...]) -> Halted:
-    """Why no answer came. That a token request may have arrived is no doubt: asking again does no harm."""
+    """Why there was no response. That the request may have arrived is left out: repeating it is safe."""
     outcome = failure_outcome(error, secrets=secrets)
     reason = outcome.error.partition(" It may have arrived;")[0]
     return Halted(

@@ -1,4 +1,4 @@
-"""Sender: one event or one question goes to the platform, one Outcome comes back, whatever happens."""
+"""Sender: sends one event or one status check and always returns one Outcome."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from genesys_eventbridge.platform.values import header_value, named
 logger = logging.getLogger("genesys_eventbridge")
 
 RawHeaders = list[tuple[bytes, bytes]]
-#: A larger answer takes up to thirty times its size to judge: one at a time, whatever the number of senders.
+#: Judging a larger response takes up to thirty times its size: one at a time, whatever the number of senders.
 LARGE_ANSWER_BYTES = 64 * 1024
-#: Halts that another header or another proxy's login may end.
+#: Halts that may end if callables for headers or the proxy login are read again.
 _REFUSALS = (Halt.AUTH, Halt.PERMISSION, Halt.CONFIG)
 
 
 class Sender:
-    """Publishes and checks over one connection of its own: one thread, no retries, no redirects.
+    """Publishes and checks over its own connection: one thread, no retries, no redirects.
 
-    Whatever the platform, the network or the login service does becomes an ``Outcome``; only an interruption
-    (``BaseException``) passes. Each call ends by ``platform.request_deadline``: its token, a refresh and the
-    second request included. A ``transport`` that is given fetches the tokens too and is closed by ``close``;
-    the deadline is then kept as well as that transport keeps its timeouts.
+    Any failure of the platform, the network or the login service becomes an ``Outcome``; only interruptions
+    (``BaseException``) propagate. Each call ends by ``platform.request_deadline``, including its token, a
+    refresh and the second request. A given ``transport`` also fetches the tokens and is closed by ``close``;
+    the deadline then depends on how well that transport keeps its timeouts.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Sender:
             self._extensions[TOKEN_TRANSPORT] = transport
 
     def publish(self, body: str, key: str, sent: Sent) -> Outcome:
-        """Send ``body`` as it stands under the idempotency ``key``; ``sent`` is what it says of itself."""
+        """Send ``body`` as it is under the idempotency ``key``; ``sent`` has its attributes."""
         sent = sent if sent.body == body else replace(sent, body=body)
 
         def judge(response: httpx.Response) -> Outcome:
@@ -70,10 +70,10 @@ class Sender:
         return self._outcome(lambda: self._publish_request(body, key), judge, Verdict.UNKNOWN, body)
 
     def check(self, remote_id: str, *, sent: Sent | None = None, age: float | None = None) -> Outcome:
-        """Ask how far an accepted event is; ``age`` is in seconds since its acceptance, where known.
+        """Check an accepted event's status. ``age`` is in seconds since its acceptance, None if unknown.
 
-        ``sent`` is what the event says of itself: some platforms answer with the event that they took. No
-        value of its data comes into the outcome's error.
+        ``sent`` has the event's attributes: some platforms respond with the event itself. No value of its
+        data appears in the outcome's error.
         """
 
         def judge(response: httpx.Response) -> Outcome:
@@ -103,7 +103,7 @@ class Sender:
         undecided: Verdict,
         body: str,
     ) -> Outcome:
-        """``undecided`` is the verdict where a defect of ours stands between an answer and its meaning."""
+        """``undecided`` is the verdict if an error of our own keeps a response from being judged."""
         outcome = self._judged(build, judge, undecided, body)
         if outcome.halt in _REFUSALS:
             self._forget()
@@ -129,16 +129,16 @@ class Sender:
         try:
             with _large_answers.lock if len(response.content) > LARGE_ANSWER_BYTES else nullcontext():
                 return judge(response)
-        except Exception as error:  # noqa: BLE001 - no defect of ours may make it look as if nothing was sent
+        except Exception as error:  # noqa: BLE001 - our bugs must not make it look as if nothing was sent
             status, name = response.status_code, type(error).__name__
             line = (
-                f"HTTP {status}: the answer could not be judged ({name}). This is a defect; please report it."
+                f"HTTP {status}: the response could not be judged ({name}). This is a bug; please report it."
             )
             report(error, "%s", line)
             return Outcome(undecided, error=line, status_code=status)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        """Drive the conversation of authentication to its last answer."""
+        """Run the authentication flow to its last response."""
         transport = self._transport()
         flow = self._credentials.auth_flow(request)
         try:
@@ -164,7 +164,7 @@ class Sender:
 
     def _request(self, method: str, url: httpx.URL, headers: RawHeaders, content: bytes) -> httpx.Request:
         deadline = Deadline(self._platform.request_deadline, self._clock)
-        # With stream= httpx adds no headers: these are all.
+        # With stream= httpx adds no headers: this list is complete.
         return httpx.Request(
             method,
             url,
@@ -184,7 +184,7 @@ class Sender:
         return self._direct
 
     def _common_headers(self) -> RawHeaders:
-        """What every request says, prepared once. No encoding is asked for: a bomb stays a small file."""
+        """Headers of every request, built once. No encoding is requested, so no body can expand."""
         if self._headers is None:
             headers = [
                 ("User-Agent", USER_AGENT),
@@ -197,7 +197,7 @@ class Sender:
         return self._headers
 
     def _forget(self) -> None:
-        """After a refusal: what callables returned for PROXY and EXTRA_HEADERS is read again."""
+        """After a refusal, read the callables of PROXY and EXTRA_HEADERS again."""
         self._headers = None
         if self._direct and callable(self._platform.proxy):
             self._direct.close()
@@ -215,7 +215,7 @@ def _key(key: str) -> bytes:
 
 
 class _Turn:
-    """A lock that belongs to one process: a forked child must not wait for a thread of its parent."""
+    """A lock of one process: a forked child must not wait for a thread of its parent."""
 
     def __init__(self) -> None:
         self.begin()

@@ -1,4 +1,4 @@
-"""Sockets for httpcore on which every wait ends with one total deadline, in TLS and through proxies too."""
+"""Sockets for httpcore on which every wait ends at one total deadline, also in TLS and through proxies."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from genesys_eventbridge.tls import certificate_alert
 Result = TypeVar("Result")
 
 RECORD_BYTES = 64 * 1024
-#: The socket calls refuse an endless wait.
+#: The socket functions reject an infinite timeout.
 LONGEST_WAIT = 3600.0
 
 
 class Deadline:
-    """The moment by which a whole publish or check is over: token, refresh and second request included.
+    """The time by which a publish or check must be over, including token, refresh and second request.
 
-    ``seconds`` from now, by a monotonic ``clock``.
+    It lies ``seconds`` ahead, by a monotonic ``clock``.
     """
 
     __slots__ = ("_clock", "_end")
@@ -43,13 +43,13 @@ class Deadline:
 
 
 class DeadlineNetwork(httpcore.NetworkBackend):
-    """Opens connections whose every wait ends at ``deadline``, which the owner sets before each request.
+    """Opens connections on which every wait ends at ``deadline``, which the owner sets before each request.
 
-    It knows how far the latest connection has come, and so what can have been sent. The owner sets
-    ``wanted_layers``, the number of TLS layers that a request needs below it, before a connection is opened.
-    ``layers`` is how many there are: 0 over plain TCP, -1 without a connection. ``handed_over`` counts the
-    bytes that the kernel has taken since the last layer was added or the owner set it to 0.
-    ``ended`` says that the other side has closed its end.
+    It tracks how far the latest connection has got, and so what may have been sent. Before a connection is
+    opened, the owner sets ``wanted_layers``, the number of TLS layers that a request needs. ``layers`` is
+    how many there are: 0 over plain TCP, -1 without a connection. ``handed_over`` counts the bytes accepted
+    by the kernel since the last layer was added or the owner set it to 0. ``ended`` is True if the other
+    side has closed its end.
     """
 
     def __init__(self) -> None:
@@ -61,12 +61,12 @@ class DeadlineNetwork(httpcore.NetworkBackend):
 
     @property
     def established(self) -> bool:
-        """Whether what is written now is the request itself, and no longer a tunnel or a handshake."""
+        """Whether the request itself is being written, not a tunnel or a handshake."""
         return self.layers >= self.wanted_layers
 
     @property
     def request_sent(self) -> bool:
-        """Whether a byte of the request may have left this host: the kernel has taken it."""
+        """Whether a byte of the request may have left this host: the kernel has accepted it."""
         return self.established and self.handed_over > 0
 
     def connect_tcp(
@@ -85,7 +85,7 @@ class DeadlineNetwork(httpcore.NetworkBackend):
             raise httpcore.ConnectError(f"no address for {host}: {error}") from error
         failures: list[OSError] = []
         for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-            # A fair share each: one address that swallows packets leaves time for the next.
+            # An equal share each: an address that drops packets leaves time for the next.
             share = self.deadline.left(LONGEST_WAIT) / (len(addresses) - tried)
             if share <= 0:
                 raise httpcore.ConnectTimeout(f"no connection to {host} in time")
@@ -103,7 +103,7 @@ class DeadlineNetwork(httpcore.NetworkBackend):
 
 
 def _connected(family: int, kind: int, protocol: int, address: Any, timeout: float) -> socket.socket:
-    """Raises OSError also where no socket can be had: no descriptor is free, or IPv6 is switched off."""
+    """Also raises OSError if no socket can be created: no file descriptor is free, or IPv6 is disabled."""
     sock = socket.socket(family, kind, protocol)
     try:
         sock.settimeout(timeout)
@@ -116,7 +116,7 @@ def _connected(family: int, kind: int, protocol: int, address: Any, timeout: flo
 
 
 def _no_connection(host: str, failures: list[OSError]) -> Exception:
-    """Why none of the addresses could be reached, each reason once; the cause is the last one."""
+    """Why no address could be reached, with each reason once. The cause is the last failure."""
     refused = [failure for failure in failures if not isinstance(failure, TimeoutError)]
     failure: Exception
     if failures and not refused:
@@ -129,7 +129,7 @@ def _no_connection(host: str, failures: list[OSError]) -> Exception:
 
 
 class _Stream(httpcore.NetworkStream, abc.ABC):
-    """What both kinds of stream share: becoming the lower layer of TLS."""
+    """Common to both kinds of stream: becoming the lower layer of TLS."""
 
     network: DeadlineNetwork
 
@@ -153,7 +153,7 @@ class _Stream(httpcore.NetworkStream, abc.ABC):
 
 
 class SocketStream(_Stream):
-    """A TCP connection. What is written leaves with the next read: headers and body in one packet."""
+    """A TCP connection. Writes are sent with the next read, so headers and body share a packet."""
 
     def __init__(self, sock: socket.socket, network: DeadlineNetwork) -> None:
         sock.setblocking(False)
@@ -168,20 +168,22 @@ class SocketStream(_Stream):
         try:
             self.flush(timeout)
         except httpcore.WriteError:
-            # A server may refuse and hang up before it has read the whole request: its answer still counts.
-            # What comes when not a byte of the request was taken is no answer to it.
+            # A server may refuse and hang up before it has read the whole request: its response still counts.
+            # Bytes that arrive before a byte of the request was accepted are not a response to it.
             if self.network.established and not self.network.request_sent:
                 raise
         try:
             while True:
                 if not self._ready(timeout, writing=False):
-                    raise httpcore.ReadTimeout("no complete answer in time")
+                    raise httpcore.ReadTimeout("no complete response in time")
                 with contextlib.suppress(BlockingIOError):
                     data = self._sock.recv(max_bytes)
                     self.network.ended = not data
                     return data
         except (OSError, ValueError) as error:
-            raise httpcore.ReadError(f"the connection broke before the whole answer: {error}") from error
+            raise httpcore.ReadError(
+                f"the connection broke before the response was complete: {error}"
+            ) from error
 
     def flush(self, timeout: float | None) -> None:
         data = memoryview(b"".join(self._unsent))
@@ -194,9 +196,9 @@ class SocketStream(_Stream):
                     data = data[taken:]
                 except BlockingIOError:
                     if not self._ready(timeout, writing=True):
-                        raise httpcore.WriteTimeout("the request was not taken in time") from None
+                        raise httpcore.WriteTimeout("the request could not be sent in time") from None
         except (OSError, ValueError) as error:
-            raise httpcore.WriteError(f"the connection broke under the request: {error}") from error
+            raise httpcore.WriteError(f"the connection broke during the request: {error}") from error
 
     def close(self) -> None:
         self._sock.close()
@@ -207,13 +209,13 @@ class SocketStream(_Stream):
         return {"socket": self._sock}.get(info)
 
     def _ready(self, timeout: float | None, *, writing: bool) -> bool:
-        """False when time is over, even if bytes wait: an answer without end must end."""
+        """False once the time limit is reached, even if bytes wait: an endless response must end."""
         seconds = self.network.deadline.left(timeout)
         return seconds > 0 and ready(self._sock, seconds, writing=writing)
 
 
 class TLSStream(_Stream):
-    """TLS over another stream, whose waits it borrows; it stacks: TLS to the platform in TLS to a proxy."""
+    """TLS over another stream, using that stream's waits. Stacks: TLS to the platform in TLS to a proxy."""
 
     def __init__(
         self, lower: _Stream, context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
@@ -240,17 +242,19 @@ class TLSStream(_Stream):
             while data:
                 data = data[self._run(functools.partial(self._tls.write, data), timeout) :]
         except ssl.SSLError as error:
-            raise httpcore.WriteError(f"TLS broke under the request: {error}") from error
+            raise httpcore.WriteError(f"TLS broke during the request: {error}") from error
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
             data = self._run(functools.partial(self._tls.read, max_bytes), timeout)
-        except ssl.SSLError as error:  # also an end without TLS saying so: half an answer is no answer
+        except (
+            ssl.SSLError
+        ) as error:  # includes an end without a TLS close: a partial response is not a response
             if not self._heard and certificate_alert(error):
-                # With TLS 1.3 our handshake ends before the server has judged our certificate. Its refusal
-                # comes with the first read, and it has read nothing of what we sent since.
+                # With TLS 1.3 our handshake ends before the server has checked our certificate. Its refusal
+                # comes with the first read, and it has read nothing that we sent since.
                 raise httpcore.ConnectError(f"no TLS connection: {error}") from error
-            raise httpcore.ReadError(f"TLS broke before the whole answer: {error}") from error
+            raise httpcore.ReadError(f"TLS broke before the response was complete: {error}") from error
         self._heard = self._heard or bool(data)
         self.network.ended = not data
         return data
@@ -263,14 +267,14 @@ class TLSStream(_Stream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable" and (self._incoming.pending or self._tls.pending()):
-            return True  # bytes that have left the socket and were not asked for
+            return True  # bytes beyond the response
         return self._tls if info == "ssl_object" else self._lower.get_extra_info(info)
 
     def _run(self, step: Callable[[], Result], timeout: float | None) -> Result:
-        """Repeat ``step`` while it wants more of the peer's bytes."""
+        """Repeat ``step`` while it needs more bytes from the peer."""
         limit = Deadline(math.inf if timeout is None else timeout)
         while True:
-            # Nothing else happens in here: an error of the network must not carry TLS as its context.
+            # Only the step in here: a network error must not carry a TLS error as its context.
             with contextlib.suppress(ssl.SSLWantReadError):
                 result = step()
                 self._push(timeout)
@@ -298,6 +302,6 @@ def _ready_by_select(sock: socket.socket, seconds: float, *, writing: bool) -> b
     return any(select.select(reading, written, [sock], min(seconds, LONGEST_WAIT)))
 
 
-#: Whether the socket can be written or read (an error or a hang-up counts) within ``seconds``. poll takes
-#: descriptors of any number, Windows has select only.
+#: Whether the socket becomes readable or writable (or fails) within ``seconds``. poll accepts any file
+#: descriptor; Windows has only select.
 ready = _ready_by_poll if hasattr(select, "poll") else _ready_by_select

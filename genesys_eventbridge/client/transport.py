@@ -1,4 +1,4 @@
-"""One connection per sender, one total deadline per request, bounded reads: an ``httpx.BaseTransport``."""
+"""An ``httpx.BaseTransport`` with one connection per sender, one deadline per request, and bounded reads."""
 
 from __future__ import annotations
 
@@ -20,38 +20,37 @@ from genesys_eventbridge.tls import ClientCertificate, contexts
 
 USER_AGENT = f"genesys-eventbridge/{__version__} httpx/{httpx.__version__} python/{platform.python_version()}"
 MAX_ANSWER_BYTES = 1024 * 1024
-#: Where a request carries the ``Deadline`` of the publish or check it belongs to.
+#: Request extension: the ``Deadline`` of the publish or check that the request belongs to.
 DEADLINE = "deadline"
-#: Where an answer says why its body could not be used; the content is then empty.
+#: Response extension: why the body could not be used; the content is then empty.
 BODY_PROBLEM = "body_problem"
-#: Where an answer says why its body did not arrive whole: trouble of the network, not of what answers. The
-#: words may quote the body.
+#: Response extension: why the body did not arrive completely, which is a network failure. May quote the body.
 BROKEN_OFF = "broken_off"
-#: For a request that carries no deadline of its own.
+#: For a request without its own deadline.
 DEFAULT_DEADLINE_SECONDS = 20.0
-#: An idle connection older than this is not trusted: a gateway may have forgotten it without a word.
+#: An idle connection older than this is not reused: a gateway may have dropped it silently.
 KEEPALIVE_SECONDS = 15.0
 
 
 class DirectTransport(httpx.BaseTransport):
-    """Sends each request over one kept connection and reads the whole answer within one deadline.
+    """Sends each request over one kept-alive connection and reads the whole response within one deadline.
 
-    For one thread at a time and meant for one origin: another origin, a closed or an expired connection, and
-    one on which a byte has come since its last answer, opens a new one.
+    For one thread at a time, and normally one origin. A new connection is opened for another origin, if the
+    current one is closed or expired, or if a byte has arrived since its last response.
     ``request.extensions["deadline"]`` is the ``Deadline`` that bounds connecting, TLS, every write and every
     read; the connect timeout is ``request.extensions["timeout"]["connect"]``.
 
-    The answer comes read, of at most 1 MiB. A body that is larger, broken off or encoded (none was asked for)
-    comes empty, with the reason in ``response.extensions["body_problem"]``, and ``["broken_off"]`` says how
-    it ended if it did not arrive whole. Redirects are not followed.
+    The response is already read, at most 1 MiB. If a body is larger, incomplete or encoded (no encoding is
+    requested), the content is empty and ``response.extensions["body_problem"]`` has the reason; if it did
+    not arrive completely, ``["broken_off"]`` says how it ended. Redirects are not followed.
     TLS is always verified, against ``ca_bundle`` (a PEM file or folder) or the certificates of certifi;
     ``client_cert`` is shown to the origin if it asks, never to a proxy. Both are read again when their
-    files change. The only proxy is ``proxy`` (``http://user:password@host:port``). The environment is not
-    consulted.
+    files change. The only proxy is ``proxy`` (``http://user:password@host:port``); environment variables are
+    ignored.
 
     Raises httpx's exceptions. ConnectError, ConnectTimeout, ProxyError and PoolTimeout mean that nothing was
-    sent: whatever fails before the kernel has taken the first byte of the request becomes one of these, also
-    when a kept connection fails and the new one that replaces it. Raises ``Halted`` if ``ca_bundle`` or
+    sent: any failure before the kernel has accepted the first byte of the request becomes one of these, also
+    if a kept-alive connection fails and so does its replacement. Raises ``Halted`` if ``ca_bundle`` or
     ``client_cert`` cannot be loaded.
     """
 
@@ -65,6 +64,8 @@ class DirectTransport(httpx.BaseTransport):
         self._ca_bundle = ca_bundle
         self._client_cert = client_cert
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
+        for name in ("httpcore.connection", "httpcore.http11", "httpcore.proxy"):
+            logging.getLogger(name).addFilter(_STEPS_ONLY)  # a logger keeps a filter once
         self._own_process()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -79,7 +80,7 @@ class DirectTransport(httpx.BaseTransport):
         try:
             return self._exchange(request)
         except BaseException:
-            self._drop()  # whatever is half sent or half read on it, no later request may meet
+            self._drop()  # no later request may see a half-sent request or half-read response
             raise
         finally:
             _tracing.ours = False
@@ -89,7 +90,7 @@ class DirectTransport(httpx.BaseTransport):
         self._drop()
 
     def _own_process(self) -> None:
-        """Begin without a connection: a forked child must share neither the parent's socket nor its lock."""
+        """Start without a connection: a forked child must not share the parent's socket or lock."""
         self._process = os.getpid()
         self._busy = threading.Lock()
         self._network = DeadlineNetwork()
@@ -104,7 +105,7 @@ class DirectTransport(httpx.BaseTransport):
     def _exchange(self, request: httpx.Request) -> httpx.Response:
         deadline: Deadline = request.extensions.get(DEADLINE) or Deadline(DEFAULT_DEADLINE_SECONDS)
         if deadline.left() <= 0:
-            raise httpx.ConnectTimeout("no time was left to send the request", request=request)
+            raise httpx.ConnectTimeout("time limit reached before the request was sent", request=request)
         self._network.deadline = deadline
         url = request.url
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
@@ -119,11 +120,11 @@ class DirectTransport(httpx.BaseTransport):
         try:
             return _bounded(answer.status, answer.headers, answer.stream, request)  # type: ignore[arg-type]
         finally:
-            answer.close()  # where the body was not read to its end, this closes the connection
+            answer.close()  # closes the connection if the body was not read to its end
 
     def _answer(self, outgoing: httpcore.Request, request: httpx.Request) -> httpcore.Response:
-        """The head of the answer. A kept connection that fails before it has taken a byte of the request is
-        replaced: nothing was sent, so this is no second try."""
+        """The head of the response. A kept-alive connection that fails before it accepted a byte of the
+        request is replaced: nothing was sent, so this is not a retry."""
         origin = outgoing.url.origin
         connection = self._clean_connection(origin)
         while True:
@@ -134,18 +135,18 @@ class DirectTransport(httpx.BaseTransport):
                     connection = self._open_connection(origin)
                 answer = connection.handle_request(outgoing)
                 if not self._network.request_sent:
-                    raise httpcore.ConnectError("an answer came before the request was sent")
+                    raise httpcore.ConnectError("a response came before the request was sent")
                 return answer
             except Halted:
                 raise
-            except Exception as error:  # noqa: BLE001 - where nothing was sent, no class may put it in doubt
+            except Exception as error:  # noqa: BLE001 - if nothing was sent, the outcome must not be unknown
                 unwritable = isinstance(error, httpcore.LocalProtocolError)
                 if unwritable or not kept or self._network.request_sent:
                     self._raise_as_httpx(error, request)
             connection = None
 
     def _clean_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface | None:
-        """The kept connection where it is open, young, and no byte has come since its last answer."""
+        """The kept-alive connection if it is open, young, and no byte has arrived since its last response."""
         connection = self._connection
         if connection is None or origin != self._origin or connection.is_closed() or connection.has_expired():
             return None
@@ -183,9 +184,9 @@ class DirectTransport(httpx.BaseTransport):
         kind = next((theirs for ours, theirs in _AS_HTTPX.items() if isinstance(error, ours)), None)
         text = type(error).__name__ if kind is None else str(error)
         if kind is None and not isinstance(error, OSError):
-            report(error, "A connection failed by a defect: %s", text)
+            report(error, "A connection failed because of a bug: %s", text)
         if kind is httpx.LocalProtocolError:
-            text = "a header or the path of the request holds a character that HTTP does not allow"
+            text = "a header or the path of the request contains a character that HTTP does not allow"
         elif kind not in _NOT_SENT and not self._network.request_sent:
             kind, text = self._not_sent(kind, text)
         if kind is None:
@@ -195,26 +196,26 @@ class DirectTransport(httpx.BaseTransport):
     def _not_sent(
         self, kind: type[httpx.TransportError] | None, text: str
     ) -> tuple[type[httpx.TransportError], str]:
-        """The class of a failure before the first byte of the request, and where it happened."""
+        """Exception class and text for a failure before the first byte of the request."""
         in_tunnel = self._proxy is not None and 0 <= self._network.layers < self._network.wanted_layers
         text = f"{'the proxy opened no tunnel' if in_tunnel else 'the request was not sent'}: {text}"
         if kind is not None and issubclass(kind, httpx.TimeoutException):
             return httpx.ConnectTimeout, text
         if in_tunnel and kind is httpx.RemoteProtocolError and not self._network.ended:
-            return httpx.ProxyError, text  # it answers, but not as a proxy does
+            return httpx.ProxyError, text  # it responds, but not as a proxy does
         return httpx.ConnectError, text
 
 
 def _unparsed(connection: httpcore.ConnectionInterface) -> bytes | None:
-    """What the parser of an idle connection holds beyond its last answer; None if it cannot be seen.
+    """Bytes in the parser of an idle connection after its last response; None if they cannot be read.
 
-    httpcore has no public name for it. When it moves, no connection is reused any more, and
+    httpcore has no public API for it. If it moves, no connection is reused any more, and
     ``test_requests_share_one_connection`` fails.
     """
     inner: Any = connection
     try:
         while not hasattr(inner, "_h11_state"):
-            inner = inner._connection  # HTTPConnection and the two kinds of proxy wrap it
+            inner = inner._connection  # wrapped by HTTPConnection and the two kinds of proxy
         trailing: bytes = inner._h11_state.trailing_data[0]
     except AttributeError:
         return None
@@ -222,7 +223,7 @@ def _unparsed(connection: httpcore.ConnectionInterface) -> bytes | None:
 
 
 def read_answer(response: httpx.Response, request: httpx.Request) -> httpx.Response:
-    """``response`` of any transport, read and closed, with the bounds of ``DirectTransport`` where unread."""
+    """The ``response`` of any transport, read and closed, within the bounds of ``DirectTransport``."""
     if response.is_closed:
         response.request = request
         return response
@@ -235,8 +236,8 @@ def read_answer(response: httpx.Response, request: httpx.Request) -> httpx.Respo
 def _bounded(
     status: int, headers: Sequence[tuple[bytes, bytes]], body: Iterable[bytes], request: httpx.Request
 ) -> httpx.Response:
-    """A read ``httpx.Response``; its content is empty, and the reason in its extensions, where the body is
-    larger than 1 MiB, broken off, or encoded without being asked for (it is never decoded)."""
+    """A read ``httpx.Response``. Its content is empty, with the reason in its extensions, if the body is
+    larger than 1 MiB, incomplete, or encoded although no encoding was requested (it is never decoded)."""
     kept: list[tuple[bytes, bytes]] = []
     encodings: list[bytes] = []
     for header in headers:
@@ -246,13 +247,13 @@ def _bounded(
             kept.append(header)
     content, problem, broken_off = _read(body)
     if not problem and any(encoding not in {b"", b"identity"} for encoding in encodings):
-        content, problem = b"", "the body is compressed, which was not asked for"
+        content, problem = b"", "the body is compressed, which was not requested"
     extensions = {BODY_PROBLEM: problem, BROKEN_OFF: broken_off} if problem else None
     return httpx.Response(status, headers=kept, content=content, request=request, extensions=extensions)
 
 
 def _read(body: Iterable[bytes]) -> tuple[bytes, str, str]:
-    """The content, or why there is none, and how it broke off: in words that may quote it."""
+    """The content, why it is unusable, and how it broke off (may quote it); else "" for each."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -291,7 +292,7 @@ _NOT_SENT = (
 
 
 class _StepsOnly(logging.Filter):
-    """Keeps of httpcore's trace of our requests the step's name: its arguments hold what servers echo."""
+    """Reduces httpcore's trace of our requests to step names: arguments contain what servers send."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(_tracing, "ours", False):
@@ -299,6 +300,5 @@ class _StepsOnly(logging.Filter):
         return True
 
 
+_STEPS_ONLY = _StepsOnly()
 _tracing = threading.local()
-for _name in ("httpcore.connection", "httpcore.http11", "httpcore.proxy"):
-    logging.getLogger(_name).addFilter(_StepsOnly())

@@ -1,4 +1,4 @@
-"""One CloudEvent 1.0 in its JSON format: built, validated and encoded once; values in, text out."""
+"""A CloudEvent 1.0 in JSON format, built, validated and encoded once: values in, text out."""
 
 import json
 from base64 import b64decode, b64encode
@@ -28,12 +28,12 @@ __all__ = [
     "digest",
 ]
 
-MAX_BYTES = 1024 * 1024  # where the caller sets no limit: more than most gateways take
+MAX_BYTES = 1024 * 1024  # if the caller sets no limit; more than most gateways accept
 
 _encode = json.JSONEncoder(
-    ensure_ascii=False,  # an euro sign is 3 bytes, escaped it is 6
+    ensure_ascii=False,  # a euro sign is 3 bytes, escaped 6
     allow_nan=False,
-    check_circular=False,  # the encoder only sees trees that plain() made
+    check_circular=False,  # the encoder only sees trees made by plain()
     separators=(",", ":"),
 ).encode
 _encode_sorted = json.JSONEncoder(
@@ -43,7 +43,7 @@ _encode_sorted = json.JSONEncoder(
 
 @final
 class _NoData:
-    """The type of NO_DATA; false, like nothing, and the same object in every copy and pickle."""
+    """The type of NO_DATA: falsy, and the same object in every copy and pickle."""
 
     def __repr__(self) -> str:
         return "NO_DATA"
@@ -61,13 +61,13 @@ NO_DATA: Final = _NoData()
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """One valid event, made by ``build_event``. Its ``repr`` may be logged: no data, no extensions."""
+    """A valid event, made by ``build_event``. Its ``repr`` is safe to log: no data, no extensions."""
 
     id: str
     source: str
     type: str
     time: str
-    """As written: ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
+    """As encoded: ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
     subject: str | None
     datacontenttype: str | None
     dataschema: str | None
@@ -75,12 +75,12 @@ class CloudEvent:
     _body: str = field(repr=False)
 
     def encode(self) -> str:
-        """The exact body to store and send, the same text at every call; on the wire it is UTF-8."""
+        """The exact body to store and send, the same text at every call; UTF-8 on the wire."""
         return self._body
 
     @property
     def sha256(self) -> str:
-        """The digest of the body, to notice if it ever changes."""
+        """The digest of the body, to detect any later change."""
         return digest(self._body)
 
     @property
@@ -90,7 +90,7 @@ class CloudEvent:
 
     @property
     def extensions(self) -> Mapping[str, ExtensionValue]:
-        """Extension attributes as written, read-only."""
+        """Extension attributes as encoded, read-only."""
         return MappingProxyType(dict(self._extensions))
 
     @property
@@ -115,18 +115,18 @@ def build_event(
     extensions: Mapping[str, object] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> CloudEvent:
-    """One CloudEvent, validated and encoded now: what the caller changes later changes nothing in it.
+    """Build one CloudEvent, validated and encoded now: later changes to the arguments do not affect it.
 
     ``id`` is text or a UUID, a new uuid4 if None. ``time`` is when it happened, an aware datetime or an
     RFC 3339 text, now if None. ``extensions`` maps names of a-z and 0-9 to text, bool, int, bytes or aware
     datetimes.
 
-    ``data`` is any JSON value, and what ``cloudevents_data.plain`` writes as one (Decimal, datetime, UUID,
-    Enum, ...). None is JSON null, NO_DATA leaves the member out, bytes are sent as ``data_base64``. Under a
-    ``datacontenttype`` that is not JSON, data must be text or bytes; where none is given, JSON data is marked
+    ``data`` is any JSON value, or a value that ``cloudevents.data.plain`` converts to one (Decimal, datetime,
+    UUID, Enum, ...). None is JSON null, NO_DATA omits the member, bytes are sent as ``data_base64``. If
+    ``datacontenttype`` is not JSON, data must be text or bytes; if it is None, JSON data is marked
     ``application/json``.
 
-    ``max_bytes`` limits the encoded body. Raises InvalidEvent, which names the attribute or the path in data.
+    ``max_bytes`` limits the encoded body. Raises InvalidEvent with the attribute or the path in data.
     """
     event_id = check_text("id", uuid4() if id is None else id, MAX_LENGTH)
     source = attributes.uri_reference("source", source, MAX_LENGTH)
@@ -171,17 +171,17 @@ def build_event(
 
 
 def check_size(event: CloudEvent, limit: int) -> None:
-    """Raises InvalidEvent where the body, as UTF-8, has more than ``limit`` bytes."""
+    """Raises InvalidEvent if the body has more than ``limit`` bytes in UTF-8."""
     size = len(event.encode().encode())
     if size > limit:
         raise too_large(limit, size)
 
 
 def content_digest(event: CloudEvent, destination: str, *, with_time: bool) -> str:
-    """The sha-256 of what the caller said, in hexadecimal: two calls that say the same give the same digest.
+    """The SHA-256 of the event's content, in hexadecimal: equal content gives equal digests.
 
-    It covers the destination and all of the event but its id; ``time`` only ``with_time``, that is, where the
-    caller passed one and it was not filled in by ``build_event``. The order of members does not matter.
+    It covers the destination and the whole event except its id; ``time`` only ``with_time``, which is for
+    callers that passed one. The order of members does not matter.
     """
     ours = {"specversion", "id"} if with_time else {"specversion", "id", "time"}
     members = {name: value for name, value in json.loads(event.encode()).items() if name not in ours}
@@ -189,12 +189,12 @@ def content_digest(event: CloudEvent, destination: str, *, with_time: bool) -> s
 
 
 def digest(text: str) -> str:
-    """The sha-256 of the text's UTF-8 bytes, in hexadecimal."""
+    """The SHA-256 of the text's UTF-8 bytes, in hexadecimal."""
     return sha256(text.encode()).hexdigest()
 
 
 def _payload(data: object, media_type: str | None, limit: int) -> dict[str, Any]:
-    """The one member that carries ``data``, or none."""
+    """The one member that carries ``data``, or no member."""
     if data is NO_DATA:
         return {}
     if isinstance(data, (bytes, bytearray, memoryview)):

@@ -1,6 +1,6 @@
-"""The rules of CloudEvents 1.0 for attributes: what a caller passed -> what is written, or why it cannot be.
+"""CloudEvents 1.0 attributes: converts what a caller passed to what is encoded, or says why it cannot.
 
-Each function takes the name of the attribute for its error and raises InvalidEvent. String, URI,
+Functions take the name of the attribute for the error and raise InvalidEvent. String, URI,
 URI-reference, Timestamp, Integer, Boolean and Binary are the types of the specification's "Type System".
 """
 
@@ -31,14 +31,14 @@ CORE_NAMES = frozenset(
         "datacontenttype",
         "dataschema",
         "data",
-        "data_base64",  # a member of the JSON format, no attribute, but as taken as the others
+        "data_base64",  # a member of the JSON format, not an attribute, but reserved as well
     }
 )
 
 _PLANES = "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
 _NOT_IN_STRING = re.compile(f"[\0-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_PLANES}]")
 
-# RFC 3986, appendix A. A first segment with a colon is a scheme or nothing.
+# RFC 3986, appendix A. A first segment with a colon must be a scheme.
 _ENCODED = "%[0-9A-Fa-f]{2}"
 _NAME = r"-A-Za-z0-9._~!$&'()*+,;="
 _PATH = rf"(?:[{_NAME}:@]|{_ENCODED})"
@@ -51,7 +51,7 @@ _URI_REFERENCE = re.compile(
 )
 _NOT_IN_URI = re.compile(rf"[^{_NAME}:/?#\[\]@%]")
 
-# Names as RFC 6838 registers them, parameters as RFC 2045 writes them.
+# Names as registered by RFC 6838, parameters as written by RFC 2045.
 _REGISTERED = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"  # noqa: S105 - the grammar's word, no secret
 _QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
@@ -61,18 +61,16 @@ _EXTENSION_NAME = re.compile("[a-z0-9]+")
 
 
 def check_text(name: str, value: object, max_length: int | None = None) -> str:
-    """A String that is not empty: no control characters, noncharacters or halves of surrogate pairs."""
+    """A non-empty String without control characters, noncharacters and unpaired surrogates."""
     if value is None:
         raise InvalidEvent(name, "is required")
     text = exact_text(value)
     if text is None:
         raise InvalidEvent(name, f"must be text, not {a_type(value)}; pass str(value)")
     if not text:
-        raise InvalidEvent(name, "must not be empty; leave it out where it is optional")
+        raise InvalidEvent(name, "must not be empty; omit it if it is optional")
     if max_length is not None and len(text) > max_length:
-        raise InvalidEvent(
-            name, f"has {len(text)} characters; the outbox's column holds {max_length}, use a shorter one"
-        )
+        raise InvalidEvent(name, f"has {len(text)} characters; the maximum is {max_length}")
     return _characters(name, text)
 
 
@@ -84,7 +82,7 @@ def uri_reference(name: str, value: object, max_length: int | None = None) -> st
 
 
 def uri(name: str, value: object) -> str:
-    """A URI with a scheme. A fragment is let through: JSON Schema and the official SDKs use them."""
+    """A URI with a scheme. Fragments are allowed: JSON Schema and the official SDKs use them."""
     text = check_text(name, value)
     if _match_uri(name, text)["scheme"] is None:
         raise InvalidEvent(name, "must be an absolute URI, with its scheme: https://..., urn:...")
@@ -98,19 +96,19 @@ def media_type(name: str, value: object) -> str:
         raise InvalidEvent(
             name,
             "is not a media type; write it like text/plain or text/csv; charset=utf-8, "
-            "and put double quotes around a parameter with other characters than these",
+            "and put double quotes around parameters with other characters",
         )
     return text
 
 
 def is_json(media_type: str) -> bool:
-    """Whether data of this media type is a JSON value: ``*/json`` or ``*/*+json``, in any case."""
+    """Whether data of this media type is a JSON value: ``*/json`` or ``*/*+json``, ignoring case."""
     subtype = media_type.partition(";")[0].rstrip().lower().partition("/")[2]
     return subtype == "json" or subtype.endswith("+json")
 
 
 def timestamp(name: str, value: object) -> str:
-    """An aware datetime or an RFC 3339 text, written ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
+    """An aware datetime or an RFC 3339 text, as ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
     try:
         if isinstance(value, datetime):
             return utc_milliseconds(value)
@@ -123,11 +121,11 @@ def timestamp(name: str, value: object) -> str:
 
 
 def extensions(value: object) -> dict[str, ExtensionValue]:
-    """Extension attributes by name, in a new dict; those that are None are unset, so they are left out.
+    """Extension attributes by name, in a new dict; those that are None are omitted.
 
-    Values: text (String; Enums of text, UUIDs and lazy translations become text), bool (Boolean), int of
-    32 bits (Integer), bytes (Binary: base64), aware datetime (Timestamp: RFC 3339 with its own offset and
-    microseconds). The specification has no float, no list and no map.
+    Values: text (String; Enums of text, UUIDs and lazy translations become text), bool (Boolean), 32-bit
+    int (Integer), bytes (Binary: base64), aware datetime (Timestamp: RFC 3339 with its own offset and
+    microseconds). The specification has no float, list or map.
     """
     if value is None:
         return {}
@@ -147,8 +145,8 @@ def _characters(name: str, text: str) -> str:
     if found := _NOT_IN_STRING.search(text):
         raise InvalidEvent(
             name,
-            f"holds U+{ord(found[0]):04X} at position {found.start()}; attributes take no control characters "
-            "(also no tab or line end), noncharacters and halves of surrogate pairs: remove it",
+            f"contains U+{ord(found[0]):04X} at position {found.start()}; attributes must not have control "
+            "characters (including tabs and line breaks), noncharacters or unpaired surrogates: remove it",
         )
     return text
 
@@ -157,14 +155,15 @@ def _match_uri(name: str, text: str) -> re.Match[str]:
     if stray := _NOT_IN_URI.search(text):
         raise InvalidEvent(
             name,
-            f"holds U+{ord(stray[0]):04X} at position {stray.start()}, which no URI takes; percent-encode it",
+            f"contains U+{ord(stray[0]):04X} at position {stray.start()}, not allowed in a URI; "
+            "percent-encode it",
         )
     found = _URI_REFERENCE.fullmatch(text)
     if not found or (found["ipv6"] is not None and not _is_ipv6(found["ipv6"])):
         raise InvalidEvent(
             name,
-            "is not a URI (RFC 3986); before the first ':' stands a scheme such as https, after '%' two "
-            "hexadecimal digits, between '[' and ']' an IPv6 address; '#' comes once, a port is a number",
+            "is not a URI (RFC 3986); check the scheme (such as https) before the first ':', two hexadecimal "
+            "digits after each '%', an IPv6 address in '[' and ']', at most one '#', and a number as port",
         )
     return found
 

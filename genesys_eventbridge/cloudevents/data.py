@@ -1,4 +1,4 @@
-"""What users put into ``data`` -> a new tree of plain JSON values, or the path of what does not fit."""
+"""Converts users' ``data`` to a new tree of plain JSON values, or names the path that does not fit."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from uuid import UUID
 from genesys_eventbridge.cloudevents.timestamps import rfc3339
 from genesys_eventbridge.errors import InvalidEvent
 
-MAX_DEPTH = 100  # nested objects and arrays; consumers' parsers have limits of their own
+MAX_DEPTH = 100  # nested objects and arrays; consumers' parsers have their own limits
 MAX_DIGITS = 4300  # of an int: what Python itself reads and writes by default
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,14 +26,14 @@ _PATH_KEY = 40
 def plain(value: object, *, limit: int) -> Any:
     """``value`` copied into new dict, list, str, int, float, bool and None objects, ready for JSON.
 
-    Text, numbers, booleans and None stay as they are. Written as text: Decimal (``str``, so money keeps its
+    Text, numbers, booleans and None stay as they are. Converted to text: Decimal (``str``, so money keeps its
     digits), aware datetime (RFC 3339 with its own offset and microseconds, ``Z`` for UTC), date, naive
-    time, timedelta (ISO 8601, ``P1DT02H03M04S``), UUID, lazy translations. An Enum member stands for its
-    value; tuples become arrays. Integers above 2**53 are written exactly, but consumers that
-    calculate in doubles (JavaScript, flows) round them: send such ids as text.
+    time, timedelta (ISO 8601, ``P1DT02H03M04S``), UUID, lazy translations. An Enum member becomes its
+    value; tuples become arrays. Integers above 2**53 are exact here, but consumers that calculate in doubles
+    (JavaScript, flows) round them: send such ids as text.
 
-    ``limit`` is in bytes of JSON: copying stops as soon as the result cannot fit any more. Raises
-    InvalidEvent with a path such as ``data.items[3].price``; its reason names types, never values.
+    ``limit`` is in bytes of JSON: copying stops as soon as the result cannot fit. Raises InvalidEvent with a
+    path such as ``data.items[3].price``; its reason names types, never values.
     """
     try:
         return _Copier(limit).copy(value, 1)
@@ -42,11 +42,11 @@ def plain(value: object, *, limit: int) -> Any:
 
 
 def too_large(limit: int, size: int | None = None) -> InvalidEvent:
-    """The error for an event of ``size`` bytes, or of too many to count, where ``limit`` are allowed."""
+    """The error for an event of ``size`` bytes (None: too many to count) if ``limit`` are allowed."""
     found = f"{size:,}" if size is not None else f"more than {limit:,}"
     return InvalidEvent(
         "data",
-        f"the encoded event has {found} bytes, the limit is {limit:,}; keep the payload elsewhere and send "
+        f"the encoded event has {found} bytes, the limit is {limit:,}; store the payload elsewhere and send "
         "its address in the extension 'dataref', or raise max_bytes (the setting MAX_EVENT_BYTES)",
     )
 
@@ -65,12 +65,12 @@ def exact_text(value: object) -> str | None:
 
 
 def is_proxy(value: object) -> bool:
-    """Whether ``value`` only pretends to be of its class (SimpleLazyObject, mocks); C code is not fooled."""
+    """Whether ``value`` imitates its class (SimpleLazyObject, mocks), which C code does not accept."""
     return value.__class__ is not type(value)
 
 
 class _Unfit(Exception):
-    """A value without a place in JSON; ``steps`` are the keys and indexes to it, innermost first."""
+    """A value that JSON cannot represent; ``steps`` are the keys and indexes to it, innermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -79,11 +79,11 @@ class _Unfit(Exception):
 
 
 class _Copier:
-    """One walk over one value; ``left`` counts down the bytes that the JSON text may still take.
+    """One walk over one value; ``left`` is the number of bytes that the JSON text may still take.
 
-    Each value is charged at the least it can take with the comma or colon behind it (an object or array: its
-    brackets, because its last part has no comma), so that neither a huge payload nor a small one that
-    refers to the same parts again and again is walked to its end.
+    Each value is charged the least it can take including the comma or colon after it (an object or array: its
+    brackets, because its last part has no comma). So the walk stops early for a huge payload, and for a small
+    one that refers to the same parts repeatedly.
     """
 
     def __init__(self, limit: int) -> None:
@@ -104,7 +104,7 @@ class _Copier:
 
     def _copy_other(self, value: object, level: int) -> Any:
         if is_proxy(value):
-            raise _Unfit(f"{a_type(value)} only stands for another object; pass that object's plain value")
+            raise _Unfit(f"{a_type(value)} is a proxy for another object; pass that object's plain value")
         if isinstance(value, Enum):
             return self.copy(value.value, level)
         if isinstance(value, Mapping):
@@ -125,7 +125,7 @@ class _Copier:
             for key, member in value.items():
                 name = self._text(key if type(key) is str else _name(key))
                 if name in members:
-                    raise _Unfit("two keys give the same name; a JSON object has each name once")
+                    raise _Unfit("two keys become the same name; names in a JSON object must be unique")
                 members[name] = self.copy(member, level + 1)
         except _Unfit as problem:
             problem.steps.append(key)
@@ -147,15 +147,15 @@ class _Copier:
         self._charge(len(text) + 3)
         if not text.isascii() and (found := _SURROGATE.search(text)):
             raise _Unfit(
-                f"half of a surrogate pair (U+{ord(found[0]):04X} at position {found.start()}) is no text; "
-                "text.encode('utf-8', 'replace').decode() puts '?' there"
+                f"an unpaired surrogate (U+{ord(found[0]):04X} at position {found.start()}) is not text; "
+                "text.encode('utf-8', 'replace').decode() replaces it with '?'"
             )
         return text
 
     def _number(self, value: Any) -> Any:
         self._charge(2)
         if isinstance(value, float) and not math.isfinite(value):
-            raise _Unfit("NaN and infinity have no place in JSON; send None or text")
+            raise _Unfit("JSON has no NaN or infinity; send None or text")
         if isinstance(value, int) and value.bit_length() > 2000:
             self._charge(_digits(value))
         return value
@@ -163,7 +163,7 @@ class _Copier:
     def _descend(self, level: int) -> None:
         self._charge(2)
         if level > MAX_DEPTH:
-            raise _Unfit(f"nested deeper than {MAX_DEPTH} levels, or it contains itself; send it flatter")
+            raise _Unfit(f"nested deeper than {MAX_DEPTH} levels, or it contains itself; flatten it")
 
     def _charge(self, size: int) -> None:
         self.left -= size
@@ -172,7 +172,7 @@ class _Copier:
 
 
 def _digits(value: int) -> int:
-    """At least how many digits follow the first one; refuses what Python itself would not write out."""
+    """A lower bound for the digits after the first one. Refuses what Python itself would not write."""
     limit = min(sys.get_int_max_str_digits() or MAX_DIGITS, MAX_DIGITS)
     if abs(value) >= 10**limit:
         raise _Unfit(f"an integer of more than {limit} digits; send it as text, such as hex(value)")
@@ -180,7 +180,7 @@ def _digits(value: int) -> int:
 
 
 def _name(key: object) -> str:
-    """A key that is not exactly ``str``: its text if it is a kind of ``str``."""
+    """A key that is not exactly ``str``: its text if it is a subclass of ``str``."""
     if isinstance(key, str) and not is_proxy(key):
         return str.__str__(key)
     raise _Unfit(f"the key is {a_type(key)}; JSON keys are text: use str(key)")
@@ -192,7 +192,7 @@ def _as_text(value: object) -> str:
         return text
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise _Unfit("a Decimal NaN or infinity is no number; send None or text")
+            raise _Unfit("a Decimal NaN or infinity is not a number; send None or text")
         return str(value)
     if isinstance(value, datetime):
         try:
@@ -200,7 +200,7 @@ def _as_text(value: object) -> str:
         except ValueError as problem:
             raise _Unfit(str(problem)) from None
     if isinstance(value, time) and value.tzinfo is not None:
-        raise _Unfit("a time of day with a timezone but without a day is no moment; send a datetime")
+        raise _Unfit("a time with a timezone but without a date is ambiguous; send a datetime")
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -231,7 +231,7 @@ def _remedy(value: object) -> str:
 
 
 def _is_lazy(value: object) -> bool:
-    """Whether ``value`` is one of Django's lazy texts, found by name: this room never imports Django."""
+    """Whether ``value`` is one of Django's lazy texts, found by name: this module never imports Django."""
     return any(
         (base.__module__, base.__name__) == ("django.utils.functional", "Promise")
         for base in type(value).__mro__
@@ -244,7 +244,7 @@ def a_type(value: object) -> str:
 
 
 def _path(steps: list[object]) -> str:
-    """``data.items[3]["odd key"]`` from steps that come innermost first; long keys and long paths are cut."""
+    """``data.items[3]["odd key"]`` from steps, innermost first; long keys and long paths are cut."""
     outermost = steps[::-1]
     shown = "".join(map(_step, outermost[:_PATH_STEPS]))
     return f"data{shown}…" if len(steps) > _PATH_STEPS else f"data{shown}"

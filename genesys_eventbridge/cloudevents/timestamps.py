@@ -1,6 +1,6 @@
-"""RFC 3339 timestamps: texts in, texts out, UTC where CloudEvents asks for it.
+"""RFC 3339 timestamps: parsing and formatting, in UTC if CloudEvents asks for it.
 
-Every function raises ``ValueError`` with a reason for people; the caller knows the field it belongs to.
+Functions raise ``ValueError`` with a readable reason; the caller knows the field it belongs to.
 """
 
 import re
@@ -11,18 +11,18 @@ _RFC3339 = re.compile(
     r"[Tt](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
     r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2}):(?P<minutes>[0-9]{2}))"
 )
-_OUT_OF_RANGE = "is outside of the years 0001 to 9999 in UTC"
+_OUT_OF_RANGE = "is outside the years 0001 to 9999 in UTC"
 
 
 def utc_milliseconds(value: datetime) -> str:
-    """``YYYY-MM-DDTHH:MM:SS.mmmZ`` of an aware datetime; what is finer than a millisecond is cut off."""
+    """An aware datetime as ``YYYY-MM-DDTHH:MM:SS.mmmZ``; anything finer than a millisecond is cut off."""
     return _to_utc(value).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def rfc3339(value: datetime) -> str:
-    """The full timestamp of an aware datetime: its microseconds and its own offset, ``Z`` for UTC.
+    """An aware datetime as a full timestamp: its microseconds and its own offset, ``Z`` for UTC.
 
-    RFC 3339 has no seconds in an offset, so a zone that has them is written in UTC.
+    RFC 3339 offsets have no seconds, so a zone that has them is written in UTC.
     """
     offset = _aware(value).utcoffset()
     if not offset or offset % timedelta(minutes=1):
@@ -45,13 +45,13 @@ def parse_rfc3339(text: str) -> datetime:
     second = 59 if leap else int(found["second"])
     micros = 999_999 if leap else int((found["fraction"] or "")[:6].ljust(6, "0"))
     if int(found["hours"] or 0) > 23 or int(found["minutes"] or 0) > 59:
-        raise ValueError("has an offset that does not exist; it goes from -23:59 to +23:59")
+        raise ValueError("has an invalid offset; it must be from -23:59 to +23:59")
     try:
-        # Not strptime, which takes 10 us: each event that is enqueued comes here.
+        # Not strptime, which takes 10 us: this runs for each event that is enqueued.
         year, month, day, hour, minute = map(int, found.group("year", "month", "day", "hour", "minute"))
         local = datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC)
     except ValueError:
-        raise ValueError("names a day or a time of day that does not exist") from None
+        raise ValueError("is a date or time that does not exist") from None
     offset = timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
     try:
         moment = local + offset if found["sign"] == "-" else local - offset

@@ -1,4 +1,4 @@
-"""The settings, one frozen value per destination: read late, checked whole, wrong keys refused."""
+"""The settings: one frozen value per destination, read late and validated as a whole."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationSettings:
-    """One destination's settings; a field is the lower-case key. Times are seconds unless said.
+    """The settings of one destination. Fields are the keys in lower case; times are in seconds.
 
-    What the client needs to know is in ``platform``, and how it reads answers in ``platform.rules``.
+    The client's settings are in ``platform``, and how it interprets responses in ``platform.rules``.
     """
 
     alias: str
@@ -63,11 +63,11 @@ class DestinationSettings:
 
     @property
     def request_deadline(self) -> float:
-        """How long one request may take, with its token and a second try."""
+        """Seconds that one request may take, including its token and a second attempt after a 401."""
         return self.platform.request_deadline
 
     def changed(self, **changes: Any) -> DestinationSettings:
-        """With other values of these settings, whichever dataclass they belong to."""
+        """A copy with some settings changed. Keys are in lower case; nested dataclasses are handled."""
         platform = self.platform
         if of_rules := _taken(changes, Rules):
             platform = replace(platform, rules=replace(platform.rules, **of_rules))
@@ -77,18 +77,18 @@ class DestinationSettings:
 
     @property
     def doubt_seconds(self) -> float:
-        """How long a doubtful event may be sent again under its key."""
+        """Seconds during which an event of unknown outcome may be sent again under its key."""
         return self.idempotency_window - self.idempotency_margin
 
     @property
     def run_length(self) -> int:
-        """So many failures or refusals in a row are the destination's trouble and no longer the events'."""
+        """Number of consecutive failures or refusals that count against the destination, not the events."""
         return max(5, 2 * self.concurrency)
 
 
 _FIELDS = settings_of(Platform, Rules, DestinationSettings)
 CHECKS: dict[str, values.Check] = {
-    # Only here must it exist: a client without Django may be made before its file is there.
+    # The file must exist only here: a client without Django may be created before its file is.
     key: values.optional(values.existing_file) if key == "CA_BUNDLE" else item.metadata["check"]
     for key, item in _FIELDS.items()
 }
@@ -107,7 +107,7 @@ def aliases() -> tuple[str, ...]:
 @functools.cache
 @without_arguments
 def destination(alias: str = "default") -> DestinationSettings:
-    """The settings of one destination. Raises ImproperlyConfigured naming each wrong key and its remedy."""
+    """The settings of one destination. Raises ImproperlyConfigured with each invalid key and its fix."""
     if alias not in aliases():
         close = get_close_matches(alias, aliases(), n=1)
         raise ImproperlyConfigured(
@@ -122,7 +122,7 @@ def destination(alias: str = "default") -> DestinationSettings:
 
 
 def problems() -> list[Problem]:
-    """Everything wrong or doubtful in the setting, for the system checks; never raises."""
+    """All errors and warnings about the setting, for the system checks. Never raises."""
     try:
         raw = _raw()
     except ImproperlyConfigured as error:
@@ -141,7 +141,7 @@ def reset() -> None:
 
 @receiver(setting_changed, dispatch_uid="genesys_eventbridge.conf")
 def _setting_changed(*, setting: str, **_kwargs: Any) -> None:
-    """A test that overrides the setting is heard."""
+    """Read the setting again when a test overrides it."""
     if setting == SETTING:
         reset()
 
@@ -153,17 +153,17 @@ def _raw() -> Mapping[str, Any]:
             f'{SETTING} must be a dict of destinations, like {{"default": {{"REGION": ...}}}}; '
             f"got {type(raw).__name__}."
             if not isinstance(raw, Mapping) and raw is not None
-            else f'{SETTING} is missing or empty: name at least the destination "default".'
+            else f'{SETTING} is missing or empty. Add at least the destination "default".'
         )
     return raw
 
 
 def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
-    """The checked values of one destination by field name, and what is wrong with it."""
+    """The validated values of one destination by field name, and the problems found."""
     problems: list[Problem] = []
     if not isinstance(alias, str) or not 0 < len(alias) <= 64:
         problems.append(
-            Problem("E004", "", f"{SETTING}: the alias {alias!r} is no text of 1 to 64 characters.", "")
+            Problem("E004", "", f"{SETTING}: the alias {alias!r} is not a string of 1 to 64 characters.", "")
         )
     if not isinstance(raw, Mapping):
         hint = f'Write {SETTING} = {{"{alias}": {{"REGION": "us-east-1", ...}}}}.'
@@ -212,6 +212,6 @@ def _made(alias: str, found: dict[str, Any]) -> DestinationSettings:
 
 
 def _taken(given: dict[str, Any], owner: type) -> dict[str, Any]:
-    """The settings of one dataclass, out of ``given``."""
+    """Remove the settings of one dataclass from ``given`` and return them."""
     names = [item.name for item in settings_of(owner).values()]
     return {name: given.pop(name) for name in names if name in given}

@@ -1,4 +1,4 @@
-"""REGION and the addresses, settings that only the app has, and what cannot work together."""
+"""Validation of REGION and URLs, of settings outside the client, and of combinations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from genesys_eventbridge.platform.config import contradictions
 from genesys_eventbridge.tls import load_trust
 
 CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET")
-#: Their values stand in no message.
+#: Values of these are never shown in a message.
 MAY_HOLD_SECRETS = (*CREDENTIALS, "PROXY", "EXTRA_HEADERS", "CLIENT_CERT")
 HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
-#: What a claim and a settle may take beside the request; part of every lease.
+#: Seconds that claiming and settling may take besides the request; part of every lease.
 LEASE_MARGIN = 5.0
 #: Values of WAKE.
 AUTO, DJANGO_Q = "auto", "django_q"
@@ -27,7 +27,7 @@ REPLACED_BY_WAKE = "PUBLISH_ON_COMMIT"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: the number of the system check, the key, what is wrong, the line that mends it."""
+    """One finding: id of the system check, setting, what is wrong, and how to fix it."""
 
     id: str
     key: str
@@ -40,21 +40,21 @@ class Problem:
 
 
 def hosts(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, str], list[Problem]]:
-    """API_BASE_URL and LOGIN_BASE_URL from REGION or the explicit URLs, which win."""
+    """API_BASE_URL and LOGIN_BASE_URL, by key, from REGION or the explicit URLs, which take precedence."""
     found: dict[str, str] = {}
     problems: list[Problem] = []
     where = f"GENESYS_EVENTBRIDGE[{alias!r}]"
     region, api, login = (raw.get(key) for key in ("REGION", "API_BASE_URL", "LOGIN_BASE_URL"))
     if not region and not api:
         hint = 'Set "REGION": "us-east-1" (or your region), or API_BASE_URL and LOGIN_BASE_URL.'
-        return {}, [Problem("E001", "REGION", f"{where} names no region and no API_BASE_URL.", hint)]
+        return {}, [Problem("E001", "REGION", f"{where} has neither REGION nor API_BASE_URL.", hint)]
     key = "REGION"
     try:
         if region:
             by_region = regions.hosts(region)
             found = {"API_BASE_URL": by_region.api_base_url, "LOGIN_BASE_URL": by_region.login_base_url}
             if not by_region.known and not api:
-                message = f"REGION {region!r} is no region we know; using {by_region.api_base_url}."
+                message = f"REGION {region!r} is not a known region; using {by_region.api_base_url}."
                 hint = "Check its spelling, or set API_BASE_URL and LOGIN_BASE_URL."
                 problems.append(Problem("W010", key, f"{where}: {message}", hint))
         if api:
@@ -74,7 +74,7 @@ def hosts(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, str], list[Prob
             Problem(
                 "W014",
                 "LOGIN_BASE_URL",
-                f"{where}: login and API are the same host, {found['API_BASE_URL']}.",
+                f"{where}: login and API use the same host, {found['API_BASE_URL']}.",
                 "Tokens come from https://login.<domain>, the API is https://api.<domain>.",
             )
         )
@@ -82,15 +82,15 @@ def hosts(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, str], list[Prob
 
 
 def publish_on_commit(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """The key that WAKE replaced: still obeyed where WAKE is not given, with a warning."""
+    """PUBLISH_ON_COMMIT, which WAKE replaced: still honoured if WAKE is not set, with a warning."""
     if REPLACED_BY_WAKE not in raw:
         return {}, []
     off = not raw[REPLACED_BY_WAKE]
     problem = Problem(
         "W017",
         REPLACED_BY_WAKE,
-        f"GENESYS_EVENTBRIDGE[{alias!r}]: {REPLACED_BY_WAKE} was replaced by WAKE, and the next release "
-        "refuses it.",
+        f"GENESYS_EVENTBRIDGE[{alias!r}]: {REPLACED_BY_WAKE} was replaced by WAKE and will be rejected by "
+        "the next release.",
         f'Write "WAKE": None instead of "{REPLACED_BY_WAKE}": False.'
         if off
         else "Remove it: WAKE is on by default.",
@@ -110,7 +110,7 @@ def missing(alias: str, key: str) -> Problem:
 
 
 def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
-    """Values that are right one by one and cannot work together."""
+    """Values that are valid individually but cannot be combined."""
     deadline, lease, whole_pass = (
         values["request_deadline"],
         values["lease_seconds"],
@@ -121,13 +121,13 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
             deadline + LEASE_MARGIN < lease,
             "LEASE_SECONDS",
             f"LEASE_SECONDS ({lease:g}) must exceed REQUEST_DEADLINE ({deadline:g}) by more than "
-            f"{LEASE_MARGIN:g} s, or a request outlives its claim.",
+            f"{LEASE_MARGIN:g} s, or a request could outlive its claim.",
         ),
         (
             deadline < whole_pass,
             "PASS_SECONDS",
             f"PASS_SECONDS ({whole_pass:g}) must exceed REQUEST_DEADLINE ({deadline:g}), "
-            "or a pass ends before it begins.",
+            "or a pass could end before its first request.",
         ),
         (
             values["connect_timeout"] <= deadline,
@@ -139,7 +139,8 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
             values["idempotency_margin"] + lease < values["idempotency_window"],
             "IDEMPOTENCY_MARGIN",
             f"IDEMPOTENCY_MARGIN ({values['idempotency_margin']:g}) plus LEASE_SECONDS must be less than "
-            f"IDEMPOTENCY_WINDOW ({values['idempotency_window']:g}), or no doubtful event may be sent again.",
+            f"IDEMPOTENCY_WINDOW ({values['idempotency_window']:g}), or no event of unknown "
+            "outcome can be sent again.",
         ),
         (
             values["backoff_base"] <= values["backoff_cap"],
@@ -162,7 +163,7 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
 
 
 def unloadable(alias: str, values: Mapping[str, Any]) -> list[Problem]:
-    """TLS files that cannot be loaded here: for the system checks, as only processes that send need them."""
+    """TLS files that cannot be loaded. Only a system check, because only processes that send need them."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     found: list[Problem] = []
     bundle, certificate = values.get("ca_bundle"), values.get("client_cert")

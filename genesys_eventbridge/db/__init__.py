@@ -22,19 +22,19 @@ logger = logging.getLogger("genesys_eventbridge")
 T = TypeVar("T")
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 
-#: Trouble of the database that passes: a lost connection, a deadlock, a lock that was waited for in vain.
+#: Temporary database errors: a lost connection, a deadlock, a lock timeout.
 PASSING = (OperationalError, InterfaceError)
-#: Tries of one small transaction before its error is let through; of one that only lost against others.
+#: Attempts for a small transaction before its error is raised; for one that only lost to another.
 TRIES = 5
 TRIES_OF_CONFLICTS = 12
 
 
 def in_small_transaction(alias: str, work: Callable[[], T], *, until: float | None = None) -> T:
-    """Run ``work`` in one transaction; on a passing database error roll back and run the whole again.
+    """Run ``work`` in one transaction. After a temporary database error, roll back and run all of it again.
 
-    With isolation set at the server each statement may lose against another transaction, so every write of a
-    worker goes through here. ``until`` is a ``time.monotonic()`` value: while it lies ahead, a lost database
-    is waited for. Inside a transaction of the caller (a test's) it runs once. Raises the last database error.
+    Depending on the server's isolation level any statement may lose to another transaction, so all writes of
+    a worker use this. ``until`` is a ``time.monotonic()`` value: until then, wait for a lost database.
+    Inside a transaction of the caller (a test's) it runs once. Raises the last database error.
     """
 
     def run() -> T:
@@ -45,7 +45,7 @@ def in_small_transaction(alias: str, work: Callable[[], T], *, until: float | No
 
 
 def retried(alias: str, work: Callable[[], T], *, until: float | None = None) -> T:
-    """``work`` is one statement, or only reads: run again as a small transaction is, but without one."""
+    """Like ``in_small_transaction`` but without a transaction, for a single statement or only reads."""
     return _repeated(alias, work, until)
 
 
@@ -69,41 +69,41 @@ def _repeated(alias: str, run: Callable[[], T], until: float | None) -> T:
 
 
 def drop_connection(alias: str) -> None:
-    """Close a connection that an error came from; the next statement opens another.
+    """Close a connection after an error; the next statement opens another.
 
-    After a failover it may be alive and refuse every write, and be kept for ever (CONN_MAX_AGE None). Within
-    a transaction it is left to whoever opened that.
+    After a failover it may be alive but refuse every write, and be kept forever (CONN_MAX_AGE None). Inside
+    a transaction it is left to the code that opened the transaction.
     """
     connection = connections[alias]
     if connection.in_atomic_block:
         return
-    with suppress(Error):  # a driver may refuse to close what is broken; Django has forgotten it all the same
+    with suppress(Error):  # a driver may refuse to close a broken connection; Django has dropped it anyway
         if connection.connection is not None and has_pool(alias):
             connection.connection.close()  # or the pool would hand it out again
         connection.close()
 
 
 def release_connection(alias: str) -> None:
-    """Give a connection back to its pool, for a wait; without a pool it is kept."""
+    """Return a connection to its pool while waiting; without a pool it is kept."""
     connection = connections[alias]
     if has_pool(alias) and not connection.in_atomic_block:
         connection.close()
 
 
 def has_pool(alias: str) -> bool:
-    """Whether the connections of this database come from a pool (Django's ``OPTIONS`` on PostgreSQL)."""
+    """Whether this database's connections come from a pool (Django's ``OPTIONS`` on PostgreSQL)."""
     return bool(connections[alias].settings_dict["OPTIONS"].get("pool"))
 
 
-#: Pools and connections that a parent process had opened. Kept: to close one would end its session.
+#: Pools and connections opened by a parent process. Kept, because closing one would end its session.
 _of_the_parent: list[Any] = []
 
 
 def leave_pools_to_parent() -> None:
-    """In a forked process: open new pools. Those of the parent talk over sockets that both have.
+    """In a forked process, open new pools: the parent's sockets are shared.
 
-    django-q2 forks its workers after it has used the database. With the same pool two processes read each
-    other's answers, and both wait for ever.
+    django-q2 forks its workers after it has used the database. With a shared pool two processes read each
+    other's responses, and both wait forever.
     """
     backend = sys.modules.get("django.db.backends.postgresql.base")
     pools = getattr(getattr(backend, "DatabaseWrapper", None), "_connection_pools", None)
@@ -123,7 +123,7 @@ def install() -> None:
 
 
 def first_write(alias: str) -> None:
-    """On SQLite begin the transaction with a write, so that it waits for its turn instead of failing.
+    """On SQLite, begin the transaction with a write so that it waits for its turn instead of failing.
 
     A transaction that reads first and then writes fails there at once, whatever the busy timeout.
     """
@@ -134,23 +134,23 @@ def first_write(alias: str) -> None:
 
 
 def unlocked(rows: Rows) -> Rows:
-    """Within a transaction: those of ``rows`` that no other transaction holds, locked now.
+    """The ``rows`` that no other transaction has locked, locked now. Use it inside a transaction.
 
-    A worker must not wait for a lock that business code may hold for as long as its transaction takes. All of
-    ``rows`` where the database cannot skip locks: SQLite has none, and MySQL and MariaDB before 8.0 and 10.6.
+    A worker must not wait for a lock that business code may hold for its whole transaction. Returns all
+    ``rows`` if the database cannot skip locks: SQLite, MySQL before 8.0 and MariaDB before 10.6.
     """
     features = connections[rows.db].features
     if not features.has_select_for_update_skip_locked:
         return rows
-    # A key-share lock, as of an insert that refers to the row, is no obstacle to the UPDATE that follows.
+    # A key-share lock, as of an insert that refers to the row, does not block the UPDATE that follows.
     return rows.select_for_update(skip_locked=True, no_key=features.has_select_for_no_key_update)
 
 
 def json_table(columns: Mapping[str, str]) -> str:
     """PostgreSQL only: SQL that reads the parameter ``json_rows(columns, ...)`` as a table of these types.
 
-    An array for each column is the other way; psycopg then escapes each quotation mark of each text in
-    Python, which takes twice as long for rows with bodies, and more than the database itself.
+    ``columns`` maps column names to SQL types. The alternative is an array per column, for which psycopg
+    escapes each quotation mark in Python: twice as slow for rows with bodies, and slower than the database.
     """
     return (
         f"json_to_recordset(%s::json) AS v({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
@@ -158,7 +158,7 @@ def json_table(columns: Mapping[str, str]) -> str:
 
 
 def json_rows(columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows as one parameter; UUIDs and datetimes go as their text."""
+    """``rows``, in the order of ``columns``, as one JSON parameter; UUIDs and datetimes become text."""
     return _encode([dict(zip(columns, row, strict=True)) for row in rows])
 
 
@@ -170,7 +170,7 @@ def pause(seconds: float) -> None:
 
 
 class _NoIndex(Func):
-    """A text column as it is, which the database then looks up in no index."""
+    """A text column as an expression for which the database uses no index."""
 
     template = "CONCAT(%(expressions)s, '')"
     arity = 1
@@ -180,10 +180,10 @@ class _NoIndex(Func):
 
 
 def still_in(rows: Rows, ids: Collection[int], *states: str) -> Rows:
-    """Those of ``rows`` with these ids that are in one of these states, found by their ids.
+    """The ``rows`` with these ids that are in one of these states, looked up by id.
 
-    Without statistics, or with old ones, a database takes ``state = ?`` for few rows and would walk all of
-    that state instead, on PostgreSQL also what an old snapshot keeps of it: with a million pending, a claim
+    Without current statistics, a database assumes that ``state = ?`` matches few rows and would walk all
+    rows of that state, on PostgreSQL even dead ones kept by an old snapshot: with a million pending, a claim
     of 100 took 0.27 s on SQLite.
     """
     return rows.alias(state_now=_NoIndex("state")).filter(id__in=ids, state_now__in=states)

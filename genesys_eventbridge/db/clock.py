@@ -1,4 +1,4 @@
-"""The database's clock as one SQL expression: every due time of every worker on every host comes from it."""
+"""The database's clock as one SQL expression, the source of every due time of every worker on every host."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func
 from django.utils import timezone
 
-#: How far ahead a due time may lie, in seconds: 10 years. More is a mistake, such as milliseconds.
+#: How far ahead a due time may be, in seconds: 10 years. More is a mistake, such as milliseconds.
 LONGEST_WAIT = 3652.5 * 86400
 
 _shift: ContextVar[float] = ContextVar("genesys_eventbridge_clock_shift", default=0.0)
 
 
 class DatabaseNow(Func):
-    """The database's present time plus ``seconds``, as Django would store it.
+    """The database's current time plus ``seconds``, as Django would store it.
 
-    Django's ``Now()`` is the session's time on MySQL and MariaDB, and UTC on SQLite even where
-    DATABASES TIME_ZONE or USE_TZ=False make Django read values in another zone; there the distance of
-    that zone is added.
+    Django's ``Now()`` is the session's time on MySQL and MariaDB. On SQLite it is UTC even if DATABASES
+    TIME_ZONE or USE_TZ=False make Django read values in another zone; the offset of that zone is then added.
     """
 
     output_field = DateTimeField()
@@ -46,7 +45,7 @@ class DatabaseNow(Func):
 
 
 def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
-    """SQL for the present time plus ``seconds``, itself a piece of SQL: a placeholder or a column."""
+    """SQL for the current time plus ``seconds``, which is SQL too: a placeholder or a column."""
     moved = _shift.get()
     if connection.vendor == "postgresql":
         return f"(STATEMENT_TIMESTAMP() + ({seconds} + {moved!r}) * INTERVAL '1 second')"
@@ -58,7 +57,7 @@ def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
 
 @contextmanager
 def shifted(seconds: float) -> Iterator[None]:
-    """Read the database's clock ``seconds`` later (or earlier) within this block: for tests only."""
+    """Shift the database's clock by ``seconds`` within this block; for tests only."""
     token = _shift.set(_shift.get() + float(seconds))
     try:
         yield
@@ -67,21 +66,20 @@ def shifted(seconds: float) -> Iterator[None]:
 
 
 def require_steady_zone(alias: str, what: str) -> None:
-    """Raise ImproperlyConfigured where ``changing_zone`` names one; ``what`` begins the sentence."""
+    """Raise ImproperlyConfigured if ``changing_zone`` returns a zone; ``what`` begins the message."""
     zone = changing_zone(alias)
     if zone:
         raise ImproperlyConfigured(
-            f"{what}: Django keeps the times of database {alias!r} in {zone}, where clocks change: in that "
-            f"hour leases, pauses and doubts would be wrong by an hour. {steady_zone_hint(alias)}"
+            f"{what}: Django stores the times of database {alias!r} in {zone}, where clocks change. During "
+            f"the change leases, pauses and deadlines would be wrong by an hour. {steady_zone_hint(alias)}"
         )
 
 
 def changing_zone(alias: str) -> str:
-    """The zone in which Django keeps this database's times, if its offset from UTC changes; else "".
+    """The zone in which Django stores this database's times, if its offset from UTC changes; else "".
 
-    Naive times of such a zone cannot be computed with: in autumn an hour comes twice, and nothing in the
-    stored value says which one it is. Neither can aware ones that carry the zone, because Python subtracts
-    two times of one zone by their wall clocks. Opens no connection.
+    Naive times in such a zone are ambiguous: in autumn an hour occurs twice. Aware times with such a zone
+    are no better, because Python subtracts two times of one zone by their wall clocks. Opens no connection.
     """
     zone = _zone(connections[alias])
     return str(zone) if _changes(zone) else ""
@@ -95,9 +93,9 @@ def steady_zone_hint(alias: str) -> str:
 
 @cache
 def _changes(zone: dt.tzinfo) -> bool:
-    """Whether the offset differs within the last year or as far ahead as a due time may lie.
+    """Whether the offset changes between a year ago and the latest possible due time.
 
-    Looked at once per week: the shortest daylight saving, that of Ramadan in Morocco, lasts a month.
+    Sampled once per week: the shortest daylight saving change, for Ramadan in Morocco, lasts a month.
     """
     begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=366)
     weeks = range(int((LONGEST_WAIT / 86400 + 366) / 7))

@@ -1,4 +1,4 @@
-"""Columns that behave alike on every database: text that is compared exactly, and times that can be read."""
+"""Columns that behave the same on every database: text compared exactly, and times always readable."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 else:
     _Text, _Time = CharField, DateTimeField
 
-#: What PostgreSQL may return; in between, a century can be added and any zone's offset, too.
+#: The range PostgreSQL may return; any zone's offset, or a century, can be added to it.
 _FIRST, _LAST = "1000-01-01 00:00:00+00", "9000-01-01 00:00:00+00"
 
 
 class ExactCharField(_Text):
-    """Text that identifies: ``A`` is not ``a``, and a trailing space counts.
+    """Text that identifies: ``A`` differs from ``a``, and trailing spaces count.
 
-    MySQL's and MariaDB's default collations ignore case (and pad with spaces), so that two ordering keys
-    or event ids would be one.
+    Default collations of MySQL and MariaDB ignore case (and pad with spaces), so that two ordering keys or
+    event ids would be equal.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
@@ -32,11 +32,11 @@ class ExactCharField(_Text):
 
 
 class _ReadableDateTimeField(_Time):
-    """A time that Python can hold. To migrations it is a DateTimeField.
+    """A time that Python can hold. Migrations see a DateTimeField.
 
-    PostgreSQL stores years after 9999 and infinity; the driver raises as soon as it reads one, so that a
-    single row would stop every query that finds it. Such a time is read as the year 9000. One before the
-    year 1000 is read as none. The value in the table is left alone, also in conditions and in the order.
+    PostgreSQL stores years after 9999 and infinity, and the driver raises when it reads one, so that a single
+    row would break every query that finds it. Such a time is read as the year 9000. One before the year 1000
+    is read as None. The stored value is unchanged, also in conditions and ordering.
     """
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
@@ -52,6 +52,6 @@ class _ReadableDateTimeField(_Time):
 
 
 if TYPE_CHECKING:
-    ReadableDateTimeField = DateTimeField  # the types of its values, null or not, are Django's
+    ReadableDateTimeField = DateTimeField  # its values' types, null or not, are Django's
 else:
     ReadableDateTimeField = _ReadableDateTimeField

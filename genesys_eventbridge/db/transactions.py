@@ -4,7 +4,7 @@ A database may end a transaction automatically after an error: a deadlock, a sna
 RAISE(ROLLBACK), a full disk. If other code catches that error, Django carries on in its ``atomic()`` block,
 later statements run in a new transaction, and an event would commit without its row.
 
-PostgreSQL refuses every later statement, and its state can be asked. SQLite can be asked, until a savepoint
+PostgreSQL refuses every later statement, and its state can be queried. So can SQLite's, until a savepoint
 begins a new transaction. MySQL and MariaDB cannot. For those two ``watch`` notes each error that ended a
 transaction; the note is valid until that transaction is committed or rolled back. Execute wrappers do not see
 the errors of ``callproc()``, ``nextset()`` and fetches, so Django's own error wrapper is replaced as well.
@@ -37,10 +37,10 @@ _ROLLED_BACK = frozenset(
 )
 #: Only with innodb_rollback_on_timeout; otherwise InnoDB rolls back the statement alone.
 _LOCK_WAIT_TIMEOUT = 1205
-#: The connection is lost. A driver or a proxy may open another one unnoticed.
+#: The connection was lost. A driver or a proxy may silently open another one.
 _CONNECTION_LOST = frozenset({0, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031})
 
-#: Another transaction was first, and this one must be run again: MySQL's numbers, PostgreSQL's SQLSTATEs.
+#: The transaction lost to another one and must be run again: MySQL's numbers, PostgreSQL's SQLSTATEs.
 _CONFLICTS = frozenset({1020, 1213, "40001", "40P01"})
 
 _LET_THROUGH = (
@@ -50,7 +50,7 @@ _LET_THROUGH = (
 
 
 def in_transaction(alias: str) -> bool:
-    """Whether business code opened a transaction; a block of Django's TestCase does not count.
+    """Whether business code opened a transaction. The blocks of Django's TestCase do not count.
 
     Autocommit switched off counts as a transaction. Opens no connection.
     """
@@ -62,7 +62,7 @@ def in_transaction(alias: str) -> bool:
 
 @contextmanager
 def kept(alias: str, what: str) -> Iterator[None]:
-    """A transaction that raises rather than ends without what it holds. ``what`` as in ``require_intact``."""
+    """A transaction that raises if the database ended it early. ``what`` as in ``require_intact``."""
     with transaction.atomic(using=alias, savepoint=False):
         yield
         _require_held(alias, what)
@@ -70,10 +70,10 @@ def kept(alias: str, what: str) -> Iterator[None]:
 
 @contextmanager
 def around(alias: str, what: str) -> Iterator[None]:
-    """``kept`` for a call of Django's, whose errors are left alone where a transaction is open already.
+    """``kept`` around a call of Django, whose errors are not changed if a transaction is already open.
 
-    Django marks it for rollback itself after an error that leaves something half done. A ValidationError of a
-    receiver leaves nothing so: the caller may catch it and go on.
+    Django itself marks the transaction for rollback after an error that leaves work half done. The
+    ValidationError of a receiver does not: the caller may catch it and continue.
     """
     connection = connections[alias]
     if not connection.in_atomic_block:
@@ -127,14 +127,14 @@ def refuse_in_transaction(alias: str, what: str) -> None:
 
 
 def is_conflict(error: Error) -> bool:
-    """Whether the transaction lost against another one and will succeed if it is run again."""
+    """Whether the transaction lost to another one and may succeed if it is run again."""
     cause = error.__cause__
     codes = {*error.args[:1], getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}
     return not _CONFLICTS.isdisjoint(codes)
 
 
 def install() -> None:
-    """Watch every connection that can lose its transaction unnoticed: new ones, and those open already."""
+    """Watch all connections that can lose their transaction unnoticed, new and already open ones."""
     connection_created.connect(_watch_new, dispatch_uid=f"{__name__}.watch")
     for connection in connections.all(initialized_only=True):
         watch(connection)
@@ -167,7 +167,7 @@ class Watch:
             raise
 
     def note(self, connection: BaseDatabaseWrapper, error: Exception) -> None:
-        """Remember an error, Django's or the driver's, if it has ended the open transaction."""
+        """Remember an error, Django's or the driver's, if it ended the open transaction."""
         if _in_any_transaction(connection) and self._ends(connection, error):
             # Not set by Django for an IntegrityError, which a trigger's RAISE(ROLLBACK) is.
             connection.errors_occurred = True
@@ -189,7 +189,7 @@ class Watch:
         return number in _ROLLED_BACK or number in _CONNECTION_LOST
 
     def _rolled_back_on_timeout(self, connection: BaseDatabaseWrapper) -> bool:
-        """Asked once per connection, at its first timeout; a server that does not answer may have done so."""
+        """Queried once per connection, at its first timeout; True if the server does not respond."""
         if self._rolls_back_on_timeout is None:
             try:
                 with connection.connection.cursor() as cursor:
@@ -219,7 +219,7 @@ class _DriverErrors(DatabaseErrorWrapper):
 
 
 def watch(connection: BaseDatabaseWrapper) -> Watch | None:
-    """The connection's Watch, installed now if it has none; None for a database that can be asked."""
+    """The connection's Watch, installed now if it has none; None if the database reports its state."""
     if connection.vendor not in {"mysql", "sqlite"}:
         return None
     for wrapper in connection.execute_wrappers:
@@ -237,7 +237,7 @@ def _watch_new(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
 
 def _ended(connection: BaseDatabaseWrapper) -> str | None:
-    """Why the open transaction no longer holds what was written in it; None while it does."""
+    """Why the open transaction no longer contains its writes; None if it does."""
     if connection.connection is None or not _in_any_transaction(connection):
         return None
     if connection.closed_in_transaction:
@@ -266,7 +266,7 @@ def _ended(connection: BaseDatabaseWrapper) -> str | None:
 
 
 def _sqlite_has_ended(connection: BaseDatabaseWrapper) -> bool:
-    """With autocommit switched off by hand SQLite begins its transaction at the first write: not asked."""
+    """Not checked with autocommit off outside ``atomic()``: SQLite then begins at the first write."""
     began_by_django = connection.in_atomic_block and connection.commit_on_exit
     return connection.vendor == "sqlite" and began_by_django and not connection.connection.in_transaction
 

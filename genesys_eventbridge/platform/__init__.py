@@ -1,1 +1,1 @@
-"""What is known of the platform and of one organisation on it: values and rules, without HTTP or Django."""
+"""Facts about the platform and the settings of one organisation: values and rules, no HTTP and no Django."""

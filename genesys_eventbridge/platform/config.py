@@ -1,4 +1,4 @@
-"""One organisation of the platform: addresses, credentials, names and limits, checked once."""
+"""One organisation on the platform: addresses, credentials, names and limits, validated once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genesys_eventbridge.platform.wire import conflicts, is_credential_header
 from genesys_eventbridge.text import REDACTED, SHORTEST_ANYWHERE, clean
 from genesys_eventbridge.tls import ClientCertificate
 
-#: A text, or a callable that returns it: called in the thread that needs it, read again after a refusal.
+#: Text, or a callable that returns it. It is called in the thread that needs it, and again after a refusal.
 Secret = str | Callable[[], str]
 #: Names and values, or a callable that returns them.
 ExtraHeaders = Mapping[str, Secret] | Callable[[], Mapping[str, Secret]]
@@ -26,22 +26,22 @@ ExtraHeaders = Mapping[str, Secret] | Callable[[], Mapping[str, Secret]]
 _REMOTE_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 
 
-#: A shorter secret is not looked for, not even as a word of its own.
+#: Secrets shorter than this are never masked, not even as whole words.
 _SHORTEST_SECRET = 4
-#: Values of one setting that are remembered: the one in use, and those before it of requests on their way.
+#: Remembered values per setting: the current one, and earlier ones that requests in flight may still carry.
 _REMEMBERED_VALUES = 3
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Platform:
-    """Where one organisation is reached and how. Names are the settings' in lower case, times are seconds.
+    """How to reach one organisation. Names are the settings in lower case; times are in seconds.
 
     ``client_id``, ``client_secret``, ``proxy``, ``extra_headers`` and its values may be callables. Raises
-    ValueError, naming the setting, for what can never work. Its repr holds no secret, and neither does an
-    error report: what is raised has lost the arguments.
+    ValueError, naming the setting, if a value is invalid. Neither its repr nor error reports contain
+    secrets: the tracebacks omit the arguments.
     """
 
-    api_base_url: str = setting(str)  # judged by ``check_url``, which names the setting
+    api_base_url: str = setting(str)  # validated by ``check_url``, which names the setting
     login_base_url: str = setting(str)
     client_id: Secret = setting(values.or_callable(values.client_id))
     client_secret: Secret = setting(values.or_callable(values.credential))
@@ -59,7 +59,7 @@ class Platform:
         values.optional(values.or_callable(values.proxy)), None
     )
     rules: Rules = field(default_factory=Rules)
-    #: What callables returned lately, by setting: it stands in no text either.
+    #: Recent results of callables, by setting. They are masked in texts as well.
     _returned: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,21 +82,21 @@ class Platform:
 
     @property
     def timeouts(self) -> dict[str, float]:
-        """What httpx's own transports take; ours has the connect timeout and the total deadline."""
+        """Timeouts for httpx's own transports; ours uses the connect timeout and the total deadline."""
         limit = self.request_deadline
         return {"connect": self.connect_timeout, "read": limit, "write": limit, "pool": limit}
 
     def status_url(self, remote_id: str) -> str:
-        """The URL to ask for one event: its id as exactly one path segment, whatever it holds.
+        """The URL of one event's status. The id is quoted as exactly one path segment, whatever it contains.
 
-        Raises ValueError for an id that no segment can hold: empty, only dots, control characters.
+        Raises ValueError if the id cannot be a segment: empty, only dots, or with control characters.
         """
         if not _REMOTE_ID.fullmatch(remote_id) or not remote_id.strip("."):
             raise ValueError(f"remote_id {clean(repr(remote_id), 60)} is not the id of an event")
         return f"{self.events_url}/{quote(remote_id, safe='')}"
 
     def headers(self) -> dict[str, str]:
-        """EXTRA_HEADERS as they are sent now. Raises Halted(config), by name, for a callable that fails."""
+        """The EXTRA_HEADERS to send now. Raises Halted(config), naming the header, if a callable fails."""
         given = self.extra_headers
         if callable(given):
             given = self._read("EXTRA_HEADERS", given, values.headers)
@@ -108,17 +108,17 @@ class Platform:
         }
 
     def proxy_url(self) -> str | None:
-        """PROXY as it is used now. Raises Halted(config) for a callable that fails, never with its words."""
+        """The PROXY to use now. Raises Halted(config), without the callable's own message, if it fails."""
         if self.proxy is None or isinstance(self.proxy, str):
             return self.proxy
         url: str | None = self._read("PROXY", self.proxy, values.optional(values.proxy))
         return url
 
     def secrets(self) -> tuple[str, ...]:
-        """What no text may show: values of EXTRA_HEADERS, the login of PROXY, the passphrase of CLIENT_CERT.
+        """The texts to mask: values of EXTRA_HEADERS, the login of PROXY, the passphrase of CLIENT_CERT.
 
-        Of callables, what they returned lately. Header values of fewer than 8 characters count only where the
-        name of the header says that it carries a credential, and nothing counts that is shorter than 4.
+        For callables, their recent results. Header values of fewer than 8 characters are masked only if the
+        name of the header suggests a credential; values shorter than 4 are never masked.
         """
         found: list[str] = []
         given = self.extra_headers
@@ -137,7 +137,7 @@ class Platform:
         return (value,) if isinstance(value, str) else self._returned.get(setting, ())
 
     def _read(self, setting: str, read: Callable[[], Any], check: Check) -> Any:
-        """What a callable returns now, checked and remembered. Raises Halted(config), naming the setting."""
+        """The callable's value, validated and remembered. Raises Halted(config), naming the setting."""
         value, reason = None, ""
         try:
             value = read()
@@ -148,7 +148,7 @@ class Platform:
                 value = named(check, value, setting)
                 for _setting, message in contradictions({**vars(self), setting.lower(): value}):
                     raise ValueError(message)
-            except ValueError as error:  # its text names the setting and never the value
+            except ValueError as error:  # its message names the setting and never shows the value
                 reason = str(error)
         if reason:
             value = None  # error reports show the variables of this frame
@@ -159,31 +159,31 @@ class Platform:
         return value
 
 
-# The frame of the generated __init__ would hold the secrets.
+# The frame of the generated __init__ would contain the secrets.
 Platform.__init__ = without_arguments(Platform.__init__)  # type: ignore[method-assign]
 
 
 def maskable(*texts: str, shortest: int = SHORTEST_ANYWHERE) -> tuple[str, ...]:
-    """Those of ``texts`` that can be looked for in a text from outside and masked there.
+    """The ``texts`` that are long enough to be masked in external text.
 
-    A shorter one is part of ordinary words: masking it would spoil every answer, and every id in them.
+    A shorter one occurs in ordinary words: masking it would garble every response and every id in it.
     """
     return tuple(text for text in texts if len(text) >= shortest)
 
 
 def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Settings, by their names in lower case, that cannot work together: which to change, and why.
+    """Settings that conflict: pairs of the setting to change (upper case) and the reason.
 
-    What a callable will return is not known yet: it is judged when it is called.
+    ``given`` is by lower-case name. The value of a callable is not known yet; it is checked when called.
     """
     header, extra = given["idempotency_header"], given["extra_headers"]
     if not callable(extra) and header.lower() in map(str.lower, extra):
         yield (
             "EXTRA_HEADERS",
-            f"EXTRA_HEADERS holds {header}, the IDEMPOTENCY_HEADER, which every event sets by itself.",
+            f"EXTRA_HEADERS contains {header}, the IDEMPOTENCY_HEADER, which is set for each event.",
         )
     if given.get("delivered_statuses", frozenset()) & given.get("failed_statuses", frozenset()):
-        yield "FAILED_STATUSES", "DELIVERED_STATUSES and FAILED_STATUSES share a word."
+        yield "FAILED_STATUSES", "DELIVERED_STATUSES and FAILED_STATUSES have a value in common."
     yield from conflicts(
         proxied=isinstance(given["proxy"], str),
         **{key: given[key] for key in ("api_base_url", "login_base_url", "token_path", "events_path")},
@@ -191,7 +191,7 @@ def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _login_of(proxy: str) -> tuple[str, ...]:
-    """User and password of a proxy's URL, as they are written and as they are sent."""
+    """User and password in a proxy URL, both as written and as sent."""
     login, found, _host = proxy.partition("//")[2].rpartition("@")
     if not found:
         return ()

@@ -1,4 +1,4 @@
-"""What an answer of the platform means, as plain values: verdict, halt, outcome, token, and the rules."""
+"""What a response from the platform means, as plain values: verdict, halt, outcome, token, and the rules."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED
 
 
 class Verdict(StrEnum):
-    """What a publish or a check came to; the words stored in ``DeliveryAttempt.verdict``.
+    """The result of a publish or a check, as stored in ``DeliveryAttempt.verdict``.
 
     A publish is accepted, rejected, unavailable, unknown or halted; a check is delivered, failed,
-    not_yet, unknown (unconfirmed for good) or halted.
+    not_yet, unknown (can no longer be confirmed) or halted.
     """
 
     ACCEPTED = "accepted"
@@ -29,38 +29,38 @@ class Verdict(StrEnum):
 
 
 class Halt(StrEnum):
-    """Why no event can succeed now; ``errors.Halted.kind``."""
+    """Why no event can succeed now; see ``errors.Halted.kind``."""
 
     AUTH = "auth"
     PERMISSION = "permission"
     CONFIG = "config"
     RATE = "rate"
     NETWORK = "network"
-    REFUSALS = "refusals"  # the platform refuses one event after the other
+    REFUSALS = "refusals"  # the platform refuses one event after another
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What our event says of itself, to compare an answer with."""
+    """The attributes of our event, to compare with a response."""
 
     event_id: str
     source: str
     type: str
     subject: str = ""
     time: datetime | None = None
-    #: The encoded event, to recognise its own words in an answer.
+    #: The encoded event, to recognise its values in a response.
     body: str = field(default="", repr=False)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The members of the event; empty where no body is known."""
+        """The members of the event; empty if the body is unknown."""
         event = json.loads(self.body) if self.body else None
         return event if isinstance(event, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How answers are read. Times are seconds; lists are taken for sets, and statuses in any case."""
+    """How responses are interpreted. Times are in seconds; lists become sets; statuses ignore case."""
 
     accepted_codes: frozenset[int] = setting(values.codes, (200, 201, 202))
     duplicate_codes: frozenset[int] = setting(values.codes, (409,))
@@ -82,21 +82,21 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One answer or failure, decided. Every text is cleaned, redacted and bounded.
+    """The interpretation of one response or failure. Every text is cleaned, redacted and bounded.
 
-    ``error``        one line for people, at most 500 characters; "" when all is well
-    ``remote_id``    the platform's id of the event, safe in a URL; "" where none is known
-    ``final``        publish: DELIVERED or FAILED where the accepting answer already says so
-    ``duplicate``    accepted as the original of an earlier request
-    ``conflict``     the answer is about another event than ours
+    ``error``        one line for operators, at most 500 characters; "" if nothing is wrong
+    ``remote_id``    the platform's id of the event, safe in a URL; "" if unknown
+    ``final``        publish: DELIVERED or FAILED if the accepting response already says so
+    ``duplicate``    accepted as a repetition of an earlier request
+    ``conflict``     the response is about a different event
     ``halt``         only with HALTED
-    ``accuses``      HALTED by an HTTP answer to the event's own POST, which may be this event's fault:
+    ``accuses``      HALTED by an HTTP response to the event's own POST, so the event may be at fault;
                      nothing else counts against an event (guarantee G20)
     ``retry_after``  seconds the platform asked us to wait
-    ``found``        check: whether the platform answers for the event's id; None where that stays open
-    ``outage``       UNKNOWN that counts to a run of failures: NETWORK for 5xx and transport trouble,
+    ``found``        check: whether the platform knows the event's id; None if that is uncertain
+    ``outage``       UNKNOWN that counts toward a run of failures: NETWORK for 5xx and transport errors,
                      CONFIG for a 2xx without proof
-    ``excerpt``      the answer's body, at most 4096 characters
+    ``excerpt``      the response body, at most 4096 characters
     """
 
     verdict: Verdict
@@ -117,7 +117,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A bearer token fit for a header, and how many seconds it lives from its arrival."""
+    """A bearer token that is valid in a header; ``expires_in`` is in seconds from its arrival."""
 
     value: str
     expires_in: float

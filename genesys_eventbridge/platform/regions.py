@@ -1,7 +1,7 @@
-"""Region, domain, host or URL -> the base URLs of API and login.
+"""The base URLs of API and login for a region, domain, host or URL.
 
-The table is a convenience, never a gate: new regions appear before any list knows them. Source: the
-official Python SDK 269.0.0 and the official Terraform provider.
+The table is only a convenience: unknown regions are accepted, because new ones appear before any list
+has them. Source: the official Python SDK 269.0.0 and the official Terraform provider.
 """
 
 import logging
@@ -34,7 +34,7 @@ DOMAINS: dict[str, str] = {
     "ap-northeast-2": "apne2.pure.cloud",
     "ap-northeast-3": "apne3.pure.cloud",
 }
-# Hosts and keys that tutorials show and Genesys does not run, and what was probably meant.
+# Hosts and keys that appear in tutorials but are not run by Genesys, and what was probably meant.
 _TUTORIAL_NAMES = {
     "mygen.com": "mypurecloud.com",
     "mygenesys.com": "mypurecloud.com",
@@ -53,7 +53,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """Where the API and the login service of one region answer; ``known`` is False outside of our table."""
+    """The base URLs of one region; ``known`` is False if it is not in our table."""
 
     api_base_url: str
     login_base_url: str
@@ -61,9 +61,9 @@ class Hosts:
 
 
 def hosts(region: str) -> Hosts:
-    """The hosts of a region given as key (``eu-west-1``), domain, host (``api.mypurecloud.ie``) or URL.
+    """The base URLs of a region: a key (``eu-west-1``), domain, host (``api.mypurecloud.ie``) or URL.
 
-    Raises ValueError, with the known regions and the remedy, for what is none of these.
+    Raises ValueError, with the known regions and the fix, for anything else.
     """
     given = _text(region, "REGION").lower()
     domain = DOMAINS.get(given.replace("_", "-"))
@@ -73,7 +73,7 @@ def hosts(region: str) -> Hosts:
 
 
 def did_you_mean(region: str) -> str:
-    """The known region or domain that an unknown ``region`` resembles or stands for in tutorials, or ""."""
+    """The known region or domain that an unknown ``region`` resembles or tutorials confuse it with, or ""."""
     given = _stem(region.strip().lower()).replace("_", "-")
     names = [*DOMAINS, *DOMAINS.values()]
     close = [] if given in names else get_close_matches(given, names, n=1, cutoff=0.7)
@@ -81,10 +81,10 @@ def did_you_mean(region: str) -> str:
 
 
 def derive_login(api_base_url: str) -> str:
-    """The login base URL beside an API base URL: ``https://api.x`` -> ``https://login.x``.
+    """The login base URL for an API base URL: ``https://api.x`` -> ``https://login.x``.
 
-    Raises ValueError where the host does not begin with ``api.`` or the URL has a path: the official
-    SDKs then silently send the client secret to the API's host.
+    Raises ValueError if the host does not begin with ``api.`` or the URL has a path: in these cases the
+    official SDKs silently send the client secret to the API host.
     """
     url = check_url(api_base_url, "API_BASE_URL")
     scheme, _, place = url.partition("://")
@@ -97,9 +97,9 @@ def derive_login(api_base_url: str) -> str:
 
 
 def check_url(url: str, setting: str) -> str:
-    """``url`` normalised: lower case host, no default port, no slash or dot at the end.
+    """``url`` normalised: lower-case host, no default port, no trailing slash or dot.
 
-    https, or http on this machine; a port and a path prefix are fine. Raises ValueError naming
+    Accepts https, and http on this machine, with an optional port and path prefix. Raises ValueError naming
     ``setting`` for everything else.
     """
     given = _text(url, setting)
@@ -113,22 +113,23 @@ def check_url(url: str, setting: str) -> str:
     host = normal_host(match["host"])
     if not host:
         raise ValueError(
-            f"{setting} names {_shown(match['host'])}, which is no host name or address. {_remedy(setting)}"
+            f"{setting} names {_shown(match['host'])}, which is not a valid host name or address. "
+            f"{_remedy(setting)}"
         )
     if scheme == "http" and not is_loopback(host):
         raise ValueError(
-            f"{setting} {_shown(given)} would send credentials in clear text: http is for this machine only "
-            "(localhost, 127.0.0.1, [::1]). Use https."
+            f"{setting} {_shown(given)} would send credentials in clear text: http is allowed only "
+            "for this machine (localhost, 127.0.0.1, [::1]). Use https."
         )
     path = _path(match["path"] or "", setting)
     if setting == "API_BASE_URL" and path.endswith("/api/v2"):
         path = path.removesuffix("/api/v2")
-        logger.warning("API_BASE_URL ends with /api/v2, which EVENTS_PATH begins with; it is left out.")
+        logger.warning("API_BASE_URL ends with /api/v2, which is already part of EVENTS_PATH; removed it.")
     return f"{scheme}://{host}{_port(match['port'], scheme, setting)}{path}"
 
 
 def is_this_machine(url: str) -> bool:
-    """Whether a URL that ``check_url`` returned names this machine."""
+    """Whether a URL returned by ``check_url`` is on this machine."""
     match = _URL.fullmatch(url)
     return match is not None and is_loopback(match["host"])
 
@@ -136,12 +137,12 @@ def is_this_machine(url: str) -> bool:
 def _text(value: object, setting: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(
-            f"{setting} must be text that is not empty, got {clean(repr(value), 60)}. {_remedy(setting)}"
+            f"{setting} must be non-empty text, got {clean(repr(value), 60)}. {_remedy(setting)}"
         )
     text = value.strip()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(
-            f"{setting} {_shown(text)} has spaces, control characters or letters beyond ASCII. "
+            f"{setting} {_shown(text)} has spaces, control characters or non-ASCII letters. "
             f"{_remedy(setting)}"
         )
     return text
@@ -161,7 +162,7 @@ def _domain(given: str) -> str:
     if len(labels) < 2 or labels[-1].isdigit() or len(domain) > 240 or normal_host(domain) != domain:
         meant = did_you_mean(given)
         raise ValueError(
-            f"REGION {_shown(given)} is no region, no domain and no https URL of one."
+            f"REGION {_shown(given)} is not a region, a domain or an https URL."
             + (f" Did you mean {meant}?" if meant else "")
             + f" {_remedy('REGION')}"
         )
@@ -169,14 +170,14 @@ def _domain(given: str) -> str:
 
 
 def _stem(given: str) -> str:
-    """The domain in a host or a URL: without scheme, path, final dots and one leading api, login or apps."""
+    """The domain in a host or URL: no scheme, path, trailing dots, or one leading api, login or apps."""
     host = re.split(r"[/?#]", given.removeprefix("https://"), maxsplit=1)[0].rstrip(".")
     first, _, rest = host.partition(".")
     return rest if first in {"api", "login", "apps"} and "." in rest else host
 
 
 def _shown(given: str) -> str:
-    """What was given, for an error text; a user name, a password and a query in it are not shown."""
+    """The value for an error message, without user name, password and query."""
     place = "***" + given[given.rfind("@") :] if "@" in given else given
     return repr(clean(re.sub(r"([?#]).+", r"\1***", place, count=1), 100))
 
@@ -185,7 +186,7 @@ def _port(port: str | None, scheme: str, setting: str) -> str:
     if port is None or int(port) == {"http": 80, "https": 443}[scheme]:
         return ""
     if not 0 < int(port) < 65536:
-        raise ValueError(f"{setting} has port {port}; a port is a number from 1 to 65535.")
+        raise ValueError(f"{setting} has port {port}; it must be a number from 1 to 65535.")
     return f":{int(port)}"
 
 
@@ -194,7 +195,7 @@ def _path(path: str, setting: str) -> str:
     fits = len(path) <= LONGEST_PATH
     if not fits or not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
         raise ValueError(
-            f"{setting} has the path {_shown(path)}; a path prefix has letters, digits and . _ ~ - between "
-            f"its slashes, at most {LONGEST_PATH} in all."
+            f"{setting} has the path {_shown(path)}; a path prefix may have letters, digits and . _ ~ - "
+            f"between its slashes, at most {LONGEST_PATH} characters in total."
         )
     return "".join(f"/{segment}" for segment in segments)

@@ -1,4 +1,4 @@
-"""How long to wait: exponential delays with jitter, and what a platform means by Retry-After."""
+"""How long to wait: exponential backoff with jitter, and the interpretation of Retry-After."""
 
 import math
 import re
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# 2**64 times any sensible base is past any sensible cap; a bound keeps a huge attempt from overflowing.
+# 2**64 times any sensible base exceeds any sensible cap; the limit keeps a huge attempt from overflowing.
 _MOST_DOUBLINGS = 64
 _SECONDS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10})?")
 _COUNT = re.compile(r"[0-9]{1,10}")
 _IN_MESSAGE = re.compile(r"\[([0-9]{1,10})\] seconds")
-# A number above this is a moment and not a wait: seconds since 1970.
+# A number above this is a point in time, not a duration: seconds since 1970.
 _LONGEST_WAIT = 1e9
-# All three HTTP date forms begin with a day's name. The parser behind would take much else for a date.
+# All three HTTP date formats begin with a weekday. The parser used below accepts much that is not a date.
 _DATE = re.compile(r"[A-Za-z]{3,9},? [\x20-\x7e]{8,60}")
 
 
@@ -27,12 +27,12 @@ def delay(attempt: int, base: float, cap: float, *, random: Callable[[], float])
 
 
 def doubled(previous: float, base: float, cap: float) -> float:
-    """The length of the next pause in a row: ``base`` first, then twice the ``previous``, at most ``cap``."""
+    """Seconds of the next consecutive pause: ``base`` first, then twice ``previous``, at most ``cap``."""
     return min(cap, max(base, previous * 2))
 
 
 def jitter_up(seconds: float, *, random: Callable[[], float]) -> float:
-    """``seconds`` and up to a tenth more, and at least 0.5 to 1 s: a wait asked for is never cut short."""
+    """``seconds`` plus up to a tenth, at least 0.5 to 1 s. Never shorter than requested."""
     return max(seconds * (1 + random() / 10), 0.5 + random() / 2)
 
 
@@ -46,11 +46,11 @@ def retry_after(
 ) -> float | None:
     """Seconds the platform asks us to wait, at most ``cap``.
 
-    The first that is usable of: a ``Retry-After`` header (seconds or an HTTP date), "[N] seconds" in the
-    ``body_message``, ``inin-ratelimit-reset`` where the count has reached what is allowed, ``default``.
-    A number above 10^9 is taken for seconds since 1970.
-    ``headers`` are (name, value) pairs, repeated names included. A date is measured against the answer's
-    own ``Date``, and against ``now`` (aware) where it has none, so a skewed clock does no harm.
+    Uses the first that is valid: a ``Retry-After`` header (seconds or an HTTP date), "[N] seconds" in the
+    ``body_message``, ``inin-ratelimit-reset`` if the count has reached the limit, ``default``. A number
+    above 10^9 is treated as seconds since 1970.
+    ``headers`` are (name, value) pairs, including repeated names. A date is compared with the response's
+    own ``Date``, or with ``now`` (aware) if it has none, so clock skew does no harm.
     """
     values: dict[str, list[str]] = {}
     for name, value in headers:
@@ -74,7 +74,7 @@ def _wait(text: str, sent_at: datetime) -> float | None:
 
 
 def _from(number: float, sent_at: datetime) -> float:
-    """Seconds to wait, for a number of seconds or a moment in epoch seconds."""
+    """Seconds to wait, from a number of seconds or an epoch time."""
     return float(number) if number <= _LONGEST_WAIT else max(0.0, number - sent_at.timestamp())
 
 
@@ -94,7 +94,7 @@ def _in_message(message: str, sent_at: datetime) -> float | None:
 
 
 def _window_left(values: dict[str, list[str]], sent_at: datetime) -> float | None:
-    """What is left of the rate limit's window, where that limit is what stopped us."""
+    """Seconds left in the rate limit's window, if this limit is what stopped us."""
     count, allowed, reset = (
         next((int(text) for text in values.get(f"inin-ratelimit-{part}", ()) if _COUNT.fullmatch(text)), None)
         for part in ("count", "allowed", "reset")

@@ -1,7 +1,7 @@
-"""What each value of the settings must be: one check per kind, used wherever settings come in.
+"""The validators of single settings, used wherever settings are read.
 
-A check takes the raw value and returns the clean one, which it takes again. It raises ValueError("what it
-must be"), without the value. The largest numbers are those that every database and operating system takes.
+A validator takes the raw value and returns the clean one; it accepts its own results. It raises
+ValueError("what it must be"), without the value. Upper limits fit every database and operating system.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from genesys_eventbridge.tls import ClientCertificate
 Check = Callable[[Any], Any]
 
 DAY = 86400.0
-#: Longer waits are beyond what dates, intervals and timers hold.
+#: Longer durations do not fit dates, intervals and timers.
 LONGEST = 100 * 365 * DAY
 MOST = 1_000_000_000
 
 
 def setting(check: Check, default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
-    """A field of a dataclass of settings, with its check."""
+    """A dataclass field for a setting, with its validator."""
     if isinstance(default, (list, dict)):
         kwargs["default_factory"] = functools.partial(type(default), default)
     else:
@@ -44,7 +44,7 @@ def setting(check: Check, default: Any = dataclasses.MISSING, **kwargs: Any) -> 
 
 
 def settings_of(*classes: Any) -> dict[str, dataclasses.Field[Any]]:
-    """The settings that these dataclasses declare, by their key."""
+    """The settings declared by these dataclasses, by key."""
     return {
         item.name.upper(): item
         for each in classes
@@ -54,7 +54,7 @@ def settings_of(*classes: Any) -> dict[str, dataclasses.Field[Any]]:
 
 
 def named(check: Check, value: object, name: str) -> Any:
-    """The clean value. Raises ValueError that names the setting and never shows the value."""
+    """The clean value. Raises ValueError with the name of the setting, never with its value."""
     try:
         return check(value)
     except ValueError as error:
@@ -63,7 +63,7 @@ def named(check: Check, value: object, name: str) -> Any:
 
 
 def clean_all(instance: Any) -> None:
-    """Within ``__post_init__`` of a frozen dataclass: each setting checked and clean."""
+    """Validate and clean each setting; for ``__post_init__`` of a frozen dataclass."""
     for key, item in settings_of(type(instance)).items():
         object.__setattr__(
             instance, item.name, named(item.metadata["check"], getattr(instance, item.name), key)
@@ -75,7 +75,7 @@ def optional(check: Check) -> Check:
 
 
 def or_callable(check: Check) -> Check:
-    """A callable is called when its value is needed, and what it returns is checked then."""
+    """Accepts a callable as it is; its result is validated when it is called."""
     return lambda value: value if callable(value) else check(value)
 
 
@@ -91,7 +91,7 @@ def up_to(most: float) -> Check:
 
 
 seconds = up_to(LONGEST)
-#: Of one request; the operating system's timers hold 24 days.
+#: For one request; operating system timers are limited to 24 days.
 request_seconds = up_to(DAY)
 days = up_to(LONGEST / DAY)
 
@@ -101,7 +101,7 @@ def seconds_or_zero(value: Any) -> float:
 
 
 def per_minute(value: Any) -> float:
-    """One request in a week or more."""
+    """At least one request per week."""
     if not isinstance(value, (int, float)) or not 1e-4 <= value <= MOST or isinstance(value, bool):
         raise ValueError(f"a number from 0.0001 to {MOST:,}")
     return float(value)
@@ -128,46 +128,46 @@ def boolean(value: Any) -> bool:
 def credential(value: Any) -> str:
     if not is_credential(value):
         raise ValueError(
-            "printable ASCII text that is not empty. Is its environment variable set? If it is read from a "
-            "file, strip the line break at its end"
+            "non-empty printable ASCII text. Is its environment variable set? If it is read from a "
+            "file, strip the trailing line break"
         )
     return value
 
 
 def client_id(value: Any) -> str:
-    """As a credential; the Basic scheme parts id and secret at the first colon (RFC 7617)."""
+    """A credential without a colon: Basic splits id and secret at the first colon (RFC 7617)."""
     if isinstance(value, str) and ":" in value:
-        raise ValueError("text without a colon, the id of an OAuth client")
+        raise ValueError("the id of an OAuth client, without a colon")
     return credential(value)
 
 
 def _is_list(value: Any) -> bool:
-    """An iterator is none: it is empty after it was read once."""
+    """Iterators do not count: they are empty after the first read."""
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 
 def words(value: Any) -> tuple[str, ...]:
     items = tuple(value) if _is_list(value) else (None,)
     if not all(isinstance(item, str) and item for item in items):
-        raise ValueError("a list of texts")
+        raise ValueError("a list of strings")
     return tuple(map(str, items))
 
 
 def statuses(value: Any) -> frozenset[str]:
-    """Compared without case."""
+    """Case-insensitive."""
     return frozenset(word.lower() for word in words(value))
 
 
 def some_statuses(value: Any) -> frozenset[str]:
     if not (found := statuses(value)):
-        raise ValueError("a list of texts, with at least one")
+        raise ValueError("a list of at least one string")
     return found
 
 
 def scopes(value: Any) -> tuple[str, ...]:
     items = words(value)
     if not all(is_header_value(item) for item in items):
-        raise ValueError("a list of printable ASCII texts; [] sends none")
+        raise ValueError("a list of printable ASCII strings; [] sends none")
     return items
 
 
@@ -179,9 +179,7 @@ def path(value: Any) -> str:
 
 def idempotency_header(value: Any) -> str:
     if not is_free_header_name(value):
-        raise ValueError(
-            "the name of an HTTP header that the app does not set itself, normally Idempotency-Key"
-        )
+        raise ValueError("the name of an HTTP header that the app does not set, normally Idempotency-Key")
     return value
 
 
@@ -193,22 +191,23 @@ def content_type(value: Any) -> str:
 
 def header_value(value: Any) -> str:
     if not is_header_value(value):
-        raise ValueError("printable ASCII text without spaces at its ends, to go into a header")
+        raise ValueError("printable ASCII text without leading or trailing spaces")
     return value
 
 
 def headers(value: Any) -> Mapping[str, Any]:
-    """Names and texts, or callables that return one."""
+    """A dict of names and texts, or callables that return one."""
     if not isinstance(value, Mapping):
         raise ValueError("a dict of header names and values")
     for name, text in value.items():
-        if not is_header_name(name):  # which may be the value, at the wrong place
-            raise ValueError("a dict whose keys are header names: is there a colon or a space in one?")
+        if not is_header_name(name):  # it may be the value in the wrong place
+            raise ValueError("a dict whose keys are header names. Does one contain a colon or a space?")
         if name.lower() in RESERVED_HEADERS:
-            raise ValueError(f"a dict without {name}, which the app sets itself")
+            raise ValueError(f"a dict without {name}, which the app sets")
         if not callable(text) and not is_header_value(text):
             raise ValueError(
-                f"a dict whose values are printable ASCII text without spaces at its ends: {name} is not"
+                "a dict whose values are printable ASCII text without leading or trailing spaces; check "
+                f"{name}"
             )
     return MappingProxyType(dict(value))
 
@@ -223,17 +222,17 @@ def codes(value: Any) -> frozenset[int]:
 def delays(value: Any) -> tuple[float, ...]:
     items = tuple(value) if isinstance(value, (list, tuple)) else ()
     if not items:
-        raise ValueError("a list of seconds, with at least one")
+        raise ValueError("a list of at least one number of seconds")
     return tuple(seconds(item) for item in items)
 
 
 def file(value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise ValueError("the path of a PEM file or folder, or None; TLS verification cannot be switched off")
+        raise ValueError("the path of a PEM file or folder, or None; TLS verification cannot be disabled")
     return str(os.fspath(value))
 
 
-_EXISTING = "the path of a PEM file or folder that exists, or None"
+_EXISTING = "the path of an existing PEM file or folder, or None"
 
 
 def existing_file(value: Any) -> str:
@@ -241,7 +240,7 @@ def existing_file(value: Any) -> str:
     try:
         if Path(path).exists():
             return path
-    except (OSError, ValueError):  # no path at all: too long, a NUL
+    except (OSError, ValueError):  # not a valid path: too long, or with a NUL
         raise ValueError(_EXISTING) from None
     raise ValueError(_EXISTING)
 

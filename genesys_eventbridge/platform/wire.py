@@ -1,4 +1,4 @@
-"""What may stand on the wire: header names and values, hosts, URL paths, credentials for a Basic header."""
+"""What is valid on the wire: header names and values, hosts, URL paths, Basic credentials."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import TypeGuard
 from urllib.parse import unquote
 
-#: What a request is made of, in lower case. Neither EXTRA_HEADERS nor IDEMPOTENCY_HEADER may name one.
+#: Parts of the request itself, in lower case. Neither EXTRA_HEADERS nor IDEMPOTENCY_HEADER may name one.
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, names_a_key
 
-#: What a request is made of; EXTRA_HEADERS cannot replace it.
+#: Parts of the request itself; EXTRA_HEADERS cannot replace them.
 RESERVED_HEADERS = frozenset(
     {
         "accept",
@@ -33,7 +33,7 @@ RESERVED_HEADERS = frozenset(
         "user-agent",
     }
 )
-#: Gateways take a request line of 8 KiB, with the platform's id of an event at its end.
+#: Gateways accept a request line of 8 KiB, which ends with the platform's id of an event.
 LONGEST_PATH = 2000
 _CREDENTIAL_NAMES = (*DEFAULT_REDACT_KEYS, "token", "key", "auth", "pass", "signature")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -57,12 +57,12 @@ def is_header_name(value: object) -> TypeGuard[str]:
 
 
 def is_header_value(value: object) -> TypeGuard[str]:
-    """Printable ASCII, not empty, without spaces at its ends."""
+    """Non-empty printable ASCII without leading or trailing spaces."""
     return isinstance(value, str) and _VALUE.fullmatch(value) is not None
 
 
 def is_free_header_name(value: object) -> TypeGuard[str]:
-    """A header's name that the app does not set itself (RESERVED_HEADERS, compared without case)."""
+    """The name of a header that the app does not set (see RESERVED_HEADERS; ignores case)."""
     return is_header_name(value) and value.lower() not in RESERVED_HEADERS
 
 
@@ -77,7 +77,7 @@ def is_credential_header(name: str) -> bool:
 
 
 def is_url_path(value: object) -> TypeGuard[str]:
-    """``/a/b``: no empty segment, none of dots alone, escaped or not, nothing that would need escaping."""
+    """``/a/b``: no empty segments, no segments of only dots (even escaped), nothing that needs escaping."""
     return (
         isinstance(value, str)
         and len(value) <= LONGEST_PATH
@@ -87,19 +87,19 @@ def is_url_path(value: object) -> TypeGuard[str]:
 
 
 def is_credential(value: object) -> TypeGuard[str]:
-    """What goes into Basic as it is: printable ASCII, not empty."""
+    """Valid in a Basic header as it is: non-empty printable ASCII."""
     return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()
 
 
 def normal_host(host: str) -> str:
-    """A DNS name in lower case or a literal address, IPv6 in brackets; "" for what is neither.
+    """A DNS name in lower case or a literal address, with IPv6 in brackets; "" if it is neither.
 
-    Resolvers read a name whose last label is a number as an IPv4 address (``2130706433``, ``0x7f.1``), so
-    such a name must be an address in dotted form. One dot at the end of a name is left out.
+    Resolvers treat a name whose last label is a number as an IPv4 address (``2130706433``, ``0x7f.1``), so
+    such a name must be an address in dotted form. One trailing dot is removed.
     """
     try:
         if host.startswith("["):
-            inner = host[1:-1] if host.endswith("]") and "%" not in host else ""  # no zone in a URL
+            inner = host[1:-1] if host.endswith("]") and "%" not in host else ""  # URLs have no zone
             return f"[{ipaddress.IPv6Address(inner)}]"
         name = host.lower().removesuffix(".")
         labels = name.split(".")
@@ -111,10 +111,10 @@ def normal_host(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host``, as ``normal_host`` writes it, is this machine: localhost, 127.0.0.0/8 or [::1].
+    """Whether ``host``, as returned by ``normal_host``, is this machine: localhost, 127.0.0.0/8 or [::1].
 
-    Every other name and address counts as another machine, ``127.example.com`` and ``[::ffff:127.0.0.1]``
-    included.
+    Any other name or address is another machine, including ``127.example.com`` and
+    ``[::ffff:127.0.0.1]``.
     """
     if host in {"localhost", "[::1]"}:
         return True
@@ -125,9 +125,9 @@ def is_loopback(host: str) -> bool:
 
 
 def is_proxy_url(value: object) -> TypeGuard[str]:
-    """``http://user:password@proxy.example.com:3128``: no path, no query.
+    """``http://user:password@proxy.example.com:3128``, without path and query.
 
-    A user name with a colon, escaped too, is refused: Basic ends it there (RFC 7617).
+    A colon in the user name is refused, even escaped: Basic authentication ends the name there (RFC 7617).
     """
     found = _PROXY.fullmatch(value) if isinstance(value, str) else None
     return (
@@ -141,7 +141,7 @@ def is_proxy_url(value: object) -> TypeGuard[str]:
 def conflicts(
     *, api_base_url: str, login_base_url: str, token_path: str, events_path: str, proxied: bool
 ) -> Iterator[tuple[str, str]]:
-    """What is right alone and cannot work together: the setting to change, and why with the remedy."""
+    """Pairs of the setting to change and the reason with the fix, for values that cannot be combined."""
     plain = [
         setting
         for setting, url in (("API_BASE_URL", api_base_url), ("LOGIN_BASE_URL", login_base_url))
@@ -156,6 +156,6 @@ def conflicts(
     if api_base_url + events_path == login_base_url + token_path:
         yield (
             "EVENTS_PATH",
-            f"EVENTS_PATH and TOKEN_PATH are one address, {api_base_url}{events_path}. "
+            f"EVENTS_PATH and TOKEN_PATH are the same URL, {api_base_url}{events_path}. "
             "Set EVENTS_PATH to the path of the events.",
         )

@@ -1,4 +1,4 @@
-"""Text from outside made fit to store, log and show: one bounded line, controls escaped, secrets masked."""
+"""Makes external text fit to store, log and show: one bounded line, controls escaped, secrets masked."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from genesys_eventbridge.text.values import LONGEST_SEARCHED, PayloadValues
 
 REDACTED = "[redacted]"
 
-# Names of members that hold credentials wherever they turn up. Compared without case, "-" and "_", and
-# as a part of a longer name: "secret" also covers "clientSecret" and "x-webhook-secret".
+# Names of members whose values are credentials. Compared without case, "-" and "_", and as a part of a longer
+# name: "secret" also covers "clientSecret" and "x-webhook-secret".
 DEFAULT_REDACT_KEYS: tuple[str, ...] = (
     "access_token",
     "refresh_token",
@@ -42,10 +42,10 @@ def clean(text: object, limit: int) -> str:
     """``text`` on one line of at most ``limit`` characters, fit for a log, a column and a page.
 
     Control, line-end, direction and invisible characters become visible escapes (``\\x1b``,
-    ``\\u202e``), a lone surrogate becomes U+FFFD, and a cut text ends with "…". Never raises.
+    ``\\u202e``), a lone surrogate becomes U+FFFD, and a truncated text ends with "…". Never raises.
     """
     whole = _as_str(text)
-    # Escaping never shortens, so what lies past the limit cannot come back into sight.
+    # Escaping never shortens, so text past the limit cannot come back into view.
     escaped = _UNSAFE.sub(_escape, whole[: max(limit, 0)])
     if len(whole) <= limit and len(escaped) <= limit:
         return escaped
@@ -53,12 +53,12 @@ def clean(text: object, limit: int) -> str:
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can store and compare ``text``: it has no NUL and no lone surrogate."""
+    """Whether every database can store and compare ``text``: no NUL and no lone surrogate."""
     return _UNSTORABLE.search(text) is None
 
 
 def redact(value: Any, keys: Collection[str]) -> Any:
-    """A copy of a JSON value in which every member named like one of ``keys`` reads "[redacted]".
+    """A copy of a JSON value in which members named like one of ``keys`` have the value "[redacted]".
 
     Names are compared without case, "-" and "_", and as a part of the member's name; at any depth.
     """
@@ -73,13 +73,13 @@ def redact_text(
 ) -> str:
     """``text`` without credentials: JSON stays JSON, with ``redact`` applied; other text is searched.
 
-    Masked everywhere, also inside JSON strings: what looks like a credential behind ``Bearer`` or ``Basic``,
+    Masked everywhere, also inside JSON strings: what looks like a credential after ``Bearer`` or ``Basic``,
     JSON web tokens, ``key=value``, ``key: value``, ``"key":"value"`` and ``<key>value</key>`` for each of
-    ``keys``, what is quoted in a sentence that names one of them, and every string of ``secrets``, also
-    escaped (JSON, HTML, URL, ``\\x``; several times over) and in base64. A secret of fewer than 8 characters
-    is masked as a whole word only. Apply it before ``clean``. A text above 64 Ki characters is searched even
-    where it is JSON, and what stands beyond them is masked; words about an event come with the ``values`` to
-    mask in them, are searched as well, and end after 2 Ki characters.
+    ``keys``, anything quoted in a sentence that names one of them, and every string of ``secrets``, also
+    escaped (JSON, HTML, URL, ``\\x``; repeatedly) and in base64. A secret of fewer than 8 characters is
+    masked only as a whole word. Call it before ``clean``. Text above 64 Ki characters is searched even if it
+    is JSON, and everything after them is masked. Text about an event is passed with the ``values`` to mask in
+    it; it is searched as well, and cut after 2 Ki characters.
     """
     folded, forms = _folded(tuple(keys)), _forms(tuple(secrets))
     if values is None and "\\" not in text and "\n" not in text and not _suspicious(text, folded, forms):
@@ -108,13 +108,13 @@ def mask_values(text: str, values: PayloadValues) -> str:
     return _without(text, list(values.spans(text, len(text))))
 
 
-# Parsed JSON takes up to a hundred times its length, and of a long text only the start is ever shown.
+# Parsed JSON takes up to a hundred times its length, and only the start of a long text is ever shown.
 _LONGEST_PARSED = 64 * 1024
-#: So much behind the end of what is shown is searched, for secrets that begin before it.
+#: Characters searched after the end of what is shown, for secrets that begin before it.
 _LONGEST_SECRET = 16 * 1024
-# Plain characters that need no escape in JSON and may have one all the same.
+# Plain characters that need no escape in JSON but may have one.
 _ESCAPED = re.compile(r"\\(?:u(00[2-7][0-9A-Fa-f])|(/))")
-# C0, DEL, C1; the line ends of Unicode; what turns the reading direction or is not seen at all.
+# C0, DEL, C1; Unicode line ends; characters that change the reading direction or are invisible.
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -149,7 +149,7 @@ def _fold(name: str) -> str:
     return name.replace("-", "").replace("_", "").lower()
 
 
-#: Masks a text; True where it belongs to an error about one of the keys.
+#: Masks a text; True if it belongs to an error about one of the keys.
 _Mask = Callable[[str, bool], str]
 
 
@@ -158,7 +158,7 @@ def _as_it_is(text: str, _accused: bool) -> str:
 
 
 def _redacted(value: Any, folded: tuple[str, ...], mask: _Mask) -> Any:
-    """A redacted copy, built without recursion: a hostile answer may be nested without end."""
+    """A redacted copy, built without recursion: a hostile response may be nested arbitrarily deep."""
 
     top: list[Any] = [value]
     todo: list[tuple[list[Any] | dict[Any, Any], bool]] = [(top, False)]
@@ -192,8 +192,8 @@ def _redacted_members(
     return copy
 
 
-# How errors name the member they are about, and where they repeat its value: problem+json, JSON:API,
-# validators of JSON Schema, Spring, .NET, pydantic and others; compared as names of members are.
+# Members in which errors name the member they concern, and in which they repeat its value: problem+json,
+# JSON:API, validators of JSON Schema, Spring, .NET, pydantic and others. Compared like member names.
 _NAMING_MEMBERS = frozenset(
     {
         "field",
@@ -250,7 +250,7 @@ _VALUE_MEMBERS = frozenset(
 
 
 def _names_a_key(members: Mapping[Any, Any], folded: tuple[str, ...]) -> bool:
-    """Whether an error's members say that it is about one of the keys."""
+    """Whether an error's members say that it concerns one of the keys."""
     for name, item in members.items():
         if _fold(str(name)) in _NAMING_MEMBERS:
             parts = item.values() if isinstance(item, Mapping) else item if isinstance(item, list) else [item]
@@ -260,7 +260,7 @@ def _names_a_key(members: Mapping[Any, Any], folded: tuple[str, ...]) -> bool:
 
 
 def names_a_key(name: str, keys: Collection[str]) -> bool:
-    """Whether a member or header of this name holds what is masked for one of ``keys``."""
+    """Whether a member or header of this name has a value to mask for one of ``keys``."""
     return _holds_key(_fold(name), _folded(tuple(keys)))
 
 
@@ -273,7 +273,7 @@ def _is_number(item: object) -> bool:
 
 
 class _Forms(NamedTuple):
-    """What to look for: texts that are masked wherever they stand, parts of base64, and whole words."""
+    """What to search for: texts masked anywhere, parts of base64, and whole words."""
 
     anywhere: tuple[str, ...]
     encoded: tuple[str, ...]
@@ -291,13 +291,13 @@ class _Forms(NamedTuple):
         return self.words is not None and self.words.search(text) is not None
 
 
-#: A shorter secret is part of ordinary words.
+#: A shorter secret occurs in ordinary words.
 SHORTEST_ANYWHERE = 8
 
 
 @lru_cache(maxsize=16)
 def _forms(secrets: tuple[str, ...]) -> _Forms:
-    """Each secret as it stands, with its own escapes undone, as a form writes it, in hex and base64."""
+    """Each secret as it is, with its own escapes undone, form-encoded, in hex and in base64."""
     anywhere: set[str] = set()
     encoded: set[str] = set()
     words: set[str] = set()
@@ -321,7 +321,7 @@ def _forms(secrets: tuple[str, ...]) -> _Forms:
 
 
 def _in_base64(raw: bytes) -> Iterator[str]:
-    """What base64 of a longer text is sure to hold: it depends on how many bytes stand before ours."""
+    """The parts that base64 of a longer text must contain: it depends on how many bytes precede ours."""
     for skipped in range(3):
         part = raw[skipped:]
         text = base64.b64encode(part[: len(part) // 3 * 3]).decode()
@@ -333,7 +333,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 
 def _suspicious(text: str, folded: tuple[str, ...], forms: _Forms) -> bool:
-    """Whether ``text`` may hold something to mask: a cheap look, as almost no text does."""
+    """Whether ``text`` may contain something to mask: a cheap test, as almost no text does."""
     squeezed = text.translate(_SQUEEZE).lower()
     for word in (*_TELLTALES, *folded):  # not any(): this runs three times for every event
         if word in squeezed:
@@ -348,7 +348,7 @@ _TELLTALES = ("bearer", "basic", "eyj")
 def _found(
     text: str, folded: tuple[str, ...], forms: _Forms, values: PayloadValues | None
 ) -> list[tuple[int, int]]:
-    """What to mask. Every search looks at the original: what one has found hides nothing from the next."""
+    """Spans to mask. Every search uses the original text: a match of one hides nothing from the next."""
     spans = [*_credentials(text), *_occurrences(text, forms), *_values(text, folded)]
     if folded:
         spans += _in_sentences(text, folded)
@@ -370,7 +370,7 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def _credentials(text: str) -> Iterator[tuple[int, int]]:
-    """What follows Bearer or Basic, unless it reads like a word of a sentence; and JSON web tokens."""
+    """What follows Bearer or Basic, unless it looks like a word in a sentence; and JSON web tokens."""
     for match in _AUTHORIZED.finditer(text):
         if match["quote"] or _is_no_word(match["value"]):
             yield match.span("value")
@@ -395,14 +395,14 @@ _WEB_TOKEN = re.compile(r"(?<![\w-])(eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)*)")
 
 
 def _occurrences(text: str, forms: _Forms) -> Iterator[tuple[int, int]]:
-    """Where secrets stand, in each way to read the text."""
+    """Where secrets occur, in each reading of the text."""
     if not forms.may_stand_in(text):
         return
     for reading in readings(text):
         for form in forms.anywhere:
             for start, end in _finds(reading.text, form):
                 yield reading.original(start, end)
-        for form in forms.encoded:  # with its edges, which hold the rest of the secret
+        for form in forms.encoded:  # including its edges, which contain the rest of the secret
             for start, end in _finds(reading.text, form):
                 edges = _edges(reading.text, start, end)
                 yield reading.original(*edges)
@@ -442,7 +442,7 @@ def _in_sentences(text: str, folded: tuple[str, ...]) -> Iterator[tuple[int, int
 
 
 def _accused(sentence: str) -> list[tuple[int, int]]:
-    """What may be a value in words about a key: all that is quoted, follows "value", or is a long number."""
+    """Possible values in a sentence about a key: anything quoted, following "value", or a long number."""
     found = [
         match.span(match.lastgroup or 0)
         for match in _QUOTED.finditer(sentence)
@@ -469,7 +469,7 @@ def _path_to_key(quoted: str, folded: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=64)
 def _mention(folded: tuple[str, ...]) -> re.Pattern[str]:
-    """A key named in a sentence: behind another word, or first in it and not followed by a separator."""
+    """A key named in a sentence: after another word, or first in it and not followed by a separator."""
     name = rf"(?:{_names(folded).pattern})"
     path = r"""["'`(]{0,2}[\w$./#\[\]'"~-]{0,64}?"""
     return re.compile(
@@ -481,7 +481,7 @@ def _mention(folded: tuple[str, ...]) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _naming(folded: tuple[str, ...]) -> re.Pattern[str]:
-    """A member that names a key, in a text that is no JSON, or whose end is missing."""
+    """A member that names a key, in text that is not JSON or is truncated."""
     return re.compile(
         r"""(?:field|name|path|property|param|parameter|pointer|key|attribute|loc|location|member|target)"""
         r"""["'\\]{0,3}\s{0,3}[:=>]\s{0,3}["'\\]{0,3}[\w$./#\[\]~-]{0,64}?"""
@@ -490,9 +490,9 @@ def _naming(folded: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
-# What holds the value beside it, as parts of longer names such as rejectedValue.
+# Members that contain the value next to them, as parts of longer names such as rejectedValue.
 _VALUE_NAMES = ("value", "actual", "received", "input", "attempted", "submitted", "provided")
-# A dot or semicolon within quotes or within a word ends no sentence.
+# A dot or semicolon within quotes or within a word does not end a sentence.
 _SENTENCE_END = re.compile(r"""'[^'\n]{0,256}'|"[^"\n]{0,256}"|(?P<end>\n|[.!?;](?=\s|$))""")
 _QUOTED = re.compile(
     r"""
@@ -558,7 +558,7 @@ _PATH = re.compile(r"""[\w$./#\[\]'"~-]{1,128}""")
 
 
 def _values(text: str, folded: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    """Where the values are that follow a name and a separator. Linear: no place is walked over twice."""
+    """Where values follow a name and a separator. Linear: no part is scanned twice."""
     word_end = sealed = 0
     for name in _names(folded).finditer(text) if folded else ():
         if name.start() < sealed:
@@ -566,7 +566,7 @@ def _values(text: str, folded: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         separator = _SEPARATOR.match(text, _end(_TAIL, text, name.end()))
         if separator is None or (
             separator[2] and separator.end() < word_end
-        ):  # a word inside a word ends with it
+        ):  # a word within a word ends with it
             continue
         start = separator.end()
         if separator[1] and _COMPLAINT.match(text, start):
@@ -602,7 +602,7 @@ _MARKED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LINE = re.compile(r"[^\r\n<]*")
-# What validators say behind "password: ", in these words alone up to the end of the line: no value.
+# Messages of validators after "password: ", in exactly these words up to the end of the line: not values.
 _COMPLAINT_BEGINS = "is|are|must|may|cannot|should|has|does|not|missing|required|invalid"
 _COMPLAINING = (
     _COMPLAINT_BEGINS + "|was|were|can|have|do|be|expected|blank"
@@ -618,7 +618,7 @@ _ELEMENT = re.compile(r"[^<]*")
 
 
 def _element_end(text: str, start: int) -> int:
-    """The end of what an opening tag holds; a closing tag, or no tag at all, holds nothing."""
+    """The end of an opening tag's content; a closing tag, or no tag, has none."""
     tag = text.rfind("<", max(0, start - 100), start)
     return start if tag < 0 or text.startswith("</", tag) else _end(_ELEMENT, text, start)
 

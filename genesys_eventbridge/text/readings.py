@@ -1,4 +1,4 @@
-"""The ways to read a text: as it stands, and with the escapes of JSON, HTML, URLs and Python undone."""
+"""The readings of a text: as it is, and with the escapes of JSON, HTML, URLs and Python undone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-#: A text is escaped once where it is repeated, and again by each envelope around that.
+#: A repeated text is escaped once, and again by each envelope around it.
 ROUNDS = 4
 _ESCAPE = re.compile(
     r"""
@@ -25,18 +25,18 @@ _SIGNS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 class Reading(NamedTuple):
-    """``text``, and for each of its characters, and its end, the place in the original where it begins."""
+    """``text``, and the original position at which each of its characters, and its end, begins."""
 
     text: str
     starts: Sequence[int]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the original the characters from ``start`` to ``end`` stand."""
+        """The position in the original of the characters from ``start`` to ``end``."""
         return self.starts[start], self.starts[end]
 
 
 def readings(text: str) -> Iterator[Reading]:
-    """``text`` as it stands, then with its escapes undone, again and again until none is left."""
+    """``text`` as it is, then with its escapes undone repeatedly until none is left."""
     reading = Reading(text, range(len(text) + 1))
     yield reading
     for _round in range(ROUNDS):
@@ -47,13 +47,13 @@ def readings(text: str) -> Iterator[Reading]:
 
 
 def plain(text: str) -> str:
-    """``text`` with every escape undone."""
+    """``text`` with all escapes undone."""
     *_others, last = readings(text)
     return last.text
 
 
 def has_escapes(text: str) -> bool:
-    """A cheap look: whether there may be one."""
+    """A cheap test for possible escapes."""
     return "\\" in text or "%" in text or "&" in text
 
 
@@ -76,7 +76,7 @@ def _undone(reading: Reading) -> Reading:
 
 
 def _letters(match: re.Match[str]) -> list[tuple[str, int]]:
-    """What an escape stands for, with the length of each part as it is written."""
+    """What an escape means, with the length of each part as written."""
     escape = match[0]
     match match.lastgroup:
         case "bytes":

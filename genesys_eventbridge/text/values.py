@@ -1,4 +1,4 @@
-"""The values of an event's data, found again in the words that a platform answers with."""
+"""Finds the values of an event's data in the text of a platform's response."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 
 from genesys_eventbridge.text.readings import Reading, plain, readings
 
-#: Shorter values are part of ordinary words, and say little of their own.
+#: Shorter values occur in ordinary words, and reveal little.
 SHORTEST_VALUE = 4
-#: So much of the beginning of a value, where the platform cut it, gives the value away.
+#: If the platform truncates a value, this many of its first characters still reveal it.
 SHORTEST_CUT = 8
-#: A card, an account or a phone number is found in other groups as well: the least number of characters
-#: without the signs between them, the most groups, and the most signs between two of them.
+#: Card, account and phone numbers are also found if grouped differently: the least number of characters
+#: without separators, the most groups, and the most separators between two of them.
 SHORTEST_NUMBER = 8
 MOST_GROUPS = 12
 LONGEST_GAP = 3
-#: What is not searched is not shown: of a longer text the rest is masked as a whole.
+#: Text that is not searched is not shown: the rest of a longer text is masked as a whole.
 LONGEST_SEARCHED = 2048
-#: Exponents beyond this are not written out.
+#: Exponents beyond this are not expanded.
 _LARGEST_EXPONENT = 40
 
-# Words of the platform that stay, also where a value reads the same: its codes (the error body of the
-# Platform API), its words for a status, and the limit that a 413 names.
+# The platform's own words, never masked even if a value is equal: its codes (the error body of the Platform
+# API), its status words, and the limit that a 413 reports.
 _PLATFORM_WORDS = re.compile(
     r"(?<![\w.])(?:(?:"
     + "|".join(
@@ -46,7 +46,7 @@ _PLATFORM_WORDS = re.compile(
     + r")(?!\.?\w)|maximum\ bytes:?\s{0,4}[0-9]{1,12}(?![\w]))",
     re.IGNORECASE,
 )
-# A number, with or without groups, fraction and exponent; a word; a run of signs beyond ASCII.
+# A number, with or without groups, fraction and exponent; a word; a run of non-ASCII symbols.
 _TOKEN = re.compile(
     r"""
     (?P<number> (?: [0-9]{1,3} (?: ,[0-9]{3} )+ | [0-9]+ ) (?: \.[0-9]+ )? (?: [eE][+-]?[0-9]+ )? (?!\w) )
@@ -55,9 +55,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-# What follows a text that was cut, or may have been.
+# What follows a text that was, or may have been, truncated.
 _CUT = re.compile(r"""[\s@.,:;/+_-]{0,3}(?:\.\.\.|…|\[\.|['"`»”\u2019)\]*<\\]|&|$)""")
-# What parts the values of data that is one text: XML, CSV, a form.
+# Separators of values in data that is one text: XML, CSV, a form.
 _DELIMITERS = re.compile(r"""[<>&;|,="\r\n\t]+""")
 
 _SIGNS = re.compile(r"[\W_]+")
@@ -67,13 +67,13 @@ _END = ""  # no token is empty
 
 
 class PayloadValues:
-    """Finds the values of one event's data in a text, whole token by whole token.
+    """Finds the values of one event's data in a text, as whole tokens.
 
-    A value is a string or number of the data, at any depth, of 4 characters or more; names of members,
-    truth values and null are none. It is found in any case, escaped, with other signs between its words, as
-    another spelling of the same number, grouped in another way, and where the platform cut it behind 8
-    characters or more. ``body`` is the CloudEvent as it is sent; it is read when there is a text to search.
-    With ``is_named`` only what stands below a member whose name it accepts counts.
+    A value is a string or number of the data, at any depth, of 4 characters or more; member names, booleans
+    and null do not count. It is found in any case, escaped, with other separators between its words, as
+    another spelling of the same number, grouped differently, and if the platform truncated it after 8
+    characters or more. ``body`` is the CloudEvent as sent; it is parsed when there is a text to search.
+    With ``is_named``, only values below a member whose name it accepts count.
     """
 
     def __init__(self, body: str, is_named: Callable[[str], bool] | None = None) -> None:
@@ -81,9 +81,9 @@ class PayloadValues:
         self._is_named = is_named
 
     def spans(self, text: str, longest: int = LONGEST_SEARCHED) -> Iterator[tuple[int, int]]:
-        """Where values stand in ``text``: start and end, which may overlap; not in the platform's codes.
+        """Spans of values in ``text`` as (start, end), which may overlap; the platform's codes are left out.
 
-        What stands behind ``longest`` characters is not searched, and one span.
+        Text after ``longest`` characters is not searched and becomes one span.
         """
         if len(text) > longest:
             yield longest, len(text)
@@ -121,7 +121,7 @@ class PayloadValues:
 
     @cached_property
     def _values(self) -> list[list[str]]:
-        """The tokens of values that have enough of them to be recognised by."""
+        """The tokens of values that have enough of them to be recognised."""
         return [tokens for _value, tokens in self._leaves if _size(tokens) >= SHORTEST_VALUE]
 
     def _as_they_stand(self, reading: Reading) -> Iterator[tuple[int, int]]:
@@ -130,7 +130,7 @@ class PayloadValues:
                 yield from (match.span() for match in re.finditer(re.escape(value), reading.text))
 
     def _regrouped(self, tokens: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
-        """Numbers with letters or signs in them: "DE89 3704" is DE893704, and the other way round."""
+        """Numbers that contain letters or separators: "DE89 3704" matches DE893704, and vice versa."""
         parts = [_squeezed(token[0]) for token in tokens]
         for first, token in enumerate(tokens):
             text, end = "", token.start()
@@ -143,13 +143,13 @@ class PayloadValues:
 
     @cached_property
     def _numbers(self) -> set[str]:
-        """Values with digits in them, without the signs that group them."""
+        """Values that contain digits, without the separators that group them."""
         found = {_squeezed(value) for value, _tokens in self._leaves}
         return {text for text in found if len(text) >= SHORTEST_NUMBER and _DIGIT.search(text)}
 
     @cached_property
     def _signs(self) -> list[str]:
-        """Values of little but signs, such as "-5.0": found as they stand only."""
+        """Values that are mostly symbols, such as "-5.0": found only as they are."""
         return [value for value, tokens in self._leaves if _size(tokens) < SHORTEST_VALUE]
 
     def _tree(self, words: set[str], cuts: tuple[str, ...]) -> _Node:
@@ -202,7 +202,7 @@ def _size(tokens: list[str]) -> int:
 
 
 def _canonical(token: re.Match[str]) -> str:
-    """One spelling for all: words without case, numbers as digits without needless zeros."""
+    """One spelling for all: words without case, numbers as digits without superfluous zeros."""
     text = token[0]
     if token["number"] is None:
         return text.casefold()
@@ -218,7 +218,7 @@ def _canonical(token: re.Match[str]) -> str:
 
 
 def _leaves(body: str, is_named: Callable[[str], bool] | None) -> Iterator[str]:
-    """Every string and number of the data, numbers as they are written; each once."""
+    """Every string and number of the data, once each; numbers as written."""
     event = _read(body)
     if not isinstance(event, dict):
         return
@@ -245,7 +245,7 @@ def _leaves(body: str, is_named: Callable[[str], bool] | None) -> Iterator[str]:
 
 
 def _named(data: Any, is_named: Callable[[str], bool]) -> Iterator[Any]:
-    """The values of the members with such names, at any depth."""
+    """The values of members with such names, at any depth."""
     todo = [data]
     while todo:
         item = todo.pop()

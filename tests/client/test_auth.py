@@ -135,7 +135,7 @@ def test_a_valid_token_stays_in_use_while_the_login_service_is_in_trouble(troubl
         assert conversation(credentials, login, 202) == ["Bearer token-1"]
 
     assert len(login.requests) == 2 + (trouble == httpx.Response(401))  # not one per event
-    assert "valid one stays in use" in caplog.text
+    assert "current one stays in use" in caplog.text
     clock.now += 51
     with pytest.raises(Halted):
         conversation(credentials, login, 202)

@@ -171,7 +171,7 @@ def test_a_gateways_page_uses_up_no_attempts(status):
     assert decide(status, {"message": "locked"}).verdict is Verdict.UNAVAILABLE
 
 
-@pytest.mark.parametrize(("status", "setting"), [(413, "MAX_EVENT_BYTES"), (431, "limit for headers")])
+@pytest.mark.parametrize(("status", "setting"), [(413, "MAX_EVENT_BYTES"), (431, "header limit")])
 def test_a_gateways_limit_names_what_to_change(status, setting):
     assert setting in decide(status, b"<html>too large</html>").error
 
@@ -262,7 +262,7 @@ def test_a_missing_permission_is_shown():
     [
         ({"message": "Content-Length: 9000000, Maximum bytes: 3000000", "code": "c"}, "3000000"),
         ({"message": "x" * 900 + " maximum BYTES 512000", "code": "c"}, "512000"),
-        ({"message": "too large", "code": "c"}, "what it takes"),
+        ({"message": "too large", "code": "c"}, "its limit"),
     ],
 )
 def test_a_413_says_how_large_an_event_may_be(body, number):
@@ -322,7 +322,7 @@ def test_what_is_no_json_object_is_no_proof(status, body):
         (b"null", "the body is JSON, but null"),
         (b"1", "the body is JSON, but a number"),
         (b"1.5", "the body is JSON, but a number"),
-        (b"true", "the body is JSON, but a truth value"),
+        (b"true", "the body is JSON, but a boolean"),
         (b'"x"', "the body is JSON, but a string"),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_body_that_broke_off_is_trouble_of_the_network_and_of_no_setting(statu
     outcome = decide(status, b"", extensions=problem)
 
     assert (outcome.verdict, outcome.outage) == (Verdict.UNKNOWN, Halt.NETWORK)
-    assert "the body broke off: reset. The answer broke off on its way." in outcome.error
+    assert "the body broke off: reset. The response broke off." in outcome.error
     assert "API_BASE_URL" not in outcome.error
 
 
@@ -582,7 +582,7 @@ def test_an_answer_about_another_event_is_a_conflict(status, name, value):
 
     assert (outcome.verdict, outcome.conflict, outcome.remote_id) == (Verdict.UNKNOWN, True, "")
     assert outcome.outage is (Halt.CONFIG if status == 202 else None)
-    assert f"not our {name}" in outcome.error
+    assert f"different {name}" in outcome.error
 
 
 @pytest.mark.parametrize("missing", ["source", "type", "subject", "time"])
@@ -645,7 +645,7 @@ def test_our_own_time_may_be_in_any_zone():
 def test_a_conflict_names_what_differs_and_shows_neither_value():
     error = decide(409, event(source="com.other", subject="private@example.com")).error
 
-    assert "not our source, subject" in error
+    assert "different source, subject" in error
     assert "private" not in error
 
 
@@ -823,7 +823,7 @@ def test_the_correlation_id_is_kept_for_support(headers, body, correlation_id):
 def test_the_platforms_words_are_found_in_every_shape_of_error(body, words):
     error = decide(425, body).error
     code = f" ({body['error']})" if isinstance(body.get("error"), str) else ""
-    hint = "The platform does not take the event now. It is sent again."
+    hint = "The platform cannot accept the event now. It is sent again later."
 
     assert error == f"HTTP 425{code}{f': {words}' if words else ''}. {hint}"
 
@@ -875,7 +875,7 @@ def test_a_redirect_shows_the_host_and_nothing_else():
         ("/login", "the same host"),
         ("", "the same host"),
         (None, "the same host"),
-        ("http://[", "a place that is no URL"),
+        ("http://[", "an invalid URL"),
         ("//evil.example/x", "evil.example"),
         (f"https://{'a' * 300}.example/", "a" * 99 + "…"),
     ],

@@ -111,7 +111,7 @@ def test_an_answer_without_a_status_is_no_status(words):
     outcome = decide(200, event(**words))
 
     assert outcome.verdict is Verdict.NOT_YET
-    assert "names no status" in outcome.error
+    assert "has no status" in outcome.error
 
 
 @pytest.mark.parametrize("age", [10.0, OVER * 10])
@@ -120,7 +120,7 @@ def test_what_is_no_json_object_is_asked_about_again_however_late(body, age):
     outcome = decide(200, body, age=age)
 
     assert outcome.verdict is Verdict.NOT_YET
-    assert "no status of an event" in outcome.error
+    assert "not an event status" in outcome.error
 
 
 @pytest.mark.parametrize("age", [10.0, OVER * 10])

@@ -380,8 +380,8 @@ def test_a_defect_after_the_answer_never_looks_as_if_nothing_was_sent(monkeypatc
 
     assert (published.verdict, published.status_code) == (Verdict.UNKNOWN, 202)
     assert (checked.verdict, checked.status_code) == (Verdict.NOT_YET, 200)
-    assert "defect" in published.error
-    assert "defect" in caplog.text
+    assert "bug" in published.error
+    assert "bug" in caplog.text
     assert "canary" not in caplog.text + published.error
 
 

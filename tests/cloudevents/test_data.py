@@ -204,11 +204,11 @@ def generator():
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (math.nan, "NaN and infinity have no place in JSON; send None or text"),
-        (math.inf, "NaN and infinity"),
-        (-math.inf, "NaN and infinity"),
-        (Half("nan"), "NaN and infinity"),
-        (Decimal("NaN"), "a Decimal NaN or infinity is no number; send None or text"),
+        (math.nan, "JSON has no NaN or infinity; send None or text"),
+        (math.inf, "NaN or infinity"),
+        (-math.inf, "NaN or infinity"),
+        (Half("nan"), "NaN or infinity"),
+        (Decimal("NaN"), "a Decimal NaN or infinity is not a number; send None or text"),
         (Decimal("sNaN"), "a Decimal NaN"),
         (Decimal("-Infinity"), "a Decimal NaN or infinity"),
         (10**4300, "more than 4300 digits; send it as text"),
@@ -219,7 +219,7 @@ def generator():
         (Loud("\ud83d"), "U+D83D"),
         (lazystr("\ud83d"), "U+D83D"),
         (datetime(2026, 5, 15), "without a timezone; use django.utils.timezone.now()"),
-        (time(10, 30, tzinfo=UTC), "is no moment; send a datetime"),
+        (time(10, 30, tzinfo=UTC), "is ambiguous; send a datetime"),
         ({1, 2}, "a set is not a JSON value; a set has no order: pass sorted(value)"),
         (frozenset("a"), "a frozenset is not a JSON value; a set has no order"),
         ({}.keys(), "a set has no order"),
@@ -241,10 +241,10 @@ def generator():
         (Order, "a ModelBase is not a JSON value"),
         (print, "a builtin_function_or_method is not a JSON value"),
         (NotImplemented, "not a JSON value"),
-        (SimpleLazyObject(lambda: "text"), "a SimpleLazyObject only stands for another object"),
-        (SimpleLazyObject(lambda: 5), "a SimpleLazyObject only stands for another object"),
-        (SimpleLazyObject(lambda: {"a": 1}), "a SimpleLazyObject only stands for another object"),
-        (Mock(spec=dict), "only stands for another object"),
+        (SimpleLazyObject(lambda: "text"), "a SimpleLazyObject is a proxy for another object"),
+        (SimpleLazyObject(lambda: 5), "a SimpleLazyObject is a proxy for another object"),
+        (SimpleLazyObject(lambda: {"a": 1}), "a SimpleLazyObject is a proxy for another object"),
+        (Mock(spec=dict), "is a proxy for another object"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isascii() else type(value).__name__,
 )
@@ -293,7 +293,7 @@ def test_two_keys_with_the_same_characters_never_become_two_members():
     error = refusal({"map": {"a": 1, Twin("a"): 2}})
 
     assert error.field == "data.map.a"
-    assert "two keys give the same name" in error.reason
+    assert "two keys become the same name" in error.reason
 
 
 @pytest.mark.parametrize(

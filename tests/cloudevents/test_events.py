@@ -198,7 +198,7 @@ def test_what_has_a_column_in_the_outbox_has_255_characters_at_most(name):
     assert getattr(build(**{name: "x" * 255}), name) == "x" * 255
     error = refusal(**{name: "x" * 256})
     assert error.field == name
-    assert "has 256 characters; the outbox's column holds 255" in error.reason
+    assert "has 256 characters; the maximum is 255" in error.reason
 
 
 # ------------------------------------------------------------------------------------------------- data
@@ -629,5 +629,5 @@ def test_whatever_is_passed_gives_an_event_the_sdk_reads_or_an_invalid_event(pas
 
 def test_check_text_serves_other_rooms_with_the_rules_of_a_string():
     assert check_text("ordering_key", "customer-7", 255) == "customer-7"
-    with pytest.raises(InvalidEvent, match=r"^ordering_key: holds U\+0000"):
+    with pytest.raises(InvalidEvent, match=r"^ordering_key: contains U\+0000"):
         check_text("ordering_key", "a\0", 255)

@@ -157,7 +157,7 @@ def test_a_proxy_that_could_read_the_secret_is_refused(changes):
 def test_events_and_tokens_at_one_address_are_refused():
     gateway = {"api_base_url": "https://gateway.example/api", "login_base_url": "https://gateway.example"}
 
-    with pytest.raises(ValueError, match="EVENTS_PATH and TOKEN_PATH are one address"):
+    with pytest.raises(ValueError, match="EVENTS_PATH and TOKEN_PATH are the same URL"):
         Platform(**GOOD | gateway, events_path="/token", token_path="/api/token")
     Platform(**GOOD, events_path="/token", token_path="/token")
 

@@ -142,13 +142,13 @@ def test_a_refusal_says_what_was_probably_meant(spelling, meant):
 @pytest.mark.parametrize(
     ("spelling", "words"),
     [
-        ("", "must be text that is not empty, got ''"),
-        ("  ", "must be text that is not empty"),
-        (7, "must be text that is not empty, got 7"),
-        ("a b.example", "'a b.example' has spaces, control characters or letters beyond ASCII"),
+        ("", "must be non-empty text, got ''"),
+        ("  ", "must be non-empty text"),
+        (7, "must be non-empty text, got 7"),
+        ("a b.example", "'a b.example' has spaces, control characters or non-ASCII letters"),
         ("a\x1b.example", "'a\\\\x1b.example' has spaces, control characters"),
-        ("my\u212a.example", "letters beyond ASCII"),  # the Kelvin sign is "k" in lower case
-        ("frankfurt", "'frankfurt' is no region, no domain and no https URL of one"),
+        ("my\u212a.example", "non-ASCII letters"),  # the Kelvin sign is "k" in lower case
+        ("frankfurt", "'frankfurt' is not a region, a domain or an https URL"),
     ],
 )
 def test_a_refusal_shows_what_was_given_and_why(spelling, words):
@@ -340,16 +340,16 @@ def test_a_query_of_a_refused_url_may_be_a_key_and_is_not_shown(url, shown):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("", "must be text that is not empty"),
-        ("  ", "must be text that is not empty"),
-        ("https://a b", "'https://a b' has spaces, control characters or letters beyond ASCII"),
-        ("https://\u212a.example", "letters beyond ASCII"),
+        ("", "must be non-empty text"),
+        ("  ", "must be non-empty text"),
+        ("https://a b", "'https://a b' has spaces, control characters or non-ASCII letters"),
+        ("https://\u212a.example", "non-ASCII letters"),
         ("https://user:pass@api.x", "without user name, password, query or fragment"),
         ("https://api.x?q", "without user name, password, query or fragment"),
         ("https://api.x/#f", "without user name, password, query or fragment"),
         ("https://api.x\\y", "without user name, password, query or fragment"),
         ("api.x", "'api.x' is not the URL of a host"),
-        ("https://a_b", "names 'a_b', which is no host name or address"),
+        ("https://a_b", "names 'a_b', which is not a valid host name or address"),
         ("https://api.x:0", "has port 0"),
         ("https://api.x/a b", "has spaces"),
         ("https://api.x/a;b", "has the path '/a;b'"),

@@ -1,4 +1,4 @@
-"""One HTTP answer or transport failure -> one verdict (a value): the tables of platform behaviour."""
+"""One HTTP response or transport failure -> one verdict: the tables of platform behaviour."""
 
 from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.responses.publish import publish_outcome

@@ -1,4 +1,4 @@
-"""One failure on the way to the platform, where no answer was read -> one verdict."""
+"""One failed request without a response -> one verdict."""
 
 import errno
 import re
@@ -16,8 +16,8 @@ from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 from genesys_eventbridge.text.values import PayloadValues
 from genesys_eventbridge.tls import EXHAUSTED, certificate_alert
 
-PROXY_LOGIN = "The proxy wants a login. Put user and password into the URL of PROXY."
-#: The status with which a proxy refused a CONNECT, in the words of httpcore.
+PROXY_LOGIN = "The proxy requires a login. Put user and password into the URL of PROXY."
+#: The status with which a proxy refused a CONNECT, in httpcore's message.
 _CONNECT_STATUS = re.compile(r"(?:^|: )([1-5][0-9]{2})(?: |$)")
 _SENT_AGAIN = "It may have arrived; the same key and bytes are sent again."
 _CHECKED_AGAIN = "Delivery is checked again later."
@@ -33,10 +33,10 @@ def failure_outcome(
 ) -> Outcome:
     """What an exception of httpx, or ``errors.Halted`` from the token, means for the event.
 
-    Where nothing was sent, the destination halts; where bytes may have left, the outcome is UNKNOWN. A
-    request that could not be built is REJECTED: a defect for the caller to log. A check
-    (``checking``) is repeated later whatever happened, unless no token is to be had. An exception may quote
-    what the other side wrote: neither ``secrets`` nor a value of the event, which is ``body``, are repeated.
+    If nothing was sent, the destination halts; if bytes may have left, the outcome is UNKNOWN. A request that
+    could not be built is REJECTED: a bug for the caller to log. A check (``checking``) is repeated later in
+    any case, unless no token can be obtained. An exception may quote what the other side sent: ``secrets``
+    and values of the event, which is ``body``, are masked.
     """
 
     def masked(text: str, values: PayloadValues | None = None) -> str:
@@ -64,22 +64,22 @@ def failure_outcome(
 
 
 def _judged(error: Exception) -> tuple[Verdict, Halt | None, Halt | None, str]:
-    """Verdict, halt, outage and what to do."""
+    """Verdict, halt, outage and hint."""
     if isinstance(error, httpx.LocalProtocolError | httpx.InvalidURL | UnicodeEncodeError):
         hint = (
-            "This request cannot be written. Check EXTRA_HEADERS and IDEMPOTENCY_HEADER; else it is a defect."
+            "This request cannot be built. Check EXTRA_HEADERS and IDEMPOTENCY_HEADER; otherwise it is a bug."
         )
         return Verdict.REJECTED, None, None, hint
     if halted := _not_sent(error):
         return Verdict.HALTED, halted[0], None, halted[1]
     if isinstance(error, httpx.RequestError | OSError):
         return Verdict.UNKNOWN, None, Halt.NETWORK, ""
-    report(error, "A request failed by a defect: %s", type(error).__name__)
-    return Verdict.UNKNOWN, None, Halt.CONFIG, "This is a defect; please report it."
+    report(error, "A request failed because of a bug: %s", type(error).__name__)
+    return Verdict.UNKNOWN, None, Halt.CONFIG, "This is a bug; please report it."
 
 
 def _not_sent(error: Exception) -> tuple[Halt, str] | None:
-    """The kind of halt where not one byte of the event left this machine."""
+    """The kind of halt and the hint if not one byte of the event left this machine."""
     match error:
         case httpx.ConnectError():
             return _not_connected(error)
@@ -95,14 +95,14 @@ def _not_sent(error: Exception) -> tuple[Halt, str] | None:
 
 
 def _no_tunnel(error: Exception) -> tuple[Halt, str]:
-    """A refusal is configuration. A gateway that is down or overloaded behind the proxy is the network's."""
+    """A refusal is a configuration error; an unreachable platform or overload is a network error."""
     found = _CONNECT_STATUS.search(str(error))
     status = int(found[1]) if found else 0
     if status == 407:
         return Halt.CONFIG, f"Nothing was sent. {PROXY_LOGIN}"
     if status in {408, 425, 429} or (status >= 500 and status not in {501, 505, 511}):
-        return Halt.NETWORK, "Nothing was sent: the proxy does not reach the platform, or has too much to do."
-    return Halt.CONFIG, "Nothing was sent. Check PROXY, and whether that proxy lets us through."
+        return Halt.NETWORK, "Nothing was sent: the proxy cannot reach the platform or is overloaded."
+    return Halt.CONFIG, "Nothing was sent. Check PROXY, and whether that proxy allows this host."
 
 
 def _not_connected(error: Exception) -> tuple[Halt, str]:
@@ -120,8 +120,8 @@ def _not_connected(error: Exception) -> tuple[Halt, str]:
 def _no_route(cause: BaseException) -> str:
     if isinstance(cause, socket.gaierror):
         if cause.errno == socket.EAI_AGAIN:
-            return "the name server does not answer. Check DNS."
-        return "this name is not found. Check REGION or API_BASE_URL, and DNS."
+            return "the name server does not respond. Check DNS."
+        return "the host name was not found. Check REGION or API_BASE_URL, and DNS."
     number = cause.errno if isinstance(cause, OSError) else None
     if number in {errno.EMFILE, errno.ENFILE}:
         return "no file descriptor was free. Raise the limit of open files (ulimit -n, LimitNOFILE)."
@@ -144,26 +144,26 @@ def _no_tls(error: ssl.SSLError) -> tuple[Halt, str]:
 _THEIR_ERROR = r"internal error"
 #: By the alert (``tls.certificate_alert``).
 _CLIENT_CERTIFICATE = {
-    "certificate required": "the other side wants a client certificate. Set CLIENT_CERT.",
-    "no certificate": "the other side wants a client certificate. Set CLIENT_CERT.",
+    "certificate required": "the other side requires a client certificate. Set CLIENT_CERT.",
+    "no certificate": "the other side requires a client certificate. Set CLIENT_CERT.",
     "certificate expired": "the client certificate has expired. Renew the files of CLIENT_CERT.",
-    "certificate revoked": "the client certificate is revoked. Renew the files of CLIENT_CERT.",
+    "certificate revoked": "the client certificate has been revoked. Renew the files of CLIENT_CERT.",
     "unknown ca": (
-        "the other side does not know the authority of our client certificate. Name one of its authority in "
-        "CLIENT_CERT, with the intermediate certificates."
+        "the other side does not trust the authority of our client certificate. Set CLIENT_CERT to one from "
+        "a trusted authority, with the intermediate certificates."
     ),
-    "access denied": "the other side does not let our client certificate in. Check CLIENT_CERT.",
+    "access denied": "the other side denies access to our client certificate. Check CLIENT_CERT.",
     "bad certificate": (
-        "the other side refuses our client certificate, or wants one. Check CLIENT_CERT: its authority, its "
-        "purpose (client authentication) and its dates."
+        "the other side refuses our client certificate, or requires one. Check CLIENT_CERT: its authority, "
+        "purpose (client authentication) and dates."
     ),
 }
-#: Why we refuse the certificate of the other side, by the words of OpenSSL. The first that fits counts.
+#: Why we reject the other side's certificate, by OpenSSL's message. The first match counts.
 _UNTRUSTED = (
     (
         r"hostname mismatch|ip address mismatch|doesn't match",
         "the TLS certificate is for another host name. Check the host in API_BASE_URL or LOGIN_BASE_URL, and "
-        "whether a proxy answers in its place.",
+        "whether a proxy responds in its place.",
     ),
     (r"not yet valid", "the TLS certificate is not valid yet. Check the clock of this host."),
     (
@@ -174,23 +174,23 @@ _UNTRUSTED = (
         # X509_V_FLAG_X509_STRICT, on by default from Python 3.13
         r"not marked critical|marked critical|key identifier|key usage|keycertsign|path length"
         r"|name empty|subject alternative name|subject empty|x509v3|explicit ecc",
-        "the TLS certificate breaks a rule of RFC 5280 that Python enforces from 3.13. Have the authority's "
-        "certificate issued again with critical basicConstraints and keyUsage and with key identifiers "
+        "the TLS certificate breaks a rule of RFC 5280 that Python enforces since 3.13. Have the authority's "
+        "certificate reissued with critical basicConstraints and keyUsage and with key identifiers "
         "(docs: troubleshooting).",
     ),
     (
         r"",
-        "the TLS certificate cannot be trusted. Set CA_BUNDLE where a proxy or gateway signs with its own "
+        "the TLS certificate is not trusted. Set CA_BUNDLE if a proxy or gateway signs with its own "
         "authority.",
     ),
 )
-#: Why there is no TLS at all.
+#: Why there is no TLS connection.
 _NO_HANDSHAKE = (
     (
         r"wrong version number|http request|https proxy request|record layer failure|packet length too long"
         r"|unknown protocol|bad record type|unexpected message",
-        "https is spoken to a port that does not speak TLS. Check the port of API_BASE_URL or LOGIN_BASE_URL "
-        "or the scheme of PROXY.",
+        "https was used on a port that does not support TLS. Check the port of API_BASE_URL or "
+        "LOGIN_BASE_URL, or the scheme of PROXY.",
     ),
     (
         r"protocol version|unsupported protocol|wrong ssl version|no protocols available",
@@ -203,10 +203,10 @@ _NO_HANDSHAKE = (
     (
         r"handshake failure|no shared cipher|insufficient security|no ciphers|too small|decrypt error"
         r"|legacy renegotiation",
-        "the TLS handshake failed: the other side wants a client certificate (CLIENT_CERT), or has no cipher "
-        "in common with us.",
+        "the TLS handshake failed: the other side requires a client certificate (CLIENT_CERT), or has no "
+        "cipher in common with us.",
     ),
-    (_THEIR_ERROR, "the other side reports an error of its own in the TLS handshake."),
+    (_THEIR_ERROR, "the other side reports an internal error in the TLS handshake."),
     (r"", "no TLS connection. Check API_BASE_URL or LOGIN_BASE_URL, and PROXY."),
 )
 
@@ -225,12 +225,12 @@ def _place(error: Exception) -> str:
         return ""
     try:
         return f" ({error.request.url.raw_host.decode()})"
-    except RuntimeError:  # raised where httpx was not told the request
+    except RuntimeError:  # raised if httpx does not know the request
         return ""
 
 
 def _reason(error: Exception) -> str:
-    """The exception's own words, unless they may repeat a header or a payload."""
+    """The exception's own message, unless it may repeat a header or a payload."""
     if isinstance(error, httpx.RequestError | OSError) and not isinstance(error, httpx.LocalProtocolError):
         return str(error).strip()
     return ""

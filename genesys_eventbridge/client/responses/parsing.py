@@ -1,4 +1,4 @@
-"""What one HTTP answer says, read without trust: whatever its bytes are, reading it never raises."""
+"""Parses one HTTP response without trusting it: whatever its bytes are, parsing never raises."""
 
 import json
 import re
@@ -16,11 +16,11 @@ from genesys_eventbridge.text import clean, mask_values, names_a_key, redact, re
 from genesys_eventbridge.text.values import PayloadValues
 
 ERROR_LIMIT = 500
-_MESSAGE_LIMIT = 220  # leaves room for the hint behind it
+_MESSAGE_LIMIT = 220  # leaves room for the hint that follows
 _EXCERPT_LIMIT = 4096
-_LONGEST_NAMED = 512  # characters past the excerpt that are searched too: a value may be cut by its end
+_LONGEST_NAMED = 512  # characters after the excerpt that are searched too: a value may be cut at its end
 CORRELATION_LIMIT = 128
-_LONG_WAIT = 180.0  # past this the official SDKs give up: it is a daily limit rather than a burst
+_LONG_WAIT = 180.0  # above this the official SDKs give up: it is probably a daily limit, not a burst
 _USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _PAGE = "the body is an HTML or XML page"
@@ -28,28 +28,28 @@ _TEXT = "the body is not JSON"
 _EMPTY = "the body is empty"
 _PAGE_LIMIT = 8192  # characters of a page that are searched for its first words
 _PROBLEM_TYPE = "application/problem+json"
-_CODE = re.compile(r"[A-Za-z]+(?:\.[A-Za-z]+)+")  # as the platform writes them: bad.request
+_CODE = re.compile(r"[A-Za-z]+(?:\.[A-Za-z]+)+")  # the platform's format: bad.request
 _FAILURE_WORDS = frozenset({"rejected", "refused", "denied", "error", "failed", "failure", "invalid"})
 _MESSAGE_MEMBERS = ("message", "error_description", "description", "detail", "title")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, taken apart. ``message`` and ``code`` are the platform's own words, not yet redacted."""
+    """One parsed response. ``message`` and ``code`` are the platform's own words, not yet redacted."""
 
     status: int
     headers: httpx.Headers
-    resource: str  # last part of the path that was asked for, "" where the request is not known
-    document: Mapping[str, Any] | None  # the body where it is a JSON object
-    shape: str  # what the body is instead, in words; "" with a document
-    broken_off: str  # how the body broke off, trouble of the network; may quote it; "" where it arrived whole
+    resource: str  # last part of the requested path, "" if the request is unknown
+    document: Mapping[str, Any] | None  # the body if it is a JSON object
+    shape: str  # what the body is instead, as text; "" with a document
+    broken_off: str  # how the body broke off, a network failure; may quote it; "" if it is complete
     text: str = field(repr=False)
     rules: Rules = field(repr=False)
     secrets: Collection[str] = field(repr=False)
     values: PayloadValues = field(repr=False)
 
     def say(self, text: object, limit: int) -> str:
-        """Words from outside, fit to store and show: without secrets and without values of the event."""
+        """External text made fit to store and show: without secrets and without values of the event."""
         return clean(redact_text(str(text), self.rules.redact_keys, self.secrets, self.values), limit)
 
     @property
@@ -62,15 +62,15 @@ class Answer:
 
     @property
     def is_cloudevent(self) -> bool:
-        """Whether the document is an event: then ``type`` and ``time`` are an event's attributes."""
+        """Whether the document is an event, so that ``type`` and ``time`` are an event's attributes."""
         return bool(self.word("specversion") and self.word("source"))
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the platform itself says no: a JSON object in its error shape, or RFC 9457's.
+        """Whether the platform itself refuses: a JSON object in its error format, or in that of RFC 9457.
 
         The platform's has ``message`` and one of ``code``, ``contextId``, ``errors`` or an integer ``status``
-        equal to the HTTP status (official Python SDK, ``error_body.py``). Gateways send a page, or a bare
+        equal to the HTTP status (official Python SDK, ``error_body.py``). Gateways send a page, or just
         ``{"message": ...}``.
         """
         named = self.word("code") or self.word("contextId") or self.member("errors") or self._names_status
@@ -78,7 +78,7 @@ class Answer:
 
     @property
     def is_problem(self) -> bool:
-        """Whether the document is a problem of RFC 9457, also where its media type was lost on the way."""
+        """Whether the document is a problem of RFC 9457, even if its media type was lost on the way."""
         if self.document is None or self.is_cloudevent:
             return False
         title, detail = self.word("title"), self.word("detail")
@@ -92,16 +92,16 @@ class Answer:
         return type(status) is int and status == self.status
 
     def member(self, name: str) -> Any:
-        """A member of the document; None where it is null, missing, or there is no document."""
+        """A member of the document; None if it is null or missing, or there is no document."""
         return None if self.document is None else self.document.get(name)
 
     def word(self, name: str) -> str:
-        """A text member of the document in lower case; "" where there is none."""
+        """A text member of the document in lower case; "" if there is none."""
         return _word(self.member(name))
 
     @property
     def message(self) -> str:
-        """The platform's explanation: of its own error shape, of OAuth's, or of RFC 9457's."""
+        """The platform's explanation, in its own error format, OAuth's, or that of RFC 9457."""
         if self.document is None:
             return ""
         texts = [self.document.get(name) for name in _MESSAGE_MEMBERS]
@@ -117,7 +117,7 @@ class Answer:
         return [text for text in texts if isinstance(text, str)]
 
     def _message_of(self, error: Mapping[str, Any]) -> Any:
-        """Its message, masked where a member beside it names one of the keys."""
+        """Its message, masked if a neighbouring member names one of the keys."""
         members = {name: text for name, text in error.items() if isinstance(text, str)}
         return redact(members, self.rules.redact_keys).get("message")
 
@@ -128,45 +128,45 @@ class Answer:
 
     @property
     def correlation_id(self) -> str:
-        """What Genesys support asks for, or else the id of the CDN in front."""
+        """The id that Genesys support asks for, or else the id of the CDN in front."""
         found = (
             self.headers.get("ININ-Correlation-Id"),
             self.member("contextId"),
             self.headers.get("X-Amz-Cf-Id"),
         )
         first = next((text for text in found if isinstance(text, str) and text), "")
-        # The event need not be read for what can be no value that says anything.
+        # Avoids parsing the event for text that cannot contain an identifiable value.
         return first if first == "" or _UUID.fullmatch(first) else self.say(first, CORRELATION_LIMIT)
 
     @property
     def first_words(self) -> str:
-        """What a body that is no JSON shows a reader first: the text of a page without its tags."""
+        """The visible start of a body that is not JSON: for a page, its text without tags."""
         if self.shape not in {_PAGE, _TEXT}:
             return ""
-        # Masked before the tags go: they may be what names a secret.
+        # Mask before removing tags: a tag may be what names a secret.
         start = redact_text(self.text[: 2 * _PAGE_LIMIT], self.rules.redact_keys, self.secrets)[:_PAGE_LIMIT]
         start = start.removeprefix("\ufeff")
         return _visible(start) if self.is_page else " ".join(start.split())
 
     @property
     def excerpt(self) -> str:
-        """The start of the body as it came, without secrets and without what REDACT_KEYS name.
+        """The start of the raw body, without secrets and without the values that REDACT_KEYS name.
 
-        Values of the event's own data that they name are masked in every sentence.
+        Values of the event's own data under these names are masked in every sentence.
         """
         keys, body = self.rules.redact_keys, self.values.body
         text = redact_text(self.text, keys, self.secrets)
         text = " ".join(line.strip() for line in text.split("\n"))
-        if text and names_a_key(body, keys):  # a cheap look, as few events hold such a name
+        if text and names_a_key(body, keys):  # a cheap test, as few events contain such a name
             named = PayloadValues(body, lambda name: names_a_key(name, keys))
             text = mask_values(text[: _EXCERPT_LIMIT + _LONGEST_NAMED], named)
         return clean(text, _EXCERPT_LIMIT)
 
     def complains(self, sent: Sent | None) -> bool:
-        """Whether the document says that something went wrong, whatever the status code says.
+        """Whether the document reports an error, whatever the status code.
 
-        A platform that repeats the attributes of our event, ``sent``, does not complain with them. The event
-        is read only if there is a complaint at all.
+        The attributes of our event, ``sent``, do not count if the platform repeats them. The event is parsed
+        only if there is a complaint at all.
         """
         return self._complains({}) and (sent is None or self._complains(sent.attributes))
 
@@ -185,30 +185,30 @@ class Answer:
         )
 
     def echoes(self, sent: Sent) -> bool:
-        """Whether the document is our own event, repeated."""
+        """Whether the document repeats our own event."""
         echo = (self.member("source"), self.member("type"), self.member("id"))
         return echo == (sent.source, sent.type, sent.event_id)
 
     def usable_id(self, value: object) -> str:
-        """``value`` where it may serve as an id in a URL and in a column, else ""."""
+        """``value`` if it is usable as an id in a URL and in a column, else ""."""
         if not isinstance(value, str) or not _USABLE_ID.fullmatch(value):
             return ""
-        # An id may read like a value of the event, which an id of the caller's often is.
+        # An id may equal a value of the event: it often is one of the caller's ids.
         return value if redact_text(value, self.rules.redact_keys, self.secrets) == value else ""
 
     def reported_status(self) -> str:
-        """The platform's status of the event; ``deliveryStatus`` decides only where ``status`` is absent."""
+        """The platform's status of the event; ``deliveryStatus`` counts only if ``status`` is absent."""
         return self.word("deliveryStatus" if self.member("status") is None else "status")
 
     def final_verdict(self) -> Verdict | None:
-        """DELIVERED or FAILED where the reported status is a final one."""
+        """DELIVERED or FAILED if the reported status is final."""
         status = self.reported_status()
         if status in self.rules.delivered_statuses:
             return Verdict.DELIVERED
         return Verdict.FAILED if status in self.rules.failed_statuses else None
 
     def line(self, hint: str) -> str:
-        """One line for people: status, code, the platform's words or the body's shape, and what to do."""
+        """One line for operators: status, code, the platform's message or the body's shape, and the hint."""
         code = f" ({self.say(self.code, 60)})" if self.code else ""
         words = self.say(self.message, _MESSAGE_LIMIT).rstrip(".") or self._described()
         return clean(f"HTTP {self.status}{code}" + (f": {words}. " if words else ". ") + hint, ERROR_LIMIT)
@@ -218,7 +218,7 @@ class Answer:
         return f"{self.shape}: {words}" if words else self.shape
 
     def outcome(self, verdict: Verdict, hint: str = "", **more: Any) -> Outcome:
-        """This answer decided; with a ``hint``, it is trouble that people should read about."""
+        """An outcome with this response's details; with a ``hint``, it also has an error text."""
         return Outcome(
             verdict,
             error=self.line(hint) if hint else "",
@@ -229,14 +229,14 @@ class Answer:
         )
 
     def asked_wait(self) -> float | None:
-        """Seconds of a usable ``Retry-After`` header."""
+        """Seconds of a valid ``Retry-After`` header, or None."""
         own = [(name, text) for name, text in self.headers.multi_items() if name in {"retry-after", "date"}]
         return retry_after.retry_after(
             own, "", default=None, cap=self.rules.retry_after_cap, now=datetime.now(tz=UTC)
         )
 
     def rate_wait(self) -> float:
-        """Seconds to hold back after a rate limit: what the platform asks for, or the default."""
+        """Seconds to wait after a rate limit: what the platform asks for, or the default."""
         wait = retry_after.retry_after(
             self.headers.multi_items(),
             self.message,
@@ -247,7 +247,7 @@ class Answer:
         return self.rules.retry_after_default if wait is None else wait
 
     def rate_halt(self) -> Outcome:
-        """The outcome of a 429, of a publish and of a check alike."""
+        """The outcome of a 429, for a publish or a check."""
         wait = self.rate_wait()
         return self.outcome(Verdict.HALTED, self.rate_hint(wait), halt=Halt.RATE, retry_after=wait)
 
@@ -259,15 +259,15 @@ class Answer:
             return f"Nothing is sent for {wait:g} s.{which}"
         cut = " (cut to RETRY_AFTER_CAP)" if wait >= self.rules.retry_after_cap else ""
         return (
-            f"Nothing is sent for {wait:g} s{cut}: more than {_LONG_WAIT:g} s is rather a daily limit than a "
+            f"Nothing is sent for {wait:g} s{cut}: more than {_LONG_WAIT:g} s suggests a daily limit, not a "
             f"burst. Lower RATE_PER_MINUTE or ask Genesys support to raise the limit.{which}"
         )
 
 
 def read(response: httpx.Response, rules: Rules, secrets: Collection[str], body: str = "") -> Answer:
-    """Take an answer apart. Its content must have been read; ``secrets`` are texts that must not be shown.
+    """Parse a response. Its content must have been read; ``secrets`` are texts to mask.
 
-    ``body`` is the event that the question was about, as it was sent: its values stand in no error either.
+    ``body`` is the event that was published or checked, as it was sent: its values are masked in errors too.
     """
     text, document, shape = _body(response)
     return Answer(
@@ -287,12 +287,12 @@ def read(response: httpx.Response, rules: Rules, secrets: Collection[str], body:
 def _resource(response: httpx.Response) -> str:
     try:
         return response.request.url.path.rpartition("/")[2]
-    except RuntimeError:  # httpx raises it where the answer was not told its request
+    except RuntimeError:  # httpx raises it if the response has no request
         return ""
 
 
 def _body(response: httpx.Response) -> tuple[str, Mapping[str, Any] | None, str]:
-    """The body as text, as a JSON object where it is one, and what it is where it is none."""
+    """The body as text, as a JSON object if it is one, and else what it is instead."""
     if problem := response.extensions.get("body_problem"):
         return "", None, clean(problem, 100)
     try:
@@ -300,7 +300,7 @@ def _body(response: httpx.Response) -> tuple[str, Mapping[str, Any] | None, str]
     except UnicodeDecodeError:
         return response.content.decode("utf-8", "replace"), None, "the body is not UTF-8"
     try:
-        # A BOM and NaN are no JSON: a platform that sends them is not the one we know.
+        # A BOM and NaN are not JSON: a platform that sends them is not the expected one.
         value = json.loads(text, parse_constant=_refuse)
     except ValueError:
         return text, None, _shape(text)
@@ -316,7 +316,7 @@ _JSON_NAMES = {
     str: "a string",
     int: "a number",
     float: "a number",
-    bool: "a truth value",
+    bool: "a boolean",
     type(None): "null",
 }
 
@@ -341,14 +341,14 @@ def _is_false(value: object) -> bool:
 
 
 def _is_error_code(code: object, *, with_message: bool) -> bool:
-    """``too.many.requests``, any word beside a message, or a number that stands for an error."""
+    """``too.many.requests``, any word next to a message, or an error number."""
     if isinstance(code, str) and not code.strip().isdecimal():
         return bool(code.strip()) if with_message else _CODE.fullmatch(code.strip()) is not None
     return _is_error_number(code)
 
 
 def _is_error_number(number: object) -> bool:
-    """An HTTP status of an error or beyond, also as text."""
+    """An HTTP error status or beyond, also as text."""
     if isinstance(number, str) and number.strip().isdecimal():
         number = int(number.strip()[:9])
     return isinstance(number, int) and not isinstance(number, bool) and number >= 400
@@ -362,7 +362,7 @@ def _visible(page: str) -> str:
 
 
 class _PageReader(HTMLParser):
-    """Collects the text between the tags; scripts and styles are none."""
+    """Collects the text between tags, without scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One answer to a published event -> one verdict."""
+"""One response to a publish -> one verdict."""
 
 import re
 from collections.abc import Collection
@@ -18,25 +18,25 @@ _PERMISSION = (
 )
 _PATH = (
     Halt.CONFIG,
-    "This organisation does not offer that path. Set EVENTS_PATH, or ask Genesys which ingest path it has.",
+    "This organisation does not have that path. Set EVENTS_PATH, or ask Genesys for its ingest path.",
 )
-_CONTENT_TYPE = (Halt.CONFIG, "Set CONTENT_TYPE to what the platform takes.")
-_NOT_THE_PLATFORM = (Halt.CONFIG, "The platform does not answer like this. Check API_BASE_URL and PROXY.")
-_A_PAGE = "A page is not how the platform refuses: a proxy or firewall may. Check PROXY and the egress."
-#: Halts that say nothing about the event, whatever was sent: a login, ours or the network's.
+_CONTENT_TYPE = (Halt.CONFIG, "Set CONTENT_TYPE to a type that the platform accepts.")
+_NOT_THE_PLATFORM = (Halt.CONFIG, "The platform does not send this response. Check API_BASE_URL and PROXY.")
+_A_PAGE = "The platform does not refuse with a page; a proxy or firewall may. Check PROXY and the egress."
+#: Halts that never concern the event: a login is missing, ours or the network's.
 _NOT_THE_EVENT = frozenset({401, 407, 511})
 _A_GATEWAY = "A gateway answered, not the platform."
 _CHECK_THE_WAY = "Check API_BASE_URL, PROXY and the gateway's log."
 _GATEWAY_HINTS = {
-    400: "Often it wants a client certificate (CLIENT_CERT), or our headers are too large for it.",
-    413: "It limits the size of requests: raise its limit, or set MAX_EVENT_BYTES below it.",
+    400: "It may require a client certificate (CLIENT_CERT), or our headers are too large for it.",
+    413: "The request is too large for it: raise its limit, or set MAX_EVENT_BYTES below it.",
     414: "Our URL is too long for it: raise its limit, or shorten EVENTS_PATH.",
-    431: "Our headers are too large for it, the token among them: raise its limit for headers.",
+    431: "Our headers, including the token, are too large for it: raise its header limit.",
 }
 _HALTS = {
     401: (
         Halt.AUTH,
-        "The platform refuses our token, a fresh one too. Check CLIENT_ID, CLIENT_SECRET and REGION, and the "
+        "The platform refuses our token, even a new one. Check CLIENT_ID, CLIENT_SECRET and REGION, and the "
         "client's IP allow-list.",
     ),
     402: _PERMISSION,
@@ -44,12 +44,15 @@ _HALTS = {
     404: _PATH,
     405: _PATH,
     406: _CONTENT_TYPE,
-    407: (Halt.CONFIG, "The proxy wants a login. Put user and password into the URL of PROXY."),
+    407: (Halt.CONFIG, "The proxy requires a login. Put user and password into the URL of PROXY."),
     410: _PATH,
     415: _CONTENT_TYPE,
     501: _NOT_THE_PLATFORM,
     505: _NOT_THE_PLATFORM,
-    511: (Halt.CONFIG, "The network wants a login before it lets requests pass. Check PROXY and the egress."),
+    511: (
+        Halt.CONFIG,
+        "The network requires a login before it forwards requests. Check PROXY and the egress.",
+    ),
 }
 _REFUSED = "The platform refuses this event as it is."
 _MAXIMUM_BYTES = re.compile(r"Maximum bytes:?\s{0,4}([0-9]{1,12})", re.IGNORECASE)
@@ -58,10 +61,10 @@ _MAXIMUM_BYTES = re.compile(r"Maximum bytes:?\s{0,4}([0-9]{1,12})", re.IGNORECAS
 def publish_outcome(
     response: httpx.Response, sent: Sent, rules: Rules, *, secrets: Collection[str] = ()
 ) -> Outcome:
-    """What an answer to a POST means for the event. Pure; never raises, whatever the bytes are.
+    """What a response to a POST means for the event. Pure; never raises, whatever the bytes are.
 
-    ``secrets`` are exact texts, such as the token in use, that a hostile answer must not bring into a text.
-    No value of the data of ``sent.body`` comes into the error.
+    ``secrets`` are exact texts, such as the current token, that are masked if a response repeats them. No
+    value of the data of ``sent.body`` appears in the error.
     """
     answer = read(response, rules, secrets, sent.body)
     status = answer.status
@@ -77,7 +80,7 @@ def publish_outcome(
     if status == 429:
         return answer.rate_halt()
     if status in {421, 423, 425} and not answer.is_page:
-        hint = "The platform does not take the event now. It is sent again."
+        hint = "The platform cannot accept the event now. It is sent again later."
         return answer.outcome(Verdict.UNAVAILABLE, hint, retry_after=answer.asked_wait())
     if 300 <= status <= 399:
         hint = redirect_hint(answer, "API_BASE_URL")
@@ -88,12 +91,12 @@ def publish_outcome(
 
 
 def _refused(answer: Answer) -> Outcome:
-    """Only the platform's own words refuse an event: a page or an empty body comes from a gateway (G20)."""
+    """Only the platform's error format refuses an event; a page or empty body is from a gateway (G20)."""
     if answer.is_refusal:
         return answer.outcome(Verdict.REJECTED, _too_large(answer) if answer.status == 413 else _REFUSED)
     if answer.broken_off:
         hint = (
-            "The answer broke off, so it does not say who refused. Check the route to the platform and PROXY."
+            "The response broke off, so it is unclear who refused. Check the route to the platform and PROXY."
         )
         return answer.outcome(Verdict.HALTED, hint, halt=Halt.NETWORK, accuses=True)
     hint = f"{_A_GATEWAY} {_GATEWAY_HINTS.get(answer.status, _CHECK_THE_WAY)}"
@@ -102,53 +105,55 @@ def _refused(answer: Answer) -> Outcome:
 
 def _too_large(answer: Answer) -> str:
     found = _MAXIMUM_BYTES.search(answer.text)
-    most = f"at most {found[1]} (its maximum bytes)" if found else "what it takes"
+    most = f"at most {found[1]} (its maximum bytes)" if found else "its limit"
     return f"The event is too large for the platform. Set MAX_EVENT_BYTES to {most}, or send less data."
 
 
 def redirect_hint(answer: Answer, setting: str) -> str:
-    """Where a redirect points, by host only: its path and query are nobody's business."""
+    """The host of a redirect's target; its path and query are not shown."""
     try:
         place = urlsplit(answer.headers.get("location", "")).netloc.rpartition("@")[2]
     except ValueError:
-        place = "a place that is no URL"
+        place = "an invalid URL"
     where = answer.say(place, 100) or "the same host"
     return f"It redirects to {where}; redirects are never followed. Check {setting}, and PROXY."
 
 
 def _accepted(answer: Answer, sent: Sent) -> Outcome:
-    """Success needs proof: a usable id, or our own source, type and event id echoed."""
+    """Success needs proof: a usable id, or our own source, type and event id repeated."""
     if answer.document is None and not answer.is_empty:
-        return _without_proof(answer, "No proof that the event was taken. Check API_BASE_URL and PROXY.")
+        return _without_proof(answer, "No proof that the event was accepted. Check API_BASE_URL and PROXY.")
     if answer.complains(sent):
-        return _without_proof(answer, "The code says success, the body says error. The event is sent again.")
+        return _without_proof(
+            answer, "The status code reports success, the body an error. The event is sent again."
+        )
     if differing := _differing(answer, sent, ("source", "type")):
         return _other_event(answer, differing, outage=Halt.CONFIG)
     remote_id = _remote_id(answer, sent) or _located_id(answer)
     if not remote_id and not answer.echoes(sent):
-        hint = "No proof: the answer has no usable id and does not repeat the event."
+        hint = "No proof: the response has no usable id and does not repeat the event."
         return _without_proof(answer, f"{hint} Check API_BASE_URL and PROXY.")
     return _taken(answer, remote_id, duplicate=False)
 
 
 def _remote_id(answer: Answer, sent: Sent) -> str:
-    """The platform's id. Where the body only repeats ours, the address of the resource knows better."""
+    """The platform's id. If the body only repeats our id, the resource's URL takes precedence."""
     remote_id = answer.usable_id(answer.member("id"))
     return (_located_id(answer) or remote_id) if remote_id == sent.event_id else remote_id
 
 
 def _without_proof(answer: Answer, hint: str) -> Outcome:
     if answer.broken_off:
-        hint = "The answer broke off on its way. The event is sent again under the same key."
+        hint = "The response broke off. The event is sent again under the same key."
         return answer.outcome(Verdict.UNKNOWN, hint, outage=Halt.NETWORK)
     return answer.outcome(Verdict.UNKNOWN, hint, outage=Halt.CONFIG)
 
 
 def _duplicate(answer: Answer, sent: Sent) -> Outcome:
-    """The key was used before. What for, the body must say."""
+    """The key was used before; the body must say for which event."""
     if answer.complains(sent):
         return answer.outcome(Verdict.UNKNOWN, "The first request with this key may still be running.")
-    # In a body that is no event ``type`` may name a kind of answer, and ``source`` who gives it.
+    # If the body is not an event, ``type`` may be a kind of response, and ``source`` its sender.
     if answer.member("source") is not None and (
         differing := _differing(answer, sent, ("source", "type", "subject", "time"))
     ):
@@ -160,25 +165,25 @@ def _duplicate(answer: Answer, sent: Sent) -> Outcome:
 
 
 def _whose(answer: Answer) -> Outcome:
-    return answer.outcome(Verdict.UNKNOWN, "The answer does not say which event this key belongs to.")
+    return answer.outcome(Verdict.UNKNOWN, "The response does not say which event this key belongs to.")
 
 
 def _other_event(answer: Answer, differing: list[str], outage: Halt | None = None) -> Outcome:
     hint = (
-        f"The answer is about another event: not our {', '.join(differing)}. Either this key was used for "
-        "another event, or a proxy mixes answers up."
+        f"The response is about another event (different {', '.join(differing)}). Either this key was "
+        "used for another event, or a proxy mixes up responses."
     )
     return answer.outcome(Verdict.UNKNOWN, hint, conflict=True, outage=outage)
 
 
 def _differing(answer: Answer, sent: Sent, names: tuple[str, ...]) -> list[str]:
-    """Which of these attributes, where both sides have them, are not the same."""
+    """Which of these attributes differ, if both sides have them."""
     both = [name for name in names if getattr(sent, name) and answer.member(name) is not None]
     return [name for name in both if not _same(getattr(sent, name), answer.member(name))]
 
 
 def _same(ours: str | datetime, theirs: object) -> bool:
-    """Times within a second are equal, as platforms round or cut; one that cannot be read is not compared."""
+    """Times within a second are equal, because platforms round; an invalid time is not compared."""
     if isinstance(ours, str):
         return theirs == ours
     try:
@@ -188,9 +193,9 @@ def _same(ours: str | datetime, theirs: object) -> bool:
 
 
 def _located_id(answer: Answer) -> str:
-    """The id at the end of a ``Location`` below the path we posted to, also a relative one (RFC 9110).
+    """The id at the end of a ``Location`` below the path of the request, also if relative (RFC 9110).
 
-    A login page is none.
+    A login page does not count.
     """
     try:
         path = urlsplit(answer.headers.get("location", "")).path.removesuffix("/")
@@ -203,7 +208,7 @@ def _located_id(answer: Answer) -> str:
 
 def _taken(answer: Answer, remote_id: str, *, duplicate: bool) -> Outcome:
     final = answer.final_verdict()
-    hint = "The platform took the event and failed to deliver it." if final is Verdict.FAILED else ""
+    hint = "The platform accepted the event but failed to deliver it." if final is Verdict.FAILED else ""
     return answer.outcome(Verdict.ACCEPTED, hint, remote_id=remote_id, final=final, duplicate=duplicate)
 
 
@@ -217,8 +222,8 @@ def _unknown(answer: Answer) -> Outcome:
         return _without_proof(answer, "No proof: this code is not in ACCEPTED_CODES.")
     return answer.outcome(
         Verdict.UNKNOWN,
-        "The event may have arrived; it is sent again under the same key. If this stays, ask Genesys support "
-        "and quote the correlation id.",
+        "The event may have arrived; it is sent again under the same key. If this persists, contact Genesys "
+        "support and quote the correlation id.",
         retry_after=answer.asked_wait(),
         outage=Halt.NETWORK,
     )

@@ -1,4 +1,4 @@
-"""One answer to the question for an event's status -> one verdict."""
+"""One response to a status check -> one verdict."""
 
 from collections.abc import Collection
 
@@ -21,12 +21,13 @@ def status_outcome(
     age: float | None = None,
     secrets: Collection[str] = (),
 ) -> Outcome:
-    """What an answer to a GET means for an accepted event. Pure; never raises, whatever the bytes are.
+    """What a response to a GET means for an accepted event. Pure; never raises, whatever the bytes are.
 
-    ``sent`` is what our event says of itself, where known: a platform that repeats it answers for it, too.
-    ``age`` is in seconds since the acceptance, None where nobody knows it: then nothing is ever over.
-    No value of the data of ``sent.body`` comes into the error.
-    DELIVERED and FAILED are the platform's word; UNKNOWN means unconfirmed for good: a person decides.
+    ``sent`` has our event's attributes, if known, because a platform may respond with the event itself.
+    ``age`` is in seconds since the acceptance; if it is None, CONFIRM_FOR never ends the event.
+    No value of the data of ``sent.body`` appears in the error.
+    DELIVERED and FAILED are reported by the platform. UNKNOWN means it can no longer be confirmed: an
+    operator must decide.
     """
     answer = read(response, rules, secrets, sent.body if sent else "")
     status = answer.status
@@ -38,7 +39,7 @@ def status_outcome(
     if status == 403:
         hint = (
             "Give the OAuth client a role with the permission eventbridge:events:read, or set CONFIRM to "
-            "False. Or this server's address is missing on the client's IP allow-list."
+            "False. This server's address may also be missing on the client's IP allow-list."
         )
         return answer.outcome(Verdict.HALTED, hint, halt=Halt.PERMISSION)
     if status == 429:
@@ -48,7 +49,7 @@ def status_outcome(
     if 300 <= status <= 399:
         return answer.outcome(Verdict.NOT_YET, redirect_hint(answer, "API_BASE_URL"), found=False)
     if 400 <= status <= 499 and status not in _NOT_ABOUT_THE_EVENT:
-        hint = f"The platform does not answer for this id. {_AGAIN}"
+        hint = f"The platform gives no status for this id. {_AGAIN}"
         if answer.document is not None:
             return _not_yet(answer, age, hint, found=False)
         return answer.outcome(Verdict.NOT_YET, hint, retry_after=answer.asked_wait(), found=False)
@@ -57,38 +58,38 @@ def status_outcome(
 
 def _reported(answer: Answer, remote_id: str, sent: Sent | None, age: float | None) -> Outcome:
     if answer.document is None:
-        return answer.outcome(Verdict.NOT_YET, f"This is no status of an event. {_AGAIN}")
+        return answer.outcome(Verdict.NOT_YET, f"This is not an event status. {_AGAIN}")
     named = answer.member("id")
     if named is not None and named != remote_id and not (sent and answer.echoes(sent)):
-        hint = f"The answer is about another event: a proxy may mix answers up. {_AGAIN}"
+        hint = f"The response is about another event: a proxy may mix up responses. {_AGAIN}"
         return answer.outcome(Verdict.NOT_YET, hint, conflict=True)
     final = answer.final_verdict()
-    if final is Verdict.FAILED:  # before the complaint: its details may look like one
+    if final is Verdict.FAILED:  # before ``complains``: its details may look like a complaint
         hint = "The platform failed to deliver it. Sending it again needs a new key."
         return answer.outcome(final, hint, found=True)
     if answer.complains(sent):
-        hint = f"The code says success, the body says error. {_AGAIN}"
+        hint = f"The status code reports success, the body an error. {_AGAIN}"
         if named is None:
             return answer.outcome(Verdict.NOT_YET, hint)
         return _not_yet(answer, age, hint, found=True)
     if final is Verdict.DELIVERED:
         return answer.outcome(final, found=True)
-    hint = "" if answer.reported_status() else f"The answer names no status. {_AGAIN}"
+    hint = "" if answer.reported_status() else f"The response has no status. {_AGAIN}"
     return _not_yet(answer, age, hint, found=True)
 
 
 def _not_found(answer: Answer, age: float | None) -> Outcome:
     if answer.status == 404 and (age is None or age <= answer.rules.not_found_grace):
         return _not_yet(answer, age, f"The platform does not know the event yet. {_AGAIN}", found=None)
-    if answer.is_page:  # only the platform's word ends an event
+    if answer.is_page:  # only the platform itself may end an event
         return answer.outcome(Verdict.NOT_YET, f"A gateway answered, not the platform. {_AGAIN}", found=False)
     hint = "The platform no longer knows an event that it accepted."
     return answer.outcome(Verdict.UNKNOWN, hint, found=False)
 
 
 def _not_yet(answer: Answer, age: float | None, hint: str, *, found: bool | None) -> Outcome:
-    """Only an answer about the event ends CONFIRM_FOR: what nobody could ask about stays open."""
+    """Only a response about the event ends it after CONFIRM_FOR; without one it stays open."""
     if age is not None and age >= answer.rules.confirm_for:
-        hint = f"Not confirmed in CONFIRM_FOR ({answer.rules.confirm_for:g} s)."
+        hint = f"Not confirmed within CONFIRM_FOR ({answer.rules.confirm_for:g} s)."
         return answer.outcome(Verdict.UNKNOWN, hint, found=found)
     return answer.outcome(Verdict.NOT_YET, hint, found=found)

@@ -1,4 +1,4 @@
-"""One answer of the token endpoint -> a token, or the reason why nothing can be sent."""
+"""One response of the token endpoint -> a token, or the reason why nothing can be sent."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ logger = logging.getLogger("genesys_eventbridge")
 _FALLBACK_LIFE = 60.0
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
-# The token endpoint names no wait. Spread what many processes do at once over its minute.
+# The token endpoint reports no wait. Spread the requests of many processes over its minute.
 _SHORTEST_WAIT, _LONGEST_WAIT = 5.0, 60.0
 
 
@@ -31,13 +31,13 @@ def token_answer(
     secrets: Collection[str] = (),
     random: Callable[[], float] = random.random,
 ) -> Token:
-    """The token in an answer. Raises ``errors.Halted`` with the setting to change where there is none.
+    """The token in a response. Raises ``errors.Halted``, with the setting to change, if there is none.
 
     ``login_host`` is named in the error; ``random`` returns [0, 1) and spreads the wait after a rate limit.
     """
     answer = read(response, rules, secrets)
     if answer.broken_off:
-        hint = f"The answer of {login_host} broke off on its way."
+        hint = f"The response of {login_host} broke off."
         raise _halted(answer, Halt.NETWORK, hint, retry_after=answer.asked_wait())
     if answer.status == 200:
         return _granted(answer, login_host)
@@ -50,7 +50,7 @@ def token_answer(
         wait = answer.rate_wait()
         raise _halted(answer, Halt.RATE, answer.rate_hint(wait), retry_after=wait)
     if answer.status == 408 or not 200 <= answer.status <= 499:
-        hint = f"The login service {login_host} is out of order or not reached."
+        hint = f"The login service {login_host} is down or unreachable."
         raise _halted(answer, Halt.NETWORK, hint, retry_after=answer.asked_wait())
     raise _halted(answer, *_refusal(answer, login_host))
 
@@ -58,18 +58,18 @@ def token_answer(
 def _granted(answer: Answer, login_host: str) -> Token:
     value = answer.member("access_token")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value) or answer.word("token_type") != "bearer":
-        hint = f"This is no usable token. Is {login_host} the login host? It is normally login.<domain>."
+        hint = f"No usable token. Is {login_host} the login host? It is normally login.<domain>."
         raise _halted(answer, Halt.CONFIG, hint)
     life = _seconds(answer.member("expires_in"))
     if life is None:
         logger.warning(
-            "The token of %s has no usable expires_in; it is used for %d s.", login_host, _FALLBACK_LIFE
+            "The token of %s has no valid expires_in; it is used for %d s.", login_host, _FALLBACK_LIFE
         )
     return Token(value, _FALLBACK_LIFE if life is None else life)
 
 
 def _seconds(value: object) -> float | None:
-    """A number or numeric text above 0; None for what is missing or nonsense."""
+    """A number or numeric text above 0; None if missing or invalid."""
     if isinstance(value, str):
         value = float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -82,7 +82,7 @@ def _seconds(value: object) -> float | None:
 
 
 def _is_rate_limit(answer: Answer) -> bool:
-    """The login service says 400 where others say 429."""
+    """The login service uses 400 instead of 429."""
     descriptions = (answer.word("error_description"), answer.word("description"))
     return answer.word("error") == "invalid_request" and any(
         "rate limit exceeded" in text for text in descriptions
@@ -90,12 +90,12 @@ def _is_rate_limit(answer: Answer) -> bool:
 
 
 def _refusal(answer: Answer, login_host: str) -> tuple[Halt, str]:
-    """Why the login service gives no token, and the line to change."""
+    """Why the login service refuses a token, and what to change."""
     error = answer.word("error")
     if error == "invalid_client" and "not found" not in answer.message.lower():
         return Halt.AUTH, (
             f"Asked {login_host}. Check CLIENT_SECRET first, then CLIENT_ID, and that the client's grant is "
-            "Client Credentials. Then REGION: another region does not know this client."
+            "Client Credentials. Then check REGION: other regions do not know this client."
         )
     if error == "invalid_client" or answer.status == 401:
         return Halt.AUTH, (
@@ -103,14 +103,14 @@ def _refusal(answer: Answer, login_host: str) -> tuple[Halt, str]:
             "CLIENT_ID and CLIENT_SECRET, and that the client's grant is Client Credentials."
         )
     if answer.status == 400 and error == "invalid_scope":
-        return Halt.AUTH, "Set SCOPES to []: the roles of a Client Credentials client decide, not scopes."
+        return Halt.AUTH, "Set SCOPES to []: a Client Credentials client has roles, not scopes."
     if answer.status == 403:
         return Halt.AUTH, (
-            f"{login_host} refuses this client: is it disabled, or this server's address missing on its IP "
-            "allow-list (PROXY changes the address)?"
+            f"{login_host} refuses this client. Is it disabled, or is this server's address missing on its "
+            "IP allow-list (PROXY changes the address)?"
         )
     if answer.status == 407:
-        return Halt.CONFIG, "The proxy wants a login. Put user and password into the URL of PROXY."
+        return Halt.CONFIG, "The proxy requires a login. Put user and password into the URL of PROXY."
     if 300 <= answer.status <= 399:
         return Halt.CONFIG, redirect_hint(answer, "LOGIN_BASE_URL (normally https://login.<domain>)")
     return Halt.CONFIG, (
