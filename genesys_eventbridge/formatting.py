@@ -1,4 +1,4 @@
-"""Spans and moments in words, short and in the reader's zone: "4 min", "14:31", "23 Dec 14:31"."""
+"""Short durations and times in the reader's time zone: "4 min", "14:31", "23 Dec 14:31"."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from genesys_eventbridge.circuit.refusals import Refusals
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.text import clean
 
-#: Types that a sentence names.
+#: Maximum number of types named in a sentence.
 MOST_SHOWN = 10
 
 
 def span(seconds: float) -> str:
-    """A length of time by its largest unit, two where the second one tells something: "1 h 20 min"."""
+    """A duration in its largest unit, with minutes if it is below 10 hours: "1 h 20 min"."""
     seconds = abs(seconds)
     if seconds < 10 and seconds != int(seconds):
         return _("%(count)s s") % {"count": f"{seconds:.1f}"}
@@ -37,7 +37,7 @@ def span(seconds: float) -> str:
 
 
 def moment(when: dt.datetime, now: dt.datetime) -> str:
-    """A time of today as "14:31", another as "23 Dec 14:31"; with the year where it is another one."""
+    """A time of today as "14:31", any other as "23 Dec 14:31"; with the year if it is not this year."""
     when, now = _local(when), _local(now)
     if when.date() == now.date():
         return date_format(when, "H:i")
@@ -45,12 +45,12 @@ def moment(when: dt.datetime, now: dt.datetime) -> str:
 
 
 def clock_time(when: dt.datetime) -> str:
-    """A time as "14:31", whatever its day."""
+    """A time as "14:31", whatever the day."""
     return date_format(_local(when), "H:i")
 
 
 def day(when: dt.datetime, now: dt.datetime) -> str:
-    """A date as "23 Dec"; with the year where it is another one."""
+    """A date as "23 Dec"; with the year if it is not this year."""
     when, now = _local(when), _local(now)
     return date_format(when, "j M" if when.year == now.year else "j M Y")
 
@@ -65,7 +65,7 @@ def relative(when: dt.datetime, now: dt.datetime) -> str:
 
 
 def pause_kind(kind: str) -> str:
-    """Why a destination is paused, in a word; "" for a kind of another release."""
+    """Why a destination is paused, in a word; "" for a kind that this release does not know."""
     words = {
         Halt.AUTH: _("login"),
         Halt.PERMISSION: _("permission"),
@@ -78,14 +78,14 @@ def pause_kind(kind: str) -> str:
 
 
 def types(run: Refusals) -> str:
-    """The types of the run; of many the first ones."""
+    """The types of the run; only the first ones if there are many."""
     shown = ", ".join(run.types[:MOST_SHOWN])
     more = len(run.types) - MOST_SHOWN
     return _("%(types)s and %(count)s more") % {"types": shown, "count": more} if more > 0 else shown
 
 
 def refused_since(run: Refusals, now: dt.datetime, *, others_accepted: bool = False) -> str:
-    """What the platform refuses, since when and in which words; without a full stop."""
+    """What the platform refuses, since when and with which error; without a full stop."""
     words = {
         "since": moment(run.since, now),
         "error": clean(run.error.rstrip("."), 250),
@@ -97,7 +97,7 @@ def refused_since(run: Refusals, now: dt.datetime, *, others_accepted: bool = Fa
 
 
 def refusals(run: Refusals, waiting: str, now: dt.datetime, *, others_accepted: bool = False) -> str:
-    """What a run of refusals came to; ``waiting`` is the number of events that are still to be sent."""
+    """The effect of a run of refusals; ``waiting`` is the number of events still to be sent, as text."""
     words = {
         "refused": refused_since(run, now, others_accepted=others_accepted),
         "count": f"{run.count:,}",
@@ -106,10 +106,13 @@ def refusals(run: Refusals, waiting: str, now: dt.datetime, *, others_accepted: 
     }
     if others_accepted:
         return (
-            _("%(refused)s: %(count)s are dead, and one at a time is tried. %(waiting)s of all types wait.")
+            _("%(refused)s: %(count)s are dead, one at a time is tried. %(waiting)s of all types wait.")
             % words
         )
-    return _("%(refused)s: %(count)s events are dead, %(waiting)s wait. Refused types: %(types)s.") % words
+    return (
+        _("%(refused)s: %(count)s events are dead, %(waiting)s are waiting. Refused types: %(types)s.")
+        % words
+    )
 
 
 def _local(when: dt.datetime) -> dt.datetime:

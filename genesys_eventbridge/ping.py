@@ -1,4 +1,4 @@
-"""Is everything set up? Settings, token, permission and clocks, each with the line to change."""
+"""The connection test: settings, token, permission and clocks, each with the line to change."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from genesys_eventbridge.platform.outcomes import Outcome, Sent, Verdict
 if TYPE_CHECKING:
     import httpx
 
-#: Seconds by which clocks may differ before somebody should look at them; a Date header has whole seconds.
+#: Maximum difference of clocks in seconds; a Date header has whole seconds.
 SKEW = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing looked at; ``ok`` is None where an earlier failure left nothing to look at."""
+    """One step of the test; ``ok`` is None if an earlier failure prevented it."""
 
     name: str
     ok: bool | None
@@ -44,10 +44,10 @@ class Step:
 
 
 def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
-    """Look at one destination, step by step; no event is sent. Never raises for what is found.
+    """Test one destination, step by step. Sends no event, and does not raise for what it finds.
 
-    ``seconds`` bounds all of it together, for somebody who waits before a page; where None each request
-    has the REQUEST_DEADLINE.
+    ``seconds`` bounds the whole test, for a user who waits for a page; if None, each request has the
+    REQUEST_DEADLINE.
     """
     clock = Deadline(math.inf if seconds is None else seconds)
     try:
@@ -55,7 +55,7 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
     except ImproperlyConfigured as error:
         yield Step("settings", False, str(error))
         for name in ("token", "permission", "clocks"):
-            yield Step(name, None, "not looked at: the settings come first")
+            yield Step(name, None, "not checked: fix the settings first")
         return
     platform = settings.platform
     yield _settings(settings)
@@ -65,20 +65,21 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
         transport = _Listening(
             ca_bundle=platform.ca_bundle, proxy=platform.proxy_url(), client_cert=platform.client_cert
         )
-    except Halted as error:  # a callable that fails now and then
+    except Halted as error:  # a callable that fails intermittently
         yield Step("permission", False, str(error))
-        yield Step("clocks", None, "not looked at: it needs a connection")
+        yield Step("clocks", None, "not checked: it needs a connection")
         return
     try:
         if token.ok and clock.left() <= 0:
-            yield Step("permission", None, "not looked at: the time was over")
+            yield Step("permission", None, "not checked: time limit reached")
         elif token.ok:
-            # Two requests, a POST and a GET; a token that they fetch is kept by the platform as it is.
+            # Two requests, a POST and a GET, share the time left. Credentials are shared by the process and
+            # keep their platform, so they get the one with the normal deadline.
             short = settings.changed(request_deadline=_share(platform, clock, requests=2)).platform
             sender = Sender(short, credentials_for(platform), transport=transport)
             yield _permission(settings, sender)
         else:
-            yield Step("permission", None, "not looked at: it needs a token")
+            yield Step("permission", None, "not checked: it needs a token")
         yield _clocks(transport)
     finally:
         transport.close()
@@ -90,7 +91,7 @@ def _share(platform: Platform, clock: Deadline, requests: int) -> float:
 
 
 class _Listening(DirectTransport):
-    """Remembers how far the platform's clock is ahead of this host's."""
+    """Records how far the platform's clock is ahead of this host's."""
 
     ahead: float | None = None
 
@@ -101,7 +102,7 @@ class _Listening(DirectTransport):
 
 
 def _ahead(date: str, before: float | None) -> float | None:
-    """By how many seconds a ``Date`` header is ahead of this host's clock; ``before`` where it is none."""
+    """Seconds by which a ``Date`` header is ahead of this host's clock; ``before`` if it is not a date."""
     try:
         given = parsedate_to_datetime(date)
         moment = given if given.tzinfo else given.replace(tzinfo=dt.UTC)
@@ -123,7 +124,7 @@ def _settings(settings: DestinationSettings) -> Step:
 
 
 def _token(platform: Platform, clock: Deadline) -> Step:
-    """A token of its own: the one in memory would not show a wrong secret."""
+    """Fetch a new token: a cached one would hide a wrong secret."""
     try:
         deadline = Deadline(clock.left(platform.request_deadline))
         token = ask_for_token(platform, Basic.of(platform), deadline, transport=None)
@@ -133,7 +134,7 @@ def _token(platform: Platform, clock: Deadline) -> Step:
 
 
 def _permission(settings: DestinationSettings, sender: Sender) -> Step:
-    """An empty body is refused for what it is, if path and right are there; it is never an event."""
+    """An empty body is refused as invalid if path and permission are right; it is never an event."""
     nothing = Sent(event_id="", source=settings.source, type="")
     sent = sender.publish("", str(uuid.uuid4()), nothing)
     if sent.verdict is not Verdict.REJECTED or sent.status_code is None:
@@ -155,21 +156,19 @@ def _refused(outcome: Outcome, method: str, settings: DestinationSettings) -> St
 
 
 def _clocks(transport: _Listening) -> Step:
-    """Leases and due times go by the database's clock; the host's is in the log and in the events."""
+    """Leases and due times use the database's clock; the log and the events use the host's."""
     before = time.time()
     try:
         database = next_due.database_now().timestamp()
     except DatabaseError as error:
-        remedy = "Does the database run, and did `manage.py migrate`?"
-        return Step("clocks", False, f"the database does not tell the time ({type(error).__name__})", remedy)
+        remedy = "Is the database running, and have you run `manage.py migrate`?"
+        return Step("clocks", False, f"cannot read the database's clock ({type(error).__name__})", remedy)
     found = {"database": database - (before + time.time()) / 2}
     if transport.ahead is not None:
         found["platform"] = transport.ahead
     wrong = [name for name, ahead in found.items() if abs(ahead) > SKEW]
     message = ", ".join(f"{name} {_distance(ahead)}" for name, ahead in found.items())
-    remedy = (
-        "Let every host keep its time by NTP; a retry may come early or late until then." if wrong else ""
-    )
+    remedy = "Synchronise every host by NTP; until then a retry may be early or late." if wrong else ""
     return Step("clocks", not wrong, message, remedy)
 
 

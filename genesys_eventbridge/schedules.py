@@ -1,4 +1,4 @@
-"""The django-q2 schedules as data, and the installer that may run twice and at once on every host."""
+"""The django-q2 schedules as data, and an installer that is safe to run concurrently on every host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genesys_eventbridge.models import Destination, outbox_alias
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One schedule as it should be: its name, what it runs, every how many minutes."""
+    """One planned schedule: its name, what it runs, and its interval in minutes."""
 
     name: str
     func: str
@@ -34,6 +34,9 @@ PLANS = (
     Plan("eventbridge:prune", "genesys_eventbridge.tasks.prune_all", 60),
 )
 
+#: A schedule is late after this many seconds; django-q2 looks for due schedules about every 30 seconds.
+LATE = 180.0
+
 
 class Change(StrEnum):
     """What the installer did, or would do, to a schedule."""
@@ -42,16 +45,16 @@ class Change(StrEnum):
     REPAIRED = "repaired"
     RESET = "reset"
     REMOVED = "removed"
-    #: A second schedule of the same name.
+    #: A second schedule with the same name.
     DOUBLE_REMOVED = "double removed"
     KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStatus:
-    """One schedule as it is; ``late``: seconds since it should have run, 0 where it is on time.
+    """One schedule as it is; ``late``: seconds since it should have run, 0 if it is on time.
 
-    ``started`` is known where a worker has ended its last task, and django-q2 has kept that.
+    ``started`` is known if a worker has finished its last task and django-q2 has kept that.
     """
 
     name: str
@@ -67,10 +70,14 @@ class ScheduleStatus:
     def well(self) -> bool:
         return self.installed == 1 and self.right
 
+    @property
+    def is_late(self) -> bool:
+        return self.late > LATE
+
 
 @dataclass(slots=True)
 class Changes:
-    """By schedule, what was done; ``notes`` say what was left as the operator set it."""
+    """What was done, by schedule; ``notes`` name what was left as the operator set it."""
 
     done: dict[str, list[Change]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -86,9 +93,9 @@ def statuses() -> list[ScheduleStatus]:
 
 
 def install(*, reset: bool = False, dry_run: bool = False) -> Changes:
-    """Create what is missing, drop what is double, repair what a schedule runs.
+    """Create missing schedules, remove duplicates, repair what a schedule runs.
 
-    The operator's interval and pause (``repeats`` 0) stay, unless ``reset``.
+    The operator's interval and pause (``repeats`` 0) are kept, unless ``reset``.
     """
 
     def work() -> Changes:
@@ -122,7 +129,7 @@ def remove(*, dry_run: bool = False) -> Changes:
 
 
 def _steps(plan: Plan, rows: list[Any], reset: bool) -> Iterator[tuple[Change, Callable[[], object]]]:
-    """What is to be done about one schedule: the word for people, and the deed."""
+    """The changes to one schedule, each with the function that makes it."""
     if not rows:
         new = _schedule()(name=plan.name, **_runs(plan), **_pace(plan))
         yield Change.CREATED, partial(new.save, using=_alias())
@@ -147,7 +154,7 @@ def _write(row: Any, values: dict[str, Any]) -> None:
 
 
 def _started(tasks: list[str]) -> dict[str, dt.datetime]:
-    """When these tasks began; of its table no column is read that holds a pickle."""
+    """When these tasks started. Reads no column that holds a pickle."""
     if not tasks:
         return {}
     from django_q.models import Task
@@ -175,9 +182,9 @@ def _status(plan: Plan, rows: list[Any], started: dict[str, dt.datetime]) -> Sch
 
 
 def _in_turn(work: Callable[[], Changes]) -> Changes:
-    """One installer at a time, on every database, by the lock of a row of ours.
+    """One installer at a time, on every database, by locking a row of our own.
 
-    django-q2's table has no unique name, and where nothing is installed yet nothing to lock.
+    django-q2's table has no unique name, and before the first installation it has nothing to lock.
     """
     alias = conf.aliases()[0]
 
@@ -218,7 +225,7 @@ def _right(plan: Plan, row: Any) -> bool:
 
 
 def _vanishes(row: Any) -> bool:
-    """A schedule that runs once and is gone: not an interval anybody chose for this."""
+    """A schedule that runs once and is then deleted: not an interval that an operator chose."""
     return bool(row.schedule_type == _schedule().ONCE and row.repeats != 0)
 
 
@@ -246,7 +253,7 @@ def _alias() -> str:
 
 
 def _schedule() -> Any:
-    """django-q2's model; imported late, because the app may run without django_q."""
+    """django-q2's model, imported late because the app may run without django_q."""
     from django_q.models import Schedule
 
     return Schedule

@@ -1,4 +1,4 @@
-"""What django-q2 runs: dotted paths that stay, plain arguments, and never an error for an event's failure."""
+"""The tasks that django-q2 runs: stable dotted paths, plain arguments, no exception if an event fails."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from genesys_eventbridge.text import clean
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: A pass is started for each so many batches that are due, up to PARALLEL_PASSES.
+#: One pass is started for this many batches that are due, up to PARALLEL_PASSES.
 BATCHES_A_PASS = 10
-#: A wake asked for so many seconds before this process found nothing due was answered by that look. Wider
-#: than wakes are coalesced, for clocks of two hosts that differ.
+#: A wake requested up to this many seconds before this process found nothing due was answered by that. Longer
+#: than wakes are coalesced, because the clocks of two hosts may differ.
 ANSWERED = 6.0
 
-#: So many seconds after a run of the schedule the next one is expected; until then passes follow each other.
+#: Seconds after a scheduled run in which the next one is expected; until then passes follow each other.
 FOLLOWED = 60
 
-#: By destination, ``time.time()`` of this process's last look that found nothing due.
+#: By destination, ``time.time()`` when this process last found nothing due.
 _idle_since: dict[str, float] = {}
 
 
 def publish(destination: str, asked_at: int = 0, until: int = 0) -> int:
-    """Publish and ask while something is due, and stay a moment; returns how many events moved.
+    """Publish and check while anything is due, then stay a moment. Returns the number of events moved.
 
-    ``asked_at`` is ``time.time()`` of the commit that woke us: under steady traffic more wakes come than
-    passes are needed, and those that an earlier pass has answered end here, before any statement.
+    ``asked_at`` is ``time.time()`` of the commit that woke us: under steady traffic there are more wakes than
+    passes needed, and those that an earlier pass has answered end here, before any statement.
     A pass that ends before ``until`` (``time.time()``) with more to do is followed by another; one that
     begins after it leaves the work to those that the schedule has started since.
     """
@@ -65,7 +65,7 @@ def publish(destination: str, asked_at: int = 0, until: int = 0) -> int:
 
 
 def publish_backlog(destination: str) -> int:
-    """The scheduled ``publish``: where much is due it starts up to PARALLEL_PASSES - 1 others beside it.
+    """The scheduled ``publish``: if much is due, it also starts up to PARALLEL_PASSES - 1 others.
 
     Each is followed by another while there is more, so that a backlog does not wait for the next schedule.
     """
@@ -85,12 +85,12 @@ def publish_backlog(destination: str) -> int:
 
 
 def poll(destination: str) -> int:
-    """Ask the platform about accepted events whose next check is due."""
+    """Check the status of accepted events whose next check is due."""
     return _run("poll", destination, lambda settings: relay.check_accepted(settings.alias).moved, sends=True)
 
 
 def retry(destination: str) -> int:
-    """Try again what failed before and is due by now, never earlier; and end what may not be tried again."""
+    """Retry failed events that are due by now, never earlier, and end those that may not be retried."""
     return _run("retry", destination, lambda settings: relay.publish_due(settings.alias).moved, sends=True)
 
 
@@ -106,29 +106,29 @@ def prune(destination: str) -> int:
 
 
 def publish_all() -> int:
-    """What the schedule ``eventbridge:publish`` runs: every configured destination."""
+    """Run by the schedule ``eventbridge:publish``: serves every configured destination."""
     return _each("publish_backlog", publish_backlog)
 
 
 def poll_all() -> int:
-    """What the schedule ``eventbridge:poll`` runs."""
+    """Run by the schedule ``eventbridge:poll``."""
     return _each("poll", poll)
 
 
 def retry_all() -> int:
-    """What the schedule ``eventbridge:retry`` runs."""
+    """Run by the schedule ``eventbridge:retry``."""
     return _each("retry", retry)
 
 
 def prune_all() -> int:
-    """What the schedule ``eventbridge:prune`` runs."""
+    """Run by the schedule ``eventbridge:prune``."""
     return _each("prune", prune)
 
 
 def _run(
     task: str, destination: str, work: Callable[[DestinationSettings], int], *, sends: bool = False
 ) -> int:
-    """A task that raised would be run again and again, and its traceback kept: what stopped it is logged.
+    """Log errors instead of raising: django-q2 would repeat a task that raises, and keep its traceback.
 
     One that ``sends`` is refused within a transaction of business code that called it as a function.
     """
@@ -141,7 +141,7 @@ def _run(
         return work(settings)
     except (ImproperlyConfigured, TransactionManagementError) as error:
         logger.error("Task %s not run for destination %s: %s", task, clean(destination, 64), error)
-    except Exception as error:  # noqa: BLE001 - the rows are the truth; the next task goes on from there
+    except Exception as error:  # noqa: BLE001 - the rows are the truth; the next task continues from there
         if isinstance(error, DatabaseError):
             drop_connection(outbox_alias())
         name = type(error).__name__
@@ -150,7 +150,7 @@ def _run(
 
 
 def _each(task: str, here: Callable[[str], int]) -> int:
-    """One destination is served here; several get a task each, so that none waits for another."""
+    """Serve one destination here; queue a task each for several, so that none waits for another."""
     try:
         aliases = conf.aliases()
     except ImproperlyConfigured as error:
@@ -167,7 +167,7 @@ def _follow(destination: str, until: int) -> None:
 
 
 def _start(task: str, destination: str, *arguments: int) -> bool:
-    """Queue another task; False where the broker does not take it."""
+    """Queue another task; False if the broker does not accept it."""
     from django_q.tasks import async_task
 
     try:
@@ -179,12 +179,12 @@ def _start(task: str, destination: str, *arguments: int) -> bool:
 
 
 def _passes(settings: DestinationSettings) -> int:
-    """How many passes the backlog is worth."""
+    """The number of passes that the backlog needs."""
     if settings.parallel_passes == 1 or _has_one_writer():
         return 1
     share = BATCHES_A_PASS * settings.batch_size
     bound = share * settings.parallel_passes
-    # In the order of the index, so that the count goes along it, and no further than it has to.
+    # In index order, so that the count reads no more of the index than it needs.
     due = due_events(settings.alias, State.PENDING).order_by("due_at", "id")
     backlog = due.values("pk")[:bound].count()
     return max(1, math.ceil(backlog / share))

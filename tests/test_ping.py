@@ -125,7 +125,7 @@ class TestWrong:
             "LOGIN_BASE_URL": "https://login.nowhere.invalid",
         }
         with changed(settings, **nobody):
-            assert "name is not found" in steps()["token"].message
+            assert "host name was not found" in steps()["token"].message
 
     def test_a_port_that_nobody_serves(self):
         assert "Check the route to the platform and PROXY" in steps()["token"].message
@@ -308,7 +308,7 @@ class TestBounded:
 
         assert (found["permission"].ok, found["permission"].message) == (
             None,
-            "not looked at: the time was over",
+            "not checked: time limit reached",
         )
         assert found["clocks"].ok
 
@@ -340,7 +340,7 @@ class TestCommand:
 
         assert ran.code == 3
         assert "2/4 token        FAILED  No token" in ran.out
-        assert "3/4 permission   -    not looked at: it needs a token" in ran.out
+        assert "3/4 permission   -    not checked: it needs a token" in ran.out
 
     def test_each_destination_has_its_own_steps(self):
         with sandboxed(aliases=("default", "emea")):

@@ -124,7 +124,7 @@ def caller(sandbox):
     return Caller(sandbox).login()
 
 
-# ------------------------------------------------------------------------------------------ the token door
+# ------------------------------------------------------------------------------------- the token endpoint
 
 
 def test_any_credentials_that_are_not_empty_get_a_bearer_token_with_its_life_in_seconds(sandbox):
@@ -190,7 +190,7 @@ def test_a_token_serves_until_its_life_is_over(clock):
     assert caller.login().publish(event(2), "key-2").status_code == 202
 
 
-# ---------------------------------------------------------------------------------------- the publish door
+# ----------------------------------------------------------------------------------- the publish endpoint
 
 
 def test_an_accepted_event_is_answered_202_with_the_members_of_the_contract(caller, sandbox):
@@ -528,7 +528,7 @@ def test_no_body_at_all_makes_the_sandbox_fail(body):
     assert answer.status_code == 400
 
 
-# ----------------------------------------------------------------------------------------- the status door
+# ------------------------------------------------------------------------------------ the status endpoint
 
 
 def test_the_status_advances_from_accepted_to_delivered_with_time(caller, sandbox, clock):
@@ -690,7 +690,7 @@ def test_a_trick_that_plays_before_the_platform_accepts_nothing_and_any_other_do
     assert caller.publish(event()).status_code == (409 if accepted else 202)
 
 
-@pytest.mark.parametrize("door", ["publish", "status"])
+@pytest.mark.parametrize("endpoint", ["publish", "status"])
 def test_an_honest_refusal_is_not_spoiled(caller, sandbox, endpoint):
     sandbox.fail_next("half-body", on=endpoint)
     answer = caller.publish(b"") if endpoint == "publish" else caller.status("evt-none")
@@ -767,8 +767,8 @@ def test_a_planned_429_says_retry_after_as_told(caller, sandbox, given_, seen):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"fault": 202}, "202 is no status from 300 to 999"),
-        ({"fault": 1000}, "1000 is no status"),
+        ({"fault": 202}, "202 is not a status from 300 to 999"),
+        ({"fault": 1000}, "1000 is not a status"),
         ({"fault": "no-such-trick"}, "'no-such-trick' is unknown; choose a status or html-200"),
         ({"fault": "no-status"}, "'no-status' is unknown"),
         ({"fault": 503, "on": "moon"}, "'moon' is unknown; choose from publish, status, token"),
@@ -860,7 +860,7 @@ def test_reset_forgets_what_happened_and_keeps_the_switches(caller, sandbox):
     assert caller.login().publish(event()).status_code == 202
 
 
-# ---------------------------------------------------------------------------------------- the control door
+# ----------------------------------------------------------------------------------- the control endpoint
 
 
 def test_the_control_door_shows_and_sets_the_switches_as_json(caller, sandbox):
@@ -923,7 +923,7 @@ def test_the_control_door_plans_faults_and_resets(caller, sandbox):
         ({"fail_next": 503, "on": ["publish"]}, "on: ['publish'] is not text"),
         ({"fail_next": 429, "retry_after": [1]}, "retry_after: [1]"),
         ({"fail_next": 429, "retry_after": "a\nb"}, "retry_after: "),
-        ({"times": 2}, "times: means nothing without fail_next"),
+        ({"times": 2}, "times: needs fail_next"),
         ({"reset": "false"}, "reset: 'false' is not true or false"),
         ({"reset": 2.5}, "reset: 2.5"),
         ({"x" * 9_000: 1}, "is unknown"),
@@ -1105,7 +1105,7 @@ def test_the_ledger_door_is_the_ledger_as_json(caller, sandbox):
     assert ledger == sandbox.ledger()
     assert ledger["received"] == [event()]
     attempt = ledger["attempts"][-1]
-    assert (attempt["door"], attempt["method"], attempt["path"]) == ("publish", "POST", EVENTS_PATH)
+    assert (attempt["endpoint"], attempt["method"], attempt["path"]) == ("publish", "POST", EVENTS_PATH)
     assert (attempt["source"], attempt["id"], attempt["type"]) == (
         "com.example.tests",
         "event-1",
@@ -1120,7 +1120,7 @@ def test_a_check_is_written_down_under_the_event_it_asks_about(caller, sandbox):
     caller.status(remote_id)
     attempt = sandbox.ledger()["attempts"][-1]
 
-    assert (attempt["door"], attempt["remote_id"], attempt["id"]) == ("status", remote_id, "event-1")
+    assert (attempt["endpoint"], attempt["remote_id"], attempt["id"]) == ("status", remote_id, "event-1")
 
 
 def test_neither_secret_nor_token_is_ever_kept(caller, sandbox):
@@ -1278,7 +1278,7 @@ def test_half_a_body_is_seen_as_one(remote, sandbox):
         remote.publish(event())
 
 
-@pytest.mark.parametrize("door", ["publish", "status", "token"])
+@pytest.mark.parametrize("endpoint", ["publish", "status", "token"])
 def test_the_server_survives_every_trick(remote, sandbox, endpoint):
     remote_id = remote.publish(event()).json()["id"]
     for name in TRICKS[endpoint]:

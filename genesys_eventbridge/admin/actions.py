@@ -1,4 +1,4 @@
-"""The acts of the event pages as a table: name, permission, words, form, and the operation behind each."""
+"""The actions on event pages: name, permission, texts, form, and the operation each one runs."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ Given = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """One act. ``permission`` is the middle of ``has_<permission>_permission``."""
+    """One action. ``permission`` is the middle part of ``has_<permission>_permission``."""
 
     name: str
     permission: str
     label: Any
-    #: What will happen, for the confirmation page.
+    #: Shown on the confirmation page: what will happen.
     about: Any
-    #: "12 requeued": what happened.
+    #: Reported afterwards, such as "12 requeued".
     past: Any
     form: type[ActForm]
-    #: Whether a button for it belongs on this event's page now; the operation itself decides again.
+    #: Whether to show a button for it on this event's page now. The operation checks again.
     fits: Callable[[OutboxEvent, dt.datetime], bool]
-    #: What would be done, without a word of the form yet.
+    #: A dry run, before the form is filled in.
     preview: Callable[[Sequence[int], Actor], Done]
-    #: Does it; None for the acts that answer with something else than a page.
+    #: Runs it. None for actions whose response is not a page.
     perform: Callable[[Sequence[int], Actor, Given], Done] | None = None
-    #: One event at a time.
+    #: Acts on one event at a time.
     single: bool = False
-    #: The end of an event: shown as such.
+    #: Ends the event for good; its button is styled accordingly.
     destructive: bool = False
-    #: The command for more events than a page takes, with the filters it understands.
+    #: The command, with its fixed flags, to suggest if too many events are selected.
     command: str = ""
 
 
@@ -86,7 +86,10 @@ def _can_be_resolved(event: OutboxEvent, now: dt.datetime) -> bool:
 
 
 def _resolvable(ids: Sequence[int], actor: Actor) -> Done:
-    """Those that some outcome fits: events of a destination that is gone can only not be sent again."""
+    """The events that at least one outcome applies to.
+
+    If the destination is no longer configured, an event cannot be sent again; the other outcomes apply.
+    """
     again = operations.resolve(ids, actor, Resolution.NOT_DELIVERED, "", accept_duplicates=True, dry_run=True)
     left = [pk for skipped in again.skipped.values() for pk in skipped]
     if not left:
@@ -144,7 +147,7 @@ VERBS = {
             name="retry_now",
             permission="requeue",
             label=_("Retry now"),
-            about=_("Events that wait for their next try are sent now. Attempts made stay counted."),
+            about=_("Events waiting for a retry are sent now. Their attempt counts are kept."),
             past=_("%(count)s due now"),
             form=SpreadForm,
             fits=_waits_for_retry,
@@ -159,8 +162,8 @@ VERBS = {
             permission="requeue",
             label=_("Requeue"),
             about=_(
-                "Dead events are sent again, with a fresh budget of attempts and under the same idempotency "
-                "key: what the platform took already it recognises."
+                "Dead events are sent again with a fresh attempt budget and the same idempotency key, so the "
+                "platform recognises those it already accepted."
             ),
             past=_("%(count)s requeued"),
             form=SpreadForm,
@@ -175,8 +178,8 @@ VERBS = {
             name="check_now",
             permission="requeue",
             label=_("Check status now"),
-            about=_("A worker asks the platform about these events within about a minute."),
-            past=_("%(count)s to be checked now"),
+            about=_("A worker checks the status of these events within about a minute."),
+            past=_("%(count)s will be checked now"),
             form=ActForm,
             fits=_can_be_asked,
             preview=lambda ids, actor: operations.check_now(ids, actor, dry_run=True),
@@ -187,7 +190,7 @@ VERBS = {
             name="resolve",
             permission="resolve",
             label=_("Resolve"),
-            about=_("You decide about events of unknown outcome. Look for them at the platform first."),
+            about=_("Decide what happened to events of unknown outcome. Look them up on the platform first."),
             past=_("%(count)s resolved"),
             form=ResolveForm,
             fits=_can_be_resolved,
@@ -199,7 +202,7 @@ VERBS = {
             name="cancel",
             permission="cancel",
             label=_("Cancel"),
-            about=_("These events are withdrawn for good. They are never sent, and cannot be requeued."),
+            about=_("These events are withdrawn permanently. They will not be sent and cannot be requeued."),
             past=_("%(count)s cancelled"),
             form=ActForm,
             fits=_can_be_cancelled,
@@ -212,8 +215,8 @@ VERBS = {
             permission="requeue",
             label=_("Move"),
             about=_(
-                "Events of a destination that is not configured any more go to another one. Each stays in "
-                "the state it is in."
+                "Events of a destination that is no longer configured are moved to another one. Each keeps "
+                "its state."
             ),
             past=_("%(count)s moved"),
             form=MoveForm,
@@ -229,8 +232,8 @@ VERBS = {
             permission="resend",
             label=_("Resend as new"),
             about=_(
-                "The content of this delivered event is sent once more, as a new event with an id and a key "
-                "of its own. Whoever receives it takes it for another event."
+                "The content of this delivered event is sent again, as a new event with its own id and key. "
+                "Recipients treat it as a separate event."
             ),
             past=_("%(count)s resent as new"),
             form=ResendForm,
@@ -243,7 +246,7 @@ VERBS = {
             name="export",
             permission="export",
             label=_("Export as JSON lines"),
-            about=_("A file with one event a line. Names in REDACT_KEYS are masked."),
+            about=_("Downloads a file with one event per line. Values of names in REDACT_KEYS are masked."),
             past=_("%(count)s exported"),
             form=ActForm,
             fits=_always,

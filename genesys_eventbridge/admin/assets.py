@@ -1,4 +1,4 @@
-"""What every page of ours shares: the style sheet, and who acts through it."""
+"""Shared by all our admin pages: the style sheet and the acting user."""
 
 from django import forms
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -6,11 +6,11 @@ from django.http import HttpRequest
 
 from genesys_eventbridge.operations import Actor
 
-#: Only a style sheet, from our own files: the pages work without scripts, and under a strict policy.
+#: Only a local style sheet: the pages need no scripts and work under a strict content security policy.
 CSS = forms.Media(css={"all": ["genesys_eventbridge/admin.css"]})
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """The person who is logged in."""
+    """The logged-in user, as the actor of an operation."""
     user = request.user
     return Actor("admin", user=user if isinstance(user, AbstractBaseUser) else None)

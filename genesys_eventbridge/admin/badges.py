@@ -1,4 +1,4 @@
-"""Small pieces of the pages: states with their symbols, times with their distance, never by colour alone."""
+"""Building blocks of the pages: states with symbols and relative times. Colour is never the only cue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genesys_eventbridge.formatting import relative
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
-#: What stands before the word, for eyes that skim; readers hear the word only.
+#: Shown before the word for quick scanning; screen readers read only the word.
 SYMBOLS = {
     State.PENDING: "○",
     State.ACCEPTED: "◐",
@@ -25,7 +25,7 @@ SYMBOLS = {
 
 
 def state_badge(state: str) -> str:
-    """The state as a symbol and a word."""
+    """The state as HTML: a symbol and a word."""
     known = State(state) if state in State.values else None
     return format_html(
         '<span class="eventbridge-state eventbridge-{}"><span aria-hidden="true">{}</span> {}</span>',
@@ -36,7 +36,7 @@ def state_badge(state: str) -> str:
 
 
 def when(moment: dt.datetime | None, now: dt.datetime) -> str:
-    """A time by its distance, the exact one on demand."""
+    """A relative time as HTML, with the exact time as its tooltip."""
     if moment is None:
         return "-"
     return format_html(
@@ -45,7 +45,7 @@ def when(moment: dt.datetime | None, now: dt.datetime) -> str:
 
 
 def exact(moment: dt.datetime) -> str:
-    """A time to the second, in the reader's zone, which it names."""
+    """A time to the second in the reader's time zone, which it names."""
     if timezone.is_aware(moment):
         moment = timezone.localtime(moment)
         return date_format(moment, "Y-m-d H:i:s T")

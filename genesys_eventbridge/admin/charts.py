@@ -1,4 +1,4 @@
-"""Pictures as plain shapes: numbers in, places of bars out, for a template to draw; no style is here."""
+"""Charts as plain shapes: numbers in, bar positions out, for a template to draw. No styling here."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from genesys_eventbridge.reporting import samples
 from genesys_eventbridge.reporting.figures import Quarter
 from genesys_eventbridge.text import clean
 
-#: A bar's share of the width, in units of the drawing; bars have a gap between them.
+#: Width of a bar including the gap, and of the bar itself, in drawing units.
 STEP = 10
 BAR = 8
-#: The height of the drawing, and of the smallest thing that is not nothing.
+#: Height of the drawing, and the minimum height of a nonzero bar.
 HEIGHT = 100
 LEAST = 2.0
-#: Kinds of errors that are drawn, and the height of one with its gap.
+#: Number of error kinds drawn, and the height of one row including its gap.
 ERRORS = 8
 RANK = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A rectangle; texts, because a template would write numbers in the reader's language."""
+    """A rectangle. Values are strings, because templates localise numbers."""
 
     tone: str
     x: str
@@ -37,15 +37,15 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What belongs together, and what it says when somebody points at it."""
+    """Shapes that belong together, and their tooltip."""
 
     label: str
     shapes: list[Shape]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """``kind`` is "bars" or "ranks"; ``table`` has the same numbers, as rows of texts."""
+class Chart:
+    """One chart. ``kind`` is "bars" or "ranks"; ``table`` has the same numbers as rows of text."""
 
     name: str
     kind: str
@@ -56,17 +56,17 @@ class Picture:
     heads: list[str]
     bars: list[Bar] = field(default_factory=list)
     table: list[list[str]] = field(default_factory=list)
-    #: The number at the top of the drawing, and what stands below it from left to right.
+    #: The number at the top of the drawing, and the labels below it from left to right.
     top: str = ""
     ticks: list[str] = field(default_factory=list)
-    #: Tone and word.
+    #: Pairs of tone and label.
     legend: list[tuple[str, str]] = field(default_factory=list)
-    #: Said instead of the drawing where there is nothing to draw.
+    #: Shown instead of the drawing if there is nothing to draw.
     nothing: str = ""
 
 
-def day(quarters: Sequence[Quarter], now: dt.datetime) -> Picture:
-    """Delivered and dead, stacked, by quarters of an hour."""
+def day(quarters: Sequence[Quarter], now: dt.datetime) -> Chart:
+    """Delivered and dead events, stacked, per quarter hour."""
     delivered, dead = sum(each.delivered for each in quarters), sum(each.dead for each in quarters)
     top = _round_up(max(each.delivered + each.dead for each in quarters))
     words = {"delivered": f"{delivered:,}", "dead": f"{dead:,}"}
@@ -81,7 +81,7 @@ def day(quarters: Sequence[Quarter], now: dt.datetime) -> Picture:
         )
         bars.append(Bar(label, _stacked(place, [("good", each.delivered), ("bad", each.dead)], top)))
         table.append(row)
-    return Picture(
+    return Chart(
         name="day",
         kind="bars",
         title=_("Delivered and dead"),
@@ -94,19 +94,19 @@ def day(quarters: Sequence[Quarter], now: dt.datetime) -> Picture:
         top=f"{top:,}",
         ticks=[*(clock_time(quarters[at].begins) for at in (0, 24, 48, 72)), _("now")],
         legend=[("good", _("delivered")), ("bad", _("dead"))],
-        nothing="" if bars else _("No event came to an end in the past 24 hours."),
+        nothing="" if bars else _("No events were delivered or became dead in the past 24 hours."),
     )
 
 
-def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Picture:
-    """Coming retries by five minutes; after an outage they are a wave."""
+def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Chart:
+    """Upcoming retries per five minutes; shows the wave of retries after an outage."""
     ahead = {bar: number for bar, number in retries.items() if bar < samples.BARS}
     later = retries.get(samples.BARS, 0)
     top = _round_up(max(ahead.values(), default=0))
     words = {"count": f"{sum(ahead.values()):,}", "later": f"{later:,}"}
     about = _("In the next 2 hours: %(count)s retries; later: %(later)s.") % words
     if more:
-        about += " " + _("There are more than are shown.")
+        about += " " + _("There are more retries than shown.")
     bars, table = [], []
     for place, number in sorted(ahead.items()):
         begin = moment(now + dt.timedelta(seconds=samples.BAR * place), now)
@@ -115,10 +115,10 @@ def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Picture
         table.append([begin, f"{number:,}"])
     if later:
         table.append([_("later"), f"{later:,}"])
-    return Picture(
+    return Chart(
         name="wave",
         kind="bars",
-        title=_("Coming retries"),
+        title=_("Upcoming retries"),
         about=about,
         width=str(samples.BARS * STEP),
         height=str(HEIGHT),
@@ -128,12 +128,12 @@ def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Picture
         top=f"{top:,}",
         ticks=[_("now"), *(f"+{span(minutes * 60)}" for minutes in (30, 60, 90, 120))],
         legend=[("wait", _("retries"))],
-        nothing="" if bars else _("No event waits for a retry in the next 2 hours."),
+        nothing="" if bars else _("No retries are due in the next 2 hours."),
     )
 
 
-def errors(found: Sequence[tuple[str, int]]) -> Picture:
-    """The most common kinds of failed requests of a day, as lying bars."""
+def errors(found: Sequence[tuple[str, int]]) -> Chart:
+    """The most common kinds of failed requests of the past day, as horizontal bars."""
     drawn = [(_named(name), number) for name, number in found[:ERRORS]]
     longest = drawn[0][1] if drawn else 1
     total = sum(number for _name, number in found)
@@ -144,7 +144,7 @@ def errors(found: Sequence[tuple[str, int]]) -> Picture:
         )
         for place, (name, number) in enumerate(drawn)
     ]
-    return Picture(
+    return Chart(
         name="errors",
         kind="ranks",
         title=_("Failed requests"),
@@ -154,26 +154,28 @@ def errors(found: Sequence[tuple[str, int]]) -> Picture:
         heads=[_("What"), _("Requests")],
         bars=bars,
         table=[[name, f"{number:,}"] for name, number in drawn],
-        nothing="" if bars else _("No request failed in the past 24 hours."),
+        nothing="" if bars else _("No requests failed in the past 24 hours."),
     )
 
 
 def _named(name: str) -> str:
-    """A kind of error, as rollups.error_class has it, for people."""
+    """The display name of a kind of error; see ``counters.error_class``."""
     if name.isdigit():
-        return _("%(status)s without proof") % {"status": name} if name.startswith("2") else f"HTTP {name}"
+        return (
+            _("%(status)s, invalid response") % {"status": name} if name.startswith("2") else f"HTTP {name}"
+        )
     return {
-        "auth": _("login refused"),
-        "permission": _("not permitted"),
-        "config": _("wrong settings"),
+        "auth": _("login failed"),
+        "permission": _("permission denied"),
+        "config": _("configuration error"),
         "rate": _("too many requests"),
-        "network": _("not reached"),
+        "network": _("network error"),
         "other": _("other"),
     }.get(name, clean(name, 40))
 
 
 def _stacked(place: int, parts: Sequence[tuple[str, int]], top: int) -> list[Shape]:
-    """From the ground up."""
+    """Rectangles stacked from the bottom up."""
     shapes, ground = [], float(HEIGHT)
     for tone, number in parts:
         if number:
@@ -186,7 +188,7 @@ def _stacked(place: int, parts: Sequence[tuple[str, int]], top: int) -> list[Sha
 
 
 def _share(number: int, of: int) -> float:
-    """Never so small that it cannot be seen."""
+    """Never too small to be seen."""
     return max(LEAST, HEIGHT * number / of)
 
 
@@ -195,7 +197,7 @@ def _text(length: float) -> str:
 
 
 def _round_up(number: int) -> int:
-    """The next number with one digit before its zeros."""
+    """Round up to one significant digit."""
     if number <= 2:
         return 2
     power: int = 10 ** (len(str(number)) - 1)

@@ -1,4 +1,4 @@
-"""The columns of the event list: what a row is, where it stands, when it moves next, what went wrong."""
+"""The columns of the event list: the event, its state, its next step, and its last error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genesys_eventbridge.reporting.facts import Health, settings_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, Reason, State
 from genesys_eventbridge.text import clean
 
-#: Characters of a type or subject, and of an error, that a cell shows; the rest is in its title.
+#: Characters of a type or subject, and of an error, shown in a cell; the full text is in its title.
 WIDTH = 40
 ERROR_WIDTH = 24
 
@@ -71,15 +71,15 @@ class EventColumns:
 
 
 def next_step(event: Any) -> str:
-    """When the row moves by itself, or who must move it, in a few words."""
+    """When the event moves next, or what it waits for, in a few words."""
     if event.state in NEEDS_OPERATOR:
-        return _("a person decides")
+        return _("needs an operator")
     if event.due_at is None:
         return "-"
     if is_in_flight(event, event.now):
-        return _("being sent") if event.state == State.PENDING else _("being asked about")
+        return _("being sent") if event.state == State.PENDING else _("being checked")
     if event.blocked:
-        return _("behind an earlier event")
+        return _("waiting for an earlier event")
     held = _held(event)
     if held:
         return held
@@ -92,7 +92,7 @@ def _held(event: Any) -> str:
         return ""
     start = max(event.due_at, event.now)
     if health.is_held(start):
-        return _("held by %(who)s") % {"who": clean(health.held_by, WIDTH)}
+        return _("paused by %(who)s") % {"who": clean(health.held_by, WIDTH)}
     until = health.paused_until if event.state == State.PENDING else health.check_paused_until
     if until is not None and until > start:
         return _("paused until %(until)s") % {"until": moment(until, event.now)}
@@ -112,7 +112,7 @@ def _more(event: Any) -> str:
 
 
 def _cut(text: str, width: int = WIDTH) -> str:
-    """Text from outside, fit for a cell."""
+    """Untrusted text, shortened for a cell."""
     whole = clean(text, 255)
     if len(whole) <= width:
         return whole

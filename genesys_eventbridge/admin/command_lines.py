@@ -1,4 +1,4 @@
-"""The command for what is too much for one page: the list's filters as the command understands them."""
+"""The command to run if too many events are selected, with the list's filters as flags."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from django.utils import timezone
 from genesys_eventbridge.admin.actions import Verb
 from genesys_eventbridge.admin.filters import CreatedFilter
 
-#: Parameters of the list that no command has, so that it would act on other events than those shown.
+#: List parameters without a matching flag; the command would act on other events than those shown.
 UNKNOWN_TO_COMMANDS = ("q", "attention", "progress", "answer")
-#: Commands that take the filters of the list besides --destination.
+#: The command that takes the list's filters in addition to --destination.
 FILTERED = "eventbridge_retry"
 
 
 def command_for(verb: Verb, filters: Mapping[str, str]) -> str:
-    """A line to type, or nothing where no command does the same to the same events."""
+    """The command line, or "" if no command acts on exactly these events."""
     name, _space, fixed = verb.command.partition(" ")
     if not name or any(filters.get(key) for key in UNKNOWN_TO_COMMANDS):
         return ""

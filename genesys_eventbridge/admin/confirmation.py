@@ -1,4 +1,4 @@
-"""An act from the list or from an event's page: asked for, confirmed and done, all by POST."""
+"""Actions from the list or an event's page: confirmation page, then execution, all by POST."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import CannotResend, Done
 from genesys_eventbridge.text import clean
 
-#: Events that one page acts on, at most; a command takes more.
+#: Maximum number of events that one page acts on; a command takes more.
 MOST = 1_000
 EXAMPLES = 5
 EXAMPLE_WIDTH = 80
 
 
 def actions() -> list[Any]:
-    """Django's actions, one for each verb; Django asks for the permission and shows them in the list."""
+    """One Django admin action per verb. Django checks the permission and shows them in the list."""
     return [_action(verb) for verb in VERBS.values()]
 
 
@@ -55,7 +55,7 @@ def _action(verb: Verb) -> Any:
 
 
 class EventActs(EventPermissions, admin.ModelAdmin):
-    """The part of the event admin that acts. Every request that changes something is a POST."""
+    """The actions of the event admin. Every request that changes something is a POST."""
 
     confirm_template = "admin/genesys_eventbridge/confirm.html"
 
@@ -64,7 +64,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         return [path("act/<slug:name>/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_act")]
 
     def ask(self, request: HttpRequest, verb: Verb, queryset: QuerySet) -> HttpResponse | None:
-        """From the list: the confirmation page, or the command where there are too many."""
+        """From the list: the confirmation page, or the command if too many events are selected."""
         ids = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST + 1])
         filters = request.GET.urlencode()
         if len(ids) > MOST:
@@ -77,12 +77,12 @@ class EventActs(EventPermissions, admin.ModelAdmin):
             }
             return TemplateResponse(request, self.confirm_template, context)
         if verb.single and len(ids) > 1:
-            messages.warning(request, _("%(label)s: one event at a time, please.") % {"label": verb.label})
+            messages.warning(request, _("%(label)s works on one event at a time.") % {"label": verb.label})
             return None
         return self._confirmation(request, verb, ids, filters=filters)
 
     def act_view(self, request: HttpRequest, name: str) -> HttpResponseBase:
-        """The confirmation of one act, and the act itself where the form says so."""
+        """The confirmation page of one action, or the action itself if the form was confirmed."""
         verb = VERBS.get(name)
         if verb is None:
             raise Http404
@@ -125,7 +125,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         return HttpResponseRedirect(self._event_url(event) if event else self._list_url(filters))
 
     def acts_for(self, request: HttpRequest, event: OutboxEvent, now: Any) -> list[Verb]:
-        """The acts whose buttons belong on an event's page for this person."""
+        """The actions to show as buttons on an event's page for this user."""
         return [verb for verb in VERBS.values() if verb.fits(event, now) and self._may(request, verb)]
 
     def _may(self, request: HttpRequest, verb: Verb) -> bool:
@@ -133,7 +133,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         return allowed and self.has_view_permission(request)
 
     def _ids(self, request: HttpRequest, *, most: int) -> list[int] | None:
-        """The posted ids that this person may see; None where the form was tampered with."""
+        """The posted ids that this user may see; None if the form was tampered with."""
         given = request.POST.get("ids", "").split(",")
         if len(given) > most or not all(pk.isascii() and pk.isdigit() and len(pk) < 19 for pk in given):
             return None
@@ -177,7 +177,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         return {
             **self.admin_site.each_context(request),
             "title": verb.label,
-            "original": str(verb.label),  # text, as some themes ask
+            "original": str(verb.label),  # a string: some themes need one
             "opts": self.opts,
             "media": CSS,
             "has_view_permission": True,

@@ -1,4 +1,4 @@
-"""The admin of destinations: how each stands now, pause and resume with a reason, and a test of the way."""
+"""The destination admin: current state, pause and resume with a reason, and a connection test."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from genesys_eventbridge.text import clean, is_storable
 
 
 class DestinationAdmin(ReadOnly, admin.ModelAdmin):
-    """Destinations: a row appears with the first worker that comes by, or the first pause."""
+    """A destination's row is created when a worker first reports, or when it is first paused."""
 
     list_display = ("name", "standing", "last_pass", "last_accepted", "rate")
     list_display_links = ("name",)
@@ -70,7 +70,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return [*pages, *super().get_urls()]
 
     def _outside_transactions(self, view: Callable[..., HttpResponse]) -> Callable[..., Any]:
-        """A view that waits for the platform must not do so in the transaction of ATOMIC_REQUESTS."""
+        """Exempt a view from ATOMIC_REQUESTS: it must not wait for the platform within a transaction."""
         wrapped: Callable[..., Any] = self.admin_site.admin_view(view)
         for alias in connections:
             wrapped = transaction.non_atomic_requests(using=alias)(wrapped)
@@ -96,7 +96,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
     def last_pass(self, row: Any) -> str:
         return when(row.heartbeat_at, row.now)
 
-    @admin.display(description=gettext_lazy("last acceptance"))
+    @admin.display(description=gettext_lazy("last accepted"))
     def last_accepted(self, row: Any) -> str:
         return when(row.accepted_at, row.now)
 
@@ -104,8 +104,8 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
     def rate(self, row: Any) -> str:
         settings = settings_of(row.alias)
         if settings is None or settings.rate_per_minute is None:
-            return _("no limit of ours")
-        return _("%(rate)g a minute") % {"rate": settings.rate_per_minute}
+            return _("no limit set")
+        return _("%(rate)g per minute") % {"rate": settings.rate_per_minute}
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return False
@@ -150,17 +150,17 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             return self._page(request, row, {"resume_form": form})
         given = form.cleaned_data
         if resume(row.alias, actor_of(request), given["reason"], also_trouble=given["also_trouble"]):
-            messages.success(request, _("%(alias)s goes on.") % {"alias": row.alias})
+            messages.success(request, _("%(alias)s is resumed.") % {"alias": row.alias})
         else:
-            messages.warning(request, _("%(alias)s was not paused by a person.") % {"alias": row.alias})
+            messages.warning(request, _("%(alias)s was not paused by an operator.") % {"alias": row.alias})
         return HttpResponseRedirect(self._url("change", row.alias))
 
     def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """What `eventbridge_ping` finds, within REQUEST_DEADLINE; it changes nothing and sends no event."""
+        """Run `eventbridge_ping` within REQUEST_DEADLINE. Changes nothing and sends no event."""
         row = self._act_on(request, object_id)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        from genesys_eventbridge.ping import ping  # brings httpx, which no other page needs
+        from genesys_eventbridge.ping import ping  # imports httpx, which no other page needs
 
         seconds = conf.destination(row.alias).request_deadline
         return self._page(request, row, {"steps": list(ping(row.alias, seconds=seconds))})
@@ -191,7 +191,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return TemplateResponse(request, self.page_template, context)
 
     def _row(self, request: HttpRequest, object_id: str) -> Any:
-        """By alias, or by number as Django's history has it; a configured one needs no row yet."""
+        """By alias, or by id as in Django's history links. A configured destination may have no row yet."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         name = unquote(object_id)
@@ -217,7 +217,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return row
 
     def _rows(self, row: Any) -> list[tuple[str, Any]]:
-        """What the row says, as pairs for a table; no secret, no token."""
+        """Label and value pairs for the table; no secrets and no tokens."""
         settings = settings_of(row.alias)
         pairs = [
             (_("API"), settings.platform.api_base_url if settings else ""),
@@ -225,10 +225,10 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             (_("Source"), settings.source if settings else ""),
             (_("Last pass"), when(row.heartbeat_at, row.now)),
             (_("Last worker"), clean(row.heartbeat_worker, 128)),
-            (_("Last acceptance"), when(row.accepted_at, row.now)),
+            (_("Last accepted"), when(row.accepted_at, row.now)),
             (_("Rate"), self.rate(row)),
-            (_("Failures in a row"), row.run_failures or ""),
-            (_("Paused by trouble until"), self.pauses(row, AttemptKind.PUBLISH)),
+            (_("Consecutive failures"), row.run_failures or ""),
+            (_("Paused automatically until"), self.pauses(row, AttemptKind.PUBLISH)),
             (_("Refused types"), self.refused_types(row)),
             (_("Checks paused until"), self.pauses(row, AttemptKind.CHECK)),
         ]
@@ -236,19 +236,19 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
 
     @staticmethod
     def pauses(row: Any, kind: AttemptKind) -> str:
-        """Each pause that holds requests of this kind, the latest end first; empty where there is none."""
+        """All pauses that hold requests of this kind, the latest end first; "" if there are none."""
         found = sorted(pauses_of(row, kind).all, key=lambda pause: pause.until, reverse=True)
         words = ((when(each.until, row.now), pause_kind(each.kind)) for each in found)
         return format_html_join(", ", "{} {}", words)
 
     @staticmethod
     def refused_types(row: Any) -> str:
-        """Types that go one event at a time, and when the next one may; empty where there are none."""
+        """Types sent one event at a time, and when the next may be sent; "" if there are none."""
         run = health_of(row).refused
         if run is None:
             return ""
         words = {"types": clean(", ".join(run.types), 300), "count": f"{run.count:,}"}
-        text = _("%(types)s: %(count)s refused, one event at a time is tried") % words
+        text = _("%(types)s: %(count)s refused, trying one event at a time") % words
         return f"{text}, {relative(row.refused_until, row.now)}" if row.refused_until > row.now else text
 
     def _events_url(self, alias: str) -> str:

@@ -1,4 +1,4 @@
-"""All that one event's page shows, read in a handful of queries."""
+"""The context of an event's page, read in a handful of queries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ NO_ID = 2**63 - 1
 
 
 def with_neighbours(queryset: QuerySet) -> QuerySet:
-    """Adds the events before and after in the ordering key, by a seek in each state: keys live long."""
+    """Annotate with the previous and next event of the ordering key.
+
+    One index seek per state: an ordering key may have many events.
+    """
     rows = OutboxEvent.objects.using(outbox_alias()).filter(
         ordering_key=OuterRef("ordering_key"), destination=OuterRef("destination")
     )
@@ -46,7 +49,7 @@ def _one(rows: QuerySet, otherwise: int) -> Coalesce:
 def page(
     request: HttpRequest, site: AdminSite, event: Any, *, payload: bool, url: Callable[[int], str]
 ) -> dict[str, Any]:
-    """The context of the page. ``url`` gives the address of another event's page."""
+    """The template context. ``url`` returns the URL of another event's page."""
     alias = outbox_alias()
     acts = list(EventAct.objects.using(alias).filter(event=event.pk).order_by("-id")[:SHOWN])[::-1]
     log = DeliveryAttempt.objects.using(alias).filter(event=event.pk).order_by("-number")
@@ -87,12 +90,12 @@ def _resends(event: OutboxEvent) -> list[int]:
 
 
 def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
-    """What the row says, as pairs for a table; empty ones are left out."""
+    """Label and value pairs for the table; empty values are left out."""
     settings = facts.settings
     tries = f"{event.attempts} / {settings.max_attempts}" if settings else event.attempts
     key = str(event.idempotency_key)
     if event.key_epoch:
-        key = _("%(key)s, renewed %(count)s times by a person") % {"key": key, "count": event.key_epoch}
+        key = _("%(key)s, renewed %(count)s times by an operator") % {"key": key, "count": event.key_epoch}
     pairs = [
         (_("Type"), _text(event.type)),
         (_("Subject"), _text(event.subject)),
@@ -108,7 +111,7 @@ def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
         (_("In doubt since"), when(event.in_doubt_since, facts.now) if event.in_doubt_since else ""),
         (_("Accepted"), when(event.accepted_at, facts.now) if event.accepted_at else ""),
         (_("Finished"), when(event.finished_at, facts.now) if event.finished_at else ""),
-        (_("Platform's id"), _text(event.remote_id)),
+        (_("Platform id"), _text(event.remote_id)),
         (_("Last HTTP status"), event.last_status_code or ""),
         (_("Last error"), _text(event.last_error, 500)),
         (_("Correlation id"), _text(event.correlation_id)),
@@ -121,7 +124,7 @@ def _text(text: str, limit: int = 255) -> str:
 
 
 def _object_url(request: HttpRequest, site: AdminSite, event: OutboxEvent) -> str:
-    """Where the registration says the object is; else its admin page, where this person may see it."""
+    """The object's URL from the registration, or its admin page if this user may view it."""
     if not event.object_type or not event.object_id:
         return ""
     if declared := object_url(event.object_type, event.object_id):

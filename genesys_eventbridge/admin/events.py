@@ -1,4 +1,4 @@
-"""The admin of events: a list that stays fast, a page that explains, acts that are confirmed."""
+"""The event admin: a list that stays fast, a page that explains, actions that ask for confirmation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LIST_FILTERS = (
 
 
 class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
-    """Events: found by id, key or subject; read with their story; moved by acts with a reason."""
+    """Find events by id, key or subject, read their timeline, and act on them with a reason."""
 
     list_display = (
         "state_now",
@@ -57,7 +57,9 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
     ordering = ("-id",)
     paginator = CappedPaginator
     search_fields = ("event_id", "idempotency_key", "remote_id", "subject")
-    search_help_text = _("Exact event id, idempotency key, platform's id or subject; #12 is event number 12.")
+    search_help_text = _(
+        "Exact event id, idempotency key, platform id or subject; #12 finds event number 12."
+    )
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     actions = actions()
@@ -81,11 +83,11 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         return (found(queryset, search_term) if search_term.strip() else queryset), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Only the filters' own names: Django would let anybody who sees the list ask ?body__contains=."""
+        """Allow only our filters: otherwise any user of the list could query ?body__contains=."""
         return lookup in {list_filter.parameter_name for list_filter in LIST_FILTERS}
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """The destination is a column where there is more than one."""
+        """Show the destination column only if there is more than one destination."""
         names = list(self.list_display)
         return names if len(conf.aliases()) > 1 else [name for name in names if name != "to"]
 
@@ -102,7 +104,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """One event's page; nothing on it can be edited."""
+        """One event's page, which is read-only."""
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
@@ -110,7 +112,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         rows = event_detail.with_neighbours(self.get_queryset(request).defer(None))
         event = self._row(rows, object_id)
         if event is None:
-            messages.warning(request, gettext("There is no such event; it may have been pruned."))
+            messages.warning(request, gettext("This event does not exist; it may have been pruned."))
             return HttpResponseRedirect(self._url("changelist"))
         payload = self.has_payload_permission(request)
         context = {

@@ -1,4 +1,4 @@
-"""Export: events as JSON lines, redacted, with a line in the history of each."""
+"""Export events as redacted JSON lines; each event's history records it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ FIELDS = (
     "finished_at",
     "body_sha256",
 )
-#: Rows read at once; a body has up to 256 KiB.
+#: Rows read at once; a body may have up to 256 KiB.
 BATCH = 50
 
 
 def export(queryset: QuerySet, actor: Actor, reason: str, *, payload: bool) -> StreamingHttpResponse:
-    """A file to download; the data of the events is in it only with ``payload``."""
+    """A download; event data is included only with ``payload``. Raises ValueError without a reason."""
     message = _("exported: %(reason)s") % {"reason": needed(reason)}
     names = list(queryset.order_by("pk").values_list("pk", "type", "event_id"))
     log(actor, OutboxEvent, [(pk, f"{kind} {event_id}") for pk, kind, event_id in names], message)
@@ -55,7 +55,7 @@ def export(queryset: QuerySet, actor: Actor, reason: str, *, payload: bool) -> S
 
 
 def _lines(queryset: QuerySet, ids: Sequence[int], payload: bool) -> Iterator[str]:
-    """Page by page of the ids: a cursor on the server would not outlive PgBouncer's transaction pooling."""
+    """Read page by page of ids: a server-side cursor does not survive PgBouncer's transaction pooling."""
     rows = queryset.defer(None)
     for start in range(0, len(ids), BATCH):
         page = rows.filter(pk__in=ids[start : start + BATCH]).order_by("pk")

@@ -1,4 +1,4 @@
-"""The filters of the event list: each narrows by what an index can find."""
+"""The filters of the event list; each one can use an index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Choices = Iterable[tuple[str, Any]]
 
 
 class _ListFilter(admin.SimpleListFilter):
-    """A value that is none of the choices finds nothing, instead of everything."""
+    """An unknown value matches nothing instead of everything."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value()
@@ -42,7 +42,7 @@ class AttentionFilter(_ListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [
             ("needed", _("Needs attention")),
-            ("person", _("A person must decide")),
+            ("person", _("Needs an operator")),
             ("overdue", _("Overdue by 5 min")),
         ]
 
@@ -53,7 +53,7 @@ class AttentionFilter(_ListFilter):
 
 
 class ProgressFilter(_ListFilter):
-    """What is under way: facts that are computed and never stored."""
+    """Progress is computed and never stored."""
 
     title = _("progress")
     parameter_name = "progress"
@@ -61,7 +61,7 @@ class ProgressFilter(_ListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [
             ("open", _("Not delivered yet")),
-            ("waiting", _("Waiting for its first try")),
+            ("waiting", _("Waiting for first attempt")),
             ("retrying", _("Waiting for a retry")),
             ("in_flight", _("In flight")),
         ]
@@ -75,7 +75,8 @@ class ProgressFilter(_ListFilter):
                 return rows.filter(state=State.PENDING, attempts=0).not_in_flight()
             case "retrying":
                 return rows.retrying()
-        # A lease has an end: a range of the index, and not every row that waits for a retry.
+        # Leases end within a known time: read that range of the index instead of every row waiting for a
+        # retry.
         aliases = conf.aliases()
         longest = max(conf.destination(alias).lease_seconds for alias in aliases)
         leased = rows.filter(state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest))
@@ -90,9 +91,9 @@ class StateFilter(_ListFilter):
         return State.choices
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
-        """With state, destination and an empty due_at the index has the rows in the order of the list.
+        """With an empty ``due_at`` as well as state and destination, the index returns rows in list order.
 
-        A million delivered ones would be sorted otherwise (SQLite: 1.6 s).
+        Otherwise a million delivered rows would be sorted (SQLite: 1.6 s).
         """
         rows = queryset.filter(state=value)
         if value in OPEN:
@@ -102,7 +103,7 @@ class StateFilter(_ListFilter):
 
 
 def _only_destination() -> str:
-    """The one destination that any event can have, or nothing where there are several."""
+    """The only destination that events can have, or "" if there are several."""
     configured = conf.aliases()
     if len(configured) > 1:
         return ""
@@ -134,17 +135,17 @@ class DestinationFilter(_ListFilter):
 
 
 class AnswerFilter(_ListFilter):
-    """The last HTTP status of events that are not done; a delivered one has nothing to look for."""
+    """The last HTTP status of unfinished events; delivered ones need no such search."""
 
-    title = _("last answer")
+    title = _("last response")
     parameter_name = "answer"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         return [
-            ("none", _("no answer")),
+            ("none", _("no response")),
             ("3xx", _("3xx redirect")),
             ("4xx", _("4xx refused")),
-            ("5xx", _("5xx platform trouble")),
+            ("5xx", _("5xx platform error")),
         ]
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
@@ -165,7 +166,7 @@ class CreatedFilter(_ListFilter):
         return [("1h", _("Past hour")), ("24h", _("Past 24 hours")), ("7d", _("Past 7 days"))]
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
-        """Ids are in the order of time: the newest row that is too old bounds the walk."""
+        """Ids follow creation time, so the newest row that is too old bounds the scan."""
         since = DatabaseNow(-self.SECONDS[value])
         older = OutboxEvent.objects.using(outbox_alias()).filter(created_at__lt=since).order_by("-id")
         return queryset.filter(id__gt=Coalesce(Subquery(older.values("id")[:1]), 0), created_at__gte=since)

@@ -1,4 +1,4 @@
-"""The event list at any table size: a count that stops, a search by index, facts for one page of rows."""
+"""Keeps the event list fast at any table size: capped count, search by index, facts for one page of rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox.rows import wire_uuid
 from genesys_eventbridge.reporting.facts import healths
 
-#: Rows that are counted, and can be paged through, at most.
+#: Maximum number of rows that are counted and can be paged through.
 COUNTED = 10_000
 BIGINT_DIGITS = 19
 
@@ -30,7 +30,7 @@ class CappedPaginator(Paginator):
 
     @property
     def capped(self) -> bool:
-        """There are more rows than were counted."""
+        """Whether there are more rows than were counted."""
         return self._counted > COUNTED
 
     @cached_property
@@ -40,7 +40,7 @@ class CappedPaginator(Paginator):
 
 
 class EventChangeList(ChangeList):
-    """Brings what the columns tell beside the row itself, in two queries a page."""
+    """Adds what the columns need besides the row itself, in two queries per page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -53,10 +53,10 @@ class EventChangeList(ChangeList):
 
 
 def found(queryset: QuerySet, text: str) -> QuerySet:
-    """The events with exactly this id, idempotency key, remote id or subject; "#12" is a row's number.
+    """Events with exactly this id, idempotency key, remote id or subject; "#12" finds event number 12.
 
-    Never inside payloads. The keys are looked up first, each by its own index: joined by OR with the
-    subject some databases would read the whole table.
+    Payloads are not searched. The keys are looked up first, each by its own index: if they were joined by
+    OR with the subject, some databases would read the whole table.
     """
     text = text.strip()
     rows = OutboxEvent.objects.on_outbox().order_by().values_list("pk", flat=True)
@@ -73,7 +73,7 @@ def found(queryset: QuerySet, text: str) -> QuerySet:
 
 
 def _keys(text: str) -> list[uuid.UUID]:
-    """What the text may be as an idempotency key: itself, or what a caller's own text became."""
+    """The idempotency keys the text may mean: itself, or the key derived from a caller's own text."""
     try:
         keys = [uuid.UUID(text)]
     except ValueError:
@@ -82,7 +82,7 @@ def _keys(text: str) -> list[uuid.UUID]:
 
 
 def _blocked(events: list[Any]) -> set[int]:
-    """Those of one page that an earlier event of their key holds back."""
+    """Ids of this page's events that wait for an earlier event of their ordering key."""
     keyed = [event.pk for event in events if event.ordering_key]
     if not keyed:
         return set()

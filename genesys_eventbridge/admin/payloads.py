@@ -1,4 +1,4 @@
-"""A CloudEvent to look at: pretty and redacted, or only its attributes and the shape of its data."""
+"""A CloudEvent for display: pretty and redacted, or only its attributes and the shape of its data."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact
 
-#: Characters that one becomes at most: \\U000e0001.
+#: Maximum length of one escaped character: \\U000e0001.
 ESCAPED = 10
 
 
 def redact_keys(destination: str) -> Collection[str]:
-    """The names to mask, also where the destination is configured no more."""
+    """The names to mask, even if the destination is no longer configured."""
     settings = settings_of(destination)
     return settings.platform.rules.redact_keys if settings else DEFAULT_REDACT_KEYS
 
 
 @sensitive_variables()
 def visible(text: str) -> str:
-    """All of a line, with what nobody would see as an escape."""
+    """The whole line, with invisible characters escaped."""
     return clean(text, ESCAPED * len(text))
 
 
 @sensitive_variables()
 def envelope(event: OutboxEvent, *, payload: bool) -> dict[str, Any] | None:
-    """The event as sent, masked by REDACT_KEYS; without ``payload`` its data is left out. None if blanked."""
+    """The event as sent, masked by REDACT_KEYS; without ``payload`` it has no data. None if blanked."""
     if not event.body:
         return None
     members = json.loads(event.body)
@@ -45,7 +45,7 @@ def envelope(event: OutboxEvent, *, payload: bool) -> dict[str, Any] | None:
 
 @sensitive_variables()
 def pretty(event: OutboxEvent, *, payload: bool) -> str:
-    """The envelope as indented JSON text, which the page shows as text."""
+    """The envelope as indented JSON, which the page shows as text; "" if it was blanked."""
     members = envelope(event, payload=payload)
     if members is None:
         return ""
@@ -55,7 +55,7 @@ def pretty(event: OutboxEvent, *, payload: bool) -> str:
 
 @sensitive_variables()
 def shape(event: OutboxEvent) -> str:
-    """What the data is, without a word of it: "an object with 5 members, 1,204 bytes"."""
+    """The kind and size of the data without its content: "an object with 5 members, 1,204 bytes"."""
     data = event.data
     if data is NO_DATA:
         return _("no data")

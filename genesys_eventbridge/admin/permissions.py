@@ -1,4 +1,4 @@
-"""Who may do what: nobody adds, edits or deletes here; each act has a permission of its own."""
+"""Permissions: adding, editing and deleting are impossible here; each action has its own permission."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ APP = "genesys_eventbridge"
 
 
 class ReadOnly:
-    """For a ModelAdmin whose rows change only through acts."""
+    """For a ModelAdmin whose rows change only through actions."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -23,7 +23,7 @@ class ReadOnly:
 
 
 class EventPermissions(ReadOnly):
-    """Django asks ``has_<permission>_permission`` for each action before it shows or runs it."""
+    """Django calls ``has_<permission>_permission`` for each action before it shows or runs it."""
 
     def has_requeue_permission(self, request: HttpRequest) -> bool:
         return may(request, "requeue_event")

@@ -1,4 +1,4 @@
-"""The life of one event in the order it happened: enqueued, attempts, acts of people, and what is planned."""
+"""The timeline of one event: enqueued, attempts, operator actions, and the planned step."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from genesys_eventbridge.reporting.explain import is_in_flight
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.text import clean, redact_text
 
-#: Attempts and acts shown; an event that was requeued for months has more.
+#: Attempts and actions shown; an event that was requeued for months has more.
 SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the timeline; ``tone`` is good, bad, wait or plain, and never says more than the words."""
+    """One entry of the timeline. ``tone`` is only a visual cue: good, bad, wait, plain, person or planned."""
 
     at: dt.datetime | None
     title: str
     tone: str = "plain"
-    #: Pairs of a name and a value.
+    #: Pairs of label and value.
     facts: list[tuple[str, Any]] = field(default_factory=list)
     text: str = ""
-    #: What the platform answered, redacted; may repeat what was sent.
+    #: The platform's response, redacted; it may repeat what was sent.
     excerpt: str = ""
 
 
@@ -44,12 +44,12 @@ def timeline(
     keys: Iterable[str],
     payload: bool,
 ) -> list[Entry]:
-    """Entries, oldest first; the planned step last. ``payload`` shows answers, which may repeat it."""
+    """Entries, oldest first, the planned step last. ``payload`` shows responses, which may repeat it."""
     entries = [
         Entry(
             event.created_at,
             _("Enqueued"),
-            facts=[(_("by event"), f"#{event.origin_id}")] if event.origin_id else [],
+            facts=[(_("resent from"), f"#{event.origin_id}")] if event.origin_id else [],
         )
     ]
     known: list[tuple[dt.datetime, DeliveryAttempt | EventAct]] = [
@@ -103,18 +103,18 @@ _TONES: dict[str, str] = {
 
 def _verdict(attempt: DeliveryAttempt) -> str:
     words = {
-        Verdict.ACCEPTED: _("Sent, and accepted"),
-        Verdict.REJECTED: _("Sent, and refused for good"),
-        Verdict.UNAVAILABLE: _("Sent, not taken now"),
+        Verdict.ACCEPTED: _("Sent and accepted"),
+        Verdict.REJECTED: _("Sent and rejected permanently"),
+        Verdict.UNAVAILABLE: _("Sent, temporarily not accepted"),
         Verdict.UNKNOWN: _("Sent, outcome unknown"),
-        Verdict.HALTED: _("Stopped: no event can be sent now"),
-        Verdict.DELIVERED: _("Asked: delivered"),
-        Verdict.FAILED: _("Asked: the platform failed to deliver it"),
-        Verdict.NOT_YET: _("Asked: not delivered yet"),
+        Verdict.HALTED: _("Stopped: no events can be sent now"),
+        Verdict.DELIVERED: _("Status checked: delivered"),
+        Verdict.FAILED: _("Status checked: the platform failed to deliver it"),
+        Verdict.NOT_YET: _("Status checked: not delivered yet"),
     }
     checks = {
-        Verdict.UNKNOWN: _("Asked: never confirmed"),
-        Verdict.HALTED: _("Stopped: the platform cannot be asked now"),
+        Verdict.UNKNOWN: _("Status checked: never confirmed"),
+        Verdict.HALTED: _("Stopped: the status cannot be checked now"),
     }
     verdict = next((known for known in Verdict if known == attempt.verdict), None)
     if verdict is None:
@@ -125,7 +125,7 @@ def _verdict(attempt: DeliveryAttempt) -> str:
 def _act(act: EventAct) -> Entry:
     who = _("%(act)s by %(who)s via %(via)s") % {
         "act": act.get_act_display(),
-        "who": clean(act.username, 150) or _("somebody"),
+        "who": clean(act.username, 150) or _("unknown user"),
         "via": clean(act.via, 64),
     }
     facts: list[tuple[str, Any]] = []
@@ -138,7 +138,7 @@ def _planned(event: OutboxEvent, now: dt.datetime) -> Entry | None:
     if event.due_at is None:
         return None
     if is_in_flight(event, now):
-        title = _("Being sent") if event.state == State.PENDING else _("Being asked about")
+        title = _("Being sent") if event.state == State.PENDING else _("Being checked")
         return Entry(None, title, tone="planned")
-    title = _("Next try") if event.state == State.PENDING else _("Next check")
+    title = _("Next attempt") if event.state == State.PENDING else _("Next check")
     return Entry(max(event.due_at, now), title, tone="planned")

@@ -1,6 +1,6 @@
-"""System checks: what cannot work, found before the first event (ids: genesys_eventbridge.X000).
+"""System checks: find what cannot work before the first event (ids: genesys_eventbridge.X000).
 
-A process that only serves or works runs none of them, so each loads what it looks with when it is run.
+A process that only serves or works runs none of them, so each check imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def check_queue(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Q_CLUSTER, as far as it can harm a pass; nothing where django-q2 is not installed."""
+    """Q_CLUSTER, as far as it can break a pass; nothing if django-q2 is not installed."""
     from genesys_eventbridge.checks import queue
 
     return _messages(queue.problems())
@@ -45,18 +45,18 @@ def check_models(**_kwargs: Any) -> list[checks.CheckMessage]:
     try:
         return _messages(models.problems())
     except ImproperlyConfigured:
-        return []  # no destination can be read at all: said by ``check_settings``
+        return []  # no destination can be read at all: reported by ``check_settings``
 
 
 def check_deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """What a demo may have and production may not; asked by ``manage.py check --deploy``."""
+    """What a demo may have but production may not; run by ``manage.py check --deploy``."""
     from genesys_eventbridge.checks import settings
 
     return _messages(settings.deployment_problems())
 
 
 def check_database(databases: Iterable[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
-    """The database of the outbox and the schedules; asked by ``manage.py check --database default``."""
+    """The outbox's database and the schedules; run by ``manage.py check --database default``."""
     from genesys_eventbridge.checks import database, queue
 
     aliases = frozenset(databases or ())

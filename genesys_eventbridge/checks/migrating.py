@@ -1,4 +1,4 @@
-"""Whether Django asks its checks on behalf of ``migrate``, the one command that an error must not forbid."""
+"""Whether the checks run for ``migrate``, the one command that an error must not block."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from genesys_eventbridge.models import outbox_alias
 
 
 def misplaced_models() -> list[tuple[str, str]]:
-    """Label and database of each registered model that is not written where the outbox is (check E012)."""
+    """Label and database of each registered model that is not written to the outbox's database (E012)."""
     outbox = outbox_alias()
     found = {
         label(model): alias
@@ -27,14 +27,14 @@ def misplaced_models() -> list[tuple[str, str]]:
 
 
 def problems() -> list[Problem]:
-    """What is wrong with the registrations, for the system checks; call it when all models are loaded."""
+    """What is wrong with the registrations, for the system checks. Call it when all models are loaded."""
     found = [
         Problem(
             "E012",
             "",
             f"{name} publishes events, but is written to database {alias!r} and the outbox to "
             f"{outbox_alias()!r}: they cannot commit together.",
-            "Let DATABASE_ROUTERS send both to one database, or do not register this model.",
+            "Route both to one database with DATABASE_ROUTERS, or do not register this model.",
         )
         for name, alias in misplaced_models()
     ]
@@ -51,7 +51,7 @@ def problems() -> list[Problem]:
 
 
 def _unknown_names(registration: Registration) -> list[str]:
-    """First steps of registered paths that the model does not have."""
+    """First parts of registered paths that the model does not have."""
     paths = [] if registration.tree is None else list(payload.paths(registration.tree))
     for wanted in (registration.subject, registration.ordering_key, registration.url):
         if isinstance(wanted, str):

@@ -1,4 +1,4 @@
-"""Whether a MySQL or MariaDB database keeps what it is given: engine, character set and sql_mode."""
+"""Whether a MySQL or MariaDB database stores what it is given: engine, character set and sql_mode."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _STRICT = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
 
 
 def problems(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
-    """What is wrong with this MySQL or MariaDB database; tables that are not there yet are no problem."""
+    """What is wrong with this MySQL or MariaDB database. Tables that do not exist yet are not a problem."""
     yield from _engines(connection)
     yield from _character_sets(connection)
     yield from _sql_mode(connection)
 
 
 def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
-    """Also of the registered models: what cannot roll back with its event is not committed with it."""
+    """Includes the registered models: without transactions they cannot roll back with their events."""
     registered = {model._meta.db_table for found in registrations() for model in models_of(found)}
     looked_at = _tables() | registered
     without = _rows(
@@ -37,8 +37,8 @@ def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         yield Problem(
             "E032",
             "",
-            f"Tables of an engine without transactions in database {connection.alias!r}: {named}. An event "
-            "would stay although its business data was rolled back.",
+            f"Tables with a non-transactional engine in database {connection.alias!r}: {named}. An event "
+            "would be kept although its business data was rolled back.",
             "\n".join(f"ALTER TABLE {_quoted(connection, table)} ENGINE=InnoDB;" for table, _ in unsafe),
         )
     standard = _rows(
@@ -51,7 +51,7 @@ def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
             "E032",
             "DATABASES",
             f"New tables of database {connection.alias!r} would be {engine}, which has no transactions.",
-            f'Write DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
+            f'Set DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
             "\"SET default_storage_engine=InnoDB, sql_mode='STRICT_TRANS_TABLES'\".",
         )
 
@@ -64,15 +64,15 @@ def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         yield Problem(
             "E036",
             "DATABASES",
-            f"Connections to database {connection.alias!r} speak {of_connection}: some characters, emoji "
+            f"Connections to database {connection.alias!r} use {of_connection}: some characters, emoji "
             "among them, cannot be written.",
-            f'Write DATABASES["{connection.alias}"]["OPTIONS"]["charset"] = "utf8mb4".',
+            f'Set DATABASES["{connection.alias}"]["OPTIONS"]["charset"] = "utf8mb4".',
         )
     if of_database != "utf8mb4":
         yield Problem(
             "E036",
             "",
-            f"Database {connection.alias!r} has the character set {of_database}, which its new tables take: "
+            f"Database {connection.alias!r} has the character set {of_database}, which new tables inherit: "
             "some characters, emoji among them, cannot be stored.",
             f"ALTER DATABASE {_quoted(connection, database)} CHARACTER SET utf8mb4;",
         )
@@ -85,7 +85,7 @@ def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
     tables = _tables()
     columns = [column for column in others if column[0] in tables]
     if columns:
-        # Column by column: CONVERT TO would also take away the collations that tell "A" from "a".
+        # Column by column: CONVERT TO would also remove the collations that distinguish "A" from "a".
         yield Problem(
             "E036",
             "",
@@ -102,9 +102,9 @@ def _sql_mode(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         yield Problem(
             "E036",
             "DATABASES",
-            f"The sql_mode of database {connection.alias!r} is not strict: it cuts off what does not fit "
+            f"The sql_mode of database {connection.alias!r} is not strict: it truncates what does not fit "
             "instead of refusing it, so that an event could be stored in part.",
-            f'Write DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
+            f'Set DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
             "\"SET sql_mode='STRICT_TRANS_TABLES'\".",
         )
 

@@ -19,39 +19,39 @@ from genesys_eventbridge.checks.settings import readable
 from genesys_eventbridge.conf.rules import DJANGO_Q, Problem
 from genesys_eventbridge.models import outbox_alias
 
-# django-q2's own defaults, where Q_CLUSTER says nothing.
+# django-q2's own defaults, for keys that Q_CLUSTER lacks.
 _TIMEOUT, _RETRY = None, 60
-#: Seconds between the end of a pass, the timeout and the retry in the numbers we propose.
+#: Seconds between the end of a pass, the timeout and the retry in the values we suggest.
 _APART = 15
 
 
 def cluster() -> Mapping[str, Any]:
-    """Q_CLUSTER as it is written."""
+    """Q_CLUSTER as it is configured."""
     given = getattr(settings, "Q_CLUSTER", None)
     return given if isinstance(given, Mapping) else {}
 
 
 def problems() -> Iterator[Problem]:
-    """What is wrong with Q_CLUSTER. Asks neither broker nor database."""
+    """What is wrong with Q_CLUSTER. Contacts neither broker nor database."""
     if not apps.is_installed("django_q"):
         return
     given = cluster()
     if given.get("sync"):
-        return  # tasks run where they are called: there is no broker and no worker
+        return  # tasks run synchronously: there is no broker and no worker
     yield from _broker(given)
     yield from _times(given)
     if given.get("catch_up", True):
         yield Problem(
             "W011",
             "Q_CLUSTER",
-            "After a downtime django-q2 runs every schedule once for each time it was missed: 120 idle "
+            "After downtime django-q2 runs every schedule once for each time it was missed: 120 idle "
             "passes in a row after two hours.",
             'Add "catch_up": False to Q_CLUSTER.',
         )
 
 
 def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
-    """What is wrong with the schedules, where their database is among ``aliases``."""
+    """What is wrong with the schedules, if their database is among ``aliases``."""
     if not apps.is_installed("django_q"):
         return
     from django_q.models import Schedule
@@ -65,7 +65,7 @@ def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
     if alias not in aliases:
         return
     try:
-        # Without tables nothing is missing yet but `migrate`, and that is said elsewhere.
+        # Without tables only `migrate` is missing, which another check reports.
         if {Schedule._meta.db_table} <= set(connections[alias].introspection.table_names()):
             yield from _status()
     except DatabaseError:
@@ -73,7 +73,7 @@ def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
 
 
 def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
-    """Queue rows that no cluster takes pile up, where the setting demands them."""
+    """Wake tasks pile up in the queue if the setting requires them and no cluster is running."""
     demanding = [destination for destination in readable() if destination.wake == DJANGO_Q]
     if not demanding or outbox_alias() not in aliases:
         return
@@ -86,7 +86,7 @@ def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
                     "WAKE",
                     f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q": each commit queues a '
                     f"task, and {wake.ran(ago)}.",
-                    'Start one: python manage.py qcluster. Or write "WAKE": "auto".',
+                    'Start one: python manage.py qcluster. Or set "WAKE": "auto".',
                 )
     except DatabaseError:
         return  # the checks of the database report it
@@ -102,7 +102,7 @@ def _broker(given: Mapping[str, Any]) -> Iterator[Problem]:
                 "E006",
                 "Q_CLUSTER",
                 f"Q_CLUSTER['broker_class'] {path!r} does not import: {type(error).__name__}: {error}",
-                'Write the whole dotted path of the class, or use "orm": "default" instead.',
+                'Use the full dotted path of the class, or use "orm": "default" instead.',
             )
         return
     named = any(given.get(key) for key in ("iron_mq", "orm", "mongo")) or isinstance(given.get("sqs"), dict)
@@ -117,7 +117,7 @@ def _broker(given: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _times(given: Mapping[str, Any]) -> Iterator[Problem]:
-    """A task that outlives ``retry`` runs twice; one that outlives ``timeout`` is cut off anywhere."""
+    """A task that outlives ``retry`` runs twice; one that outlives ``timeout`` is killed at any point."""
     passes = [destination.pass_seconds for destination in readable()]
     longest = max(passes, default=conf.DEFAULTS["PASS_SECONDS"])
     timeout, retry = given.get("timeout", _TIMEOUT), given.get("retry", _RETRY)
@@ -129,8 +129,8 @@ def _times(given: Mapping[str, Any]) -> Iterator[Problem]:
         "E009",
         "Q_CLUSTER",
         f"PASS_SECONDS ({longest:g}) < Q_CLUSTER timeout ({timeout!r}) < Q_CLUSTER retry ({retry!r}) does "
-        "not hold: django-q2 would cut a pass off, or run it a second time beside the first.",
-        f'Write "timeout": {better:g}, "retry": {later:g} in Q_CLUSTER; PASS_SECONDS is {longest:g}.',
+        "not hold: django-q2 would cut a pass off, or run it a second time concurrently.",
+        f'Set "timeout": {better:g}, "retry": {later:g} in Q_CLUSTER; PASS_SECONDS is {longest:g}.',
     )
 
 
@@ -139,14 +139,14 @@ def _above(value: Any, bound: float) -> bool:
 
 
 def _status() -> Iterator[Problem]:
-    """The operator's interval and pause are nobody's problem."""
+    """An operator's own interval or pause is not a problem."""
     found = schedules.statuses()
     for names, what in (
         ([one.name for one in found if one.installed == 0], "missing"),
-        ([one.name for one in found if one.installed > 1], "there more than once"),
+        ([one.name for one in found if one.installed > 1], "installed more than once"),
         (
             [one.name for one in found if one.installed == 1 and not one.right],
-            "made to run something else",
+            "changed to run something else",
         ),
     ):
         if names:

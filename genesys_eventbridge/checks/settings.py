@@ -1,4 +1,4 @@
-"""What is wrong with the settings beyond their shape: schemas, time zones, what production may not have."""
+"""What is wrong with the settings beyond their syntax: schemas, time zones, unsafe production values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genesys_eventbridge.platform import regions
 from genesys_eventbridge.platform.config import Secret
 from genesys_eventbridge.platform.wire import is_credential_header
 
-# What samples and templates put where a secret belongs. No secret of the platform is such words alone.
+# Placeholders that samples and templates use for a secret. No real secret consists of these words only.
 _PLACEHOLDER = re.compile(
     r"(?:your|my|the|some|a|client|oauth|genesys|api|app|real|test|dummy|fake|example|sample|sandbox|demo"
     r"|change|replace|set|insert|put|fill|me|in|it|this|here|to|do|placeholder|secret|password|key|id"
@@ -30,7 +30,7 @@ _LONGEST_PLACEHOLDER = 64
 
 
 def readable() -> list[DestinationSettings]:
-    """The destinations whose settings are right; what is wrong with the others ``conf.problems()`` says."""
+    """The destinations with valid settings; ``conf.problems()`` reports the others."""
     found = []
     try:
         for alias in conf.aliases():
@@ -41,7 +41,7 @@ def readable() -> list[DestinationSettings]:
 
 
 def problems() -> Iterator[Problem]:
-    """What ``conf.problems()`` cannot see. Asks no database."""
+    """What ``conf.problems()`` cannot detect. Does not query the database."""
     for destination in readable():
         yield from _unusable_schemas(destination)
         yield from _idle_senders(destination)
@@ -53,7 +53,7 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "E013",
             "TIME_ZONE",
-            f"Django keeps the times of database {database!r} in {zone}, where clocks change: in that hour "
+            f"Django stores the times of database {database!r} in {zone}, where clocks change: in that hour "
             "leases, pauses and doubts would be wrong by an hour. Workers refuse to run; enqueue() works.",
             f"{steady_zone_hint(database)} If this project only enqueues, add genesys_eventbridge.E013 to "
             "SILENCED_SYSTEM_CHECKS.",
@@ -62,14 +62,14 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "W013",
             "USE_TZ",
-            "USE_TZ is False: where clocks go back an hour, naive times cannot tell that hour from the one "
+            "USE_TZ is False: when clocks go back an hour, naive times cannot tell that hour from the one "
             "before, and the times of events sent then may be wrong by it.",
             "Set USE_TZ = True.",
         )
 
 
 def deployment_problems() -> Iterator[Problem]:
-    """What a demo may have and production may not."""
+    """What a demo may have but production may not."""
     for destination in readable():
         where = f"{conf.SETTING}[{destination.alias!r}]"
         yield from _real_credentials_on_this_machine(destination, "E016")
@@ -87,7 +87,7 @@ def deployment_problems() -> Iterator[Problem]:
                 "W021",
                 "RETENTION_DAYS",
                 f"{where}: RETENTION_DAYS is None, so delivered events, and the personal data in them, are "
-                "kept for ever and the table grows without end.",
+                "kept forever and the table grows without limit.",
                 'Set "RETENTION_DAYS": 30.',
             )
 
@@ -108,12 +108,12 @@ def _unusable_schemas(destination: DestinationSettings) -> Iterator[Problem]:
                 "E004",
                 "SCHEMAS",
                 f"{conf.SETTING}[{destination.alias!r}]: {error}",
-                f'Mend it, or remove {event_type!r} from "SCHEMAS".',
+                f'Fix it, or remove {event_type!r} from "SCHEMAS".',
             )
 
 
 def _idle_senders(destination: DestinationSettings) -> Iterator[Problem]:
-    """A pass claims anew when two rows a sender are left: with less room, senders wait for it."""
+    """A pass claims again when two rows per sender are left: with a smaller batch, senders wait for it."""
     wanted = 2 * destination.concurrency
     if destination.batch_size < wanted:
         yield Problem(
@@ -132,7 +132,7 @@ def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
             "WAKE",
             f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q", and django_q is not in '
             "INSTALLED_APPS: commits wake no worker.",
-            'Add "django_q" to INSTALLED_APPS, or write "WAKE": "auto".',
+            'Add "django_q" to INSTALLED_APPS, or set "WAKE": "auto".',
         )
 
 
@@ -159,8 +159,8 @@ def _real_credentials_on_this_machine(destination: DestinationSettings, number: 
 
 
 def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
-    """What Django's error report would show: it masks a setting by its name, or the name of its member."""
-    from django.views.debug import SafeExceptionReporterFilter  # a start without --deploy does not pay for it
+    """Secrets that Django's error report would show: it masks settings and their members only by name."""
+    from django.views.debug import SafeExceptionReporterFilter  # needed only with --deploy
 
     where = f"{conf.SETTING}[{destination.alias!r}]"
     hidden = SafeExceptionReporterFilter.hidden_settings
@@ -190,8 +190,8 @@ def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
 
 
 def _is_pretended(credential: Secret) -> bool:
-    """Whether it is the sandbox's secret or a placeholder. A callable is not called: it may ask a vault."""
-    from genesys_eventbridge.sandbox.start import CLIENT_SECRET  # no process of a site loads a sandbox
+    """Whether it is the sandbox's secret or a placeholder. A callable is not called: it may query a vault."""
+    from genesys_eventbridge.sandbox.start import CLIENT_SECRET  # processes of a site do not load the sandbox
 
     return credential == CLIENT_SECRET or (isinstance(credential, str) and _is_placeholder(credential))
 

@@ -1,1 +1,1 @@
-"""Home of the management commands."""
+"""The management commands."""

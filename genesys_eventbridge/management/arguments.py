@@ -1,4 +1,4 @@
-"""What the commands' arguments may be: each wrong value is named with its flag and the remedy."""
+"""Types and checks of the commands' arguments; each error names the flag and the remedy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from genesys_eventbridge.text import clean, is_storable
 
 _AGE = re.compile(r"(\d{1,6})\s*(s|m|h|d)", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-#: A hundred years, longer than anybody waits; sums with it stay inside every clock and calendar.
+#: A hundred years: more than anyone needs, and sums with it fit every clock and calendar.
 _LONGEST = 100 * 366 * 86_400.0
-#: Event numbers are bigints; longer digits are some other id.
+#: Event numbers are bigints; more digits must be another kind of id.
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class WrongUsage(CommandError):
-    """Arguments that mean nothing, alone or together: exit code 2, as of those that argparse refuses."""
+    """Invalid arguments, or an invalid combination: exit code 2, like argparse's own errors."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, returncode=2)
@@ -57,7 +57,7 @@ def seconds(text: str) -> float:
 
 
 def wait(text: str) -> float:
-    """Seconds that a due time or a pause may lie ahead."""
+    """Seconds until a due time, or the length of a pause."""
     what = f"seconds above 0, at most {LONGEST_WAIT:.0f}"
     return _number(text, what, lambda value: 0 < value <= LONGEST_WAIT)
 
@@ -93,7 +93,7 @@ def moment(text: str) -> dt.datetime:
         found = None
     if found is None:
         raise argparse.ArgumentTypeError(
-            f"{clean(text, 40)!r} is no time: write 2026-11-23T09:10 or 2026-11-23, "
+            f"{clean(text, 40)!r} is not a time: write 2026-11-23T09:10 or 2026-11-23, "
             "or an age such as 30m, 2h, 7d"
         )
     if timezone.is_naive(found) == timezone.is_naive(timezone.now()):
@@ -102,18 +102,18 @@ def moment(text: str) -> dt.datetime:
 
 
 def reason(text: str) -> str:
-    """Words that are kept with each event."""
+    """The reason, which is stored with each event."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("is empty: say why, in a few words; it is kept with each event")
+        raise argparse.ArgumentTypeError("must not be empty; it is stored with each event")
     return text
 
 
 def aliases(
     options: dict[str, Any], flag: str = "--destination: ", *, stored: bool = False
 ) -> tuple[str, ...]:
-    """The destinations that ``--destination`` names; without it all that are configured.
+    """The aliases that ``--destination`` names; by default all that are configured.
 
-    ``stored`` takes those as well that only the tables hold. Raises CommandError.
+    ``stored`` also allows aliases that only the tables contain. Raises CommandError if one is unknown.
     """
     named = options.get("destination")
     try:
@@ -129,7 +129,7 @@ def aliases(
 
 
 def refuse_unknown(options: dict[str, Any]) -> None:
-    """``--destination`` must name one that is there; whether its settings are right is another question."""
+    """Raises CommandError if ``--destination`` names an unknown one. Its settings are not validated here."""
     for alias in options["destination"] or ():
         if _is_unknown([alias]):
             aliases({"destination": [alias]})
@@ -143,9 +143,9 @@ def _is_unknown(named: Iterable[str]) -> bool:
 
 
 def event_numbers(texts: Iterable[str]) -> list[int]:
-    """``OutboxEvent.id`` of each event named; none is acted on where one is not found.
+    """The ``OutboxEvent.id`` of each named event. Raises CommandError if one is not found.
 
-    An event is named by its number, event id, idempotency key, or the platform's id. Raises CommandError.
+    An event is named by its number, event id, idempotency key, or the platform's id.
     """
     return list(dict.fromkeys(_event_number(text) for text in texts))
 
@@ -163,7 +163,7 @@ def _event_number(text: str) -> int:
         )
     if len(found) > 1:
         names = ", ".join(f"{number} (source {clean(source, 60)})" for number, source in found)
-        raise CommandError(f"{clean(text, 80)!r} names several events: {names}. Give one of these numbers.")
+        raise CommandError(f"{clean(text, 80)!r} matches several events: {names}. Give one of these numbers.")
     return int(found[0][0])
 
 

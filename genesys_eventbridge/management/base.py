@@ -1,4 +1,4 @@
-"""What every command shares: its common flags, its exit codes, and errors that say what to do."""
+"""Shared by all commands: common flags, exit codes, and error messages with a remedy."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from genesys_eventbridge.text import clean
 
 
 class OutboxCommand(BaseCommand):
-    """A command that does its ``work`` and says so as text or JSON.
+    """A command whose ``work`` returns a Result, which is printed as text or JSON.
 
-    Exit codes: 0 fine, 1 error, 2 usage, 3 finished, but something needs a person.
+    Exit codes: 0 success, 1 error, 2 usage error, 3 finished but something needs an operator.
     """
 
     takes_destination: ClassVar[bool] = True
-    #: It changes many events at once: it can be tried dry, and asks on a terminal.
+    #: It changes many events at once: it has --dry-run, and asks for confirmation on a terminal.
     changes_many: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ("text", "json")
 
@@ -38,17 +38,27 @@ class OutboxCommand(BaseCommand):
         self.add_own(parser)
         add = parser.add_argument
         if self.takes_destination:
-            add("--destination", action="append", metavar="ALIAS", help="only this one (all; repeatable)")
+            add(
+                "--destination",
+                action="append",
+                metavar="ALIAS",
+                help="only this destination (default: all; repeatable)",
+            )
         if self.changes_many:
-            add("--dry-run", action="store_true", help="say what would be done, and change nothing")
-            add("--no-input", action="store_false", dest="ask", help="never ask, also not on a terminal")
-        add("--format", choices=self.formats, default="text", help="what is printed at the end (text)")
+            add("--dry-run", action="store_true", help="show what would be done without changing anything")
+            add(
+                "--no-input",
+                action="store_false",
+                dest="ask",
+                help="never ask for confirmation, even on a terminal",
+            )
+        add("--format", choices=self.formats, default="text", help="format of the result (default: text)")
 
     def add_own(self, parser: CommandParser) -> None:
-        """The arguments of this command alone."""
+        """The arguments of this command only."""
 
     def sends(self, options: dict[str, Any]) -> bool:
-        """Whether it sends events, or waits until a worker has: impossible within a transaction."""
+        """Whether it sends events, or waits until a worker has sent them: impossible within a transaction."""
         return False
 
     @no_translations
@@ -72,15 +82,15 @@ class OutboxCommand(BaseCommand):
         return type(self).__module__.rpartition(".")[2]
 
     def actor(self) -> Actor:
-        """The person at the keyboard, as the operating system knows them."""
+        """The operating system's user, as the actor of an operation."""
         try:
-            person = getpass.getuser()
+            user = getpass.getuser()
         except (OSError, KeyError, ImportError):
-            person = ""  # a container without a passwd entry
-        return Actor(via=self.name, name=person)
+            user = ""  # a container without a passwd entry
+        return Actor(via=self.name, name=user)
 
     def confirmed(self, question: str, options: dict[str, Any]) -> bool:
-        """Ask on a terminal. Without one, or with ``--no-input``, nobody is asked."""
+        """Ask for confirmation on a terminal. True without a terminal or with ``--no-input``."""
         if not options["ask"] or not sys.stdin.isatty() or not self.stdout.isatty():
             return True
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
@@ -92,9 +102,9 @@ class OutboxCommand(BaseCommand):
         except (EventBridgeError, ImproperlyConfigured, TransactionManagementError) as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
-            drop_connection(outbox_alias())  # call_command() may run in a process that lives on
+            drop_connection(outbox_alias())  # call_command() may run in a long-lived process
             first_line = str(error).partition("\n")[0]
             raise CommandError(
-                f"The database {outbox_alias()!r} did not do its part ({type(error).__name__}: "
-                f"{clean(first_line, 300)}). Does it run, and did `manage.py migrate`?"
+                f"The database {outbox_alias()!r} failed ({type(error).__name__}: "
+                f"{clean(first_line, 300)}). Is it running, and have you run `manage.py migrate`?"
             ) from error

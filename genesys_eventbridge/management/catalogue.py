@@ -1,4 +1,4 @@
-"""The catalogue of registered events as text, as Markdown, and as values for programs."""
+"""The catalogue of registered events as text, as Markdown, or as values for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = {
 
 
 def catalogue(destinations: Sequence[str], form: str) -> Result:
-    """All entries of these destinations, in the form asked for: text, json or markdown."""
+    """All entries of these destinations in the given format: text, json or markdown."""
     found = [entry for entry in entries() if entry.destination in destinations]
     lines = _markdown(found) if form == "markdown" else _text(found)
     return Result(list(lines), {"events": [_values(entry) for entry in found]})

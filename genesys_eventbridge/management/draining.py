@@ -1,4 +1,4 @@
-"""Passes until nothing is due, and what they did in words: the single shot of publish, poll and retry."""
+"""Runs passes until nothing is due, and reports them: the single runs of publish, poll and retry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genesys_eventbridge.relay.senders import Senders
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.text import clean
 
-#: How people say where an event went; ``pending`` and ``accepted`` are open.
+#: Display words for the state that an event moved to; ``pending`` and ``accepted`` are open.
 WORDS = {
     State.DELIVERED: "delivered",
     State.ACCEPTED: "accepted",
@@ -31,7 +31,7 @@ WORDS = {
 
 @dataclass(slots=True)
 class Drained:
-    """What the passes over one destination did; ``states`` counts settlements, by the state gone to."""
+    """What the passes over one destination did; ``states`` counts settled events by their new state."""
 
     destination: str
     kind: AttemptKind
@@ -40,7 +40,7 @@ class Drained:
     halted: int = 0
     lost: int = 0
     seconds: float = 0.0
-    #: Nothing was due any more; else the limit, the time, a signal or a pause ended it.
+    #: Nothing is due any more; if False, a limit, the time limit, a signal or a pause ended it.
     drained: bool = False
     paused_for: float = 0.0
     paused_reason: str = ""
@@ -73,7 +73,7 @@ def drain(
     max_seconds: float | None = None,
     concurrency: int | None = None,
 ) -> Drained:
-    """Pass after pass until nothing is due, ``limit`` events are claimed, the time is over or ``stop``."""
+    """Run pass after pass until nothing is due, ``limit`` events are claimed, time is up, or ``stop``."""
     settings = conf.destination(alias)
     if max_seconds is not None:
         settings = settings.changed(request_deadline=min(settings.request_deadline, max_seconds / 2))
@@ -94,7 +94,7 @@ def drain(
 
 
 def _left(settings: DestinationSettings, max_seconds: float | None, began: float) -> float:
-    """How long the next pass may last; 0 where no request begun in it could end in time."""
+    """Seconds that the next pass may take; 0 if no request begun in it could end in time."""
     if max_seconds is None:
         return settings.pass_seconds
     left = max_seconds - (time.monotonic() - began)
@@ -103,7 +103,7 @@ def _left(settings: DestinationSettings, max_seconds: float | None, began: float
 
 def lines(done: Drained) -> list[str]:
     """What happened at one destination, what was skipped and why, and the next command."""
-    verb = "sent" if done.kind is AttemptKind.PUBLISH else "asked about"
+    verb = "sent" if done.kind is AttemptKind.PUBLISH else "checked"
     rate = f", {done.moved / done.seconds:,.0f}/s" if done.moved and done.seconds > 1 else ""
     lines = [f"{done.destination}: {counted(done.moved, 'event')} {verb} in {span(done.seconds)}{rate}"]
     if done.moved:
@@ -112,10 +112,11 @@ def lines(done: Drained) -> list[str]:
         lines = [f"{done.destination}: nothing was due"]
     if done.halted or done.released:
         lines.append(
-            f"  {counted(done.halted + done.released, 'event')} went back uncharged, to be sent later"
+            f"  {counted(done.halted + done.released, 'event')} put back to be sent later, "
+            "without using an attempt"
         )
     if done.lost:
-        lines.append(f"  {counted(done.lost, 'event')} left to another worker, which took over the claim")
+        lines.append(f"  {counted(done.lost, 'event')} lost to another worker, which took over the claim")
     if done.paused_for:
         lines += pause_lines(done.destination, done.paused_for, done.paused_reason)
     if done.states[State.DEAD]:
@@ -126,7 +127,7 @@ def lines(done: Drained) -> list[str]:
 
 
 def pause_lines(alias: str, seconds: float, reason: str) -> list[str]:
-    """Why a destination sends nothing, and what ends that."""
+    """Why a destination sends nothing, and the command that shows more."""
     until = "until resumed" if math.isinf(seconds) else f"for another {span(seconds)}"
     return [
         f"  {alias} is paused {until}: {clean(reason, 300) or 'no reason was given'}",

@@ -1,4 +1,4 @@
-"""After people acted on events: send them, wait a moment for the platform, and tell how each fares."""
+"""After an operator acted on events: send them, wait briefly for the platform, and report the results."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.states import NEEDS_OPERATOR, AttemptKind, State
 from genesys_eventbridge.text import clean
 
-#: How long a confirmation, or another worker's answer, is waited for; seconds.
+#: Seconds to wait for a confirmation, or for another worker's result.
 PATIENCE = 10.0
 LOOK_EVERY = 0.25
-#: Ids in one statement, and events claimed in one go before we look whether ours are through.
+#: Ids per statement, and events claimed at once before checking whether all were sent.
 CHUNK = 500
 ERRORS_SHOWN = 3
 
 
 @dataclass(slots=True)
 class FollowResult:
-    """Where events stand by now, and the errors of those that did not get through."""
+    """The state of the events now, and the errors of those that did not get through."""
 
     states: Counter[str] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     example: int | None = None
-    #: Destinations that were paused by what they answered now.
+    #: Destinations that the platform's responses paused during this run.
     paused: list[draining.Drained] = field(default_factory=list)
 
     @property
@@ -58,7 +58,7 @@ class FollowResult:
         return lines
 
     def paused_data(self) -> list[dict[str, Any]]:
-        """As the destinations that were left alone, which were paused before."""
+        """In the format of the destinations that were skipped because they were paused before."""
         return [
             {
                 "destination": done.destination,
@@ -81,7 +81,7 @@ class FollowResult:
 def follow(
     ids: Sequence[int], options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
 ) -> FollowResult:
-    """Publish until these have been tried, ask while an answer is near, and say where they stand."""
+    """Publish until these have been tried, check while a result is near, and report their states."""
     aliases = sorted({alias for rows in _rows(ids) for alias in rows.values_list("destination", flat=True)})
     paused: list[draining.Drained] = []
     with (
@@ -102,7 +102,7 @@ def due_among(ids: Sequence[int]) -> list[int]:
 
 
 def _send(alias: str, ids: Sequence[int], shown: Progress, stop: threading.Event) -> draining.Drained | None:
-    """What became due earlier goes first; so pass after pass until none of ours is due. The last one's."""
+    """Run pass after pass until none of these is due: older ones go first. Returns the last result."""
     done = None
     ours = partial(_any, ids, Q(destination=alias, state=State.PENDING, due_at__lte=DatabaseNow()))
     while not stop.is_set() and ours():

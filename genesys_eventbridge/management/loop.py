@@ -1,4 +1,4 @@
-"""``--loop``: a worker without django-q2 that publishes, asks and prunes until it is told to stop."""
+"""``--loop``: a worker without django-q2 that publishes, checks and prunes until it is stopped."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from genesys_eventbridge.relay.worker import HORIZON, Worker, idle, is_due
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Pruning may take PRUNE_SECONDS between two rounds. Each of these claims events for ROUND_WHILE_PRUNING
-#: seconds, until all is pruned.
+#: Pruning may take PRUNE_SECONDS between two rounds. While there is more to prune, each round claims events
+#: for at most ROUND_WHILE_PRUNING seconds.
 PRUNE_SECONDS = 1.0
 ROUND_WHILE_PRUNING = 10.0
-#: The wait after trouble, doubling.
+#: The wait after an error, which doubles.
 BACKOFF_BASE = 1.0
 BACKOFF_CAP = 30.0
 
 
 class Loop:
-    """Serves one destination. What is in flight when ``stop`` is set is finished and recorded."""
+    """Serves one destination. When ``stop`` is set, events in flight are finished and recorded."""
 
     def __init__(
         self,
@@ -49,23 +49,23 @@ class Loop:
         self._interval = interval
         self._concurrency = concurrency or self.settings.concurrency
         self._clock = clock
-        #: This worker began to prune, and there is more to remove.
+        #: This worker has begun to prune, and there is more to remove.
         self._prunes = False
         self._troubles = 0
         self.states: Counter[str] = Counter()
         self.pruned = 0
 
     def run(self) -> None:
-        """Until told to stop; trouble, such as a lost database, is waited out."""
+        """Run until stopped; errors, such as a lost database, are waited out."""
         while not self._stop.is_set():
             try:
                 self._serve()
-            except Exception as error:  # noqa: BLE001 - a worker that ended would send nothing any more
+            except Exception as error:  # noqa: BLE001 - a worker that stopped would send nothing
                 self._wait_out(error)
-                drop_connection(outbox_alias())  # it may be what broke
+                drop_connection(outbox_alias())  # it may be the cause
 
     def _serve(self) -> None:
-        """Rounds with the same threads and connections, until told to stop or an error."""
+        """Rounds with the same threads and connections, until stopped or an error occurs."""
         with Senders(self.settings, self._concurrency, on_report=self._progress.saw) as senders:
             worker = Worker(self.settings, senders, self._stop, self._clock)
             while not self._stop.is_set():
@@ -91,9 +91,9 @@ class Loop:
         return any(report.claimed or report.moved for report in reports)
 
     def _prune(self, upcoming: next_due.NextDue) -> None:
-        """Also while busy. By the database's clock, so that it does not begin again with each process.
+        """Prune even while busy. By the database clock, so that each new process does not prune again.
 
-        A prune that fails is begun again an hour later: it must not hold up what is to be published.
+        A failed prune is repeated an hour later, so that it does not hold up publishing.
         """
         begun = self._prunes or (
             retention.is_due(upcoming.pruned_ago) and retention.take_turn(self.settings.alias)
@@ -109,10 +109,10 @@ class Loop:
         self._troubles = min(self._troubles + 1, 10)
         name = type(error).__name__
         if isinstance(error, DatabaseError):
-            name += ": does the database run, and did `manage.py migrate`?"
+            name += ": is the database running, and have you run `manage.py migrate`?"
         defects.report(
             error,
-            "Destination %s: a pass stopped (%s); going on in %.0f s",
+            "Destination %s: a pass stopped (%s); trying again in %.0f s",
             self.settings.alias,
             name,
             wait,
@@ -123,4 +123,4 @@ class Loop:
     def _recovered(self) -> None:
         if self._troubles:
             self._troubles = 0
-            logger.info("Destination %s: going on", self.settings.alias)
+            logger.info("Destination %s: working again", self.settings.alias)

@@ -1,4 +1,4 @@
-"""What a command says at its end: lines for people, values for programs, and whether a person is needed."""
+"""A command's result: lines for people, values for programs, and whether it needs an operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The exit code of a command that has finished, and found something for a person to do.
+#: Exit code of a command that finished and found something for an operator to do.
 NEEDS_PERSON = 3
 
 
@@ -43,5 +43,5 @@ def listed(counts: Mapping[str, int]) -> str:
 
 
 def next_step(command: str) -> str:
-    """The command to type next, as the last line of what happened."""
+    """The command to run next, as the last line."""
     return f"  -> manage.py {command}"

@@ -1,4 +1,4 @@
-"""The payload a person gives to a command: JSON on the line, in a file, or on standard input."""
+"""The payload given to a command: JSON on the command line, in a file, or on standard input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genesys_eventbridge.text import clean
 
 
 def payload(given: str, max_bytes: int) -> Any:
-    """The JSON value that ``--data`` says. Raises CommandError; its text never holds the payload."""
+    """The JSON value of ``--data``. Raises CommandError, whose text never contains the payload."""
     text = _text(given, max_bytes)
     try:
         return json.loads(text, parse_constant=_refuse)
@@ -25,7 +25,7 @@ def payload(given: str, max_bytes: int) -> Any:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         raise WrongUsage(
             f"--data is not JSON: {reason}{f' at {place}' if place else ''}. "
-            """On a shell put it in single quotes: --data '{"number": 1}', text as --data '"text"'."""
+            """In a shell, put it in single quotes: --data '{"number": 1}', text as --data '"text"'."""
         ) from None
     except RecursionError:
         raise WrongUsage("--data is nested too deeply.") from None
@@ -46,12 +46,12 @@ def _text(given: str, max_bytes: int) -> str:
         raise CommandError(f"--data {clean(given, 200)}: cannot read it ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise WrongUsage(
-            f"--data: {where} is not UTF-8 text. Binary data goes by enqueue(data=b...)."
+            f"--data: {where} is not UTF-8 text. For binary data call enqueue(data=b...)."
         ) from None
     if len(raw) > max_bytes:
-        raise WrongUsage(f"--data: {where} holds more than MAX_EVENT_BYTES ({max_bytes:,}) bytes.")
+        raise WrongUsage(f"--data: {where} is larger than MAX_EVENT_BYTES ({max_bytes:,} bytes).")
     return text
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")

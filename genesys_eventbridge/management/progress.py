@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, a line every 10 s elsewhere, nothing with ``-v 0``."""
+"""Progress of long work: a bar on a terminal, a line every 10 s elsewhere, nothing with ``-v 0``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genesys_eventbridge.management.output import number
 from genesys_eventbridge.platform.outcomes import Verdict
 from genesys_eventbridge.relay.senders import Report
 
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines if there is no terminal.
 EVERY = 10.0
 _GOOD = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
 
@@ -23,7 +23,7 @@ _GOOD = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
 class Progress:
     """Counts what is done, from any thread, and shows it on ``stream`` (standard error).
 
-    ``total`` is what lay ahead at the beginning; None where nobody knows.
+    ``total`` is the number of events expected at the start; None if unknown.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Progress:
                 self._stream.flush()
 
     def saw(self, report: Report) -> None:
-        """Count what one sender did."""
+        """Count the events of one sender."""
         if report.outcome is not None:
             self.add(good=report.outcome.verdict in _GOOD)
 

@@ -1,4 +1,4 @@
-"""Retention over the destinations named, one after another, and what it removed."""
+"""Runs retention over the named destinations, one after another, and reports what was removed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genesys_eventbridge.outbox.retention import Pruned
 
 
 def prune(options: dict[str, Any]) -> Result:
-    """Raises CommandError for an age that the platform's memory of keys does not allow."""
+    """Raises CommandError for an age shorter than the platform remembers keys."""
     done: dict[str, Pruned] = {}
     began = time.monotonic()
     with progress("Pruned", None, options) as shown:
@@ -28,7 +28,7 @@ def prune(options: dict[str, Any]) -> Result:
     if options["dry_run"]:
         lines.append("Nothing was changed (dry run).")
     elif not all(pruned.complete for pruned in done.values()):
-        lines += ["The time was over; run it again for the rest:", next_step("eventbridge_prune")]
+        lines += ["Time limit reached; run it again for the rest:", next_step("eventbridge_prune")]
     return Result(
         lines,
         {
@@ -42,7 +42,7 @@ def prune(options: dict[str, Any]) -> Result:
 
 
 def _aliases(options: dict[str, Any]) -> list[str]:
-    """Those named, which may be configured no more; else all that are configured, and the forsaken ones."""
+    """The named ones, which need not be configured; by default all configured and all abandoned ones."""
     named = arguments.aliases(options, stored=True)
     return [*named, *(() if options["destination"] else orphans.orphans(retention.FORSAKEN))]
 

@@ -1,4 +1,4 @@
-"""What an act did to events, in words and for programs: how many, and who was left alone and why."""
+"""The results of an operator action, for people and programs: how many, which were skipped, and why."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from genesys_eventbridge.management.output import Result, counted, number
 from genesys_eventbridge.operations import Done
 
-#: So many skipped events are named one by one.
+#: Maximum number of skipped events that are listed.
 NAMED = 10
 NAMED_IN_DATA = 100
 
 
 def result(verb: str, done: Done, how: str = "", *, dry_run: bool) -> Result:
-    """An act on events that were named one by one; who was left alone needs a person."""
+    """The result of an action on events named individually; skipped ones need an operator."""
     lines = [f"{verb} {counted(len(done.ids), 'event')}{how}."]
     lines += [*duplicate_lines(done.may_duplicate, dry_run=dry_run), *skipped_lines(done.skipped)]
     if dry_run:
@@ -29,7 +29,7 @@ def result(verb: str, done: Done, how: str = "", *, dry_run: bool) -> Result:
 
 
 def unchanged() -> Result:
-    """Somebody was asked and said no."""
+    """The operator answered no."""
     return Result(
         ["Nothing was changed."], {"dry_run": False, "done": [], "may_duplicate": [], "skipped": []}
     )
@@ -46,20 +46,20 @@ def skipped_data(skipped: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
 
 
 def duplicate_lines(ids: Sequence[int], *, dry_run: bool) -> list[str]:
-    """A duplicate is only ever possible by a person's act, and that is said aloud."""
+    """Only an operator action can cause a duplicate, so always report it."""
     if not ids:
         return []
     get = "would get" if dry_run else "got"
     return [
         f"  {counted(len(ids), 'event')} {get} a new key and may be delivered twice, because the old key "
-        f"would not bring it there: {_names(ids)}"
+        f"cannot be used again: {_names(ids)}"
     ]
 
 
-def merged(*deeds: Done) -> Done:
-    """Several acts as one."""
+def merged(*results: Done) -> Done:
+    """Combine several results into one."""
     whole = Done()
-    for done in deeds:
+    for done in results:
         whole.ids.extend(done.ids)
         whole.may_duplicate.extend(done.may_duplicate)
         for why, ids in done.skipped.items():

@@ -1,4 +1,4 @@
-"""``eventbridge_retry``: act on each event as its state allows, send what is due, say what became of them."""
+"""``eventbridge_retry``: act on each event as its state allows, send what is due, report the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Done, Resolution
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
-#: Kept with unresolved events where the person gave no words.
+#: Stored with unresolved events if the operator gave no reason.
 BECAUSE = "sent again by eventbridge_retry"
 
 
@@ -53,7 +53,7 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
 
 
 def _move(command: OutboxCommand, options: dict[str, Any]) -> Result:
-    """Another destination for events of one that is not configured any more."""
+    """Move events of a destination that is no longer configured to another one."""
     (to,) = aliases({"destination": [options["move_to"]]}, "--move-to: ")
     ids, dry_run = undecided(options), options["dry_run"]
     question = f"Move {counted(len(ids), 'event')} to {to}?"
@@ -75,21 +75,21 @@ def _check_flags(options: dict[str, Any]) -> None:
     if options["move_to"]:
         filters = ("state", "type", "reason", "since", "until", "spread")
         if given := [f"--{name}" for name in filters if options[name]]:
-            raise WrongUsage(f"--move-to takes events or --destination, and not {', '.join(given)}.")
+            raise WrongUsage(f"--move-to takes events or --destination, not {', '.join(given)}.")
         if not (options["because"] or options["dry_run"]):
-            raise WrongUsage("--move-to needs --because TEXT; the words are kept with each event.")
+            raise WrongUsage("--move-to needs --because TEXT; it is stored with each event.")
     elif options["same_organisation"]:
         raise WrongUsage("--same-organisation is for --move-to.")
     if options["accept_duplicates"] and not options["because"]:
         raise WrongUsage(
-            "--accept-duplicates needs --because TEXT: why it is right; the words are kept with each event."
+            "--accept-duplicates needs --because TEXT: why it is right; it is stored with each event."
         )
     if options["accept_duplicates"] and options["state"] not in (None, State.UNRESOLVED):
         raise WrongUsage("--accept-duplicates is for --state unresolved: other events keep their key.")
 
 
 def _act(command: OutboxCommand, picked: Selection, options: dict[str, Any]) -> Done:
-    """Dead ones are requeued, unresolved ones resolved as not delivered, the rest is due now."""
+    """Requeue dead ones, resolve unresolved ones as not delivered, and make the rest due now."""
     actor, because, dry_run = command.actor(), options["because"] or "", options["dry_run"]
     how: dict[str, Any] = {"spread": options["spread"] or 0.0, "dry_run": dry_run}
     dead, unresolved = picked.of(State.DEAD), picked.of(State.UNRESOLVED)
@@ -109,7 +109,7 @@ def _act(command: OutboxCommand, picked: Selection, options: dict[str, Any]) -> 
 
 
 def _due_now(picked: Selection, done: Done) -> list[int]:
-    """What was acted on, and what waits to be sent anyway; not what was skipped for good reasons."""
+    """The events acted on, and those that wait to be sent anyway; not those skipped for a good reason."""
     skipped = {pk for ids in done.skipped.values() for pk in ids}
     due = due_among(sorted(skipped & set(picked.of(State.PENDING))))
     served = OutboxEvent.objects.on_outbox().filter(id__in=due, destination__in=conf.aliases())
@@ -134,7 +134,7 @@ def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
 
 
 def _others(options: dict[str, Any]) -> list[str]:
-    """Where nothing waits for a retry, events that a person has to decide about may be what was meant."""
+    """If nothing waits for a retry, events that need an operator may have been meant."""
     if options["state"] or options["ids"]:
         return []
     lines = []
@@ -157,12 +157,12 @@ def _sent(done: Done, result: FollowResult, options: dict[str, Any]) -> list[str
 
 
 def _rest(picked: Selection, options: dict[str, Any]) -> list[str]:
-    """The limit, the wave, and that nothing was changed."""
+    """The notes on the limit, on bursts, and on the dry run."""
     lines = []
     if picked.matched > len(picked.ids):
         lines.append(f"Limit is {number(options['limit'])} per run; add --limit {picked.matched}.")
         if not options["spread"]:
-            lines[-1] += " To avoid a new wave add --spread 600."
+            lines[-1] += " To avoid a burst add --spread 600."
     if options["dry_run"]:
         lines.append("Nothing was changed (dry run).")
     return lines

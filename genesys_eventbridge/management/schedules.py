@@ -1,4 +1,4 @@
-"""The django-q2 schedules in words: as they are, and what was changed."""
+"""The django-q2 schedules as text: their state, and what was changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genesys_eventbridge.schedules import Change, ScheduleStatus
 
 
 def show() -> Result:
-    """Each schedule as it is; a missing, doubled or wrong one needs a person."""
+    """The state of each schedule; a missing, duplicated or wrong one needs an operator."""
     found = schedules.statuses()
     ill = [each for each in found if not each.well]
     lines = [f"{each.name:<20} {_words(each)}" for each in found]
@@ -21,7 +21,7 @@ def show() -> Result:
 
 
 def change(options: dict[str, Any]) -> Result:
-    """Install, reset or remove, and say what that did."""
+    """Install, reset or remove, and report the changes."""
     dry_run = options["dry_run"]
     if options["remove"]:
         changes = schedules.remove(dry_run=dry_run)
@@ -32,13 +32,13 @@ def change(options: dict[str, Any]) -> Result:
         note = f", {changes.notes[name]}" if name in changes.notes else ""
         lines.append(f"{name:<20} {', '.join(done)}{note}")
     if not changes.done:
-        lines.append("No schedule of ours was there.")
+        lines.append("There were no schedules to remove.")
     if changes.notes:
-        lines.append("What you set was kept; --reset overwrites it.")
+        lines.append("Your settings were kept; --reset overwrites them.")
     if dry_run:
         lines.append("Nothing was changed (dry run).")
     elif not options["remove"] and set().union(*changes.done.values()) - {Change.KEPT}:
-        lines.append("They run where a cluster runs:")
+        lines.append("They run while a cluster is running:")
         lines.append(next_step("qcluster"))
     data = {
         "schedules": _data(schedules.statuses()),
@@ -53,13 +53,13 @@ def _words(schedule: ScheduleStatus) -> str:
         return "MISSING"
     words = [schedule.interval]
     if schedule.installed > 1:
-        words.insert(0, f"DOUBLED ({schedule.installed} of that name)")
+        words.insert(0, f"DUPLICATE ({schedule.installed} with this name)")
     if not schedule.right:
         words.insert(0, "WRONG (it runs something else)")
     if schedule.paused:
         words.append("paused")
-    elif schedule.late > 120:
-        words.append(f"should have run {span(schedule.late)} ago: does a cluster run?")
+    elif schedule.is_late:
+        words.append(f"should have run {span(schedule.late)} ago: is a cluster running?")
     return ", ".join(words)
 
 

@@ -1,4 +1,4 @@
-"""Which events a bulk act is about: named one by one, or by filters, up to a limit."""
+"""The events that a bulk action applies to: named individually, or by filters up to a limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from genesys_eventbridge.text import clean, is_storable
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """A destination that is left alone because it would send nothing."""
+    """A destination that is skipped because it is paused."""
 
     alias: str
     events: int
@@ -48,7 +48,7 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """``matched`` events fit; ``ids`` are those acted on, the oldest first, each with its state."""
+    """``matched`` events match; ``ids`` are those acted on, oldest first, each with its state."""
 
     words: str
     matched: int = 0
@@ -61,13 +61,13 @@ class Selection:
 
 
 def rows(options: dict[str, Any]) -> OutboxQuerySet:
-    """Every event that the filters name, in any state."""
+    """Every event that matches the filters, in any state."""
     named = OutboxEvent.objects.on_outbox().filter(destination__in=arguments.aliases(options, stored=True))
     return _filtered(named, options)
 
 
 def select(options: dict[str, Any]) -> Selection:
-    """What ``eventbridge_retry`` is about. Raises CommandError for filters that cannot go together."""
+    """The selection of ``eventbridge_retry``. Raises CommandError for filters that cannot be combined."""
     state = State(options["state"]) if options["state"] else None
     found = OutboxEvent.objects.on_outbox()
     if options["ids"]:
@@ -77,9 +77,9 @@ def select(options: dict[str, Any]) -> Selection:
         state = state or State.PENDING
         found = found.retrying() if state is State.PENDING else found.filter(state=state)
     if options["reason"] and state not in NEEDS_OPERATOR:
-        raise WrongUsage("--reason is why an event is dead or unresolved: add --state dead, or unresolved.")
+        raise WrongUsage("--reason needs --state dead or --state unresolved.")
     if options["since"] and options["until"] and options["since"] >= options["until"]:
-        raise WrongUsage("--since is not before --until: no event was made in between.")
+        raise WrongUsage("--since must be before --until.")
     aliases = arguments.aliases(options, stored=True)
     if options["destination"] or not options["ids"]:
         found = found.filter(destination__in=aliases)
@@ -90,9 +90,9 @@ def select(options: dict[str, Any]) -> Selection:
 
 
 def undecided(options: dict[str, Any]) -> list[int]:
-    """The events named one by one, or every event of ``--destination`` that is open or needs an operator."""
+    """The events named, or every event of ``--destination`` that is open or needs an operator."""
     if not options["ids"] and not options["destination"]:
-        raise WrongUsage("Name events, or --destination for all of it that are not finished.")
+        raise WrongUsage("Name events, or use --destination for all its unfinished events.")
     found = OutboxEvent.objects.on_outbox()
     if options["destination"]:
         found = found.filter(destination__in=arguments.aliases(options, stored=True))
@@ -119,7 +119,7 @@ def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:
 
 
 def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Paused]:
-    """Destinations held by a person, or paused by trouble for a time to come."""
+    """Destinations paused by an operator, or by errors for some time to come."""
     found = []
     now = next_due.database_now()
     for alias, health in healths(*aliases).items():

@@ -1,4 +1,4 @@
-"""One event for people and programs: what it is, where it stands, what happens next, and its timeline."""
+"""One event for people and programs: its attributes, state, next step and timeline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genesys_eventbridge.reporting.facts import Facts
 from genesys_eventbridge.states import OPEN
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact
 
-#: The newest entries of a long log.
+#: Maximum number of log entries shown, the newest ones.
 ATTEMPTS_SHOWN = 50
 
 _FACTS = (
@@ -126,14 +126,14 @@ def _next_entry(event: OutboxEvent, facts: Facts) -> list[str]:
 
 def _payload_lines(event: OutboxEvent, facts: Facts, payload: bool) -> list[str]:
     if not event.body:
-        return ["Its body was blanked (PAYLOAD_RETENTION_DAYS); ids, times and hashes stay."]
+        return ["Its body was blanked (PAYLOAD_RETENTION_DAYS); ids, times and hashes are kept."]
     if payload:
         return [json.dumps(_body(event, facts), indent=2)]
     return [f"Body: {number(len(event.body.encode()))} bytes; --payload shows it, with secrets masked."]
 
 
 def _body(event: OutboxEvent, facts: Facts) -> Any:
-    """The CloudEvent as it is sent, with what REDACT_KEYS names masked at any depth."""
+    """The CloudEvent as sent, with the names in REDACT_KEYS masked at any depth."""
     keys = facts.settings.platform.rules.redact_keys if facts.settings is not None else DEFAULT_REDACT_KEYS
     return redact(json.loads(event.body), keys)
 

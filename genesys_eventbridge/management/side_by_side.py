@@ -1,4 +1,4 @@
-"""One piece of work for each destination, at the same time: a slow organisation holds up no other."""
+"""Runs a task for each destination at the same time, so that a slow organisation delays no other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def side_by_side(aliases: Sequence[str], work: Callable[[str], T]) -> dict[str, 
         thread.start()
     for thread in threads:
         while thread.is_alive():
-            thread.join(1)  # an endless wait would not hear Ctrl-C on Windows
+            thread.join(1)  # an unlimited wait would ignore Ctrl-C on Windows
     if errors:
         raise errors[0]
     return {alias: results[alias] for alias in aliases}

@@ -1,4 +1,4 @@
-"""What ``eventbridge_status`` says: problems first, each with its remedy, then each destination."""
+"""The output of ``eventbridge_status``: problems first, each with its remedy, then each destination."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from genesys_eventbridge.reporting.problems import Limits, Problem, problems
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
-#: Seconds after which a schedule that did not run says that no cluster works.
-SCHEDULE_LATE = 180.0
-
 
 def report(options: dict[str, Any]) -> Result:
-    """The numbers; with ``--check`` what needs a person, too."""
+    """The numbers; with ``--check`` also what needs an operator."""
     named = arguments.aliases(options, stored=True) if options["destination"] else None
     statuses = status.statuses(named)
     result = Result(data={"destinations": {each.alias: _data(each) for each in statuses}})
@@ -54,7 +51,9 @@ def report(options: dict[str, Any]) -> Result:
 
 def _not_ours(at: DestinationStatus) -> list[str]:
     if at.served:
-        return [f"NOTE     {at.alias} is served by another project on this database; it is not judged here"]
+        return [
+            f"NOTE     {at.alias} is served by another project on this database; it is not monitored here"
+        ]
     return [
         f"NOTE     {at.alias} is not in GENESYS_EVENTBRIDGE; no worker sends its events",
         f"  -> manage.py eventbridge_retry --destination {at.alias} --move-to ALIAS --dry-run",
@@ -63,12 +62,12 @@ def _not_ours(at: DestinationStatus) -> list[str]:
 
 
 def _schedule_problems(installed: list[schedules.ScheduleStatus]) -> Iterator[Problem]:
-    """None at all is a choice (``--loop``, cron); some, doubled or wrong ones are not."""
+    """None at all is a choice (``--loop``, cron); missing, duplicated or wrong ones are not."""
     ill = [each.name for each in installed if not each.well]
     if ill and len([each for each in installed if not each.installed]) < len(installed):
         remedy = "manage.py eventbridge_schedules --apply"
-        yield Problem("", "schedules", f"schedules missing, doubled or wrong: {', '.join(ill)}", remedy)
-    late = [each for each in installed if each.well and each.late > SCHEDULE_LATE]
+        yield Problem("", "schedules", f"schedules missing, duplicated or wrong: {', '.join(ill)}", remedy)
+    late = [each for each in installed if each.well and each.is_late]
     if late:
         longest = span(max(each.late for each in late))
         names = ", ".join(each.name for each in late)
@@ -85,16 +84,16 @@ def _fine_lines(installed: list[schedules.ScheduleStatus], found: list[Problem])
     lines = []
     there = len([each for each in installed if each.installed])
     if installed and there == 0:
-        lines.append("NOTE     schedules: none installed (fine with eventbridge_publish --loop or cron)")
+        lines.append("NOTE     schedules: not installed (not needed with eventbridge_publish --loop or cron)")
     elif installed and not any(problem.kind.startswith("schedules") for problem in found):
         lines.append(f"OK       schedules: {there} of {len(installed)} installed")
     if not found:
-        lines.append("OK       nothing needs a person")
+        lines.append("OK       nothing needs an operator")
     return lines
 
 
 def _wake_lines(at: DestinationStatus, many: bool) -> list[str]:
-    """What a commit wakes at this moment."""
+    """What a commit wakes at present."""
     if not at.configured:
         return []
     where = f"{at.alias}: " if many else ""
@@ -133,9 +132,7 @@ def _pause_lines(at: DestinationStatus) -> list[str]:
         until = moment(health.paused_until, at.now)
         lines.append(f"  paused until {until} ({health.paused_kind}): {clean(health.paused_reason, 300)}")
     elif health.paused_until is not None:
-        lines.append(
-            f"  one event at a time tries whether a pause may end: {clean(health.paused_reason, 300)}"
-        )
+        lines.append(f"  one event at a time is sent as a probe: {clean(health.paused_reason, 300)}")
     if health.check_paused_until is not None and health.check_paused_until > at.now:
         until = moment(health.check_paused_until, at.now)
         kind = f" ({health.check_paused_kind})" if health.check_paused_kind else ""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request: finish what is in flight, then end; a second one ends at once."""
+"""Ctrl-C and SIGTERM as requests: finish what is in flight, then exit. A second one exits at once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 @contextmanager
 def stop_on_signal(say: Callable[[str], object]) -> Iterator[threading.Event]:
-    """An event that a signal sets; the signals mean what they did before when the block ends."""
+    """Yields an event that a signal sets; restores the previous signal handlers at the end."""
     stop = threading.Event()
     before: dict[int, Any] = {}
 
     def request_stop(_number: int, _frame: FrameType | None) -> None:
         _restore(before)
         stop.set()
-        say("Stopping: what is in flight is finished first. Once more to stop at once.")
+        say("Stopping once events in flight are finished. Repeat to stop at once.")
 
-    # Only the main thread hears signals. `threading` does not know which that is where eventlet replaced it.
+    # Only the main thread receives signals. With eventlet, `threading` does not know which one that is.
     with suppress(ValueError):
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, request_stop)

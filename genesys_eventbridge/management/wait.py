@@ -1,4 +1,4 @@
-"""Watch one event until its final state: the row is looked at, and nothing is sent from here."""
+"""Watches one event until its final state. Only reads the row; sends nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from genesys_eventbridge.reporting.explain import explain, facts_for
 from genesys_eventbridge.states import OPEN, State
 from genesys_eventbridge.text import clean
 
-#: Seconds between two looks at the row.
+#: Seconds between two reads of the row.
 EVERY = 0.2
 
 
 def watch(pk: int, options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic) -> Result:
-    """Say each state as it comes, for ``options["wait"]`` seconds; all but delivered needs a person."""
+    """Report each new state for ``options["wait"]`` seconds; any result but delivered needs an operator."""
     began = clock()
     seen = ""
     with stop_on_signal(partial(report_line, options)) as stop:
@@ -47,7 +47,7 @@ def watch(pk: int, options: dict[str, Any], *, clock: Callable[[], float] = time
 
 
 def data(event: OutboxEvent) -> dict[str, Any]:
-    """One event for programs; never its payload."""
+    """One event for programs, without its payload."""
     return {
         "id": event.pk,
         "event_id": event.event_id,

@@ -1,4 +1,4 @@
-"""``--watch``: what a command says, again and again, in place on a terminal."""
+"""``--watch``: repeats a command's output, in place on a terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.work import report_line
 from genesys_eventbridge.models import outbox_alias
 
-#: Seconds between two pictures; fewer where each would be another block of a log.
+#: Seconds between two updates; longer if each one is another block of a log.
 EVERY = 2.0
 EVERY_IN_A_LOG = 10.0
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any]) -> Result:
-    """Show ``look()`` until a signal says stop; a database that is away is waited for."""
+    """Show ``look()`` until a signal arrives; waits for a database that is away."""
     on_terminal = out.isatty()
     result = Result()
     with stop_on_signal(partial(report_line, {**options, "verbosity": 0})) as stop:

@@ -1,4 +1,4 @@
-"""The work of publish and poll over all destinations named, and what it came to."""
+"""Runs publish and poll over all named destinations, and reports the results."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.states import AttemptKind, State
 
-#: A check asked for by hand is for that many events at most, unless --limit says otherwise.
+#: Maximum number of events of a check requested by an operator, unless --limit is given.
 MANY = 10_000
 
 
 def drain(kind: AttemptKind, options: dict[str, Any]) -> Result:
-    """One run over each destination, side by side, until nothing is due there."""
+    """One run over each destination, concurrently, until nothing is due."""
     aliases = arguments.aliases(options)
     state = State.PENDING if kind is AttemptKind.PUBLISH else State.ACCEPTED
     limit = options["limit"]
     ahead = sum(due_events(alias, state).count() for alias in aliases)
     total = min(ahead, limit * len(aliases)) if limit else ahead
-    doing = "Published" if kind is AttemptKind.PUBLISH else "Asked about"
+    doing = "Published" if kind is AttemptKind.PUBLISH else "Checked"
     with stop_on_signal(partial(report_line, options)) as stop, progress(doing, total, options) as shown:
 
         def work(alias: str) -> draining.Drained:
@@ -55,7 +55,7 @@ def drain(kind: AttemptKind, options: dict[str, Any]) -> Result:
 
 
 def loop(options: dict[str, Any]) -> Result:
-    """Serve each destination, side by side, until a signal says stop."""
+    """Serve each destination, concurrently, until a signal arrives."""
     aliases = arguments.aliases(options)
     with stop_on_signal(partial(report_line, options)) as stop, progress("Published", None, options) as shown:
         loops = {alias: _loop(alias, shown, stop, options) for alias in aliases}
@@ -76,7 +76,7 @@ def loop(options: dict[str, Any]) -> Result:
 
 
 def check_older_now(command: OutboxCommand, options: dict[str, Any]) -> None:
-    """Make accepted events due for a check, by the age of their acceptance."""
+    """Make accepted events due for a check if they were accepted long enough ago."""
     rows = OutboxEvent.objects.on_outbox().filter(
         state=State.ACCEPTED,
         destination__in=arguments.aliases(options),
@@ -92,7 +92,7 @@ def progress(doing: str, total: int | None, options: dict[str, Any]) -> Progress
 
 
 def report_line(options: dict[str, Any], line: str) -> None:
-    """A line beside the result, on standard error; none with ``-v 0``."""
+    """Print a line on standard error, apart from the result; nothing with ``-v 0``."""
     if options["verbosity"] > 0:
         stream = _stderr(options)
         stream.write(line + "\n")
@@ -116,6 +116,6 @@ def _served(alias: str, states: Counter[str], pruned: int) -> str:
 
 
 def _stderr(options: dict[str, Any]) -> TextIO:
-    """The stream itself: Django's wrapper ends every write with a line end, which a bar must not."""
+    """The stream itself: Django's wrapper ends every write with a newline, which would break a bar."""
     stream: TextIO = options.get("stderr") or sys.stderr
     return stream

@@ -1,7 +1,8 @@
-"""What people do to events: requeue, retry, check, cancel, resolve, move; guarded, audited, safe twice.
+"""Operator actions on events: requeue, retry, check, cancel, resolve, move. Guarded, audited, repeatable.
 
-Every verb takes ids (``OutboxEvent.id``), acts on those whose state allows it at this moment and says of
-the others why not. ``dry_run=True`` only says what would happen. Admin and commands call the same verbs.
+Each one takes ids (``OutboxEvent.id``), acts on those whose state allows it now, and returns a ``Done``,
+which has the reasons for the others. ``dry_run=True`` changes nothing. Admin and commands call the same
+functions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
+from typing import assert_never
 
 from django.db.models import F
 from django.db.models.functions import Coalesce
@@ -42,7 +44,7 @@ __all__ = [
 
 
 class Resolution(StrEnum):
-    """What a person found out about an event of unknown outcome."""
+    """What an operator found out about an event of unknown outcome."""
 
     DELIVERED = "delivered"
     NOT_DELIVERED = "not_delivered"
@@ -52,9 +54,9 @@ class Resolution(StrEnum):
 def requeue(
     ids: Iterable[int], actor: Actor, *, reason: str = "", spread: float = 0.0, dry_run: bool = False
 ) -> Done:
-    """Dead events are published again with a fresh budget and the same key, spread over so many seconds.
+    """Publish dead events again with a fresh attempt budget and the same key, over ``spread`` seconds.
 
-    After ``delivery_failed`` the platform would only repeat its answer to that key: they get a new one.
+    After ``delivery_failed`` they get a new key: for the old one the platform would only repeat its answer.
     """
     again, new_key, orphans = _same_key(), _new_key(), Orphans()
 
@@ -73,7 +75,7 @@ def requeue(
 def retry_now(
     ids: Iterable[int], actor: Actor, *, reason: str = "", spread: float = 0.0, dry_run: bool = False
 ) -> Done:
-    """Events that wait for their next try are due now; attempts made stay counted."""
+    """Make events that wait for a retry due now; attempts stay counted."""
     due, orphans = Action(State.PENDING), Orphans()
 
     def choose(row: Row) -> Action | str:
@@ -82,14 +84,14 @@ def retry_now(
         if row.destination in orphans:
             return _not_configured(row)
         if row.due_at is not None and row.due_at <= row.now:
-            return _("due already")
-        return due if row.attempts else _("never tried: it waits for its time")
+            return _("already due")
+        return due if row.attempts else _("never tried: it is scheduled for later")
 
     return perform(Operation(actor, Act.RETRY, one_line(reason), choose), ids, spread=spread, dry_run=dry_run)
 
 
 def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bool = False) -> Done:
-    """The next pass asks the platform about these: accepted ones, and unresolved ones that have its id."""
+    """Let the next pass check these: accepted events, and unresolved ones that have the platform's id."""
     ask = Action(State.ACCEPTED, changes={"accepted_at": Coalesce("accepted_at", DatabaseNow())})
     orphans = Orphans()
 
@@ -97,16 +99,16 @@ def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bo
         if row.destination in orphans:
             return _not_configured(row)
         if row.state is State.UNRESOLVED:
-            return ask if row.remote_id else _("the platform gave no id to ask by")
+            return ask if row.remote_id else _("the platform returned no id to check")
         if row.state is not State.ACCEPTED or row.in_flight:
             return _why_not(row)
-        return _("due already") if row.due_at is not None and row.due_at <= row.now else ask
+        return _("already due") if row.due_at is not None and row.due_at <= row.now else ask
 
     return perform(Operation(actor, Act.CHECK, one_line(reason), choose), ids, dry_run=dry_run)
 
 
 def cancel(ids: Iterable[int], actor: Actor, reason: str, *, dry_run: bool = False) -> Done:
-    """Withdraw events for good; an accepted one only if its destination is not configured any more.
+    """Withdraw events for good; an accepted one only if its destination is no longer configured.
 
     Raises ValueError without a reason.
     """
@@ -134,16 +136,16 @@ def resolve(
     spread: float = 0.0,
     dry_run: bool = False,
 ) -> Done:
-    """A person decides about unresolved events. Raises ValueError without a reason.
+    """Record an operator's decision about unresolved events. Raises ValueError without a reason.
 
-    Where the destination is not configured any more, no worker finds out more about its accepted and its
-    doubtful events: they can be decided about, too, but not be sent again before they are moved.
+    If the destination is no longer configured, no worker finds out more about its accepted and doubtful
+    events: they can be resolved, too, but not sent again before they are moved.
 
-    NOT_DELIVERED publishes again: with the same key while the platform surely remembers it, and
-    otherwise with a new one, which it could take twice: only with ``accept_duplicates``.
+    NOT_DELIVERED publishes again: with the same key while the platform surely remembers it, otherwise with a
+    new one, which the platform could accept twice, so only with ``accept_duplicates``.
     """
     delivered = Action(State.DELIVERED)
-    # The doubt stays: requeued later, the event must still not be sent blindly past its window.
+    # The doubt is kept: if it is requeued later, the event must still not be sent blindly past its window.
     given_up = Action(State.DEAD, reason=Reason.OPERATOR, changes={"in_doubt_since": _doubt()})
     again, new_key, orphans = _same_key(), _new_key(), Orphans()
 
@@ -178,11 +180,11 @@ def move(
     accept_duplicates: bool = False,
     dry_run: bool = False,
 ) -> Done:
-    """Events of a destination that is not configured any more go to another one, in the state they are in.
+    """Move events of a destination that is no longer configured to another one; they keep their state.
 
-    What the old organisation may have taken goes only with ``same_organisation``, which says that ``to`` is
-    the same one under another name: its key and its id are known there. With ``accept_duplicates`` it is
-    sent again under a new key.
+    What the old organisation may have accepted moves only with ``same_organisation``, which states that
+    ``to`` is the same organisation under another name: it knows the keys and ids. With
+    ``accept_duplicates`` it is sent again under a new key.
 
     Raises ValueError without a reason, ImproperlyConfigured for an unknown ``to``.
     """
@@ -210,7 +212,7 @@ def move(
 
 
 def _same_key() -> Action:
-    """Publish again under the key it has, so that the platform recognises what it took already."""
+    """Publish again under the same key, so that the platform recognises what it already accepted."""
     return Action(State.PENDING, changes={"in_doubt_since": _doubt(), **_FORGOTTEN}, fresh=True)
 
 
@@ -226,7 +228,7 @@ def _new_key() -> Action:
     return Action(State.PENDING, changes=changes, fresh=True, may_duplicate=True)
 
 
-# A fresh budget; and the checks to come are about the acceptance to come.
+# A fresh attempt budget; checks are counted from the next acceptance.
 _FORGOTTEN = {
     "attempts": 0,
     "checks": 0,
@@ -238,12 +240,12 @@ _FORGOTTEN = {
 
 
 def _doubt() -> Coalesce:
-    """Since when the platform may know the key: also an accepted event must not be sent past its window."""
+    """Since when the platform may know the key: not even an accepted event may be sent past its window."""
     return Coalesce("key_known_since", "in_doubt_since", "accepted_at")
 
 
 def _key_is_known(row: Row) -> bool:
-    """Whether the platform surely remembers the key long enough for another try, and for this event."""
+    """Whether the platform surely remembers the key, for this event, long enough for another attempt."""
     since = row.key_known_since or row.in_doubt_since or row.accepted_at
     if since is None or row.reason == Reason.CONFLICT or row.destination not in conf.aliases():
         return False
@@ -255,13 +257,13 @@ def _key_is_known(row: Row) -> bool:
 
 
 def _may_be_known(row: Row) -> bool:
-    """Whether the platform may have taken it."""
+    """Whether the platform may have accepted it."""
     times = (row.in_doubt_since, row.accepted_at, row.key_known_since)
     return row.remote_id != "" or any(time is not None for time in times)
 
 
 def _not_configured(row: Row) -> str:
-    return _("%(alias)s is not in GENESYS_EVENTBRIDGE any more: move it, or cancel it") % {
+    return _("%(alias)s is no longer in GENESYS_EVENTBRIDGE: move it, or cancel it") % {
         "alias": row.destination
     }
 
@@ -277,7 +279,7 @@ def _kept(reason: str, dry_run: bool) -> str:
 
 
 def _why_not(row: Row) -> str:
-    """Why an act leaves this event alone, in words that follow "skipped"."""
+    """Why an action skips this event, in words that follow "skipped:"."""
     if row.in_flight:
         return _("being sent right now") if row.state is State.PENDING else _("being checked right now")
     match row.state:
@@ -291,4 +293,7 @@ def _why_not(row: Row) -> str:
             return _("dead: requeue it")
         case State.UNRESOLVED:
             return _("unresolved: resolve it")
-    return _("already cancelled")
+        case State.CANCELLED:
+            return _("already cancelled")
+        case _ as never:
+            assert_never(never)

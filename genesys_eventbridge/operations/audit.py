@@ -1,4 +1,4 @@
-"""Who did what to an event, and why: the append-only audit, and Django's own history for staff."""
+"""Who did what to an event, and why: the append-only audit, and Django's admin history."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person: ``via`` is "admin" or the command's name, ``name`` the username or the OS user's."""
+    """An operator: ``via`` is "admin" or the command's name, ``name`` the username or the OS user's."""
 
     via: str
     user: AbstractBaseUser | None = None
@@ -31,21 +31,21 @@ class Actor:
 
     @property
     def username(self) -> str:
-        """A name that is never empty, fit for the audit."""
+        """A name that is never empty, short enough for the audit."""
         known = self.name or (self.user.get_username() if self.user is not None else "")
         return clean(known or self.via, 150)
 
 
 def one_line(reason: str) -> str:
-    """A person's reason as it is kept: one line, at most 500 characters."""
+    """A reason as it is stored: one line, at most 500 characters."""
     return clean(" ".join(reason.split()), MAX_REASON)
 
 
 def needed(reason: str) -> str:
-    """The reason as it is kept. Raises ValueError where there is none."""
+    """The reason as it is stored. Raises ValueError if it is empty."""
     kept = one_line(reason)
     if not kept:
-        raise ValueError("reason: say why, in a few words; it is kept with the event.")
+        raise ValueError("reason: must not be empty; it is stored with the event.")
     return kept
 
 
@@ -56,7 +56,7 @@ def record(
     reason: str,
     moved: Mapping[int, tuple[State, State, str]],
 ) -> None:
-    """Within the act's transaction: one line for each event, ``{id: (from, to, the event in words)}``."""
+    """Write one row per event within the action's transaction: ``{id: (from, to, the event as text)}``."""
     EventAct.objects.using(alias).bulk_create(
         EventAct(
             event_id=pk,
@@ -77,7 +77,7 @@ def record(
 
 
 def log(actor: Actor, model: type[Model], objects: Sequence[tuple[int, str]], message: str) -> None:
-    """Django's history, which the admin shows; only for staff, and only where the admin is installed."""
+    """Django's history, which the admin shows; only for staff, and only if the admin is installed."""
     user = actor.user
     if user is None or not getattr(user, "is_staff", False) or not apps.is_installed("django.contrib.admin"):
         return

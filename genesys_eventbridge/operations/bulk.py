@@ -1,4 +1,4 @@
-"""One act of a person on many rows: read under a lock, choose row by row, write by guarded UPDATEs."""
+"""One operator action on many rows: read under a lock, choose row by row, write by guarded UPDATEs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from genesys_eventbridge.db import first_write, in_small_transaction, still_in
 from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, is_claimed, outbox_alias
 from genesys_eventbridge.operations.audit import Actor, record
-from genesys_eventbridge.outbox.announce import SIGNALS
 from genesys_eventbridge.outbox.followers import release
+from genesys_eventbridge.outbox.settle import SIGNALS
 from genesys_eventbridge.states import FINISHED, OPEN, Act, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Rows written in one transaction; a bulk act never holds many locks.
+#: Rows per transaction, so that a bulk action never holds many locks.
 CHUNK = 500
-#: Into how many steps a spread is cut at least, where there are as many rows.
+#: Minimum number of steps of a spread, if there are enough rows.
 STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an act did: ``ids`` it changed, those it ``skipped`` by the reason in words.
+    """The result of an action: the ``ids`` it changed, and those it ``skipped``, by the reason as text.
 
-    ``may_duplicate`` are those of ``ids`` that got a new key: the platform could take them twice.
+    ``may_duplicate`` are those of ``ids`` that got a new key: the platform could accept them twice.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event as the act found it, by the database's clock."""
+    """One event as the action found it, by the database clock."""
 
     id: int
     destination: str
@@ -71,22 +71,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Action:
-    """Where rows go and what is written besides; rows of one move share one UPDATE."""
+    """The new state of rows, and what else is written; rows with the same action share one UPDATE."""
 
     to: State
     reason: str = ""
-    #: Further columns, written in this order: MySQL and MariaDB read values that stand to the left as new.
+    #: Further columns, in this order: MySQL and MariaDB read the new values of columns further left.
     changes: Mapping[str, Any] = field(default_factory=dict)
-    #: The age that MAX_AGE judges begins anew.
+    #: The age that MAX_AGE limits starts again at zero.
     fresh: bool = False
     may_duplicate: bool = False
-    #: The due time stays as it is.
+    #: The due time stays unchanged.
     keeps_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What somebody does and why; ``choose`` gives each row a Move, or the words that say why not."""
+    """What an operator does and why; ``choose`` returns an Action for a row, or the reason to skip it."""
 
     actor: Actor
     act: Act
@@ -95,9 +95,9 @@ class Operation:
 
 
 def perform(operation: Operation, ids: Iterable[int], *, spread: float = 0.0, dry_run: bool = False) -> Done:
-    """Do it to each event that ``choose`` has a Move for; each chunk is one transaction with its audit.
+    """Do it to each event that ``choose`` has an Action for; each chunk is one transaction with its audit.
 
-    ``spread`` distributes the due times over so many seconds. A dry run writes and locks nothing.
+    ``spread`` distributes the due times over that many seconds. A dry run writes and locks nothing.
     Raises ValueError for a spread that is negative or more than 10 years.
     """
     if not 0 <= spread <= LONGEST_WAIT:
@@ -117,7 +117,7 @@ _Plan = list[tuple[Row, Action | str]]
 
 
 def _chunks(ids: Sequence[int], spread: float) -> Iterator[tuple[int, Sequence[int]]]:
-    """Slices with their start; a spread cuts smaller ones, since rows of one slice share a due time."""
+    """Slices with their start; a spread makes smaller ones, since the rows of a slice share a due time."""
     size = min(CHUNK, max(1, len(ids) // STEPS)) if spread else CHUNK
     for start in range(0, len(ids), size):
         yield start, ids[start : start + size]
@@ -137,11 +137,11 @@ def _plan(rows: Iterable[Row], operation: Operation) -> _Plan:
 
 
 class _Short(Exception):
-    """Fewer rows were written than read: somebody else moved one between the two."""
+    """Fewer rows were written than read: another process changed one in between."""
 
 
 def _write(operation: Operation, ids: Sequence[int], due_in: float) -> _Plan:
-    """One transaction for all; where a row slipped away, one for each, so that it stops no other."""
+    """One transaction for all; if one row changed meanwhile, one for each, so that it blocks no other."""
     alias = outbox_alias()
     try:
         return in_small_transaction(alias, partial(_act, operation, ids, due_in))
@@ -157,7 +157,7 @@ def _write_one(alias: str, operation: Operation, pk: int, due_in: float) -> _Pla
 
 
 def _act(operation: Operation, ids: Sequence[int], due_in: float) -> _Plan:
-    """Within a transaction: lock, choose, write and audit. Raises _Short where a guard did not hold."""
+    """Within a transaction: lock, choose, write and audit. Raises _Short if a guard did not hold."""
     alias = outbox_alias()
     first_write(alias)
     plan = _plan(_read(ids, lock=True), operation)
@@ -227,7 +227,7 @@ def _committed(actor: Actor, act: Act, won: list[tuple[Row, Action]]) -> None:
 
 
 def _roll_up(won: list[tuple[Row, Action]]) -> None:
-    """What people brought to an end is in the dashboard's numbers, too."""
+    """Count what operators brought to an end in the dashboard's numbers, too."""
     ended: dict[str, Counter[str]] = defaultdict(Counter)
     for row, chosen in won:
         if chosen.to in counters.ENDS and row.state is not chosen.to:

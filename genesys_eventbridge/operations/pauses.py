@@ -1,4 +1,4 @@
-"""A person holds a destination, or lets it go on; no worker touches what is written here."""
+"""Operators pause and resume a destination; no worker writes these columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("genesys_eventbridge")
 
 
 def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -> None:
-    """Hold a destination for so many seconds, or until resumed. What is in flight is finished.
+    """Pause a destination for N seconds, or until resumed. Events in flight are finished.
 
     Raises ValueError without a reason or for seconds that are not positive, ImproperlyConfigured for an
     unknown destination.
@@ -44,11 +44,11 @@ def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -
 
 
 def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = False) -> bool:
-    """End a person's hold; returns whether there was anything to end.
+    """End an operator's pause; returns whether there was anything to end.
 
-    ``also_trouble`` ends the pauses that the platform or the network caused, too: the next pass probes
-    with one event at once, and pauses again where it fails. It ends a run of refusals, too. Raises
-    ImproperlyConfigured for an unknown destination.
+    ``also_trouble`` also ends a run of refusals, and the pauses that the platform or the network caused: the
+    next pass probes with one event at once, and pauses again if it fails. Raises ImproperlyConfigured for
+    an unknown destination.
     """
     _require_known(alias)
     kept = one_line(reason)
@@ -68,7 +68,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
 
 
 def _require_known(alias: str) -> None:
-    """One that was configured once can be held, too: `status --check` is then content with it."""
+    """A destination that is no longer configured can be paused, too: it silences `status --check`."""
     if not orphans.is_left(alias):
         conf.destination(alias)
 

@@ -1,4 +1,4 @@
-"""Resend as new: what a delivered event said, once more, as another event that names its origin."""
+"""Resend as new: a delivered event's content once more, as another event that names its origin."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from genesys_eventbridge.states import Act, State
 
 
 class CannotResend(EventBridgeError):
-    """This event cannot be sent again as a new one; the text says why."""
+    """This event cannot be resent as a new one; the text says why."""
 
 
 def resend(event_id: int, actor: Actor, reason: str, *, once: str = "") -> OutboxEvent:
-    """Enqueue a delivered event's content as a new event with an id and a key of its own.
+    """Enqueue a delivered event's content as a new event with its own id and key.
 
-    ``event_id`` is ``OutboxEvent.id``. The time of the fact stays. The same ``once`` twice gives the same
-    new event, so that a form sent twice does no harm. Raises CannotResend, and ValueError without a reason.
+    ``event_id`` is ``OutboxEvent.id``. The event's time is kept. The same ``once`` twice returns the same new
+    event, so that a form submitted twice does no harm. Raises CannotResend, and ValueError without a reason.
     """
     kept = needed(reason)
 
@@ -44,7 +44,7 @@ def resend(event_id: int, actor: Actor, reason: str, *, once: str = "") -> Outbo
 
 
 def resendable(event_id: int) -> str:
-    """Why this event cannot be resent, in words; empty where it can."""
+    """Why this event cannot be resent, as text; "" if it can."""
     return _why_not(OutboxEvent.objects.on_outbox().filter(id=event_id).first())
 
 
@@ -78,7 +78,7 @@ def _copy(origin: OutboxEvent, actor: Actor, reason: str, once: str) -> OutboxEv
 
 
 def _content(body: str) -> dict[str, Any]:
-    """The stored event as ``enqueue`` takes it, without its id."""
+    """The stored event as arguments of ``enqueue``, without its id."""
     members = json.loads(body)
     names = ("type", "source", "subject", "time", "datacontenttype", "dataschema")
     data = members.get("data", NO_DATA)

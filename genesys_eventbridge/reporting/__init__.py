@@ -1,1 +1,1 @@
-"""What operators are told: what happens next to an event, how a destination is, and its numbers."""
+"""Reports for operators: what happens next to an event, the state of each destination, and its numbers."""

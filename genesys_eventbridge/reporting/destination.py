@@ -1,4 +1,4 @@
-"""One destination -> whether anything goes out, in a word and a sentence, for admin and commands. Pure."""
+"""Explains whether a destination is sending, in a word and a sentence, for admin and commands. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genesys_eventbridge.text import clean
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``word`` is connected, held, paused, probing, stopped, unused or unknown; ``title`` says it aloud."""
+    """``word`` is connected, held, paused, probing, stopped, unused or unknown; ``title`` is shown."""
 
     word: str
     title: str
@@ -30,7 +30,7 @@ class Explanation:
 def explain_destination(
     health: Health, settings: DestinationSettings | None, now: dt.datetime
 ) -> Explanation:
-    """What holds the destination, the most lasting trouble first; plain text on one line."""
+    """What stops the destination, the longest-lasting cause first; plain text on one line."""
     explanation = _status(health, settings, now)
     return replace(explanation, sentence=clean(explanation.sentence, LONGEST))
 
@@ -41,15 +41,15 @@ def _status(health: Health, settings: DestinationSettings | None, now: dt.dateti
     if health.is_held(now):
         words = {"who": health.held_by, "why": health.held_reason}
         if health.held_until is None:
-            sentence = _("Paused by %(who)s until somebody resumes it: “%(why)s”.") % words
+            sentence = _("Paused by %(who)s until resumed: “%(why)s”.") % words
         else:
             words["until"] = moment(health.held_until, now)
             sentence = _("Paused by %(who)s until %(until)s: “%(why)s”.") % words
-        return Explanation("held", _("Paused by a person"), sentence)
+        return Explanation("held", _("Paused by an operator"), sentence)
     start = workers.start_one()
     if health.heartbeat_at is None:
         return Explanation(
-            "unused", _("Not used yet"), _("No worker has come by yet. %(start)s") % {"start": start}
+            "unused", _("Not used yet"), _("No worker has reported yet. %(start)s") % {"start": start}
         )
     if (now - health.heartbeat_at).total_seconds() > NO_WORKER_AFTER:
         words = {"seen": moment(health.heartbeat_at, now), "start": start}
@@ -61,10 +61,10 @@ def _status(health: Health, settings: DestinationSettings | None, now: dt.dateti
 
 def _not_configured(health: Health, now: dt.datetime) -> Explanation:
     if is_served(health.heartbeat_at, now):
-        sentence = _("Another project on this database serves it; it is not judged here.")
+        sentence = _("Another project on this database serves it; it is not monitored here.")
     else:
         sentence = _(
-            "GENESYS_EVENTBRIDGE has no such destination any more; its events stay where they are. Move or "
+            "GENESYS_EVENTBRIDGE no longer contains this destination; its events are kept. Move or "
             "cancel them."
         )
     return Explanation("unknown", _("Not configured"), sentence)
@@ -81,11 +81,11 @@ def _trouble(health: Health, now: dt.datetime) -> Explanation | None:
         return Explanation(
             "probing",
             _("Trying again"),
-            _("The pause is over and one event is tried first. Before: %(why)s") % words,
+            _("The pause is over; one event is being tried first. Reason for the pause: %(why)s") % words,
         )
     if health.check_paused_until is not None and health.check_paused_until > now:
         words = {"why": health.check_paused_reason, "until": moment(health.check_paused_until, now)}
-        sentence = _("Events are sent; asking for their delivery is paused until %(until)s: %(why)s") % words
+        sentence = _("Events are sent; status checks are paused until %(until)s: %(why)s") % words
         return Explanation("paused", _("Checks paused"), sentence)
     if health.refused is not None and health.refused_until is not None:
         words = {
@@ -93,13 +93,13 @@ def _trouble(health: Health, now: dt.datetime) -> Explanation | None:
             "until": moment(health.refused_until, now),
             "why": health.refused.error,
         }
-        sentence = _("Events of refused types go one at a time (%(types)s), the next at %(until)s: %(why)s")
+        sentence = _("Refused types (%(types)s) are sent one event at a time, the next at %(until)s: %(why)s")
         return Explanation("paused", _("Some types held back"), sentence % words)
     return None
 
 
 def _connected(health: Health, now: dt.datetime) -> Explanation:
     if health.accepted_at is None:
-        return Explanation("connected", _("Ready"), _("Workers are alive; nothing has been sent yet."))
+        return Explanation("connected", _("Ready"), _("Workers are running; nothing has been sent yet."))
     sentence = _("Last event accepted: %(when)s.") % {"when": relative(health.accepted_at, now)}
     return Explanation("connected", _("Connected"), sentence)

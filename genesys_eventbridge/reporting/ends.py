@@ -1,8 +1,9 @@
-"""Events that wait for a person, or for nothing any more: why, what helps, and how long they are kept."""
+"""Explains events that need an operator or are finished: why, what helps, and how long they are kept."""
 
 from __future__ import annotations
 
 import datetime as dt
+from typing import assert_never
 
 from django.utils.translation import gettext as _
 
@@ -14,39 +15,47 @@ from genesys_eventbridge.states import Act, Reason, State
 
 
 def dead(event: OutboxEvent, facts: Facts) -> str:
-    """Why it stopped, that nothing more happens by itself, and what usually helps."""
+    """Why the event is dead, that it is not retried automatically, and what usually helps."""
     stopped = _why_dead(event, facts)
-    nothing = _("Nothing more happens by itself.")
+    nothing = _("It will not be retried automatically.")
     helps = _("What usually helps: %(hint)s") % {"hint": _hint(event)}
     return f"{stopped} {nothing} {helps}"
 
 
 def unresolved(event: OutboxEvent, facts: Facts) -> str:
-    """What is not known, where to look, and which act to choose."""
+    """What is not known, where to look, and which action to choose."""
     today = organisation(facts.settings) if facts.settings and event.doubt_about else None
-    match event.reason:
+    match _reason(event):
         case Reason.OUTCOME_UNKNOWN if is_elsewhere(event.doubt_about, today):
             unknown = _(
-                "Another organisation may have taken it: API_BASE_URL, REGION or CLIENT_ID changed since. "
-                "Look for it there, too."
+                "Another organisation may have accepted it: API_BASE_URL, REGION or CLIENT_ID has changed "
+                "since. Look for it there as well."
             )
         case Reason.CONFLICT:
             unknown = _(
-                "The platform answers for this event's idempotency key with a different event, so we do not "
-                "know whether this one was taken."
+                "The platform returns a different event for this event's idempotency key, so it is not known "
+                "whether this one was accepted."
             )
         case Reason.UNCONFIRMED:
-            unknown = _("The platform accepted it, but never confirmed its delivery.")
+            unknown = _("The platform accepted it but never confirmed its delivery.")
         case Reason.UNTRACKED:
-            unknown = _(
-                "The platform accepted it without an id to ask by, so its delivery cannot be confirmed."
-            )
-        case _:
-            unknown = _("We do not know whether it was delivered.")
+            unknown = _("The platform accepted it but returned no id, so its delivery cannot be confirmed.")
+        case (
+            Reason.OUTCOME_UNKNOWN
+            | Reason.REJECTED
+            | Reason.EXHAUSTED
+            | Reason.EXPIRED
+            | Reason.DELIVERY_FAILED
+            | Reason.OPERATOR
+            | None
+        ):
+            unknown = _("It is not known whether it was delivered.")
+        case _ as never:
+            assert_never(never)
     words = {"id": event.remote_id or event.event_id}
-    look = _("Look for id %(id)s at the platform, then choose Resolve.") % words
+    look = _("Look for id %(id)s on the platform, then choose Resolve.") % words
     if event.remote_id:
-        look += " " + _("Check status now asks the platform once more.")
+        look += " " + _("“Check status now” asks the platform again.")
     return f"{unknown} {look}"
 
 
@@ -56,82 +65,112 @@ def finished(event: OutboxEvent, facts: Facts) -> str:
     return f"{ended} {_kept(event, facts)}"
 
 
+def _reason(event: OutboxEvent) -> Reason | None:
+    """None if it has none, or one that a newer release wrote."""
+    return Reason(event.reason) if event.reason in Reason.values else None
+
+
 def _why_dead(event: OutboxEvent, facts: Facts) -> str:
     words = {"attempts": event.attempts, "error": _sentence(event.last_error)}
-    match event.reason:
+    match _reason(event):
         case Reason.REJECTED:
-            return _("The platform refused it for good: %(error)s") % words
+            return _("The platform rejected it permanently: %(error)s") % words
         case Reason.EXPIRED:
             return _("It was older than MAX_AGE when attempt %(attempts)s failed: %(error)s") % words
         case Reason.DELIVERY_FAILED:
-            return _("The platform accepted it, and then failed to deliver it: %(error)s") % words
+            return _("The platform accepted it but failed to deliver it: %(error)s") % words
         case Reason.OPERATOR:
-            return _by_a_person(
-                _("Given up by %(who)s (%(at)s): “%(why)s”."), facts, _("Given up by a person.")
+            return _by_operator(
+                _("Given up by %(who)s (%(at)s): “%(why)s”."), facts, _("Given up by an operator.")
             )
-    return _("Stopped after %(attempts)s attempts: %(error)s") % words
+        case (
+            Reason.EXHAUSTED
+            | Reason.CONFLICT
+            | Reason.OUTCOME_UNKNOWN
+            | Reason.UNCONFIRMED
+            | Reason.UNTRACKED
+            | None
+        ):
+            return _("Stopped after %(attempts)s attempts: %(error)s") % words
+        case _ as never:
+            assert_never(never)
 
 
 def _hint(event: OutboxEvent) -> str:
-    match event.reason:
+    match _reason(event):
         case Reason.REJECTED:
             return _(
-                "mend at the platform what it names, then requeue. The event itself never changes: where its "
-                "content is wrong, cancel it and emit a corrected one."
+                "fix what the error names on the platform, then requeue. The event itself never changes: if "
+                "its content is wrong, cancel it and emit a corrected event."
             )
         case Reason.DELIVERY_FAILED:
             return _(
-                "mend the target behind the platform, then requeue. It goes out under a new key, so the "
+                "fix the target behind the platform, then requeue. The event gets a new key, so the "
                 "platform may deliver it twice."
             )
         case Reason.OPERATOR:
-            return _("requeue it if it is wanted after all, or cancel it.")
+            return _("requeue it if it is needed after all, or cancel it.")
         case Reason.EXPIRED:
-            return _("requeue it if it still matters; its age is then counted anew.")
+            return _("requeue it if it still matters; its age then starts again at zero.")
+        case (
+            Reason.EXHAUSTED
+            | Reason.CONFLICT
+            | Reason.OUTCOME_UNKNOWN
+            | Reason.UNCONFIRMED
+            | Reason.UNTRACKED
+            | None
+        ):
+            return _hint_for_trouble(event)
+        case _ as never:
+            assert_never(never)
+
+
+def _hint_for_trouble(event: OutboxEvent) -> str:
     if event.last_status_code is not None and event.last_status_code >= 500:
         if event.correlation_id:
             words = {"id": event.correlation_id}
             return (
-                _("quote correlation id %(id)s to Genesys support, and requeue when they are well.") % words
+                _("give correlation id %(id)s to Genesys support; requeue once the platform has recovered.")
+                % words
             )
-        return _("wait until the platform is well, then requeue.")
-    return _("mend the cause, then requeue.")
+        return _("wait until the platform has recovered, then requeue.")
+    return _("fix the cause, then requeue.")
 
 
 def _delivered(event: OutboxEvent, facts: Facts) -> str:
-    deed = facts.deed
-    if deed is not None and deed.act == Act.RESOLVE and deed.to_state == State.DELIVERED:
-        return _by_a_person(_("Called delivered by %(who)s (%(at)s): “%(why)s”."), facts, "")
+    act = facts.last_act
+    if act is not None and act.act == Act.RESOLVE and act.to_state == State.DELIVERED:
+        return _by_operator(_("Marked as delivered by %(who)s (%(at)s): “%(why)s”."), facts, "")
     took = (event.finished_at - event.created_at).total_seconds() if event.finished_at else 0.0
-    return _("Done in %(span)s.") % {"span": span(max(took, 0.0))}
+    return _("Delivered in %(span)s.") % {"span": span(max(took, 0.0))}
 
 
 def _cancelled(facts: Facts) -> str:
-    return _by_a_person(_("Cancelled by %(who)s (%(at)s): “%(why)s”."), facts, _("Cancelled by a person."))
+    return _by_operator(_("Cancelled by %(who)s (%(at)s): “%(why)s”."), facts, _("Cancelled by an operator."))
 
 
-def _by_a_person(sentence: str, facts: Facts, unknown: str) -> str:
-    deed = facts.deed
-    if deed is None:
+def _by_operator(sentence: str, facts: Facts, unknown: str) -> str:
+    act = facts.last_act
+    if act is None:
         return unknown
     return sentence % {
-        "who": deed.username or deed.via,
-        "at": moment(deed.at, facts.now),
-        "why": deed.reason,
+        "who": act.username or act.via,
+        "at": moment(act.at, facts.now),
+        "why": act.reason,
     }
 
 
 def _kept(event: OutboxEvent, facts: Facts) -> str:
     settings = facts.settings
-    blanked = "" if event.body else " " + _("Its body was blanked; ids, times and hashes stay.")
+    blanked = "" if event.body else " " + _("Its body was blanked; ids, times and hashes are kept.")
     if settings is None or settings.retention_days is None or event.finished_at is None:
-        return _("Kept until somebody prunes it.") + blanked
+        return _("Kept until pruned manually.") + blanked
     seconds = max(settings.retention_days * 86400, settings.idempotency_window)
     until = event.finished_at + dt.timedelta(seconds=seconds)
     return _("Kept until %(day)s, then pruned.") % {"day": day(until, facts.now)} + blanked
 
 
 def _sentence(error: str) -> str:
-    """The platform's words, ended like a sentence."""
+    """The error text, ending with a full stop."""
     error = error or _("no reason given")
     return error if error.endswith((".", "!", "?", "…")) else f"{error}."

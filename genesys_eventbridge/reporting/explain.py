@@ -1,9 +1,10 @@
-"""One event -> what happens to it next, in a sentence or two, for admin and ``eventbridge_show``. Pure."""
+"""Explains what happens next to an event in a sentence or two, for admin and ``eventbridge_show``. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import assert_never
 
 from django.utils.translation import gettext as _
 
@@ -19,23 +20,25 @@ from genesys_eventbridge.text import clean
 
 __all__ = ["NO_WORKER_AFTER", "OVERDUE_AFTER", "Facts", "explain", "facts_for", "is_in_flight"]
 
-#: Seconds without a sign of life after which no worker is thought to run; the schedules look each minute.
+#: Seconds without a heartbeat after which we assume that no worker runs. Schedules run every minute.
 NO_WORKER_AFTER = 180.0
-#: Seconds that a due event may wait before it is called overdue.
+#: A due event is overdue after this many seconds.
 OVERDUE_AFTER = 300.0
-#: Characters of an explanation; an error in it has up to 500.
+#: Maximum length of an explanation; an error in it has up to 500 characters.
 LONGEST = 2000
 
 Rule = Callable[[OutboxEvent, Facts], str]
 
 
 def explain(event: OutboxEvent, facts: Facts) -> str:
-    """What happens next to this event, and what a person can do about it; plain text on one line."""
+    """What happens next to this event and what an operator can do about it; plain text on one line."""
     return clean(_sentences(event, facts), LONGEST)
 
 
 def _sentences(event: OutboxEvent, facts: Facts) -> str:
-    match event.state:
+    if event.state not in State.values:
+        return _("Unknown state %(state)s, written by a newer release.") % {"state": event.state}
+    match State(event.state):
         case State.PENDING:
             return _first(_PENDING, event, facts)
         case State.ACCEPTED:
@@ -46,16 +49,17 @@ def _sentences(event: OutboxEvent, facts: Facts) -> str:
             return unresolved(event, facts)
         case State.DELIVERED | State.CANCELLED:
             return finished(event, facts)
-    return _("This release does not know the state %(state)s; a newer one wrote it.") % {"state": event.state}
+        case _ as never:
+            assert_never(never)
 
 
 def is_in_flight(event: OutboxEvent, now: dt.datetime) -> bool:
-    """A worker holds it at this moment."""
+    """Whether a worker holds it at this moment."""
     return is_claimed(event.claim_token, event.due_at, now)
 
 
 def _first(rules: tuple[Rule, ...], event: OutboxEvent, facts: Facts) -> str:
-    """The first rule that has something to say decides."""
+    """The text of the first rule that applies."""
     return next(sentence for rule in rules if (sentence := rule(event, facts)))
 
 
@@ -81,17 +85,14 @@ def _in_flight(event: OutboxEvent, facts: Facts) -> str:
     words = {"since": span(max(0, round(since))), "until": moment(event.due_at, facts.now)}
     if event.state == State.ACCEPTED:
         return (
-            _(
-                "The platform is being asked about it since %(since)s. "
-                "If that worker died, another one asks at %(until)s."
-            )
+            _("Being checked for %(since)s. If that worker died, another one takes over at %(until)s.")
             % words
         )
-    return _("Being sent since %(since)s. If that worker died, another one takes over at %(until)s.") % words
+    return _("Being sent for %(since)s. If that worker died, another one takes over at %(until)s.") % words
 
 
-def _behind_a_person(event: OutboxEvent, facts: Facts) -> str:
-    """It waits for its key's earlier event, and that one for a person: no worker can help."""
+def _behind_needs_operator(event: OutboxEvent, facts: Facts) -> str:
+    """It waits for an earlier event of its key that needs an operator: no worker can help."""
     blocker = facts.blocker
     if blocker is None:
         return ""
@@ -124,13 +125,13 @@ def _no_worker(_event: OutboxEvent, facts: Facts) -> str:
 
 
 def _held(event: OutboxEvent, facts: Facts) -> str:
-    """A person paused the destination: neither sending nor checking goes on."""
+    """An operator paused the destination: nothing is sent or checked."""
     health = facts.health
     if not health.is_held(_next_step(event, facts)):
         return ""
     words = {"who": health.held_by, "why": health.held_reason}
     if health.held_until is None:
-        held = _("Held until somebody resumes the destination: paused by %(who)s, “%(why)s”.") % words
+        held = _("Held until the destination is resumed: paused by %(who)s, “%(why)s”.") % words
     else:
         words["until"] = moment(health.held_until, facts.now)
         held = _("Held until %(until)s: paused by %(who)s, “%(why)s”.") % words
@@ -138,7 +139,7 @@ def _held(event: OutboxEvent, facts: Facts) -> str:
 
 
 def _paused(event: OutboxEvent, facts: Facts) -> str:
-    """Trouble paused sending; afterwards one event goes first."""
+    """Errors paused sending; after the pause one event is tried first."""
     until, why = facts.health.paused_until, facts.health.paused_reason
     if until is None or until <= _next_step(event, facts) > facts.now:
         return ""
@@ -146,7 +147,7 @@ def _paused(event: OutboxEvent, facts: Facts) -> str:
         words = {"until": moment(until, facts.now), "why": why}
         paused = _("Held until %(until)s, because the destination is paused: %(why)s") % words
     else:
-        paused = _("Sent as soon as one event gets through, which is being tried. Paused before: %(why)s") % {
+        paused = _("Will be sent once the event being tried gets through. Reason for the pause: %(why)s") % {
             "why": why
         }
     return paused + _doubt(event, facts)
@@ -160,31 +161,32 @@ def _behind_another(event: OutboxEvent, facts: Facts) -> str:
 
 
 def _used_up(event: OutboxEvent, facts: Facts) -> str:
-    """What the next pass ends without another try."""
+    """The next pass ends the event without another attempt."""
     if facts.settings is None:
         return ""
     closed = window_closes(event, facts.settings)
     if closed is not None and closed <= facts.now:
         return _(
-            "It may have been accepted, and its key is too old to be sent again: a person must decide soon."
+            "It may have been accepted, and its key is too old to be sent again: "
+            "an operator must decide soon."
         )
     if event.attempts < facts.settings.max_attempts:
         return ""
     if closed is not None:
-        return _("All attempts are used up and one may have been accepted: a person must decide soon.")
-    return _("All attempts are used up: the next pass calls it dead.")
+        return _("All attempts are used up and one may have been accepted: an operator must decide soon.")
+    return _("All attempts are used up: the next pass marks it dead.")
 
 
 def _of_a_refused_type(event: OutboxEvent, facts: Facts) -> str:
-    """The platform refuses one event of its type after the other: they go one at a time."""
+    """The platform keeps refusing events of its type, so they are sent one at a time."""
     run, until = facts.health.refused, facts.health.refused_until
     is_delayed = event.not_before is not None and event.not_before > facts.now
     if run is None or until is None or event.type not in run.types or is_delayed:
         return ""
     words = {"until": moment(max(until, facts.now), facts.now), "why": run.error}
     held = _(
-        "Held back: the platform refuses events of this type, so one of them goes at a time until one is "
-        "accepted, the next at about %(until)s. The latest refusal: %(why)s"
+        "Held back: the platform refuses events of this type, so they are sent one at a time until one is "
+        "accepted, the next at about %(until)s. Latest refusal: %(why)s"
     )
     return held % words + _doubt(event, facts)
 
@@ -194,16 +196,16 @@ def _lapsed(event: OutboxEvent, facts: Facts) -> str:
         return ""
     if event.state == State.ACCEPTED:
         return _(
-            "The worker that was asking about it went silent; another one takes over within about a minute."
+            "The worker that was checking it stopped responding; another takes over within about a minute."
         )
-    silent = _("The worker that was sending it went silent; another one takes over within about a minute.")
+    silent = _("The worker that was sending it stopped responding; another takes over within about a minute.")
     return silent + _doubt(event, facts)
 
 
 def _retry(event: OutboxEvent, facts: Facts) -> str:
     if not event.attempts or facts.settings is None or event.due_at is None:
         return ""
-    again = _("Tries again %(when)s (attempt %(attempt)s of %(attempts)s).") % {
+    again = _("Retries %(when)s (attempt %(attempt)s of %(attempts)s).") % {
         "when": relative(max(event.due_at, facts.now), facts.now),
         "attempt": event.attempts + 1,
         "attempts": facts.settings.max_attempts,
@@ -212,9 +214,18 @@ def _retry(event: OutboxEvent, facts: Facts) -> str:
         return again + _doubt(event, facts)
     end = {"at": moment(max(last_try(event, facts.settings), facts.now), facts.now)}
     if event.attempts + 1 >= facts.settings.max_attempts:
-        last = _("It is the last one: if it fails, the event is dead. Safe to retry: same idempotency key.")
+        last = _(
+            "This is the last attempt: if it fails, the event is dead. "
+            "Retrying is safe: same idempotency key."
+        )
     else:
-        last = _("If all fail it becomes dead at about %(at)s. Safe to retry: same idempotency key.") % end
+        last = (
+            _(
+                "If all attempts fail, it becomes dead at about %(at)s. "
+                "Retrying is safe: same idempotency key."
+            )
+            % end
+        )
     return f"{again} {last}"
 
 
@@ -229,14 +240,14 @@ def _due(event: OutboxEvent, facts: Facts) -> str:
     waited = (facts.now - event.due_at).total_seconds() if event.due_at else 0.0
     if waited > OVERDUE_AFTER:
         return _(
-            "Due since %(span)s: workers are alive, but busy with other events. "
-            "More of them, or a higher CONCURRENCY or RATE_PER_MINUTE, would help."
+            "Due for %(span)s: workers are running but busy with other events. "
+            "Add workers, or raise CONCURRENCY or RATE_PER_MINUTE."
         ) % {"span": span(waited)}
     return _("Will be sent within about 60 s.")
 
 
 def _checks_paused(event: OutboxEvent, facts: Facts) -> str:
-    """The platform does not let us ask, or asked to slow down."""
+    """The platform refuses status checks, or asked us to slow down."""
     health = facts.health
     until, why = health.check_paused_until, health.check_paused_reason
     if health.rate_until is not None and (until is None or health.rate_until > until):
@@ -244,14 +255,14 @@ def _checks_paused(event: OutboxEvent, facts: Facts) -> str:
     if until is None or until <= _next_step(event, facts):
         return ""
     words = {"until": moment(until, facts.now), "why": why}
-    return _("The platform accepted it; asking for its delivery is paused until %(until)s: %(why)s") % words
+    return _("The platform accepted it; status checks are paused until %(until)s: %(why)s") % words
 
 
 def _next_check(event: OutboxEvent, facts: Facts) -> str:
     if facts.settings is None or event.due_at is None:
         return ""
     if not facts.settings.confirm:
-        return _("The platform accepted it, and CONFIRM is off: the next pass calls it delivered.")
+        return _("The platform accepted it and CONFIRM is off: the next pass marks it delivered.")
     if event.due_at > facts.now:
         words = {"when": relative(event.due_at, facts.now)}
     else:
@@ -262,7 +273,7 @@ def _next_check(event: OutboxEvent, facts: Facts) -> str:
         return (
             _(
                 "The platform accepted it; delivery is checked again %(when)s. "
-                "If it is not confirmed then, a person decides."
+                "If it is not confirmed then, an operator must decide."
             )
             % words
         )
@@ -271,25 +282,25 @@ def _next_check(event: OutboxEvent, facts: Facts) -> str:
 
 
 def _next_step(event: OutboxEvent, facts: Facts) -> dt.datetime:
-    """When the event would move if nothing held it; a pause that ends before does not matter to it."""
+    """When the event would move if nothing held it; pauses that end earlier do not affect it."""
     return max(event.due_at or facts.now, facts.now)
 
 
 def _doubt(event: OutboxEvent, facts: Facts) -> str:
-    """What to say after a sentence about an event that may have been accepted already."""
+    """A sentence to append if the event may already have been accepted."""
     closes = window_closes(event, facts.settings) if facts.settings is not None else None
     if closes is None:
         return ""
     return " " + _(
-        "It may have been accepted: the outcome of a try is unknown. The same key is sent again until "
-        "%(until)s; after that a person decides."
+        "It may have been accepted: the outcome of an attempt is unknown. It is retried with the same key "
+        "until %(until)s; after that an operator must decide."
     ) % {"until": moment(closes, facts.now)}
 
 
 _BEFORE_ALL: tuple[Rule, ...] = (_unconfigured, _in_flight)
 _PENDING: tuple[Rule, ...] = (
     *_BEFORE_ALL,
-    _behind_a_person,
+    _behind_needs_operator,
     _no_worker,
     _used_up,
     _held,

@@ -1,4 +1,4 @@
-"""What must be known beside an event to say what happens next, read from the database in three queries."""
+"""The facts needed to explain what happens next to an event, read from the database in three queries."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """A destination as its row stands; all empty where no worker has come by yet."""
+    """A destination's row; all fields are empty if no worker has reported yet."""
 
     heartbeat_at: dt.datetime | None = None
     heartbeat_worker: str = ""
-    #: When a django-q2 task ran last: where one did lately, commits wake a worker.
+    #: When a django-q2 task last ran; if that was recently, commits wake a worker.
     task_at: dt.datetime | None = None
     paused_until: dt.datetime | None = None
     paused_reason: str = ""
@@ -40,15 +40,15 @@ class Health:
     check_paused_until: dt.datetime | None = None
     check_paused_reason: str = ""
     check_paused_kind: str = ""
-    #: Until when the platform asked to slow down, and its words: then checks wait as well.
+    #: Until when the platform asked us to slow down, and its message; checks wait as well.
     rate_until: dt.datetime | None = None
     rate_reason: str = ""
     held_by: str = ""
     held_reason: str = ""
     held_until: dt.datetime | None = None
-    #: When the platform took an event last.
+    #: When the platform last accepted an event.
     accepted_at: dt.datetime | None = None
-    #: What ``Refusals`` stores; events of its types go one at a time, the next one then.
+    #: The stored ``Refusals``: events of its types are sent one at a time, the next at ``refused_until``.
     refusals: str | None = None
     refused_until: dt.datetime | None = None
 
@@ -58,7 +58,7 @@ class Health:
 
     @property
     def refused(self) -> Refusals | None:
-        """The run of refusals that holds events back; None where there is none."""
+        """The run of refusals that holds events back; None if there is none."""
         return Refusals.read(self.refusals) if self.refused_until is not None else None
 
     @property
@@ -70,18 +70,18 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """``now`` is the database's; ``settings`` is None where the destination is not configured any more."""
+    """``now`` is the database clock; ``settings`` is None if the destination is no longer configured."""
 
     now: dt.datetime
     settings: DestinationSettings | None
     health: Health = Health()
     blocker: Blocker | None = None
-    #: What a person did to it last.
-    deed: EventAct | None = None
+    #: The last operator action on it.
+    last_act: EventAct | None = None
 
 
 def facts_for(event: OutboxEvent, *, acts: Sequence[EventAct] | None = None) -> Facts:
-    """Collect the facts of one event; ``acts`` are its acts, oldest first, where they are known already."""
+    """Collect the facts of one event; ``acts`` are its operator actions, oldest first, if already loaded."""
     row = OutboxEvent.objects.on_outbox().filter(pk=event.pk).annotate(now=DatabaseNow())
     blocker: Blocker | None = None
     if event.state == State.PENDING and event.ordering_key:
@@ -100,7 +100,7 @@ def facts_for(event: OutboxEvent, *, acts: Sequence[EventAct] | None = None) -> 
         settings=settings_of(event.destination),
         health=healths(event.destination).get(event.destination, Health()),
         blocker=blocker,
-        deed=acts[-1] if acts else None,
+        last_act=acts[-1] if acts else None,
     )
 
 
@@ -109,7 +109,7 @@ def settings_of(destination: str) -> DestinationSettings | None:
 
 
 def healths(*aliases: str) -> dict[str, Health]:
-    """The health of these destinations that have a row, or of all, in one query."""
+    """Health by alias of these destinations, or of all; only those that have a row. One query."""
     rows = Destination.objects.using(outbox_alias())
     if aliases:
         rows = rows.filter(alias__in=aliases)

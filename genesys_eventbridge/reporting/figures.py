@@ -1,4 +1,4 @@
-"""The roll-up read: a destination's last hour and day in numbers, and in quarters of an hour; two queries."""
+"""Reads the roll-up: a destination's last hour and day in numbers and per quarter hour; two queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genesys_eventbridge.states import State
 
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
-#: A bar of the picture of a day in seconds, three buckets; and how many there are.
+#: Seconds per bar of the day chart (three buckets), and the number of bars.
 BAR = 900
 BARS = 96
 
@@ -32,12 +32,12 @@ class Figures:
 
     @property
     def success_1h(self) -> float | None:
-        """The share that was delivered of those that came to an end, 0 to 1; None where none did."""
+        """The share of ended events that were delivered, 0 to 1; None if none ended."""
         ended = sum(self.hour[end] for end in ENDS)
         return self.hour[State.DELIVERED] / ended if ended else None
 
     def quantile(self, share: float) -> float | None:
-        """Seconds within which this share of a day's deliveries was made, by about a fifth; None: of none."""
+        """Seconds within which this share of the day's deliveries took place (±20 %); None if none."""
         steps = {
             int(measure.removeprefix("within:")): number
             for measure, number in self.day.items()
@@ -53,7 +53,7 @@ class Figures:
 
     @property
     def errors(self) -> list[tuple[str, int]]:
-        """Failed requests of the day by what went wrong, the most common first."""
+        """Failed requests of the day by kind of error, the most common first."""
         found = {
             measure.removeprefix("error:"): number
             for measure, number in self.day.items()
@@ -63,7 +63,7 @@ class Figures:
 
 
 def figures(now: dt.datetime, aliases: Iterable[str] | None = None) -> dict[str, Figures]:
-    """By alias, for those that have any; whole buckets only, so an hour may be up to five minutes short."""
+    """Figures by alias, for those that have any. Whole buckets only: an hour may be up to 5 minutes short."""
     rows = (
         _rows(aliases)
         .filter(starts_at__gte=now - DAY)
@@ -80,7 +80,7 @@ def figures(now: dt.datetime, aliases: Iterable[str] | None = None) -> dict[str,
 
 
 def merged(parts: Iterable[Figures]) -> Figures:
-    """Several destinations as one."""
+    """Combine several destinations into one."""
     hour: Counter[str] = Counter()
     day: Counter[str] = Counter()
     for part in parts:
@@ -91,7 +91,7 @@ def merged(parts: Iterable[Figures]) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class Quarter:
-    """Fifteen minutes of one or all destinations; numbers of events that went there."""
+    """Fifteen minutes of one or all destinations: how many events were delivered and became dead."""
 
     begins: dt.datetime
     delivered: int = 0
@@ -99,7 +99,7 @@ class Quarter:
 
 
 def quarters(now: dt.datetime, aliases: Iterable[str] | None = None) -> list[Quarter]:
-    """The last 24 hours, oldest first; the last one has just begun, or is about to end."""
+    """The last 24 hours, oldest first; the last quarter is still running."""
     last = _quarter(now)
     first = last - dt.timedelta(seconds=BAR * (BARS - 1))
     rows = _rows(aliases).filter(starts_at__gte=first, measure__in=DRAWN)
@@ -115,7 +115,7 @@ def _bar(begins: dt.datetime, numbers: Mapping[tuple[dt.datetime, str], int]) ->
 
 
 def _quarter(moment: dt.datetime) -> dt.datetime:
-    """The begin of the quarter of an hour: what is cut off is less than one, in every zone."""
+    """Rounded down to the quarter hour, which is correct in every time zone."""
     return moment.replace(minute=moment.minute - moment.minute % (BAR // 60), second=0, microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""What of a destination's standing needs a person, each with the command or setting that helps. Pure."""
+"""The problems of a destination that need an operator, each with the command or setting that helps. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
-#: Kinds of pause that end only when somebody mends something.
+#: Pauses that end only after an operator fixes something.
 NEED_A_FIX = (Halt.AUTH, Halt.PERMISSION, Halt.CONFIG)
-#: Kinds of pause that end without anybody's help.
+#: Pauses that end automatically.
 HEALS = (Halt.NETWORK, Halt.RATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a number becomes a problem: seconds, and events of each kind that wait for a person."""
+    """The limits above which a number is a problem: age in seconds; dead and unresolved events, each."""
 
     max_age: float = 300.0
     max_dead: int = 0
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``kind`` is a fixed word for programs; ``remedy`` a command or a line of settings, or empty."""
+    """``kind`` is a fixed code for programs; ``remedy`` is a command, a settings line, or ""."""
 
     destination: str
     kind: str
@@ -41,7 +41,7 @@ class Problem:
 
 
 def problems(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
-    """Everything that needs a person at one destination, the gravest first."""
+    """Everything at one destination that needs an operator, worst first."""
     if not at.configured:
         yield from _not_configured(at)
         return
@@ -55,7 +55,7 @@ def problems(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
 
 
 def _not_configured(at: DestinationStatus) -> Iterator[Problem]:
-    """Judged only where no other project serves it, and silenced by an operator's pause."""
+    """Reported only if no other project serves it; an operator's pause silences it."""
     if at.undelivered and not at.served and not at.held:
         yield Problem(
             at.alias,
@@ -63,7 +63,7 @@ def _not_configured(at: DestinationStatus) -> Iterator[Problem]:
             _("no longer in GENESYS_EVENTBRIDGE: %(count)s open")
             % {"count": at.shown(at.undelivered, "waiting", "retrying", "accepted")},
             _(
-                "add it to the settings again, move or cancel its events, or, where they belong to another "
+                "add it to the settings again, move or cancel its events, or, if they belong to another "
                 "project: %(pause)s"
             )
             % {"pause": f"manage.py eventbridge_pause {at.alias} --reason TEXT"},
@@ -117,17 +117,17 @@ def _pauses(at: DestinationStatus) -> Iterator[Problem]:
         yield Problem(
             at.alias,
             "checks_paused",
-            _("asking for deliveries is paused (%(kind)s): %(why)s")
+            _("status checks are paused (%(kind)s): %(why)s")
             % {"kind": kind, "why": clean(health.check_paused_reason, 300)},
             _checks_remedy(kind, at.alias),
         )
 
 
 def _checks_remedy(kind: str, alias: str) -> str:
-    """CONFIRM off takes every accepted event for delivered, for good: advised for a missing right alone."""
+    """CONFIRM off treats accepted events as delivered for good: suggested only for a missing permission."""
     if kind == Halt.PERMISSION:
         return _(
-            'grant eventbridge:events:read, or set "CONFIRM": False, which takes every accepted event for '
+            'grant eventbridge:events:read, or set "CONFIRM": False, which treats every accepted event as '
             "delivered"
         )
     return f"manage.py eventbridge_ping --destination {alias}"

@@ -1,4 +1,4 @@
-"""When the tries of an event end: by its attempts, its age, or the window of its key. Arithmetic only."""
+"""Computes when an event's attempts end: by their number, its age, or the window of its key. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MEAN = 0.75
 
 
 def window_closes(event: OutboxEvent, settings: DestinationSettings) -> dt.datetime | None:
-    """Until when a doubtful event may be sent again; None where it is not in doubt."""
+    """Until when an event in doubt may be sent again; None if it is not in doubt."""
     if event.in_doubt_since is None:
         return None
     return event.in_doubt_since + dt.timedelta(seconds=settings.doubt_seconds)
 
 
 def last_try(event: OutboxEvent, settings: DestinationSettings) -> dt.datetime:
-    """About when the last attempt is made, if all fail from now on; earlier where MAX_AGE ends it."""
+    """About when the last attempt is made if all fail from now on; earlier if MAX_AGE ends it."""
     due = event.due_at or event.created_at
     at = due + dt.timedelta(seconds=_waits(event.attempts + 1, settings))
     if settings.max_age is None:
@@ -29,7 +29,7 @@ def last_try(event: OutboxEvent, settings: DestinationSettings) -> dt.datetime:
 
 
 def _waits(attempt: int, settings: DestinationSettings) -> float:
-    """Seconds waited after ``attempt`` and all that follow it but the last, on average."""
+    """The average total wait in seconds after ``attempt`` and each later attempt except the last."""
     total = 0.0
     left = settings.max_attempts - attempt
     step = settings.backoff_base * 2.0 ** min(attempt - 1, 64)

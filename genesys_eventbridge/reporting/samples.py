@@ -1,4 +1,4 @@
-"""How a destination stands by a look at so many events of each kind: as fast with a million as with ten."""
+"""Samples a bounded number of events of each kind: as fast with a million events as with ten."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
-#: A bar of the picture of coming retries in seconds, and how many there are.
+#: Seconds per bar of the retries chart, and the number of bars.
 BAR = 300
 BARS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """So many rows of one kind, the first in the order of their due time; ``is_least``: there are more."""
+    """The first rows of one kind by due time; ``is_least`` if there are more."""
 
     number: int = 0
     in_flight: int = 0
@@ -35,7 +35,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Of one destination: pending rows that are due and that are not, and those of the other states."""
+    """One destination: pending rows that are due, pending rows that are not yet, and the other states."""
 
     due: Sample = Sample()
     later: Sample = Sample()
@@ -45,14 +45,14 @@ class Samples:
 
 
 def samples(aliases: Sequence[str], now: dt.datetime, most: int) -> dict[str, Samples]:
-    """Look at up to ``most`` rows of each kind; one query for all destinations."""
+    """Samples by alias, up to ``most`` rows of each kind; one query for all destinations."""
     parts = [_facts(rows, now)[: most + 1] for alias in aliases for rows in _kinds(alias, now)]
     found = iter(_aggregated(parts, "COUNT(*), SUM(flying), SUM(again), SUM(recent), MIN(since)"))
     return {alias: Samples(*(_sample(next(found), most) for _kind in range(5))) for alias in aliases}
 
 
 def coming(aliases: Sequence[str], now: dt.datetime, most: int) -> tuple[Counter[int], bool]:
-    """Retries by the five minutes from now in which they come, and whether there are more than these."""
+    """Retries per five-minute bar from now on, and whether there are more than were counted."""
     bars = [now + dt.timedelta(seconds=BAR * bar) for bar in range(1, BARS + 1)]
     ahead = Case(
         *(When(due_at__lt=end, then=Value(bar)) for bar, end in enumerate(bars)),
@@ -70,7 +70,7 @@ def coming(aliases: Sequence[str], now: dt.datetime, most: int) -> tuple[Counter
 
 
 def _kinds(alias: str, now: dt.datetime) -> list[OutboxQuerySet]:
-    """In the order of ``Samples``; each is one range of the index, read from its begin."""
+    """In the order of ``Samples``; each is one range of the index, read from its start."""
     others = [_rows(alias).filter(state=state) for state in (State.ACCEPTED, *NEEDS_OPERATOR)]
     kinds = [_pending(alias).filter(due_at__lte=now), _pending(alias).filter(due_at__gt=now), *others]
     return [rows.order_by("due_at", "id") for rows in kinds]
@@ -103,7 +103,7 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
 
 
 def _aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tuple[Any, ...]]:
-    """The columns of each part, its number first: one query. Django cannot join parts that are cut off."""
+    """The columns of each part, preceded by its number, in one query. Django cannot combine limited parts."""
     if not parts:
         return []
     connection = connections[outbox_alias()]

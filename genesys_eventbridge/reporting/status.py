@@ -1,7 +1,7 @@
-"""How each destination stands, in numbers: counted, or by a look at so many events of each kind.
+"""The state of each destination in numbers: counted, or sampled from a bounded number of events.
 
-Counting takes three queries for all of them and a bounded one for each, and walks over all events that are
-not finished. The look takes four queries, whatever the size of the table.
+Counting takes three queries for all destinations and a bounded one for each, and scans all unfinished
+events. Sampling takes four queries, whatever the size of the table.
 """
 
 from __future__ import annotations
@@ -23,33 +23,34 @@ from genesys_eventbridge.reporting.figures import Figures
 from genesys_eventbridge.reporting.samples import Samples, samples
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
 
-#: Deliveries of the last hour are looked for among so many of the newest delivered events.
+#: Deliveries of the last hour are counted among this many of the newest delivered events.
 RECENT = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationStatus:
-    """One destination at ``now``, by the database's clock; numbers of events, ages in seconds."""
+    """One destination at ``now``, by the database clock: numbers of events, ages in seconds."""
 
     alias: str
     now: dt.datetime
-    #: False: the settings do not name it any more, so nothing of it will be sent.
+    #: False if the settings no longer contain it, so none of its events will be sent.
     configured: bool = True
-    #: Never tried; tried and to be tried again; claimed by a worker at this moment.
+    #: Never tried; to be retried; claimed by a worker at this moment.
     waiting: int = 0
     retrying: int = 0
     in_flight: int = 0
     accepted: int = 0
     dead: int = 0
     unresolved: int = 0
-    #: Age of the oldest event that could have been delivered by now, and is not; None: there is none.
+    #: Age of the oldest event that could have been delivered by now but is not; None if there is none.
     oldest: float | None = None
     delivered_1h: int = 0
-    #: There were more deliveries than were looked at.
+    #: There are more deliveries than were counted.
     delivered_1h_is_least: bool = False
-    #: Among events that ended within the hour, or were made in it and wait for a person: 0 to 1.
+    #: Share delivered of the events that ended within the hour, or were created in it and need an operator: 0
+    #: to 1.
     success_1h: float | None = None
-    #: Names of the numbers above of which there are more than were looked at.
+    #: Names of the numbers above that are lower bounds.
     least: frozenset[str] = frozenset()
     health: Health = field(default_factory=Health)
 
@@ -58,29 +59,29 @@ class DestinationStatus:
         return self.waiting + self.retrying + self.in_flight + self.accepted
 
     def shown(self, number: int, *names: str) -> str:
-        """A number made of these, as people read it: "1,204", or "10,000+" where there are more."""
+        """A sum of these numbers for display: "1,204", or "10,000+" if it is a lower bound."""
         return f"{number:,}+" if self.least.intersection(names) else f"{number:,}"
 
     @property
     def served(self) -> bool:
-        """A worker reported a moment ago; where it is not configured here, another project's."""
+        """A worker reported recently; another project's if it is not configured here."""
         return orphans.is_served(self.health.heartbeat_at, self.now)
 
     @property
     def held(self) -> bool:
-        """A person has paused it."""
+        """An operator has paused it."""
         return self.health.is_held(self.now)
 
     @property
     def heartbeat_ago(self) -> float | None:
-        """Seconds since any worker came by; None: never, or the clock was set back since."""
+        """Seconds since any worker reported; None if never, or if the clock was set back since."""
         seen = self.health.heartbeat_at
         ago = None if seen is None else (self.now - seen).total_seconds()
         return None if ago is None or ago < -SET_BACK_SECONDS else ago
 
 
 def statuses(aliases: Sequence[str] | None = None) -> list[DestinationStatus]:
-    """The configured destinations, or those named; and others that still have events nobody will send."""
+    """These destinations; by default all configured ones, and others with events that no worker will send."""
     now, known, counts = next_due.database_now(), healths(), _counts()
     wanted = list(aliases if aliases is not None else conf.aliases())
     left_over = sorted(set(counts) - set(conf.aliases())) if aliases is None else []
@@ -88,7 +89,7 @@ def statuses(aliases: Sequence[str] | None = None) -> list[DestinationStatus]:
 
 
 def sampled(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list[DestinationStatus]:
-    """The same by a look at up to ``most`` events of each kind; the last hour is told by the roll-up."""
+    """The same from up to ``most`` events of each kind; the last hour comes from the roll-up."""
     known = healths()
     wanted = list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
     found = samples(wanted, now, most)
@@ -102,7 +103,7 @@ def sampled(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list
 
 
 def merged(parts: Sequence[DestinationStatus]) -> DestinationStatus:
-    """The numbers of one or more destinations as one; no alias, health or share of success."""
+    """The sum of one or more destinations, without alias, health and success rate."""
     return DestinationStatus(
         alias="",
         now=parts[0].now,
@@ -177,7 +178,7 @@ def _status(
 
 
 def _counts() -> dict[str, dict[str, dict[str, object]]]:
-    """By alias and state, one walk over the rows that are not finished; the history is not touched."""
+    """By alias and state, in one scan of the unfinished rows; finished rows are not read."""
     taken = in_flight()
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
     rows = (
@@ -200,8 +201,8 @@ def _counts() -> dict[str, dict[str, dict[str, object]]]:
 
 
 def _delivered_1h(alias: str) -> tuple[int, bool]:
-    """The end of an event is in no index, so it is looked for among the newest events only."""
-    # In the order of the index, where ``due_at`` of a finished row is empty.
+    """No index has the end of an event, so only the newest events are counted."""
+    # Ordered like the index, in which ``due_at`` of a finished row is empty.
     newest = (
         OutboxEvent.objects.on_outbox()
         .filter(state=State.DELIVERED, destination=alias)

@@ -1,4 +1,4 @@
-"""One destination's standing and its problems -> whether it works, in a word and a sentence. Pure."""
+"""Summarizes whether one destination works, in a word and a sentence, from its status and problems. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from genesys_eventbridge.reporting.destination import explain_destination
 from genesys_eventbridge.reporting.problems import Limits, Problem, problems
 from genesys_eventbridge.reporting.status import DestinationStatus
 
-#: From the gravest to none. ``held`` is a person's choice, and so less than trouble.
+#: Worst first. ``held`` is an operator's choice, so it ranks below errors.
 SEVERITY = ("unknown", "stopped", "paused", "held", "delayed", "person", "well", "unused")
-#: What explain_destination calls it -> what it means here, where it stops events.
+#: The words of explain_destination that mean no events are sent, and the word to use here.
 STOPS = {
     "unknown": "unknown",
     "unused": "stopped",
@@ -29,7 +29,7 @@ STOPS = {
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``word`` is one of GRAVITY; ``title`` says it aloud; ``problems`` come with what to type or set."""
+    """``word`` is one of SEVERITY; ``title`` is its display text; ``problems`` have remedies."""
 
     alias: str
     word: str
@@ -39,7 +39,7 @@ class Summary:
 
 
 def summarize(at: DestinationStatus, settings: DestinationSettings | None) -> Summary:
-    """Whether it works. Where neither a worker nor an event was ever seen, that is no trouble yet."""
+    """Whether it works. A destination that never had a worker or an event counts as unused, not as broken."""
     limits = Limits()
     found = list(problems(at, limits))
     explanation = explain_destination(at.health, settings, at.now)
@@ -53,7 +53,7 @@ def summarize(at: DestinationStatus, settings: DestinationSettings | None) -> Su
 
 
 def worst(summaries: Iterable[Summary]) -> Summary | None:
-    """The one to be told first; None where there is none."""
+    """The worst one; None if there are none."""
     return min(summaries, key=lambda each: SEVERITY.index(each.word), default=None)
 
 
@@ -67,19 +67,19 @@ def _word(found: list[Problem]) -> str:
 def _title(word: str, at: DestinationStatus) -> str:
     match word:
         case "unknown":
-            return _("Stopped: not in the settings any more")
+            return _("Stopped: no longer in the settings")
         case "stopped":
             return _("Stopped: no worker")
         case "held":
-            return _("Paused by a person")
+            return _("Paused by an operator")
         case "delayed":
-            return _("Delayed: oldest waiting %(span)s") % {"span": span(at.oldest or 0)}
+            return _("Delayed: oldest event waiting for %(span)s") % {"span": span(at.oldest or 0)}
         case "person":
             count = at.dead + at.unresolved
             title = ngettext(
-                "Working; %(count)s event waits for a person",
-                "Working; %(count)s events wait for a person",
+                "Working; %(count)s event needs an operator",
+                "Working; %(count)s events need an operator",
                 count,
             )
             return title % {"count": at.shown(count, "dead", "unresolved")}
-    return _("All well")
+    return _("Working normally")

@@ -1,4 +1,4 @@
-"""What starts a worker here: django-q2's cluster where that is installed, and the loop of ours anywhere."""
+"""The commands that start a worker: django-q2's cluster if it is installed, and our own loop everywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CLUSTER = "manage.py qcluster"
 
 
 def commands() -> list[str]:
-    """The commands that would work here, the usual one first."""
+    """The commands that work in this project, the usual one first."""
     return [CLUSTER, LOOP] if apps.is_installed("django_q") else [LOOP]
 
 

@@ -29,7 +29,7 @@ class Sandbox:
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - latency is what it plays
+        sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - it simulates latency
         **options: Any,
     ) -> None:
         self._options = Options(**options)
@@ -38,7 +38,7 @@ class Sandbox:
         self._platform = Platform(clock, sleep)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The WSGI door. Raises HangUp where the connection must close without an answer."""
+        """The WSGI entry point. Raises HangUp if the connection must close without a response."""
         request = read_request(environ, READ_LIMIT)
         reply = self._local(request) or self._platform.answer(request, self._options)
         length = len(reply.body) if reply.promised is None else reply.promised
@@ -64,7 +64,7 @@ class Sandbox:
             self._options = replace(self._options, **changes)
 
     def register(self, *types: str) -> None:
-        """The platform knows these event types from now on."""
+        """Makes the platform know these event types from now on."""
         with self._switching:
             known = self._options.registered_types
             self._options = replace(
@@ -74,25 +74,25 @@ class Sandbox:
             )
 
     def unregister(self, *types: str) -> None:
-        """The platform refuses these event types from now on (400, "is not registered")."""
+        """Makes the platform refuse these event types from now on (400, "is not registered")."""
         with self._switching:
             self._options = replace(self._options, refused_types=self._options.refused_types.union(types))
 
     def fail_next(
         self, fault: Fault, times: int = 1, *, on: str = "publish", retry_after: str | int | None = None
     ) -> None:
-        """The next ``times`` requests at a door fail: "publish", "status" or "token".
+        """Makes the next ``times`` requests to an endpoint fail: "publish", "status" or "token".
 
         ``fault`` is a status (nothing is accepted), 0 (the connection closes, nothing is accepted) or the
-        name of a trick in hostile.py ("half-body"). A planned 429 says ``Retry-After: 1`` unless
-        ``retry_after`` says otherwise; "" leaves the header out. Raises ValueError.
+        name of a trick in hostile.py ("half-body"). A planned 429 has ``Retry-After: 1`` unless
+        ``retry_after`` says otherwise; "" omits the header. Raises ValueError.
         """
         if retry_after is None:
             retry_after = 1 if fault == 429 else ""
         self._platform.faults.plan(fault, times, on, str(retry_after))
 
     def stop_failing(self) -> None:
-        """Drops the planned faults that no request has met yet."""
+        """Drops the planned faults that have not occurred yet."""
         self._platform.faults.drop()
 
     @property
@@ -101,7 +101,7 @@ class Sandbox:
         return [json.loads(event.body) for event in self._platform.memory.all()]
 
     def ledger(self) -> dict[str, Any]:
-        """What happened, as Ledger.as_dict says it, with the accepted events under ``received``."""
+        """What happened, as in Ledger.as_dict, with the accepted events under ``received``."""
         return {**self._platform.ledger.as_dict(), "received": self.received}
 
     def reset(self) -> None:
@@ -125,7 +125,7 @@ class Sandbox:
         }
 
     def _local(self, request: Request) -> Reply | None:
-        """The doors for people and tests, which no scenario spoils."""
+        """The endpoints for people and tests, which no scenario affects."""
         if request.path == "/":
             ledger = self._platform.ledger
             return pages.overview(self.state(), ledger.counts(), ledger.recent(), self._clock())

@@ -1,4 +1,4 @@
-"""The control door: switches of the sandbox by JSON or by the forms of its page."""
+"""The control endpoint: sets the sandbox's switches by JSON or by the forms of its page."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from genesys_eventbridge.sandbox.wire import Reply, Request, error_reply, json_r
 if TYPE_CHECKING:
     from genesys_eventbridge.sandbox.app import Sandbox
 
-# Bytes of a request's body, at most.
+# Maximum bytes of a request's body.
 _LONGEST_BODY = 64 * 1024
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
@@ -24,9 +24,11 @@ def answer(sandbox: "Sandbox", request: Request) -> Reply:
     if request.method in ("GET", "HEAD"):
         return json_reply(200, sandbox.state())
     if request.method != "POST":
-        return error_reply(request, 405, "the control door takes GET and POST", (("Allow", "GET, POST"),))
+        return error_reply(
+            request, 405, "the control endpoint accepts GET and POST", (("Allow", "GET, POST"),)
+        )
     if _from_another_site(request):
-        return error_reply(request, 403, "the control door is not for pages of other sites")
+        return error_reply(request, 403, "the control endpoint does not accept requests of other sites")
     is_form = request.media_type == "application/x-www-form-urlencoded"
     try:
         _apply(sandbox, _form_fields(_body(request)) if is_form else read_members(_body(request)))
@@ -38,7 +40,7 @@ def answer(sandbox: "Sandbox", request: Request) -> Reply:
 
 
 def _from_another_site(request: Request) -> bool:
-    # A browser names the page a POST comes from; any page the developer visits could aim at loopback.
+    # A browser names the page that a POST comes from; any page the developer visits could target loopback.
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
     return origin is not None and origin.partition("://")[2].lower() != host.lower()
@@ -94,11 +96,11 @@ def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
 
 
 def _plan(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The arguments of ``fail_next``. What only means something beside it is refused without it."""
+    """The arguments of ``fail_next``. Values that only apply to it are refused without it."""
     given = {name: fields[name] for name in ("fail_next", "times", "on", "retry_after") if name in fields}
     if _is_empty(given.pop("fail_next", None)):
         if beside := [name for name, value in given.items() if not _is_empty(value)]:
-            raise ValueError(f"{beside[0]}: means nothing without fail_next")
+            raise ValueError(f"{beside[0]}: needs fail_next")
         return None
     retry_after = given.get("retry_after")
     return {

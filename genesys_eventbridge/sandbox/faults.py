@@ -10,7 +10,7 @@ from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
 ENDPOINTS = tuple(TRICKS)
 
 Fault = int | str
-#: Faults planned at one door, at most.
+#: Maximum number of faults planned at one endpoint.
 MOST_PLANNED = 10_000
 
 
@@ -28,7 +28,7 @@ class Faults:
             self._flaky: dict[str, int] = {}
 
     def plan(self, fault: Fault, times: int, endpoint: str, retry_after: str) -> None:
-        """Answers the next ``times`` requests of ``door`` with ``fault``. Raises ValueError for nonsense."""
+        """Answers the next ``times`` requests of ``endpoint`` with ``fault``. Raises ValueError."""
         if endpoint not in ENDPOINTS:
             raise ValueError(f"on: {endpoint!r} is unknown; choose from {', '.join(ENDPOINTS)}")
         if isinstance(fault, str) and fault not in TRICKS[endpoint]:
@@ -36,7 +36,7 @@ class Faults:
                 f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[endpoint])}"
             )
         if isinstance(fault, int) and fault != 0 and not 300 <= fault <= 999:
-            raise ValueError(f"fail_next: {fault!r} is no status from 300 to 999, nor 0 (close unanswered)")
+            raise ValueError(f"fail_next: {fault!r} is not a status from 300 to 999 or 0 (close unanswered)")
         if not 1 <= times <= MOST_PLANNED:
             raise ValueError(f"times: {times!r} is not a whole number from 1 to {MOST_PLANNED}")
         if not (retry_after.isascii() and (retry_after == "" or retry_after.isprintable())):
@@ -66,14 +66,14 @@ class Faults:
             return {endpoint: [fault for fault, _ in plan] for endpoint, plan in self._planned.items()}
 
     def next_trick(self, endpoint: str) -> Trick:
-        """The tricks of a door in turn."""
+        """The tricks of an endpoint in turn."""
         with self._lock:
             tricks = list(TRICKS[endpoint].values())
             self._turns[endpoint] += 1
             return tricks[(self._turns[endpoint] - 1) % len(tricks)]
 
     def flaky(self, event: str, every: int, failures: int) -> bool:
-        """Does this try of ``event`` fail? Every so many new events one does, so many times."""
+        """Whether this try of ``event`` fails: every ``every``-th new event does, ``failures`` times."""
         with self._lock:
             if event not in self._flaky:
                 chosen = (len(self._flaky) + 1) % every == 0
@@ -90,7 +90,7 @@ def status_reply(request: Request, endpoint: str, status: int, retry_after: str)
     if endpoint == "token" and status in (400, 401):
         known = ("invalid_request", "rate limit exceeded;") if status == 400 else _UNKNOWN_CLIENT
         return oauth_error(status, *known).adding(headers)
-    return error_reply(request, status, _MESSAGES.get(status, "The sandbox was told to fail."), headers)
+    return error_reply(request, status, _MESSAGES.get(status, "The sandbox was set to fail."), headers)
 
 
 def too_many(request: Request, seconds: int) -> Reply:

@@ -1,4 +1,4 @@
-"""Answers no platform should give and some do: named tricks for the publish, status and token doors."""
+"""Responses that no platform should give and some do: named tricks for publish, status and token."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ Spoil = Callable[[Request, View], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Trick:
-    """``spoil`` makes the answer from the request and the JSON of the honest answer.
+    """``spoil`` makes the response from the request and the JSON of the honest response.
 
-    ``honest_first``: the platform acts on the request (accepts the event), then its answer is spoiled;
-    else the answer comes from something before the platform, and nothing happened.
+    ``honest_first``: the platform acts on the request (accepts the event), then its response is spoiled;
+    otherwise the response comes from something in front of the platform, and nothing happened.
     """
 
     spoil: Spoil
@@ -40,12 +40,12 @@ def _html(status: int, title: str, *, honest_first: bool = True) -> Trick:
 
 
 def _changed(status: int, members: View) -> Trick:
-    """The honest answer with other members."""
+    """The honest response with other members."""
     return Trick(lambda _request, view: json_reply(status, {**view, **members}), honest_first=True)
 
 
 def _without(status: int, *names: str) -> Trick:
-    """The honest answer with members missing."""
+    """The honest response without these members."""
 
     def spoil(_request: Request, view: View) -> Reply:
         return json_reply(status, {name: value for name, value in view.items() if name not in names})

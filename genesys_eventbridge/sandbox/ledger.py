@@ -1,4 +1,4 @@
-"""The ledger: what the platform saw and took, exact under threads, for tests that judge the sender."""
+"""The ledger: what the platform received and accepted, exact under threads, for tests of the sender."""
 
 import hashlib
 import itertools
@@ -18,10 +18,10 @@ _ATTRIBUTES = ("source", "id", "type", "subject")
 
 @dataclass(slots=True)
 class Attempt:
-    """One request at one of the platform's doors: token, publish, status or other.
+    """One request to one of the platform's endpoints: token, publish, status or other.
 
     ``started`` and ``ended`` are readings of the sandbox's clock, ``started_at`` is seconds since the
-    epoch. ``status`` is the HTTP status as text, "closed" where the connection closed without an answer,
+    epoch. ``status`` is the HTTP status as text, "closed" if the connection closed without a response,
     "" while the request runs.
     """
 
@@ -45,7 +45,7 @@ class Attempt:
 
     @property
     def event(self) -> str:
-        """Source and id of the event, which no URI-reference can blur: it holds no space."""
+        """Source and id of the event; unambiguous, since a URI-reference contains no space."""
         return f"{self.source} {self.id}" if self.source and self.id else ""
 
 
@@ -73,7 +73,7 @@ class Ledger:
     def begin(
         self, endpoint: str, request: Request, event: Mapping[str, Any], *, key: str = "", remote_id: str = ""
     ) -> Attempt:
-        """Writes down a request that arrived, with what its event says of itself."""
+        """Records a request that arrived, with its event's attributes."""
         source, event_id, event_type, subject = (
             value if isinstance(value := event.get(name), str) else "" for name in _ATTRIBUTES
         )
@@ -101,7 +101,7 @@ class Ledger:
         return attempt
 
     def accept(self, attempt: Attempt, remote_id: str) -> None:
-        """Writes down that the platform took the event of this attempt."""
+        """Records that the platform accepted the event of this attempt."""
         with self._lock:
             attempt.accepted = True
             attempt.remote_id = remote_id
@@ -110,7 +110,7 @@ class Ledger:
                 self._accepts_by_key[attempt.idempotency_key] += 1
 
     def end(self, attempt: Attempt, status: str) -> None:
-        """Writes down the answer; the sender has not seen it yet."""
+        """Records the response; the sender has not seen it yet."""
         with self._lock:
             attempt.ended = self._clock()
             attempt.status = status
@@ -142,7 +142,7 @@ class Ledger:
 
         ``accepts`` by event ("<source> <id>") and ``accepts_by_key``; ``bodies_by_key`` the sha-256 of each
         different body a key was sent with; ``drift`` the keys with more than one; ``overlaps`` pairs of
-        attempts (numbers) for one event that ran at the same time; ``requests`` by door, method and
+        attempts (numbers) for one event that ran at the same time; ``requests`` by endpoint, method and
         status; ``attempts`` one by one, as in Attempt.
         """
         with self._lock:

@@ -11,7 +11,7 @@ from genesys_eventbridge.sandbox.options import Options, Scenario
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """One accepted event: the exact body, what it says of itself, and how its delivery will end."""
+    """One accepted event: the exact body, its attributes, and how its delivery will end."""
 
     remote_id: str
     body: bytes

@@ -1,4 +1,4 @@
-"""What the sandbox is told to be: every switch with its default and its bounds, as one frozen value."""
+"""The sandbox's options: every switch with its default and its bounds, as one frozen value."""
 
 import reprlib
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from genesys_eventbridge.platform.wire import is_free_header_name, is_media_type
 
 
 class Scenario(StrEnum):
-    """How the platform behaves; each member's ``meaning`` says it to people."""
+    """How the platform behaves; each member's ``meaning`` describes it."""
 
     HAPPY = "happy"
     FLAKY = "flaky"
     OUTAGE = "outage"
     RATE_LIMITED = "rate-limited"
     SLOW = "slow"
-    EXPIRED_TOKEN = "expired-token"  # noqa: S105  a name, no secret
+    EXPIRED_TOKEN = "expired-token"  # noqa: S105  a name, not a secret
     ACCEPTED_THEN_FAILED = "accepted-then-failed"
     LOST_RESPONSE = "lost-response"
     HOSTILE = "hostile"
@@ -30,7 +30,7 @@ _MEANINGS = {
     Scenario.HAPPY: "everything is accepted and delivered",
     Scenario.FLAKY: "every 3rd new event is answered 503 twice before it is accepted",
     Scenario.OUTAGE: "503 for everything, tokens included",
-    Scenario.RATE_LIMITED: "429 with Retry-After above the rate (60 a minute where none is set)",
+    Scenario.RATE_LIMITED: "429 with Retry-After above the rate (60 per minute if none is set)",
     Scenario.SLOW: "every answer comes late",
     Scenario.EXPIRED_TOKEN: "each token is refused after its 5th request, whatever expires_in promised",
     Scenario.ACCEPTED_THEN_FAILED: "events are accepted, then their delivery fails",
@@ -39,7 +39,7 @@ _MEANINGS = {
 }
 
 
-# Least and most of each number; where the least is an int, only whole numbers are taken.
+# Minimum and maximum of each number; if the minimum is an int, only whole numbers are allowed.
 _MOST = 1_000_000_000
 _BOUNDS: dict[str, tuple[float, float]] = {
     "latency": (0.0, 3600.0),
@@ -58,7 +58,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 
 
 def shown(value: object) -> str:
-    """A wrong value as a message shows it: ASCII, and short whatever it holds."""
+    """An invalid value as a message shows it: ASCII, and short whatever it contains."""
     return reprlib.repr(value).encode("ascii", "backslashreplace").decode()
 
 
@@ -86,7 +86,7 @@ class Options:
     token_lifetime: int = 24 * 3600
     max_event_bytes: int = 512_000
     credentials: Mapping[str, str] | None = field(default=None, repr=False)
-    token_path: str = "/oauth/token"  # noqa: S105  a path, no secret
+    token_path: str = "/oauth/token"  # noqa: S105  a path, not a secret
     events_path: str = "/api/v2/eventbridge/events"
     content_type: str = "application/cloudevents+json"
     idempotency_header: str = "Idempotency-Key"
@@ -111,20 +111,20 @@ class Options:
             object.__setattr__(self, "registered_types", frozenset(self.registered_types))
 
     def allows(self, event_type: str) -> bool:
-        """Does the platform know this event type?"""
+        """Whether the platform knows this event type."""
         registered = self.registered_types is None or event_type in self.registered_types
         return registered and event_type not in self.refused_types
 
     @property
     def allowed(self) -> int | None:
-        """How many publish and status requests each window may see; None where nothing limits."""
+        """How many publish and status requests are allowed per window; None if unlimited."""
         if self.rate is None and self.scenario is Scenario.RATE_LIMITED:
             return max(1, round(self.rate_window))
         return self.rate
 
     @property
     def wait(self) -> float:
-        """How long an answer is held back."""
+        """How long a response is delayed."""
         return max(self.latency, self.slow_latency) if self.scenario is Scenario.SLOW else self.latency
 
     def _check_wire(self) -> None:

@@ -68,7 +68,7 @@ def _forms(state: Mapping[str, Any]) -> str:
         f"{endpoint}: {_listed(map(str, faults))}" for endpoint, faults in state["planned"].items() if faults
     ]
     scenario = _select("Scenario", "scenario", state["scenarios"], state["scenario"])
-    rate = _number("Requests a window", "rate", "" if state["rate"] is None else state["rate"])
+    rate = _number("Requests per window", "rate", "" if state["rate"] is None else state["rate"])
     window = _number("Window (s)", "rate_window", state["rate_window"])
     endpoint = _select("On", "on", list(TRICKS), "publish")
     return f"""

@@ -1,4 +1,4 @@
-"""The platform's three doors (token, publish, status) as the scenario of the moment answers them."""
+"""The platform's three endpoints (token, publish, status) as the current scenario answers them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request, read: its door and what the door needs. ``problem``: why the body is no JSON object."""
+    """One parsed request: its endpoint and what it needs. ``problem``: why the body is not a JSON object."""
 
     endpoint: str
     request: Request
@@ -46,7 +46,7 @@ class Platform:
             part.clear()
 
     def answer(self, request: Request, options: Options) -> Reply:
-        """The answer to one request. Raises HangUp where there is none."""
+        """The response to one request. Raises HangUp if there is none."""
         call = self._read(request, options)
         attempt = self.ledger.begin(
             call.endpoint, request, call.members, key=call.key, remote_id=call.remote_id
@@ -77,7 +77,7 @@ class Platform:
         return _Call("trap" if request.path == TRAP_PATH else "other", request, {})
 
     def _spoiled(self, call: _Call, attempt: Attempt, options: Options) -> Reply:
-        """Planned faults first, then the scenario, then the honest answer."""
+        """Planned faults first, then the scenario, then the honest response."""
         trick: Trick | None = None
         planned = self.faults.take(call.endpoint) if call.endpoint in ENDPOINTS else None
         if planned is not None:
@@ -108,7 +108,7 @@ class Platform:
         return error_reply(call.request, 404, "The requested resource was not found.")
 
     def _metered(self, request: Request, options: Options, answer: Callable[[], Reply]) -> Reply:
-        """The bearer first, then the rate, then the answer: the order of a gateway."""
+        """First the bearer, then the rate, then the response: the order of a gateway."""
         uses = options.token_uses if options.scenario is Scenario.EXPIRED_TOKEN else None
         if refused := self._tokens.refusal(request, uses):
             return refused
@@ -144,7 +144,7 @@ class Platform:
 
 
 def _refusal(call: _Call, options: Options) -> Reply | None:
-    """Why the platform does not take this publish request, or None."""
+    """Why the platform refuses this publish request, or None."""
     request = call.request
     if request.method != "POST":
         return error_reply(request, 405, "events are published by POST", (("Allow", "POST"),))

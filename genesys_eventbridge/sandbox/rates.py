@@ -10,7 +10,7 @@ from genesys_eventbridge.sandbox.wire import Headers
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Where the window stands after one request; ``reset`` is whole seconds to its end, at least 1."""
+    """The window after one request; ``reset`` is whole seconds to its end, at least 1."""
 
     count: int
     allowed: int
@@ -40,7 +40,7 @@ class RateWindow:
             self._count = 0
 
     def take(self, allowed: int | None, window: float) -> Reading | None:
-        """Counts one request; None where nothing limits."""
+        """Counts one request; None if unlimited."""
         if allowed is None:
             return None
         now = self._clock()

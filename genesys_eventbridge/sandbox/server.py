@@ -22,7 +22,7 @@ from genesys_eventbridge.text import clean
 
 log = logging.getLogger("genesys_eventbridge.sandbox")
 
-# What is left of a refused body is read up to here, so that the client sees the answer and not a reset.
+# The rest of a refused body is read up to here, so that the client sees the response and not a reset.
 _DRAIN_LIMIT = 16 * 1024 * 1024
 _HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:\[\]]+)(?::[0-9]{0,5})?")
 _LONGEST_NUMBER = 18
@@ -35,7 +35,7 @@ class SandboxServer:
     def __init__(self, app: WSGIApplication, host: str, port: int, *, allow_remote: bool) -> None:
         self._server = _Server(app, host, port, allow_remote=allow_remote)
         bound_host, bound_port = self._server.server_address[:2]
-        # A server on every address is reached from here by loopback.
+        # From this machine, a server on every address is reached by loopback.
         named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(bound_host), str(bound_host))  # noqa: S104
         self.port = int(bound_port)
         self.url = f"http://{f'[{named}]' if ':' in named else named}:{bound_port}"
@@ -61,7 +61,7 @@ class SandboxServer:
 def serve(
     sandbox: WSGIApplication, host: str = "127.0.0.1", port: int = 0, *, allow_remote: bool = False
 ) -> SandboxServer:
-    """Serves the sandbox from threads; ``port`` 0 takes a free one. Raises OSError where it cannot bind.
+    """Serves the sandbox from threads; ``port`` 0 takes a free one. Raises OSError if it cannot bind.
 
     A request whose Host is not a loopback name (localhost, 127.0.0.0/8, [::1]) is answered 421 unless
     ``allow_remote``: a web page whose name was rebound to this machine's address could read and switch the
@@ -102,7 +102,7 @@ class _Server(socketserver.ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is ordinary; anything else is a defect of the sandbox."""
+        """A client that disconnects is normal; anything else is a defect of the sandbox."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
             log.error("the sandbox failed to answer", exc_info=error)
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  named by the base class
         """Quiet: the page and the ledger show every request."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "Transfer-Encoding" in self.headers:
             self.send_error(411, "Content-Length is required")
         elif len(given) > 1:
-            self.send_error(400, "Content-Length is there more than once")
+            self.send_error(400, "Content-Length is repeated")
         elif not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
             self.send_error(400, "Content-Length is not a number of bytes")
         else:
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _host_refusal(self) -> tuple[int, str] | None:
         """The status and message for a request that is not addressed to this server, or None.
 
-        RFC 9112, section 3.2: with HTTP/1.1 exactly one Host, and 400 where it is missing or malformed.
+        RFC 9112, section 3.2: with HTTP/1.1 exactly one Host, and 400 if it is missing or malformed.
         """
         given = self.headers.get_all("Host", [])
         if not given and self.request_version != "HTTP/1.1":

@@ -1,14 +1,14 @@
-"""What people need to use a sandbox: the settings to paste, and which addresses stay on this machine."""
+"""How to use a sandbox: the settings to paste, and which addresses stay on this machine."""
 
 from genesys_eventbridge.platform import wire
 
-# Taken by every sandbox and by nothing else; a deploy check knows them.
+# Accepted by every sandbox and by nothing else; a deploy check looks for them.
 CLIENT_ID = "sandbox"
 CLIENT_SECRET = "sandbox-only"  # noqa: S105  public on purpose
 
 
 def settings_block(url: str) -> str:
-    """The text a person reads when the sandbox starts: settings to paste, where to look, how to stop."""
+    """The text printed when the sandbox starts: settings to paste, where to look, how to stop."""
     return f"""Sandbox platform at {url}. Paste into settings.py:
 
 GENESYS_EVENTBRIDGE = {{
@@ -26,5 +26,5 @@ Stop with Ctrl-C."""
 
 
 def is_loopback(host: str) -> bool:
-    """Can ``host``, IPv6 without brackets, be reached from this machine only? See ``wire.is_loopback``."""
+    """Whether only this machine can reach ``host`` (IPv6 without brackets). See ``wire.is_loopback``."""
     return wire.is_loopback(wire.normal_host(f"[{host}]" if ":" in host else host))

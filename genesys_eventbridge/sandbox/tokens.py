@@ -20,7 +20,7 @@ class _Issued:
 
 
 class Tokens:
-    """Issues tokens and says why a bearer is refused. Tokens live in memory only."""
+    """Issues tokens and explains why a bearer is refused. Tokens live in memory only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class Tokens:
         self._rate.clear()
 
     def answer(self, request: Request, options: Options) -> Reply:
-        """The answer to a token request, errors in OAuth's shape."""
+        """The response to a token request, with errors in OAuth's format."""
         if request.method != "POST":
             return error_reply(request, 405, "the token endpoint takes POST", (("Allow", "POST"),))
         reading = self._rate.take(options.token_rate, options.rate_window)

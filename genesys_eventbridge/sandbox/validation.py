@@ -1,4 +1,4 @@
-"""Is a received body a CloudEvent the platform takes? Written apart from the builder, as its judge."""
+"""Whether a received body is a CloudEvent. Written independently of the builder, to verify it."""
 
 import base64
 import binascii
@@ -23,11 +23,11 @@ _REQUIRED = ("id", "source", "type", "time")
 
 
 class Invalid(ValueError):
-    """The body is no event that the platform takes; the text names the attribute and the rule."""
+    """The body is not an event that the platform accepts; the text names the attribute and the rule."""
 
 
 def read_members(body: bytes) -> dict[str, Any]:
-    """The members of the JSON object in ``body``. Raises Invalid where there is no such object."""
+    """The members of the JSON object in ``body``. Raises Invalid if there is no such object."""
     if not body:
         raise Invalid("the body is empty; a JSON object is expected")
     try:

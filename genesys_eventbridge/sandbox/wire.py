@@ -1,4 +1,4 @@
-"""One request as the sandbox reads it, one reply as it writes it, and the official bodies of errors."""
+"""A request as the sandbox reads it, a response as it writes it, and the official bodies of errors."""
 
 import json
 import uuid
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. ``promised`` is the Content-Length where it differs from the body (half a body)."""
+    """One response. ``promised`` is the Content-Length if it differs from the body (half a body)."""
 
     status: int
     headers: Headers
@@ -95,7 +95,7 @@ def text_reply(status: int, text: str, media_type: str, headers: Headers = ()) -
 
 
 def error_reply(request: Request, status: int, message: str, headers: Headers = ()) -> Reply:
-    """The Platform API's error body; its contextId is the correlation id of the answer."""
+    """The Platform API's error body; its contextId is the correlation id of the response."""
     return json_reply(status, error_body(request.correlation_id, status, message), headers)
 
 

@@ -88,12 +88,12 @@ def listed(client, url) -> list[int]:
 
 class TestTheVerdict:
     def test_all_well(self, viewer, alive):
-        assert heading(viewer.get(PAGE)) == "All well"
+        assert heading(viewer.get(PAGE)) == "Working normally"
 
     def test_delayed(self, viewer, alive):
         event(row={"created_at": DatabaseNow(-840)})
 
-        assert heading(viewer.get(PAGE)) == "Delayed: oldest waiting 14 min"
+        assert heading(viewer.get(PAGE)) == "Delayed: oldest event waiting for 14 min"
 
     def test_paused_says_until_when_and_why(self, viewer, alive):
         Destination.objects.update(paused_until=DatabaseNow(600), paused_kind="auth", paused_reason="401")
@@ -117,7 +117,7 @@ class TestTheVerdict:
 
         response = viewer.get(PAGE)
 
-        assert heading(response) == "Working; 1 event waits for a person"
+        assert heading(response) == "Working; 1 event needs an operator"
         assert "eventbridge_retry --destination default --state dead --dry-run" in plain(response)
 
     def test_an_empty_one_says_what_to_do_first(self, viewer):
@@ -141,7 +141,7 @@ class TestTheVerdict:
 
         response = viewer.get(PAGE)
 
-        assert heading(response) == "Stopped: the settings are wrong"
+        assert heading(response) == "Stopped: invalid settings"
         assert "Did you mean 'REGION'?" in html(response).replace("&#x27;", "'")
         assert "manage.py check" in plain(response)
 
@@ -204,7 +204,7 @@ class TestNumbers:
         response = viewer.get(PAGE)
 
         assert numbers(response)["Dead"] == "3+"
-        assert heading(response) == "Working; 3+ events wait for a person"
+        assert heading(response) == "Working; 3+ events need an operator"
 
     @pytest.mark.parametrize(
         ("of", "words"), [(None, "-"), (1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50 %"), (0.0, "0 %")]
@@ -223,8 +223,8 @@ class TestSeveralDestinations:
             viewer.get(PAGE + query) for query in ("", "?destination=emea", "?destination=default")
         )
 
-        assert heading(both) == "emea: Working; 1 event waits for a person"
-        assert heading(default) == "All well"
+        assert heading(both) == "emea: Working; 1 event needs an operator"
+        assert heading(default) == "Working normally"
         assert [numbers(page)["Dead"] for page in (both, emea, default)] == ["1", "1", "0"]
         assert [numbers(page)["Delivered"] for page in (both, emea, default)] == ["7", "7", "0"]
         assert f"{PAGE}?destination=emea" in html(both)
@@ -238,7 +238,7 @@ class TestSeveralDestinations:
         Destination.objects.create(alias="gone", heartbeat_at=DatabaseNow(-600))
         event(row={"destination": "gone"})
 
-        assert heading(viewer.get(PAGE)) == "gone: Stopped: not in the settings any more"
+        assert heading(viewer.get(PAGE)) == "gone: Stopped: no longer in the settings"
 
     def test_the_number_of_queries_does_not_grow_with_them(
         self, viewer, alive, two, django_assert_max_num_queries
@@ -428,7 +428,7 @@ class TestPictures:
 
         assert [picture["title"] for picture in page.found] == [
             "Delivered and dead",
-            "Coming retries",
+            "Upcoming retries",
             "Failed requests",
         ]
         for picture in page.found:
@@ -440,7 +440,7 @@ class TestPictures:
         assert html(response).count("<details>") == 3
         assert "300 delivered, 3 dead" in plain(response)
         assert "HTTP 503" in plain(response)
-        assert "login refused" in plain(response)
+        assert "login failed" in plain(response)
 
     def test_they_need_no_style_and_no_script(self, viewer, full):
         page = html(viewer.get(PAGE))
@@ -458,7 +458,7 @@ class TestPictures:
         response = viewer.get(PAGE)
 
         assert Shapes(html(response)).found == []
-        assert "No event waits for a retry in the next 2 hours." in plain(response)
+        assert "No retries are due in the next 2 hours." in plain(response)
 
     def test_numbers_are_written_for_a_drawing_in_every_language(self, client, full, settings):
         settings.LANGUAGE_CODE = "de"
@@ -493,7 +493,7 @@ class TestPictures:
 
         picture = charts.wave({0: 5, samples.BARS: 7}, now, more=True)
 
-        assert picture.about == "In the next 2 hours: 5 retries; later: 7. There are more than are shown."
+        assert picture.about == "In the next 2 hours: 5 retries; later: 7. There are more retries than shown."
         assert picture.table == [["12:00", "5"], ["later", "7"]]
 
     def test_times_are_in_the_zone_of_the_reader(self, client, full, settings):
@@ -506,7 +506,7 @@ class TestPictures:
         ("name", "words"),
         [
             ("503", "HTTP 503"),
-            ("200", "200 without proof"),
+            ("200", "200, invalid response"),
             ("rate", "too many requests"),
             ("\x1b[2J", "\\x1b[2J"),
         ],

@@ -73,7 +73,7 @@ def test_a_destination_nobody_used_yet_is_there_too(ana, settings):
 
     assert f"{LIST}second/change/" in text(ana.get(LIST))
     assert "Start one: manage.py qcluster" in re.sub(r"<[^>]+>", "", text(ana.get(LIST)))
-    assert "No worker has come by yet" in text(ana.get(f"{LIST}second/change/"))
+    assert "No worker has reported yet" in text(ana.get(f"{LIST}second/change/"))
 
 
 def test_a_destination_that_is_configured_no_more_is_told_as_such(ana):
@@ -104,11 +104,11 @@ def test_no_secret_is_shown(ana, row):
 
 
 def test_the_rate_is_shown(ana, row, settings):
-    assert "no limit of ours" in text(ana.get(LIST))
+    assert "no limit set" in text(ana.get(LIST))
     settings.GENESYS_EVENTBRIDGE = {
         "default": {**settings.GENESYS_EVENTBRIDGE["default"], "RATE_PER_MINUTE": 300}
     }
-    assert "300 a minute" in text(ana.get(LIST))
+    assert "300 per minute" in text(ana.get(LIST))
 
 
 def test_trouble_is_shown_with_its_reason(ana, row):
@@ -147,19 +147,19 @@ def test_a_person_resumes(ana, row):
 
     response = ana.post(RESUME, {"resume-reason": "they are back"}, follow=True)
 
-    assert told(response) == ["default goes on."]
+    assert told(response) == ["default is resumed."]
     assert len(claim().rows) == 1
 
 
 def test_resuming_twice_is_harmless(ana, row):
     response = ana.post(RESUME, {}, follow=True)
 
-    assert told(response) == ["default was not paused by a person."]
+    assert told(response) == ["default was not paused by an operator."]
 
 
 def test_trouble_can_be_tried_at_once(ana, row):
     halted(Halt.AUTH, "401")
-    assert "Try at once" in text(ana.get(PAGE))
+    assert "Try now" in text(ana.get(PAGE))
 
     ana.post(RESUME, {"resume-also_trouble": "on"})
 

@@ -108,7 +108,7 @@ def test_the_list_says_of_each_row_where_it_stands_and_what_comes_next(viewer):
     assert cell(response, flying, "next_step") == "being sent"
     assert cell(response, late, "state_now") == "○ pending retry due"
     assert cell(response, dead, "state_now") == "✕ dead rejected"
-    assert cell(response, dead, "next_step") == "a person decides"
+    assert cell(response, dead, "next_step") == "needs an operator"
     assert cell(response, dead, "last_result") == "connection refused by so…"
     assert cell(response, done, "next_step") == "-"
     assert "ago" in cell(response, done, "created") or cell(response, done, "created") == "now"
@@ -119,12 +119,12 @@ def test_what_holds_a_row_back_is_its_next_step(viewer):
     behind = event(ordering_key="ORD-7")
     free = event()
 
-    assert cell(viewer.get(LIST), behind, "next_step") == "behind an earlier event"
+    assert cell(viewer.get(LIST), behind, "next_step") == "waiting for an earlier event"
     assert cell(viewer.get(LIST), free, "next_step") == "due"
-    assert cell(viewer.get(LIST), head, "next_step") == "a person decides"
+    assert cell(viewer.get(LIST), head, "next_step") == "needs an operator"
 
     Destination.objects.create(alias="default", held_by="ben", held_reason="why")
-    assert cell(viewer.get(LIST), free, "next_step") == "held by ben"
+    assert cell(viewer.get(LIST), free, "next_step") == "paused by ben"
 
     Destination.objects.update(held_by="", paused_until=DatabaseNow(3600), paused_reason="503")
     assert cell(viewer.get(LIST), free, "next_step").startswith("paused until ")
@@ -289,9 +289,9 @@ def test_pages_hold_fifty_and_the_count_stops_at_its_cap(viewer, monkeypatch):
 
     assert len(listed(response)) == 50
     assert response.context["cl"].result_count == 60
-    assert "There are more than" in text(response)
+    assert "More than 10,000 events match" in text(response)
     assert len(listed(viewer.get(LIST, {"p": "2"}))) == 10
-    assert "There are more than" not in text(viewer.get(LIST, {"state": "dead"}))
+    assert "More than 10,000 events match" not in text(viewer.get(LIST, {"state": "dead"}))
 
 
 def test_the_count_itself_stops_at_its_cap(viewer, django_assert_max_num_queries):
@@ -394,13 +394,13 @@ def test_the_page_says_what_happens_next_and_tells_the_story(ana):
     response = ana.get(page(row.pk))
     told = text(response)
 
-    assert "The platform refused it for good: 400: unknown type." in told
+    assert "The platform rejected it permanently: 400: unknown type." in told
     titles = [entry.title for entry in response.context["timeline"]]
     assert titles == [
         "Enqueued",
-        "Sent, and refused for good",
+        "Sent and rejected permanently",
         "Requeued by ben via admin",
-        "Sent, and refused for good",
+        "Sent and rejected permanently",
     ]
     for word in [
         "correlation-1",
@@ -428,7 +428,7 @@ def test_the_planned_step_ends_the_timeline(ana):
         return ana.get(page(pk)).context["timeline"][-1].title
 
     assert [last(row.pk), last(asked.pk), last(flying.pk), last(done.pk)] == [
-        "Next try",
+        "Next attempt",
         "Next check",
         "Being sent",
         "Enqueued",
@@ -462,7 +462,7 @@ def test_who_may_not_see_events_is_refused(client):
 def test_a_renewed_key_is_told(ana):
     row = event(row={"key_epoch": 2})
 
-    assert f"{row.idempotency_key}, renewed 2 times by a person" in text(ana.get(page(row.pk)))
+    assert f"{row.idempotency_key}, renewed 2 times by an operator" in text(ana.get(page(row.pk)))
 
 
 def test_a_long_story_is_cut_at_its_beginning(ana, monkeypatch):
@@ -610,7 +610,7 @@ def test_an_event_that_is_not_there_leads_back_to_the_list(ana, pk):
     response = ana.get(page(pk), follow=True)
 
     assert response.redirect_chain == [(LIST, 302)]
-    assert "There is no such event" in text(response)
+    assert "This event does not exist" in text(response)
 
 
 def test_the_page_takes_few_queries(client, django_assert_max_num_queries):

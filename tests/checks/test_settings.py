@@ -117,8 +117,8 @@ class TestSettings:
         [
             ({"type": "no such type"}, "'no such type' is not valid"),
             ({"properties": []}, "is not of type 'object'"),
-            ({1: {}, "a": {}}, "cannot be written as JSON"),
-            ({"const": {1, 2}}, "cannot be written as JSON"),
+            ({1: {}, "a": {}}, "cannot be encoded as JSON"),
+            ({"const": {1, 2}}, "cannot be encoded as JSON"),
             ("no/such/file.json", "No such file"),
         ],
     )
@@ -195,7 +195,7 @@ class TestSettings:
         message = only(our_checks.check_settings())
 
         assert message.id == "genesys_eventbridge.W018"
-        assert message.hint == 'Add "django_q" to INSTALLED_APPS, or write "WAKE": "auto".'
+        assert message.hint == 'Add "django_q" to INSTALLED_APPS, or set "WAKE": "auto".'
 
     def test_twice_the_senders_is_enough_of_a_batch(self, configure):
         configure(CONCURRENCY=64, BATCH_SIZE=128)
@@ -349,7 +349,7 @@ class TestQueue:
 
     def test_the_hint_of_e009_pasted_ends_it(self, configure):
         configure(PASS_SECONDS=77, cluster={"timeout": 10, "retry": 5})
-        numbers_to_paste = only(ours()).hint.partition("Write ")[2].partition(" in Q_CLUSTER")[0]
+        numbers_to_paste = only(ours()).hint.partition("Set ")[2].partition(" in Q_CLUSTER")[0]
         pasted = json.loads("{" + numbers_to_paste + "}")
 
         configure(PASS_SECONDS=77, cluster=pasted)
@@ -613,8 +613,13 @@ def test_every_check_is_registered_once_under_its_tag():
     tags = {check.__name__: set(check.tags) for check in registry.get_checks() if _is_ours(check)}
     deploy = {check.__name__ for check in registry.deployment_checks if _is_ours(check)}
 
-    assert tags == {"settings": set(), "queue": set(), "models": {"models"}, "database": {"database"}}
-    assert deploy == {"deployment"}
+    assert tags == {
+        "check_settings": set(),
+        "check_queue": set(),
+        "check_models": {"models"},
+        "check_database": {"database"},
+    }
+    assert deploy == {"check_deployment"}
 
 
 def _is_ours(check):

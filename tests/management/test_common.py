@@ -172,7 +172,7 @@ class TestAsking:
         ran = run("cancel", str(row.pk), "--reason", "x", terminal=True)
 
         assert "Nothing was changed" in ran.out
-        assert terminal.asked == ["Cancel 1 event for good? [y/N] "]
+        assert terminal.asked == ["Cancel 1 event permanently? [y/N] "]
         assert type(row).objects.get().state == State.DEAD
 
     @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class TestPauseAndResume:
         assert (row.held_reason, row.held_until) == ("maintenance of the CRM", None)
         assert row.held_by
         assert ran.out == (
-            "default is paused until resumed. What is in flight is finished; due by now: 1 event.\n"
+            "default is paused until resumed. Events in flight are finished; due now: 1 event.\n"
             "  -> manage.py eventbridge_resume default\n"
         )
 
@@ -54,7 +54,7 @@ class TestPauseAndResume:
         ran = run("resume", "default")
 
         assert Destination.objects.get().held_by == ""
-        assert ran.out.startswith("default goes on.\n")
+        assert ran.out.startswith("default is resumed.\n")
         assert run("resume", "default").out == "default was not paused.\n"
 
     def test_resuming_lets_the_next_pass_try_after_trouble(self):
@@ -187,7 +187,7 @@ class TestSchedules:
 
         assert "runs every 1440 min instead of every 60 min" in ran.out
         assert "paused (repeats is 0)" in ran.out
-        assert "--reset overwrites it" in ran.out
+        assert "--reset overwrites them" in ran.out
 
     def test_reset_and_remove(self):
         run("schedules", "--apply")
@@ -195,7 +195,7 @@ class TestSchedules:
 
         assert run("schedules", "--reset").out.count("reset") == 4
         assert run("schedules", "--remove").out.count("removed") == 4
-        assert run("schedules", "--remove").out == "No schedule of ours was there.\n"
+        assert run("schedules", "--remove").out == "There were no schedules to remove.\n"
 
     def test_a_dry_run_changes_nothing(self):
         ran = run("schedules", "--apply", "--dry-run")
@@ -214,7 +214,7 @@ class TestSchedules:
 
         lines = run("schedules").out.splitlines()
 
-        assert "DOUBLED (2 of that name)" in lines[0]
+        assert "DUPLICATE (2 with this name)" in lines[0]
         assert "WRONG (it runs something else)" in lines[1]
         assert lines[2].endswith("paused")
         assert "should have run 15 min ago" in lines[3]

@@ -63,7 +63,7 @@ class TestEnqueue:
         [
             ("{number: 1}", 2, "line 1, column 2"),
             ("", 2, "not JSON"),
-            ('{"a": NaN}', 2, "NaN is no JSON value"),
+            ('{"a": NaN}', 2, "NaN is not a JSON value"),
             ("[" * 200_000, 2, "nested too deeply"),
             ("@/nowhere/order.json", 1, "cannot read it"),
             ('{"a": "\\ud800"}', 1, "data"),
@@ -176,7 +176,7 @@ class TestShow:
 
         assert out.startswith(f"Event {row.pk}  order.created  pending\n")
         assert "  subject: ORD-7\n" in out
-        assert "Tries again" in out
+        assert "Retries" in out
         assert "enqueued\n" in out
         assert "publish 1: unknown 503 in" in out
         assert "next step (in " in out

@@ -254,7 +254,7 @@ class TestLoop:
         assert fresh(row).state == State.DELIVERED
         assert clock.waits[:7] == [1, 2, 4, 8, 16, BACKOFF_CAP, BACKOFF_CAP]
         assert "canary" not in caplog.text
-        assert "going on" in caplog.text
+        assert "working again" in caplog.text
 
     @pytest.mark.django_db(transaction=True)
     def test_a_connection_that_broke_is_opened_anew(self, clock):
@@ -319,7 +319,7 @@ class TestStopping:
             assert signal.getsignal(signal.SIGTERM) is before
 
         assert len(said) == 1
-        assert "Once more" in said[0]
+        assert "Repeat to stop at once" in said[0]
 
     def test_the_signals_mean_what_they_did_before_when_all_is_done(self):
         before = signal.getsignal(signal.SIGINT)

@@ -82,7 +82,7 @@ class TestPublish:
         assert ran.code == 3
         assert "default is paused for another" in ran.out
         assert "eventbridge:event:publish" in ran.out
-        assert "1 event went back uncharged" in ran.out
+        assert "1 event put back to be sent later" in ran.out
 
     @pytest.mark.parametrize(("arguments", "latency"), [((), 0.3), (("--limit", "1"), 0)])
     def test_a_pause_by_the_last_answer_is_said_though_no_claim_met_it(self, arguments, latency):
@@ -96,7 +96,7 @@ class TestPublish:
         assert ran.code == 3
         assert "nothing was due" not in ran.out
         assert "default is paused for another" in ran.out
-        assert "1 event went back uncharged" in ran.out
+        assert "1 event put back to be sent later" in ran.out
 
     def test_a_persons_pause_is_respected_and_named(self):
         with sandboxed() as sandbox:
@@ -125,8 +125,8 @@ class TestPublish:
 
         told = "\n".join(draining.lines(done))
 
-        assert "3 events went back uncharged, to be sent later" in told
-        assert "1 event left to another worker" in told
+        assert "3 events put back to be sent later, without using an attempt" in told
+        assert "1 event lost to another worker" in told
 
     def test_a_limit_is_kept(self):
         with sandboxed() as sandbox:
@@ -243,7 +243,7 @@ class TestPoll:
             ran = run("poll")
 
         assert fresh(row).state == State.DELIVERED
-        assert "default: 1 event asked about" in ran.out
+        assert "default: 1 event checked" in ran.out
 
     def test_what_is_not_due_is_left_alone(self):
         with sandboxed():

@@ -180,7 +180,7 @@ class TestDead:
         assert {fresh(row).state for row in rows} == {State.DEAD}
         assert "Would requeue 3 events of 4 (dead, rejected, " in ran.out
         assert "\n  all 4: order.created 3 · order.cancelled 1\n" in ran.out
-        assert "Limit is 3 per run; add --limit 4. To avoid a new wave add --spread 600." in ran.out
+        assert "Limit is 3 per run; add --limit 4. To avoid a burst add --spread 600." in ran.out
         assert ran.out.endswith("Nothing was changed (dry run).\n")
         assert ran.code == 0
 
@@ -269,7 +269,7 @@ class TestUnresolved:
             (["--state", "dead", "--accept-duplicates", "--because", "x"], "--state unresolved"),
             (["--reason", "rejected"], "--state dead"),
             (["--state", "pending", "--reason", "rejected"], "--state dead"),
-            (["--since", "2h", "--until", "3h"], "--since is not before --until"),
+            (["--since", "2h", "--until", "3h"], "--since must be before --until"),
         ],
         ids=str,
     )

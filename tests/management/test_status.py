@@ -77,7 +77,10 @@ def test_a_pause_is_shown_with_who_and_why_and_what_ends_it():
     ("columns", "words"),
     [
         ({"paused_until": 60, "paused_kind": "rate", "paused_reason": "429"}, "(rate): 429"),
-        ({"paused_until": -1, "paused_kind": "network", "paused_reason": "503"}, "one event at a time tries"),
+        (
+            {"paused_until": -1, "paused_kind": "network", "paused_reason": "503"},
+            "one event at a time is sent as a probe",
+        ),
         ({"check_paused_until": 60, "check_paused_reason": "403"}, "checks paused until"),
         ({"check_paused_until": 60, "check_paused_kind": "permission"}, "(permission)"),
     ],
@@ -98,8 +101,8 @@ class TestCheck:
         assert ran.code == 0
         assert ran.out.startswith(
             "OK       schedules: 4 of 4 installed\n"
-            "OK       nothing needs a person\n"
-            "INFO     wake: none: no django-q2 task has run for it; workers look for what is due\n"
+            "OK       nothing needs an operator\n"
+            "INFO     wake: none: no django-q2 task has run for it; workers poll for due events\n"
             "default  "
         )
 
@@ -112,7 +115,7 @@ class TestCheck:
             out = run("status", "--check").out
 
         assert "INFO     default: wake: django-q2 (a task ran 0" in out
-        assert "INFO     emea: wake: none (WAKE is None): workers look for what is due\n" in out
+        assert "INFO     emea: wake: none (WAKE is None): workers poll for due events\n" in out
 
     def test_a_problem_comes_first_with_its_remedy_and_ends_with_3(self):
         ran = run("status", "--check")
@@ -169,7 +172,7 @@ class TestCheck:
         ran = run("status", "--check")
 
         assert ran.code == 0
-        assert "NOTE     schedules: none installed" in ran.out
+        assert "NOTE     schedules: not installed" in ran.out
 
     def test_some_schedules_are_a_problem(self, worker):
         schedules.install()
@@ -178,7 +181,7 @@ class TestCheck:
         ran = run("status", "--check")
 
         assert ran.code == 3
-        assert "missing, doubled or wrong: eventbridge:poll" in ran.out
+        assert "missing, duplicated or wrong: eventbridge:poll" in ran.out
         assert "-> manage.py eventbridge_schedules --apply" in ran.out
 
     def test_late_schedules_say_that_no_cluster_runs(self, worker):

@@ -321,8 +321,8 @@ def test_a_retry_is_due_now_with_its_attempts_kept():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: retrying(due_at=DatabaseNow(-1)), "due already"),
-        (lambda: event(delay=60), "never tried: it waits for its time"),
+        (lambda: retrying(due_at=DatabaseNow(-1)), "already due"),
+        (lambda: event(delay=60), "never tried: it is scheduled for later"),
         (in_flight, SENT),
         (accepted, "already accepted by the platform"),
         (dead, "dead: requeue it"),
@@ -348,7 +348,9 @@ def test_a_check_makes_an_accepted_event_due_and_an_unresolved_one_accepted_agai
 def test_an_unresolved_event_without_an_id_cannot_be_asked_about():
     row = unresolved()
 
-    assert operations.check_now([row.pk], COMMAND).skipped == {"the platform gave no id to ask by": [row.pk]}
+    assert operations.check_now([row.pk], COMMAND).skipped == {
+        "the platform returned no id to check": [row.pk]
+    }
 
 
 def test_an_event_asked_about_again_counts_as_accepted_from_now():
@@ -367,9 +369,9 @@ def test_an_event_asked_about_again_counts_as_accepted_from_now():
 def test_cancel_and_resolve_want_a_reason(reason):
     row = unresolved()
 
-    with pytest.raises(ValueError, match="reason: say why"):
+    with pytest.raises(ValueError, match="reason: must not be empty"):
         operations.cancel([row.pk], COMMAND, reason)
-    with pytest.raises(ValueError, match="reason: say why"):
+    with pytest.raises(ValueError, match="reason: must not be empty"):
         operations.resolve([row.pk], COMMAND, Resolution.DELIVERED, reason)
     assert fresh(row).state == State.UNRESOLVED
 

@@ -28,14 +28,14 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
     ("health", "word", "sentence"),
     [
         (ALIVE, "connected", "Last event accepted: 8 s ago."),
-        (replace(ALIVE, accepted_at=None), "connected", "Workers are alive; nothing has been sent yet."),
-        (Health(), "unused", f"No worker has come by yet. {START}"),
+        (replace(ALIVE, accepted_at=None), "connected", "Workers are running; nothing has been sent yet."),
+        (Health(), "unused", f"No worker has reported yet. {START}"),
         (
             replace(ALIVE, heartbeat_at=at(minutes=4)),
             "stopped",
             f"No worker has reported since 14:31. {START}",
         ),
-        (replace(ALIVE, **HELD), "held", "Paused by ben until somebody resumes it: “their maintenance”."),
+        (replace(ALIVE, **HELD), "held", "Paused by ben until resumed: “their maintenance”."),
         (
             replace(ALIVE, **HELD, held_until=at(minutes=-25)),
             "held",
@@ -50,22 +50,22 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
         (
             replace(ALIVE, paused_until=at(minutes=1), paused_reason="503."),
             "probing",
-            "The pause is over and one event is tried first. Before: 503.",
+            "The pause is over; one event is being tried first. Reason for the pause: 503.",
         ),
         (
             replace(ALIVE, check_paused_until=at(minutes=-5), check_paused_reason="403."),
             "paused",
-            "Events are sent; asking for their delivery is paused until 14:40: 403.",
+            "Events are sent; status checks are paused until 14:40: 403.",
         ),
         (replace(ALIVE, check_paused_until=at(minutes=1)), "connected", "Last event accepted: 8 s ago."),
         (
             replace(ALIVE, refusals=RUN.stored(), refused_until=at(minutes=-1)),
             "paused",
-            "Events of refused types go one at a time (t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 and 2 more), "
+            "Refused types (t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 and 2 more) are sent one event at a time, "
             "the next at 14:36: 400.",
         ),
         (replace(ALIVE, refusals=RUN.stored()), "connected", "Last event accepted: 8 s ago."),
-        (replace(Health(), **HELD), "held", "Paused by ben until somebody resumes it: “their maintenance”."),
+        (replace(Health(), **HELD), "held", "Paused by ben until resumed: “their maintenance”."),
         (
             replace(ALIVE, heartbeat_at=at(hours=1), paused_until=at(minutes=-5)),
             "stopped",

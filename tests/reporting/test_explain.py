@@ -44,9 +44,9 @@ def event(state=State.PENDING, **columns) -> OutboxEvent:
     return OutboxEvent(**{**given, **columns})
 
 
-def facts(health=ALIVE, *, blocker=None, deed=None, **settings) -> Facts:
+def facts(health=ALIVE, *, blocker=None, last_act=None, **settings) -> Facts:
     chosen = conf.destination().changed(**settings)
-    return Facts(now=NOW, settings=chosen, health=health, blocker=blocker, deed=deed)
+    return Facts(now=NOW, settings=chosen, health=health, blocker=blocker, last_act=last_act)
 
 
 def deed(act, to_state, reason="customer asked twice") -> EventAct:
@@ -93,7 +93,7 @@ def test_a_paused_destination_holds_until_a_time_and_names_its_reason():
 def test_after_a_pause_one_event_is_tried_first():
     over = replace(ALIVE, paused_until=at(seconds=2), paused_reason="connection refused")
 
-    assert explain(event(), facts(over)).startswith("Sent as soon as one event gets through")
+    assert explain(event(), facts(over)).startswith("Will be sent once the event being tried gets through")
 
 
 def test_a_persons_pause_names_who_and_why_and_until_when():
@@ -101,7 +101,7 @@ def test_a_persons_pause_names_who_and_why_and_until_when():
 
     assert explain(event(), facts(held)) == "Held until 15:00: paused by ben, “their maintenance”."
     assert explain(event(), facts(replace(held, held_until=None))) == (
-        "Held until somebody resumes the destination: paused by ben, “their maintenance”."
+        "Held until the destination is resumed: paused by ben, “their maintenance”."
     )
 
 
@@ -115,7 +115,7 @@ def test_a_pause_that_ends_before_the_next_try_does_not_matter():
     paused = replace(ALIVE, paused_until=at(seconds=-5), paused_reason="503", held_by="x", held_until=NOW)
     waiting = event(attempts=2, due_at=at(minutes=-20))
 
-    assert explain(waiting, facts(paused)).startswith("Tries again in 20 min")
+    assert explain(waiting, facts(paused)).startswith("Retries in 20 min")
 
 
 @pytest.mark.parametrize(
@@ -145,30 +145,30 @@ def test_in_flight_it_says_since_when_and_what_if_that_worker_died():
     flying = event(claim_token=uuid.uuid4(), due_at=at(seconds=-58), attempts=1, in_doubt_since=at(seconds=2))
 
     assert explain(flying, facts()) == (
-        "Being sent since 2 s. If that worker died, another one takes over at 14:35."
+        "Being sent for 2 s. If that worker died, another one takes over at 14:35."
     )
 
 
 def test_a_claim_that_ran_out_is_taken_over():
     lapsed = event(claim_token=uuid.uuid4(), due_at=at(seconds=3), attempts=1, in_doubt_since=at(minutes=1))
 
-    assert explain(lapsed, facts()).startswith("The worker that was sending it went silent")
-    assert "The same key is sent again until" in explain(lapsed, facts())
+    assert explain(lapsed, facts()).startswith("The worker that was sending it stopped responding")
+    assert "It is retried with the same key until" in explain(lapsed, facts())
 
 
 def test_waiting_for_a_retry_it_counts_and_promises_the_same_key():
     waiting = event(attempts=3, due_at=at(minutes=-4))
 
     assert explain(waiting, facts()) == (
-        "Tries again in 4 min (attempt 4 of 12). If all fail it becomes dead at about 16:27. "
-        "Safe to retry: same idempotency key."
+        "Retries in 4 min (attempt 4 of 12). If all attempts fail, it becomes dead at about 16:27. "
+        "Retrying is safe: same idempotency key."
     )
 
 
 def test_before_the_last_try_it_says_so():
     waiting = event(attempts=11, due_at=at(minutes=-4))
 
-    assert "It is the last one" in explain(waiting, facts())
+    assert "This is the last attempt" in explain(waiting, facts())
 
 
 def test_max_age_ends_the_tries_earlier():
@@ -187,19 +187,19 @@ def test_in_doubt_the_same_key_is_sent_until_its_window_closes():
     doubtful = event(attempts=1, due_at=at(seconds=-8), in_doubt_since=at(minutes=35))
 
     assert explain(doubtful, facts()) == (
-        "Tries again in 8 s (attempt 2 of 12). It may have been accepted: the outcome of a try is unknown. "
-        "The same key is sent again until 24 Nov 13:00; after that a person decides."
+        "Retries in 8 s (attempt 2 of 12). It may have been accepted: the outcome of an attempt is unknown. "
+        "It is retried with the same key until 24 Nov 13:00; after that an operator must decide."
     )
 
 
 def test_past_the_window_a_person_must_decide():
     doubtful = event(attempts=1, in_doubt_since=at(hours=24))
 
-    assert "a person must decide soon" in explain(doubtful, facts())
+    assert "an operator must decide soon" in explain(doubtful, facts())
 
 
 @pytest.mark.parametrize(
-    ("doubt", "words"), [(None, "the next pass calls it dead"), (at(hours=1), "a person must decide soon")]
+    ("doubt", "words"), [(None, "the next pass marks it dead"), (at(hours=1), "an operator must decide soon")]
 )
 def test_with_its_attempts_used_up_it_ends_at_the_next_pass(doubt, words):
     assert words in explain(event(attempts=12, in_doubt_since=doubt), facts())
@@ -212,7 +212,7 @@ def test_a_delayed_event_names_its_time():
 
 
 def test_an_overdue_event_says_that_workers_are_busy():
-    assert explain(event(due_at=at(minutes=14)), facts()).startswith("Due since 14 min: workers are alive")
+    assert explain(event(due_at=at(minutes=14)), facts()).startswith("Due for 14 min: workers are running")
 
 
 def test_an_accepted_event_is_checked_again():
@@ -232,19 +232,19 @@ def test_an_accepted_event_due_now_is_checked_soon():
 def test_an_accepted_event_past_confirm_for_is_decided_by_the_next_answer():
     accepted = event(State.ACCEPTED, accepted_at=at(hours=2))
 
-    assert "If it is not confirmed then, a person decides." in explain(accepted, facts())
+    assert "If it is not confirmed then, an operator must decide." in explain(accepted, facts())
 
 
 def test_an_accepted_event_in_flight_is_being_asked_about():
     asked = event(State.ACCEPTED, accepted_at=NOW, claim_token=uuid.uuid4(), due_at=at(seconds=-50))
 
-    assert explain(asked, facts()).startswith("The platform is being asked about it since 10 s.")
+    assert explain(asked, facts()).startswith("Being checked for 10 s.")
 
 
 def test_a_check_that_ran_out_is_taken_over():
     asked = event(State.ACCEPTED, accepted_at=NOW, claim_token=uuid.uuid4())
 
-    assert explain(asked, facts()).startswith("The worker that was asking about it went silent")
+    assert explain(asked, facts()).startswith("The worker that was checking it stopped responding")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_checks_that_are_paused_say_why(health):
     accepted = event(State.ACCEPTED, accepted_at=NOW)
 
     assert explain(accepted, facts(health)) == (
-        "The platform accepted it; asking for its delivery is paused until 14:40: 403: no read right"
+        "The platform accepted it; status checks are paused until 14:40: 403: no read right"
     )
 
 
@@ -292,8 +292,9 @@ def test_a_dead_event_quotes_the_correlation_id_to_ask_support_with():
     )
 
     assert explain(dead, facts()) == (
-        "Stopped after 12 attempts: 503: service unavailable. Nothing more happens by itself. "
-        "What usually helps: quote correlation id c0ffee to Genesys support, and requeue when they are well."
+        "Stopped after 12 attempts: 503: service unavailable. It will not be retried automatically. "
+        "What usually helps: give correlation id c0ffee to Genesys support; requeue once the platform has "
+        "recovered."
     )
 
 
@@ -302,27 +303,27 @@ def test_a_dead_event_quotes_the_correlation_id_to_ask_support_with():
     [
         (
             {"reason": Reason.REJECTED, "last_error": "400: unknown type"},
-            "refused it for good: 400: unknown type.",
+            "rejected it permanently: 400: unknown type.",
         ),
         ({"reason": Reason.EXPIRED, "attempts": 3}, "older than MAX_AGE when attempt 3 failed"),
         ({"reason": Reason.DELIVERY_FAILED}, "may deliver it twice"),
-        ({"reason": Reason.EXHAUSTED, "last_status_code": 502}, "wait until the platform is well"),
-        ({"reason": Reason.EXHAUSTED, "last_status_code": None}, "mend the cause, then requeue"),
-        ({"reason": Reason.OPERATOR}, "Given up by a person."),
+        ({"reason": Reason.EXHAUSTED, "last_status_code": 502}, "wait until the platform has recovered"),
+        ({"reason": Reason.EXHAUSTED, "last_status_code": None}, "fix the cause, then requeue"),
+        ({"reason": Reason.OPERATOR}, "Given up by an operator."),
     ],
 )
 def test_each_reason_of_a_dead_event_has_its_own_help(columns, words):
     told = explain(event(State.DEAD, **columns), facts())
 
     assert words in told
-    assert "Nothing more happens by itself." in told
+    assert "It will not be retried automatically." in told
 
 
 def test_an_event_given_up_names_who_and_why():
     given_up = deed(Act.RESOLVE, State.DEAD, "nobody needs it")
     dead = event(State.DEAD, reason=Reason.OPERATOR)
 
-    assert explain(dead, facts(deed=given_up)).startswith("Given up by ana (13:35): “nobody needs it”.")
+    assert explain(dead, facts(last_act=given_up)).startswith("Given up by ana (13:35): “nobody needs it”.")
 
 
 @pytest.mark.parametrize(
@@ -330,15 +331,15 @@ def test_an_event_given_up_names_who_and_why():
     [
         (
             {"reason": Reason.OUTCOME_UNKNOWN},
-            "We do not know whether it was delivered. "
-            "Look for id event-7 at the platform, then choose Resolve.",
+            "It is not known whether it was delivered. "
+            "Look for id event-7 on the platform, then choose Resolve.",
         ),
-        ({"reason": Reason.CONFLICT}, "with a different event"),
-        ({"reason": Reason.UNTRACKED}, "without an id to ask by"),
-        ({"reason": Reason.UNCONFIRMED, "remote_id": "evt-9"}, "Look for id evt-9 at the platform"),
+        ({"reason": Reason.CONFLICT}, "returns a different event"),
+        ({"reason": Reason.UNTRACKED}, "returned no id"),
+        ({"reason": Reason.UNCONFIRMED, "remote_id": "evt-9"}, "Look for id evt-9 on the platform"),
         (
             {"reason": Reason.UNCONFIRMED, "remote_id": "evt-9"},
-            "Check status now asks the platform once more.",
+            "“Check status now” asks the platform again.",
         ),
     ],
 )
@@ -349,25 +350,27 @@ def test_each_reason_of_an_unresolved_event_says_what_is_not_known(columns, word
 def test_a_delivered_event_says_how_long_it_took_and_how_long_it_is_kept():
     delivered = event(State.DELIVERED, created_at=at(seconds=3.9), finished_at=at(seconds=2))
 
-    assert explain(delivered, facts()) == "Done in 1.9 s. Kept until 23 Dec, then pruned."
+    assert explain(delivered, facts()) == "Delivered in 1.9 s. Kept until 23 Dec, then pruned."
 
 
 def test_an_event_that_a_person_called_delivered_says_so():
     delivered = event(State.DELIVERED)
 
-    assert explain(delivered, facts(deed=deed(Act.RESOLVE, State.DELIVERED))).startswith(
-        "Called delivered by ana (13:35): “customer asked twice”."
+    assert explain(delivered, facts(last_act=deed(Act.RESOLVE, State.DELIVERED))).startswith(
+        "Marked as delivered by ana (13:35): “customer asked twice”."
     )
-    assert explain(delivered, facts(deed=deed(Act.RESOLVE, State.PENDING))).startswith("Done in 9 min.")
+    assert explain(delivered, facts(last_act=deed(Act.RESOLVE, State.PENDING))).startswith(
+        "Delivered in 9 min."
+    )
 
 
 @pytest.mark.parametrize(
     ("columns", "settings", "words"),
     [
-        ({}, {"retention_days": None}, "Kept until somebody prunes it."),
+        ({}, {"retention_days": None}, "Kept until pruned manually."),
         ({}, {"retention_days": 0.5, "idempotency_window": 3 * 86400.0}, "Kept until 26 Nov, then pruned."),
         ({}, {"retention_days": 60.0}, "Kept until 22 Jan 2027, then pruned."),
-        ({"body": ""}, {}, "Its body was blanked; ids, times and hashes stay."),
+        ({"body": ""}, {}, "Its body was blanked; ids, times and hashes are kept."),
     ],
 )
 def test_a_finished_event_says_what_is_kept(columns, settings, words):
@@ -377,10 +380,10 @@ def test_a_finished_event_says_what_is_kept(columns, settings, words):
 def test_a_cancelled_event_names_who_and_why():
     cancelled = event(State.CANCELLED, reason=Reason.OPERATOR)
 
-    assert explain(cancelled, facts(deed=deed(Act.CANCEL, State.CANCELLED))).startswith(
+    assert explain(cancelled, facts(last_act=deed(Act.CANCEL, State.CANCELLED))).startswith(
         "Cancelled by ana (13:35): “customer asked twice”. Kept until"
     )
-    assert explain(cancelled, facts()).startswith("Cancelled by a person. Kept until")
+    assert explain(cancelled, facts()).startswith("Cancelled by an operator. Kept until")
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.ACCEPTED])
@@ -397,7 +400,7 @@ def test_an_event_of_a_destination_that_is_gone_says_what_to_do(state):
 
 
 def test_a_state_of_a_newer_release_is_no_error():
-    assert "does not know the state parked" in explain(event("parked"), facts())
+    assert "Unknown state parked, written by a newer release" in explain(event("parked"), facts())
 
 
 def test_an_event_of_a_refused_type_is_held_back():
@@ -407,7 +410,7 @@ def test_an_event_of_a_refused_type_is_held_back():
     held = explain(event(due_at=at(minutes=-1)), facts(holding))
 
     assert held.startswith("Held back: the platform refuses events of this type")
-    assert "the next at about 14:36. The latest refusal: HTTP 400: no such schema." in held
+    assert "the next at about 14:36. Latest refusal: HTTP 400: no such schema." in held
     assert "may have been accepted" in explain(event(in_doubt_since=at(hours=1)), facts(holding))
     assert "Held back" not in explain(event(type="order.paid"), facts(holding))
     assert "Held back" not in explain(event(), facts(replace(holding, refused_until=None)))
@@ -473,7 +476,7 @@ def test_every_open_row_gets_a_whole_sentence():
 def test_every_closed_row_gets_a_whole_sentence():
     deeds = [None, *(deed(act, state) for act in Act for state in State)]
     for row, health, done in itertools.product(CLOSED_ROWS, HEALTHS, deeds):
-        assert_whole(explain(row, facts(health, deed=done)))
+        assert_whole(explain(row, facts(health, last_act=done)))
 
 
 def assert_whole(sentence):
@@ -503,8 +506,8 @@ def test_facts_come_from_the_database_in_three_queries(django_assert_num_queries
     assert found.blocker == Blocker(head.pk, State.DEAD)
     assert found.health.held_by == "ben"
     assert found.health.heartbeat_at == NOW
-    assert found.deed is not None
-    assert found.deed.act == Act.REQUEUE
+    assert found.last_act is not None
+    assert found.last_act.act == Act.REQUEUE
     assert abs((found.now - timezone.now()).total_seconds()) < 3600
     assert found.settings == conf.destination()
 

@@ -326,26 +326,26 @@ class TestTheJudgement:
         return found.word, found.title
 
     def test_all_well(self, well):
-        assert self.said(well) == ("well", "All well")
+        assert self.said(well) == ("well", "Working normally")
 
     @pytest.mark.parametrize(
         ("changes", "word", "title"),
         [
-            ({"oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
-            ({"oldest": 299.0}, "well", "All well"),
-            ({"dead": 1}, "person", "Working; 1 event waits for a person"),
-            ({"dead": 1200, "unresolved": 4}, "person", "Working; 1,204 events wait for a person"),
+            ({"oldest": 840.0}, "delayed", "Delayed: oldest event waiting for 14 min"),
+            ({"oldest": 299.0}, "well", "Working normally"),
+            ({"dead": 1}, "person", "Working; 1 event needs an operator"),
+            ({"dead": 1200, "unresolved": 4}, "person", "Working; 1,204 events need an operator"),
             (
                 {"dead": 10_000, "least": frozenset({"dead"})},
                 "person",
-                "Working; 10,000+ events wait for a person",
+                "Working; 10,000+ events need an operator",
             ),
-            ({"dead": 1, "oldest": 840.0}, "delayed", "Delayed: oldest waiting 14 min"),
+            ({"dead": 1, "oldest": 840.0}, "delayed", "Delayed: oldest event waiting for 14 min"),
             ({"configured": False, "waiting": 3}, "unused", "Not configured"),
             (
                 {"configured": False, "waiting": 3, "health": Health()},
                 "unknown",
-                "Stopped: not in the settings any more",
+                "Stopped: no longer in the settings",
             ),
         ],
     )
@@ -356,8 +356,8 @@ class TestTheJudgement:
         ("columns", "word", "title"),
         [
             ({"heartbeat_at": DatabaseNow(-600)}, "stopped", "Stopped: no worker"),
-            ({"held_by": "ana", "held_reason": "why"}, "held", "Paused by a person"),
-            ({"held_by": "ana", "held_until": DatabaseNow(-1)}, "well", "All well"),
+            ({"held_by": "ana", "held_reason": "why"}, "held", "Paused by an operator"),
+            ({"held_by": "ana", "held_until": DatabaseNow(-1)}, "well", "Working normally"),
             ({"paused_until": DatabaseNow(60), "paused_kind": "network"}, "paused", "Paused"),
             ({"paused_until": DatabaseNow(-1), "paused_kind": "network"}, "paused", "Trying again"),
             ({"check_paused_until": DatabaseNow(60)}, "paused", "Checks paused"),

@@ -1,4 +1,4 @@
-"""The dashboard: whether it works, in words, numbers and pictures; it reads, and never more than so much."""
+"""The dashboard: health, metrics and charts. It only reads, and a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from genesys_eventbridge.text import clean
 
 
 class Dashboard(admin.ModelAdmin):
-    """The part of the event admin that answers "is it working?"; seeing events suffices for it."""
+    """The dashboard page of the event admin; requires only the permission to view events."""
 
     dashboard_template = "admin/genesys_eventbridge/dashboard.html"
 
@@ -56,7 +56,7 @@ class Dashboard(admin.ModelAdmin):
         try:
             context |= self._told(request)
         except ImproperlyConfigured as error:
-            wrong = Summary("", "unknown", _("Stopped: the settings are wrong"), clean(error, 2000))
+            wrong = Summary("", "unknown", _("Stopped: invalid settings"), clean(error, 2000))
             context |= {"verdict": wrong, "health": [health.system_checks()]}
         return TemplateResponse(request, self.dashboard_template, context)
 
@@ -85,13 +85,13 @@ class Dashboard(admin.ModelAdmin):
                 charts.wave(retries, now, more=more),
                 charts.errors(numbers.errors),
             ],
-            "workers": workers.commands()[::-1],  # the loop needs no schedules first
+            "workers": workers.commands()[::-1],  # the loop first: it needs no schedules
             "health": health.rows(here),
             "now": now,
         }
 
     def _destinations(self, statuses: Sequence[DestinationStatus], figures: dict[str, Figures]) -> list[Any]:
-        """One line for each, with the address of its own dashboard."""
+        """One row per destination, with the URL of its own dashboard."""
         here = self._page_url("dashboard")
         return [
             (
@@ -108,7 +108,7 @@ class Dashboard(admin.ModelAdmin):
         return reverse(name)
 
     def _destination_url(self, request: HttpRequest, chosen: str) -> str:
-        """The page to pause it on, or the list of them; empty for who may not see it."""
+        """The page of the chosen destination, or the list of all; "" if the user may not see it."""
         opts = Destination._meta
         if not (self.admin_site.is_registered(Destination) and may(request, "view_destination")):
             return ""

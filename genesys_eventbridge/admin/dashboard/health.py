@@ -1,4 +1,4 @@
-"""What must run for events to go out: workers, schedules, calls and settings, each with what to type."""
+"""What must work for events to go out: workers, schedules, requests, settings; with a command each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,12 @@ from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
-#: Seconds after which a schedule is late: django-q2 looks at them about every half minute.
-LATE = 180.0
 CHECK = "manage.py check --deploy --database default"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``tone``: "good", "bad", or empty where it is neither; ``text`` may be markup made by format_html."""
+    """``tone``: "good", "bad", or "" if neither; ``text`` may be markup made by format_html."""
 
     name: str
     tone: str
@@ -36,19 +34,19 @@ class Row:
 
 
 def rows(statuses: Sequence[DestinationStatus]) -> list[Row]:
-    """Of these destinations, and of what they share."""
+    """Rows for these destinations, and for what they share."""
     many = len(conf.aliases()) > 1
     found = [row for at in statuses if at.configured for row in _destination(at, many=many)]
     return [*found, *_schedules(statuses), system_checks()]
 
 
 def system_checks() -> Row:
-    """What `manage.py check` says of us, as far as it needs no database."""
+    """The result of our system checks, except those that need the database."""
     asked: list[CheckMessage] = [*checks.check_settings(), *checks.check_queue(), *checks.check_models()]
     if not asked:
-        return Row(_("System checks"), "good", _("nothing wrong with the settings"), CHECK)
+        return Row(_("System checks"), "good", _("no problems found"), CHECK)
     ids = ", ".join(sorted({(message.id or "").rpartition(".")[2] for message in asked}))
-    text = ngettext("%(count)s thing to look at: %(ids)s", "%(count)s things to look at: %(ids)s", len(asked))
+    text = ngettext("%(count)s problem: %(ids)s", "%(count)s problems: %(ids)s", len(asked))
     errors = any(message.is_serious() for message in asked)
     return Row(_("System checks"), "bad" if errors else "", text % {"count": len(asked), "ids": ids}, CHECK)
 
@@ -57,7 +55,7 @@ def _destination(at: DestinationStatus, *, many: bool) -> Iterator[Row]:
     where = f" ({at.alias})" if many else ""
     seen, ago = at.health.heartbeat_at, at.heartbeat_ago
     if ago is None:
-        yield Row(_("Worker") + where, "bad", _("none has come by yet"), workers.commands()[0])
+        yield Row(_("Worker") + where, "bad", _("none has reported yet"), workers.commands()[0])
     else:
         alive = ago <= NO_WORKER_AFTER
         words = format_html(
@@ -68,7 +66,7 @@ def _destination(at: DestinationStatus, *, many: bool) -> Iterator[Row]:
         yield Row(_("Worker") + where, "good" if alive else "bad", words, workers.commands()[0])
     ping = f"manage.py eventbridge_ping --destination {at.alias}"
     took = at.health.accepted_at
-    text = when(took, at.now) if took else _("the platform has taken no event yet")
+    text = when(took, at.now) if took else _("no event accepted yet")
     yield Row(_("Last successful call") + where, "good" if took else "", text, ping)
 
 
@@ -83,16 +81,16 @@ def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
         yield Row(_("Schedules"), "bad", text, "manage.py migrate")
         return
     if not any(each.installed for each in known):
-        text = _("none installed: fine with eventbridge_publish --loop or cron")
+        text = _("not installed; not needed with eventbridge_publish --loop or cron")
         yield Row(_("Schedules"), "", text, apply)
         return
     now = statuses[0].now
     for each in known:
         if not each.well:
-            text = _("missing") if not each.installed else _("doubled or wrong")
+            text = _("missing") if not each.installed else _("duplicated or wrong")
             yield Row(each.name, "bad", text, apply)
             continue
-        started = when(each.started, now) if each.started else _("start not known")
+        started = when(each.started, now) if each.started else _("last start unknown")
         text, tone = _pace(each)
         yield Row(each.name, tone, format_html("{} · {}", started, text), workers.CLUSTER)
 
@@ -100,6 +98,6 @@ def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
 def _pace(each: schedules.ScheduleStatus) -> tuple[str, str]:
     if each.paused:
         return _("paused in django-q2"), ""
-    if each.late > LATE:
+    if each.is_late:
         return _("%(span)s late") % {"span": span(each.late)}, "bad"
     return _("on time"), "good"

@@ -1,4 +1,4 @@
-"""The numbers of the dashboard, each with the address of the events behind it."""
+"""The metrics of the dashboard, each with a link to the events behind it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genesys_eventbridge.states import State
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """``label`` and ``value`` as shown; ``tone`` is "bad" where a person should look, else empty."""
+    """``label`` and ``value`` as shown; ``tone`` is "bad" if an operator should look, else ""."""
 
     label: str
     value: str
@@ -30,7 +30,7 @@ class Number:
 def numbers(
     statuses: Sequence[DestinationStatus], figures: Figures, events_url: str, destination: str
 ) -> list[Number]:
-    """Of one or of several destinations; ``destination`` narrows the lists that are linked."""
+    """Metrics of one or several destinations; ``destination`` narrows the linked lists."""
     at = merged(statuses)
 
     def linked(**filters: str) -> str:
@@ -54,7 +54,7 @@ def numbers(
             _("Accepted"),
             at.shown(at.accepted, "accepted"),
             linked(state=State.ACCEPTED),
-            _("to be confirmed"),
+            _("awaiting confirmation"),
         ),
         Number(
             _("Dead"),
@@ -81,7 +81,7 @@ def numbers(
             _("Time to delivery"),
             span(half) if half is not None else "-",
             linked(state=State.DELIVERED, created="24h"),
-            _("median of 24 h; 95 %% within %(span)s") % {"span": span(most)}
+            _("median over 24 h; 95 %% within %(span)s") % {"span": span(most)}
             if most is not None
             else _("nothing delivered in 24 h"),
         ),
@@ -89,7 +89,7 @@ def numbers(
 
 
 def line(at: DestinationStatus, figures: Figures) -> list[str]:
-    """The cells of one destination in the table of several, in the order of ``HEADS`` of the template."""
+    """One destination's cells in the table of destinations, in the order of the template's headings."""
     half, most = figures.quantile(0.5), figures.quantile(0.95)
     return [
         _oldest(at),
@@ -104,7 +104,7 @@ def line(at: DestinationStatus, figures: Figures) -> list[str]:
 
 
 def share(of: float | None) -> str:
-    """0.9999 as "99.9 %": a share is rounded down, so that 100 % means all."""
+    """The share as text, rounded down so that 100 % means all: 0.9999 is "99.9 %"."""
     return "-" if of is None else _("%(share)s %%") % {"share": f"{math.floor(of * 1000) / 10:g}"}
 
 

@@ -1,4 +1,4 @@
-"""`manage.py eventbridge_catalogue`: the contract a team hands to its consumers.
+"""`manage.py eventbridge_catalogue`: the event catalogue, a contract for consumers.
 
 JSON: ``events``: a list of ``type``, ``source``, ``destination``, ``model``, ``kind`` (created, updated,
 deleted, or a many-to-many field), ``changed``, ``text``, ``members`` (``name``, ``type``, ``format``,

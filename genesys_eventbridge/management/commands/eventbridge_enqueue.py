@@ -1,7 +1,7 @@
-"""`manage.py eventbridge_enqueue`: one event by hand, for tests of the way and for repairs.
+"""`manage.py eventbridge_enqueue`: enqueues one event, for connection tests and repairs.
 
 JSON: ``event``: ``id``, ``event_id``, ``type``, ``destination``, ``state``, ``reason``, ``remote_id`` and
-``last_error``; with --wait also ``waited`` (seconds) and ``final`` (its state will not change by itself).
+``last_error``; with --wait also ``waited`` (seconds) and ``final`` (its state will not change automatically).
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from genesys_eventbridge.outbox import enqueue
 
 
 class Command(OutboxCommand):
-    help = "Writes one event into the outbox; with --wait it watches the event until its final state."
+    help = "Writes one event to the outbox; with --wait, watches it until it reaches a final state."
     takes_destination = False
 
     def add_own(self, parser: CommandParser) -> None:
@@ -27,7 +27,7 @@ class Command(OutboxCommand):
         add("--data", metavar="JSON|@file|-", required=True, help=data)
         add("--subject", metavar="S", help="CloudEvents subject")
         add("--wait", type=arguments.seconds, metavar="S", help="watch it for at most S seconds")
-        add("--destination", default="default", metavar="ALIAS", help="where it goes (default)")
+        add("--destination", default="default", metavar="ALIAS", help="the destination (default: default)")
 
     def sends(self, options: dict[str, Any]) -> bool:
         return bool(options["wait"])

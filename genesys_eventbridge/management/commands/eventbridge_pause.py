@@ -1,6 +1,6 @@
-"""`manage.py eventbridge_pause`: holds a destination; events are stored meanwhile, and none expires by it.
+"""`manage.py eventbridge_pause`: pauses a destination. Events are still stored; none expires because of it.
 
-JSON: ``destination``, ``paused``, ``seconds`` (null: until resumed), ``events`` (that wait by now).
+JSON: ``destination``, ``paused``, ``seconds`` (null: until resumed), ``events`` (that are due now).
 """
 
 from typing import Any
@@ -17,14 +17,20 @@ from genesys_eventbridge.states import State
 
 
 class Command(OutboxCommand):
-    help = "Sends and asks nothing at one destination until resumed, on every host."
+    help = "Stops sending and status checks at one destination, on every host, until resumed."
     takes_destination = False
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("alias", metavar="ALIAS", help="the destination, as GENESYS_EVENTBRIDGE names it")
-        add("--for", dest="seconds", type=arguments.wait, metavar="S", help="seconds (until resumed)")
-        why = "why, in a few words; shown wherever somebody asks why nothing is sent"
+        add("alias", metavar="ALIAS", help="the destination's alias in GENESYS_EVENTBRIDGE")
+        add(
+            "--for",
+            dest="seconds",
+            type=arguments.wait,
+            metavar="S",
+            help="pause for S seconds (default: until resumed)",
+        )
+        why = "the reason, in a few words; shown wherever the pause is reported"
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
@@ -33,9 +39,9 @@ class Command(OutboxCommand):
         operations.pause(alias, self.actor(), options["reason"], seconds)
         waiting = due_events(alias, State.PENDING).count()
         until = f"for {span(seconds)}" if seconds else "until resumed"
-        due = f"due by now: {counted(waiting, 'event')}"
+        due = f"due now: {counted(waiting, 'event')}"
         lines = [
-            f"{alias} is paused {until}. What is in flight is finished; {due}.",
+            f"{alias} is paused {until}. Events in flight are finished; {due}.",
             next_step(f"eventbridge_resume {alias}"),
         ]
         return Result(lines, {"destination": alias, "paused": True, "seconds": seconds, "events": waiting})

@@ -1,7 +1,7 @@
-"""`manage.py eventbridge_ping`: is everything set up? Says what to change, line by line; sends no event.
+"""`manage.py eventbridge_ping`: checks the setup and says what to change; sends no event.
 
 JSON: ``destinations``, by alias a list of ``name`` (settings, token, permission, clocks), ``ok`` (null: not
-looked at), ``message``, ``remedy``; ``needs_person``.
+checked), ``message``, ``remedy``; ``needs_person``.
 """
 
 from dataclasses import asdict
@@ -16,8 +16,8 @@ WORDS = {True: "OK  ", False: "FAILED ", None: "-   "}
 
 
 class Command(OutboxCommand):
-    help = "Looks at settings, host names, token, permission and clocks, and says what to change."
-    requires_system_checks: list[str] = []  # wrong settings are what it is for
+    help = "Checks settings, host names, token, permission and clocks, and says what to change."
+    requires_system_checks: list[str] = []  # it reports wrong settings itself
 
     def work(self, options: dict[str, Any]) -> Result:
         arguments.refuse_unknown(options)

@@ -1,6 +1,6 @@
-"""`manage.py eventbridge_poll`: asks the platform how far the accepted events are.
+"""`manage.py eventbridge_poll`: checks the status of accepted events.
 
-JSON: as of eventbridge_publish; ``accepted`` are those to be asked about again.
+JSON: as in eventbridge_publish; ``accepted`` events are to be checked again.
 """
 
 from typing import Any
@@ -15,12 +15,12 @@ from genesys_eventbridge.states import AttemptKind
 
 
 class Command(OutboxCommand):
-    help = "Asks the platform about accepted events whose next check is due, until none is."
+    help = "Checks the status of accepted events that are due for a check, until none is left."
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--limit", type=arguments.count, metavar="N", help="ask about at most N events a destination")
-        older = "ask now about those accepted more than S seconds ago, due or not"
+        add("--limit", type=arguments.count, metavar="N", help="check at most N events per destination")
+        older = "check events accepted more than S seconds ago now, due or not"
         add("--older-than", type=arguments.seconds_or_zero, metavar="S", help=older)
 
     def sends(self, options: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
-"""`manage.py eventbridge_publish`: publishes what is due; with --loop a worker that needs no django-q2.
+"""`manage.py eventbridge_publish`: publishes due events; with --loop, a worker without django-q2.
 
 JSON: ``destinations``, by alias: ``delivered``, ``accepted``, ``pending`` (tried again later), ``dead`` and
-``unresolved`` events; ``released``, ``halted``, ``lost``, ``seconds``, ``drained`` (nothing was due any more)
+``unresolved`` events; ``released``, ``halted``, ``lost``, ``seconds``, ``drained`` (nothing is due any more)
 and ``paused`` (null, or ``seconds`` and ``reason``); with --loop only the states and ``pruned``. And
 ``needs_person``.
 """
@@ -18,22 +18,32 @@ from genesys_eventbridge.states import AttemptKind
 
 
 class Command(OutboxCommand):
-    help = "Publishes events that are due until none is; with --loop for ever, checking and pruning too."
+    help = "Publishes due events until none is left; with --loop, publishes, checks and prunes until stopped."
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--loop", action="store_true", help="publish, check and prune until SIGTERM or Ctrl-C")
-        add("--interval", type=arguments.seconds, metavar="S", help="with --loop: look every S seconds (1)")
+        add(
+            "--interval",
+            type=arguments.seconds,
+            metavar="S",
+            help="with --loop: look for due events every S seconds (default: 1)",
+        )
         add("--limit", type=arguments.count, metavar="N", help="send at most N events to each destination")
-        add("--max-seconds", type=arguments.seconds, metavar="S", help="have ended after S seconds")
-        add("--concurrency", type=arguments.count, metavar="N", help="requests at once (CONCURRENCY)")
+        add("--max-seconds", type=arguments.seconds, metavar="S", help="finish within S seconds")
+        add(
+            "--concurrency",
+            type=arguments.count,
+            metavar="N",
+            help="concurrent requests (default: CONCURRENCY)",
+        )
 
     def sends(self, options: dict[str, Any]) -> bool:
         return True
 
     def work(self, options: dict[str, Any]) -> Result:
         if options["loop"] and (options["limit"] or options["max_seconds"]):
-            raise arguments.WrongUsage("--loop has no end: leave --limit and --max-seconds out.")
+            raise arguments.WrongUsage("--loop runs until stopped: remove --limit and --max-seconds.")
         if options["interval"] and not options["loop"]:
             raise arguments.WrongUsage(
                 "--interval is for --loop only: a single run ends when nothing is due."

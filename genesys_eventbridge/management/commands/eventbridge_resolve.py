@@ -1,4 +1,4 @@
-"""`manage.py eventbridge_resolve`: a person says what became of unresolved events.
+"""`manage.py eventbridge_resolve`: records what became of unresolved events.
 
 JSON: ``dry_run``, ``done`` (the ids), ``may_duplicate`` (those with a new key), ``skipped`` (a list of
 ``reason``, ``count``, ``ids``), ``needs_person``.
@@ -22,22 +22,24 @@ VERBS = {
 
 
 class Command(OutboxCommand):
-    help = "Decides about unresolved events: look for each at the platform first."
+    help = "Resolves events of unknown outcome. Look up each one on the platform first."
     changes_many = True
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("ids", nargs="*", metavar="ID", help="number, event id, idempotency key, or the platform's id")
         outcome = parser.add_mutually_exclusive_group(required=True)
-        again = "it did not arrive: send it again. Past its window with a new key: it may be delivered twice"
+        again = (
+            "it did not arrive: send it again. Past its window it gets a new key and may be delivered twice"
+        )
         for flag, help_text in (
             (Resolution.DELIVERED, "it arrived"),
             (Resolution.NOT_DELIVERED, again),
-            (Resolution.GIVE_UP, "never mind: it becomes dead"),
+            (Resolution.GIVE_UP, "give up: it becomes dead"),
         ):
             name = f"--{flag.replace('_', '-')}"
             outcome.add_argument(name, dest="outcome", action="store_const", const=flag, help=help_text)
-        why = "why, in a few words; kept with each event"
+        why = "the reason, in a few words; stored with each event"
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
@@ -50,7 +52,7 @@ class Command(OutboxCommand):
         question = f"Resolve {counted(len(ids), 'event')} as {VERBS[outcome]}?{twice}"
         if not dry_run and not self.confirmed(question, options):
             return results.unchanged()
-        how = {"accept_duplicates": True, "dry_run": dry_run}  # the outcome chosen says so
+        how = {"accept_duplicates": True, "dry_run": dry_run}  # implied by the chosen outcome
         done = operations.resolve(ids, self.actor(), outcome, options["reason"], **how)
         verb = "Would resolve" if dry_run else "Resolved"
         return results.result(verb, done, f" as {VERBS[outcome]}", dry_run=dry_run)

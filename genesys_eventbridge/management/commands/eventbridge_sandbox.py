@@ -14,33 +14,37 @@ from genesys_eventbridge.sandbox.start import is_loopback, settings_block
 
 class Command(BaseCommand):
     help = "Runs a stand-in for Genesys Cloud on this machine and prints the settings that use it."
-    requires_system_checks: list[str] = []  # people start it before their settings are complete
+    requires_system_checks: list[str] = []  # may be started before the settings are complete
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-        add("--port", type=port, default=8900, help="port to listen on, 0 for any free one (8900)")
+        add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        add("--port", type=port, default=8900, help="port to listen on, 0 for any free one (default: 8900)")
         names = [each.value for each in Scenario]
-        add("--scenario", choices=names, default="happy", help="how the platform behaves (happy)")
-        why = "hold every answer back, milliseconds (0)"
+        add("--scenario", choices=names, default="happy", help="how the platform behaves (default: happy)")
+        why = "delay every response by this many milliseconds (default: 0)"
         add("--latency", type=milliseconds, default=0, metavar="MS", help=why)
-        why = "publish and status requests allowed in a minute (no limit)"
+        why = "publish and status requests allowed per minute (default: no limit)"
         add("--rate", type=count, metavar="N", help=why)
         why = "refuse this type (repeatable)"
         add("--refuse-type", action="append", default=[], metavar="TYPE", help=why)
         add(
             "--allow-remote",
             action="store_true",
-            help="listen where other machines can reach it, under any name",
+            help="accept other machines and any host name",
         )
-        add("--allow-production", action="store_true", help="run although settings.DEBUG is False")
+        add("--allow-production", action="store_true", help="run even if settings.DEBUG is False")
 
     def handle(self, **options: Any) -> None:
         host, port = options["host"], options["port"]
         if not (settings.DEBUG or options["allow_production"]):
-            raise CommandError("DEBUG is False: no platform for production. To insist: --allow-production")
+            raise CommandError(
+                "DEBUG is False: the sandbox is not for production. To run it anyway, add --allow-production"
+            )
         if not (is_loopback(host) or options["allow_remote"]):
-            raise WrongUsage(f"--host {host!r} is not loopback: others reach it. To insist: --allow-remote")
+            raise WrongUsage(
+                f"--host {host!r} is not loopback: others can reach it. To allow that, add --allow-remote"
+            )
         switches = {"rate": options["rate"], "refused_types": options["refuse_type"]}
         try:
             sandbox = Sandbox(scenario=options["scenario"], latency=options["latency"] / 1000, **switches)
@@ -63,6 +67,6 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         self.stdout.write(settings_block(server.url))
         self.stdout.flush()
-        while not stop.wait(1):  # an endless wait would not hear Ctrl-C on Windows
+        while not stop.wait(1):  # an unlimited wait would ignore Ctrl-C on Windows
             continue
         self.stdout.write("Sandbox stopped.")

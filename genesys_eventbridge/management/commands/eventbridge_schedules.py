@@ -1,7 +1,7 @@
 """`manage.py eventbridge_schedules`: the django-q2 schedules; --apply is a deploy step after migrate.
 
 JSON: ``schedules``, by name: ``installed`` (how many), ``well``, ``paused``, ``interval``, ``next_run`` and
-``late`` (seconds); and, where something was to be changed, ``changes`` (by name, in words), ``dry_run``.
+``late`` (seconds); and, if a change was requested, ``changes`` (by name, in words), ``dry_run``.
 """
 
 from typing import Any
@@ -23,8 +23,12 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
         add = what.add_argument
-        add("--apply", action="store_true", help="create what is missing, drop doubles; keeps your intervals")
-        add("--reset", action="store_true", help="as --apply, and sets intervals and pauses back")
+        add(
+            "--apply",
+            action="store_true",
+            help="create missing schedules, remove duplicates; keeps your intervals",
+        )
+        add("--reset", action="store_true", help="as --apply, and also resets intervals and pauses")
         add("--remove", action="store_true", help="delete the schedules; events stay")
 
     def work(self, options: dict[str, Any]) -> Result:
@@ -35,8 +39,8 @@ class Command(OutboxCommand):
             )
         changing = options["apply"] or options["reset"] or options["remove"]
         if options["dry_run"] and not changing:
-            raise WrongUsage("--dry-run says what --apply, --reset or --remove would do: add one of them.")
-        question = "Delete the schedules? Events then wait for eventbridge_publish."
+            raise WrongUsage("--dry-run needs --apply, --reset or --remove.")
+        question = "Delete the schedules? Events will wait for eventbridge_publish."
         if options["remove"] and not options["dry_run"] and not self.confirmed(question, options):
             return Result(["Nothing was changed."])
         return schedules.change(options) if changing else schedules.show()

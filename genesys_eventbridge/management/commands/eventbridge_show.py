@@ -1,8 +1,8 @@
 """`manage.py eventbridge_show`: one event, what happens to it next, and its timeline.
 
 JSON: ``event``: its columns but the body; ``next``: a sentence; ``timeline``: a list of ``what`` (enqueued,
-publish, check, what people did, delivered or cancelled), ``at`` and more by kind; with --payload ``body``:
-the CloudEvent with secrets masked, null where it was blanked.
+publish, check, operator actions, delivered or cancelled), ``at`` and more by kind; with --payload ``body``:
+the CloudEvent with secrets masked, null if it was blanked.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from genesys_eventbridge.management.output import Result
 
 
 class Command(OutboxCommand):
-    help = "Shows one event: what it is, where it stands, what happens next, and all that happened."
+    help = "Shows one event: its attributes, state, next step and timeline."
     takes_destination = False
 
     def add_own(self, parser: CommandParser) -> None:

@@ -20,23 +20,29 @@ from genesys_eventbridge.management.status import report
 
 
 class Command(OutboxCommand):
-    help = "Says how the destinations stand; --check ends with 3 where something needs a person."
+    help = "Shows the state of the destinations; with --check, exits with 3 if something needs an operator."
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--check", action="store_true", help="say what needs a person, and end with 3 if anything does")
-        age = "with --check: how old an undelivered event may be (300)"
+        add(
+            "--check",
+            action="store_true",
+            help="report what needs an operator, and exit with 3 if anything does",
+        )
+        age = "with --check: maximum age of an undelivered event in seconds (default: 300)"
         add("--max-age", type=arguments.seconds, metavar="S", help=age)
-        dead = "with --check: how many events may be dead, and how many unresolved (0)"
+        dead = "with --check: maximum number of dead, and of unresolved, events (default: 0)"
         add("--max-dead", type=arguments.count_or_zero, metavar="N", help=dead)
         add("--watch", action="store_true", help="refresh in place every 2 s, until Ctrl-C")
 
     def work(self, options: dict[str, Any]) -> Result:
         if options["watch"] and options["format"] == "json":
-            raise arguments.WrongUsage("--watch is for people: call it without, again and again, for JSON.")
+            raise arguments.WrongUsage(
+                "--watch prints text only: for JSON, call the command repeatedly without it."
+            )
         limits = (options["max_age"], options["max_dead"])
         if not options["check"] and limits != (None, None):
-            raise arguments.WrongUsage("--max-age and --max-dead are the limits of --check: add it.")
+            raise arguments.WrongUsage("--max-age and --max-dead need --check.")
         if options["watch"]:
             return watch.watch(partial(report, options), self.stdout, options)
         return report(options)
