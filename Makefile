@@ -1,19 +1,19 @@
-# Two commands on a fresh clone: `make demo` and `make test`. Only Python >= 3.11, pip and make are assumed.
+# In a fresh clone run `make demo` or `make test`. You only need Python >= 3.11, pip and make.
 #
 #   PYTHON=python3.13     another interpreter          VENV=.venv-3.13   another environment
 #   PYTEST_ARGS="-x -k relay"                          arguments for every pytest run of `make test`
 #   TEST_DATABASES="sqlite mysql"                      only these (default: SQLite and each server with a URL)
-#   TEST_PROCESSES=1                                   pytest processes on SQLite (default: 2)
+#   TEST_PROCESSES=1                                   number of pytest processes on SQLite (default: 2)
 #   EVENTBRIDGE_TEST_DEPTH=full                        all examples of the property tests (default: a quarter)
 
-# The first of these that runs and is new enough; a name on PATH may be a shim that runs nothing.
+# The first of these that works and is new enough; a name on PATH may be a shim that does nothing.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 VENV ?= .venv
 PYTEST_ARGS ?=
 
-# An environment made of the packages a user gets, and the same with what the work on this project needs.
-# Drivers are installed where their server is given, because some of them are compiled.
+# RUN is an environment with the packages a user gets; DEV adds the development dependencies.
+# A driver is installed only if its server's URL is set, because some drivers are compiled.
 RUN := $(VENV)/.run-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 drivers = $(if $(TEST_POSTGRESQL_URL),postgresql) $(if $(TEST_MYSQL_URL),mysql) $(if $(TEST_REDIS_URL),redis)
 empty :=
@@ -30,23 +30,23 @@ CODE := $(wildcard genesys_eventbridge tests benchmarks)
 .PHONY: help install demo serve test third-party gateways browser screenshots coverage chaos mutants audit bench lint format clean
 
 help:
-	@echo 'make demo      orders in the example shop travel to a platform on this machine'
-	@echo 'make serve     the same, and the site stays up for a look at the admin'
+	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
+	@echo 'make serve     the same, and keep the site up so that you can look at the admin'
 	@echo 'make test      the whole suite on SQLite, and on each server whose TEST_*_URL is set;'
-	@echo '               EVENTBRIDGE_TEST_DEPTH=full for all examples of the property tests,'
-	@echo '               EVENTBRIDGE_SIMULATION=full for outages of twelve simulated hours'
-	@echo 'make install   only the environment that the tests need'
-	@echo 'make third-party  events from models of other libraries: trees, histories, soft deletes'
-	@echo 'make gateways  events through real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
-	@echo 'make browser   the admin pages in a real browser; needs Chromium (apt-get install chromium)'
-	@echo 'make screenshots  docs/images anew, with the same browser'
+	@echo '               EVENTBRIDGE_TEST_DEPTH=full runs all examples of the property tests,'
+	@echo '               EVENTBRIDGE_SIMULATION=full runs outages of twelve simulated hours'
+	@echo 'make install   create the environment for the tests'
+	@echo 'make third-party  test events from models of other libraries: trees, histories, soft deletes'
+	@echo 'make gateways  test with real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
+	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
+	@echo 'make screenshots  recreate docs/images with the same browser'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
-	@echo 'make chaos     a long storm of killed processes on each database: SECONDS=900 SEED=1'
-	@echo 'make mutants   remove each guard and see a test fail'
-	@echo 'make audit     known weaknesses of what a user installs; asks PyPI'
-	@echo 'make bench     what docs/benchmarks.md shows, on this machine: an hour, or BENCH_ARGS=--quick'
-	@echo 'make lint      ruff and mypy'
-	@echo 'make format    let ruff rewrite what it can'
+	@echo 'make chaos     kill processes at random for a long time on each database: SECONDS=900 SEED=1'
+	@echo 'make mutants   remove each guard and check that a test fails'
+	@echo 'make audit     check what a user installs for known vulnerabilities; needs PyPI'
+	@echo 'make bench     measure what docs/benchmarks.md shows: an hour, or BENCH_ARGS=--quick'
+	@echo 'make lint      ruff, mypy and import-linter'
+	@echo 'make format    let ruff fix and format what it can'
 	@echo 'make clean     remove environments, builds and caches'
 
 demo: $(RUN)
@@ -67,7 +67,7 @@ third-party: $(THIRD_PARTY)
 gateways: $(DEV)
 	$(VENV)/bin/python -m pytest $(or $(PYTEST_ARGS),tests/gateways)
 
-# Chromium is not ours to install; what drives it and axe come with pip.
+# Install Chromium yourself; pip installs its driver and axe.
 browser: $(BROWSER)
 	$(VENV)/bin/python -m pytest --ds=tests.browser.settings $(or $(PYTEST_ARGS),tests/browser)
 
@@ -87,9 +87,9 @@ chaos: $(DEV)
 mutants: $(DEV)
 	$(VENV)/bin/python -m tests.mutants
 
-# pip-audit has dependencies of its own: it looks from another environment at what a user gets, and at the lowest
-# versions that are promised (a source distribution cannot name them: it has no .ci). Without --strict it
-# calls it a success where the advisory service knows none of the packages, as a mirror does.
+# pip-audit has dependencies of its own, so it runs in a separate environment. It checks what a user gets, and the lowest
+# supported versions (not from a source distribution, which has no .ci). Without --strict it would succeed even if
+# the advisory service knew none of the packages, as is the case for a mirror.
 audit: $(RUN)
 	$(VENV)/bin/python -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
@@ -99,8 +99,8 @@ audit: $(RUN)
 	for versions in installed lowest; do \
 		$(VENV)-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)-audit/$$versions.txt || exit 1; \
 	done || { \
-		echo 'make audit: not clean. Either a weakness is listed above, or the advisory service did not answer for' >&2; \
-		echo 'each package: then nothing is known. Run it again where PyPI itself is reached.' >&2; exit 1; }
+		echo 'make audit: failed. Either a vulnerability is listed above, or the advisory service did not respond for' >&2; \
+		echo 'every package. In that case run it again where PyPI itself can be reached.' >&2; exit 1; }
 
 BENCH_ARGS ?=
 bench: $(DEV)
@@ -112,7 +112,8 @@ lint: $(DEV)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy $(CODE)
 	$(VENV)/bin/lint-imports
-	@# The example's models belong to its own settings: it has its own mypy.ini.
+	$(VENV)/bin/python -m tests.prose
+	@# The example project has its own settings, so it has its own mypy.ini.
 	cd example_project && $(abspath $(VENV))/bin/mypy .
 
 format: $(DEV)
@@ -127,13 +128,13 @@ $(VENV)/bin/python:
 	@test -n '$(PYTHON)' || { echo 'No Python >= 3.11 found. Name one: make PYTHON=/path/to/python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The name of the stamp changes with what is to be installed: nothing old is taken for new.
+# The stamp's name depends on what is to be installed, so that an outdated environment is never reused.
 $(RUN): | $(VENV)/bin/python
 	$(PIP) --editable .
 	@touch $@
 
 $(DEV): $(RUN)
-	$(PIP) --upgrade 'pip>=25.1' # the first that reads [dependency-groups]
+	$(PIP) --upgrade 'pip>=25.1' # the first version that reads [dependency-groups]
 	$(PIP) --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 

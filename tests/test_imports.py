@@ -220,3 +220,27 @@ def test_no_template_lets_markup_through(path):
 )
 def test_an_unescaped_template_is_found(text, unsafe):
     assert bool(UNSAFE_TEMPLATE.search(text)) is unsafe
+
+
+OUR_ENUMS = ("State.", "Reason.", "Act.", "AttemptKind.", "Verdict.", "Halt.")
+
+
+def open_matches(source):
+    """The lines of each ``match`` over an enum of ours that does not end in assert_never."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Match) and any(
+            ast.unparse(case.pattern).startswith(OUR_ENUMS) for case in node.cases
+        ):
+            last = node.cases[-1]
+            if not ast.unparse(last.body[-1]).startswith("assert_never("):
+                yield node.lineno
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_each_match_over_an_enum_of_ours_ends_in_assert_never(path):
+    """So that mypy lists each place that a new member concerns."""
+    assert list(open_matches(SOURCES[path])) == []
+
+
+def test_an_open_match_is_found():
+    assert list(open_matches("match x:\n    case State.DEAD:\n        f()\n    case _:\n        g()")) == [1]
