@@ -1,4 +1,4 @@
-"""The sdist holds what git tracks: hatchling alone takes every file that git does not ignore."""
+"""Builds the sdist from the files that git tracks. hatchling alone takes all that git does not ignore."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEFT_OUT = ".ci/"
 
 
 class TrackedFiles(BuildHookInterface[Any]):
-    """Names the files of the sdist; outside of a git checkout, as in an unpacked sdist, all there are."""
+    """Sets the files of the sdist. Outside a git checkout, as in an unpacked sdist, it takes all files."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if (Path(self.root) / ".git").exists():

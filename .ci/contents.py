@@ -1,4 +1,4 @@
-"""Fails unless the wheel holds the package and the sdist what git tracks without .ci."""
+"""Fails unless the wheel contains the package, and the sdist contains what git tracks except .ci."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def main(dist: Path) -> int:
         *differences(sdist.name, in_sdist, tracked),
     ]
     if not listed("--others", "--exclude-standard"):
-        complaints.append("no untracked file lies here: nothing shows that one would be left out")
+        complaints.append("there is no untracked file, so nothing shows that one would be left out")
     sizes = [
         f"{file.name}: {len(held)} files, {file.stat().st_size // 1024} KiB"
         for file, held in ((wheel, in_wheel), (sdist, in_sdist))
@@ -42,7 +42,7 @@ def listed(*arguments: str) -> list[str]:
 def differences(name: str, held: set[str], wanted: set[str]) -> list[str]:
     return [
         *(f"{name} lacks {file}" for file in sorted(wanted - held)),
-        *(f"{name} holds {file}, which git does not track" for file in sorted(held - wanted)),
+        *(f"{name} contains {file}, which git does not track" for file in sorted(held - wanted)),
     ]
 
 

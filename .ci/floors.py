@@ -1,4 +1,4 @@
-"""Prints the lowest versions pyproject.toml promises for what runs everywhere, as constraints for pip."""
+"""Prints the lowest versions that pyproject.toml allows, as pip constraints; without those of the drivers."""
 
 import re
 import tomllib
@@ -8,5 +8,5 @@ project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["pro
 for requirement in [*project["dependencies"], *project["optional-dependencies"]["schema"]]:
     floor = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.*\])?>=([0-9.]+)(?:,<[0-9.]+)?", requirement)
     if floor is None:
-        raise SystemExit(f"pyproject.toml: {requirement} has no lowest version, like name>=1.2")
+        raise SystemExit(f"pyproject.toml: {requirement} has no lowest version such as name>=1.2")
     print(f"{floor[1]}=={floor[2]}")

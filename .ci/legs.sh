@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What one leg of run does: `bash .ci/legs.sh FUNCTION [ARGUMENT ...]`, in a process of its own so that `set -e` holds.
+# Runs one leg of CI: `bash .ci/legs.sh FUNCTION [ARGUMENT ...]`, in a separate process so that `set -e` works.
 set -euo pipefail
 exec </dev/null
 cd "$(dirname "$0")/.."
@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 scratch=$(mktemp -d -t eventbridge-leg.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 
-without_servers() { # without_servers COMMAND ...: what make installs and tests depends on these URLs
+without_servers() { # without_servers COMMAND ...: these URLs decide what make installs and tests
     unset TEST_POSTGRESQL_URL TEST_MYSQL_URL TEST_REDIS_URL
     "$@"
 }
@@ -17,7 +17,7 @@ full_depth() { # full_depth COMMAND ...: the property tests with all their examp
     "$@"
 }
 
-without_simulation() { # without_simulation COMMAND ...: hours of simulated time are the same on each Python
+without_simulation() { # without_simulation COMMAND ...: simulated time gives the same result on each Python
     export EVENTBRIDGE_SIMULATION=off
     "$@"
 }
@@ -41,12 +41,12 @@ suite() { # suite PYTHON ENVIRONMENT DATABASES [CONSTRAINT ...]
 lowest_versions() { # lowest_versions PYTHON ENVIRONMENT
     local floors
     mapfile -t floors < <("$1" .ci/floors.py)
-    [ "${#floors[@]}" -gt 3 ] || { echo "floors.py named too few packages"; return 1; }
+    [ "${#floors[@]}" -gt 3 ] || { echo "floors.py printed too few packages"; return 1; }
     printf '%s\n' "${floors[@]}"
     suite "$1" "$2" sqlite "${floors[@]}"
 }
 
-browser() { # browser PYTHON ENVIRONMENT CONSTRAINT [TESTS]: in an environment that has run its suite
+browser() { # browser PYTHON ENVIRONMENT CONSTRAINT [TESTS]: in an environment whose suite has already run
     constrain "$3"
     make browser PYTHON="$1" VENV="$2" PYTEST_ARGS="${4:-}"
     ran_on "$2"
@@ -58,7 +58,7 @@ third_party() { # third_party PYTHON ENVIRONMENT CONSTRAINT: models of other lib
     ran_on "$2"
 }
 
-gateways() { # gateways PYTHON ENVIRONMENT CONSTRAINT: what is not installed fails here, it is not skipped
+gateways() { # gateways PYTHON ENVIRONMENT CONSTRAINT: a gateway that is not installed is a failure here
     constrain "$3"
     EVENTBRIDGE_REQUIRE_GATEWAYS=1 make gateways PYTHON="$1" VENV="$2" PYTEST_ARGS="tests/gateways --durations=15"
     ran_on "$2"
@@ -73,11 +73,11 @@ demo() { # demo PYTHON
     make demo PYTHON="$1" VENV=.venv-demo
 }
 
-wheel() { # wheel PYTHON: what a user installs, in an empty environment
+wheel() { # wheel PYTHON: builds what a user installs, and tries it in an empty environment
     "$1" -m venv "$scratch/builder"
     "$scratch/builder/bin/python" -m pip install --quiet build
     untracked=(untracked-by-ci.txt tests/untracked-by-ci.txt genesys_eventbridge/untracked-by-ci.txt)
-    trap 'rm -rf "$scratch" "${untracked[@]}"' EXIT # contents.py finds them in neither
+    trap 'rm -rf "$scratch" "${untracked[@]}"' EXIT # contents.py must find them in neither archive
     touch "${untracked[@]}"
     "$scratch/builder/bin/python" -m build --outdir "$scratch/dist" . >"$scratch/build.log" 2>&1 || { cat "$scratch/build.log"; return 1; }
     "$1" .ci/contents.py "$scratch/dist"
@@ -91,7 +91,7 @@ wheel() { # wheel PYTHON: what a user installs, in an empty environment
     "$scratch/user/bin/python" -W error::DeprecationWarning:genesys_eventbridge smoke.py
 }
 
-constrain() { # constrain [CONSTRAINT ...]: what pip installs from now on
+constrain() { # constrain [CONSTRAINT ...]: for every later pip install
     printf '%s\n' "$@" >"$scratch/constraints.txt"
     export PIP_CONSTRAINT="$scratch/constraints.txt"
 }

@@ -1,9 +1,9 @@
-# Sourced by run: sets TEST_POSTGRESQL_URL, TEST_MYSQL_URL and TEST_REDIS_URL to servers that answer.
+# Sourced by run: sets TEST_POSTGRESQL_URL, TEST_MYSQL_URL and TEST_REDIS_URL to servers that respond.
 #
-# What answers on its standard port of this machine is used; what does not is started from Debian's packages, on a
-# free port, with its data in $scratch. A server that cannot be had fails the run: a skipped database proves nothing.
+# A server that responds on its standard port of this machine is used. Otherwise one is started from Debian's packages,
+# on a free port, with its data in $scratch. If that fails, the run fails: a skipped database would prove nothing.
 
-own_servers=() # commands that stop what was started here
+own_servers=() # commands that stop the servers started here
 
 start_servers() {
     postgresql
@@ -19,7 +19,7 @@ stop_servers() {
     for command in "${own_servers[@]}"; do
         eval "$command" >/dev/null 2>&1 || true
     done
-    for ((tries = 0; tries < 50; tries++)); do # MariaDB writes into its folder until it is gone
+    for ((tries = 0; tries < 50; tries++)); do # MariaDB writes to its folder until it has stopped
         [ -n "$(jobs -r)" ] || return 0
         sleep 0.2
     done
@@ -47,7 +47,7 @@ postgresql_answers() {
         --no-align --tuples-only --command 'SELECT version()' 2>/dev/null
 }
 
-mariadb_server() { # not "mariadb": that is the client
+mariadb_server() { # not named "mariadb": that is the client
     have mariadb || install_packages mariadb-server
     local port=3306 data="$scratch/mariadb"
     if [ -n "${CI_OWN_SERVERS:-}" ] || ! mariadb_answers $port; then
@@ -99,7 +99,7 @@ have() {
 
 install_packages() {
     printf 'installing %s\n' "$*"
-    [ "$(id -u)" -eq 0 ] || { printf 'root is needed to install: %s\n' "$*"; return 1; }
+    [ "$(id -u)" -eq 0 ] || { printf 'only root can install: %s\n' "$*"; return 1; }
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$scratch/apt.log" 2>&1 ||
         { tail -30 "$scratch/apt.log"; return 1; }
@@ -110,7 +110,7 @@ own_folder() { # own_folder FOLDER USER
     [ "$(id -u)" -ne 0 ] || chown "$2" "$1"
 }
 
-as() { # as USER COMMAND ...: root steps down, anybody else stays who they are
+as() { # as USER COMMAND ...: root switches to USER, other users run it as themselves
     local user=$1
     shift
     if [ "$(id -u)" -eq 0 ]; then (cd / && exec runuser --user "$user" -- "$@"); else "$@"; fi
@@ -130,7 +130,7 @@ wait_until() { # wait_until NAME LOG COMMAND ...
         fi
         sleep 0.2
     done
-    printf '%s did not answer within a minute\n' "$name"
+    printf '%s did not respond within a minute\n' "$name"
     tail -30 "$log"
     return 1
 }

@@ -1,11 +1,11 @@
-"""Runs the legs of CI, some at a time, and prints the whole output of each when it ends.
+"""Runs the legs of CI, several at a time, and prints the whole output of each when it ends.
 
     python side_by_side.py --at-once 2 --logs FOLDER [--clock SECONDS] <LEGS
 
-Each line of LEGS is NAME MINUTES AFTER COMMAND [ARGUMENT ...], quoted as for a shell. Legs begin in the order
-of their lines, each once all legs in AFTER (names with commas between them, or -) have passed. A leg that
-takes longer than its MINUTES is killed and has failed. After a failure no further leg begins, and the run
-ends when those that were running have ended. The exit code is 0 only if each leg ended with 0.
+Each line of LEGS is NAME MINUTES AFTER COMMAND [ARGUMENT ...], quoted as for a shell. Legs start in the order
+of their lines, each once all legs in AFTER (names separated by commas, or -) have passed. A leg that
+takes longer than MINUTES is killed and fails. After a failure no further leg starts, and the run
+ends when the running legs have ended. The exit code is 0 only if every leg exited with 0.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_EVERY = 0.1
-#: Seconds that pytest has to print where it hangs (its faulthandler does so on SIGABRT) before it is killed.
+#: Seconds for pytest to print where it hangs (its faulthandler does so on SIGABRT) before it is killed.
 GRACE = 2.0
 
 began = time.monotonic()
@@ -39,7 +39,7 @@ class Leg:
 
 
 class Running:
-    """A leg's process with all it started, in a session of its own, and the file of its output."""
+    """A leg's process and its children, in a separate session, and its output file."""
 
     def __init__(self, leg: Leg, logs: Path) -> None:
         self.leg = leg
@@ -54,10 +54,10 @@ class Running:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        say(f"{leg.name}: begins")
+        say(f"{leg.name}: started")
 
     def has_ended(self) -> bool:
-        """Whether it has; then its leg has a result, and what remained of it was killed."""
+        """Whether it has ended. If so, sets the leg's result and kills any remaining children."""
         pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
         self.leg.wall = time.monotonic() - self.began
         if not pid:
@@ -71,7 +71,7 @@ class Running:
         self.signal(signal.SIGKILL)
         self.leg.cpu = usage.ru_utime + usage.ru_stime
         if self.overdue:
-            self.leg.result = f"FAILED: killed, it took longer than {self.leg.seconds / 60:g} minutes"
+            self.leg.result = f"FAILED: killed after its limit of {self.leg.seconds / 60:g} minutes"
         elif code < 0:
             self.leg.result = f"FAILED: killed by signal {-code}"
         else:
@@ -96,10 +96,10 @@ class Running:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Runs the legs of CI that come in by stdin.")
+    parser = argparse.ArgumentParser(description="Runs the legs of CI that it reads from stdin.")
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--logs", type=Path, required=True)
-    parser.add_argument("--clock", type=float, default=0, help="seconds since CI began")
+    parser.add_argument("--clock", type=float, default=0, help="seconds since CI started")
     options = parser.parse_args()
     global began  # noqa: PLW0603 - one clock for all lines
     began -= options.clock
@@ -113,9 +113,8 @@ def main() -> int:
 
 
 def run(legs: list[Leg], at_once: int, logs: Path) -> None:
-    stop_requested = (
-        threading.Event()
-    )  # an exception could come between the start of a leg and our note of it
+    # An exception raised in the handler could hit between the start of a leg and its entry in `running`.
+    stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_requested.set())
     running: list[Running] = []
@@ -150,7 +149,7 @@ def read(lines: list[str]) -> list[Leg]:
         names = [leg.name for leg in legs]
         needed = [] if after == "-" else after.split(",")
         if name in names or not command or not set(needed).issubset(names):
-            sys.exit(f"not a leg (its name taken, no command, or AFTER names no earlier leg): {line}")
+            sys.exit(f"not a leg (duplicate name, no command, or unknown leg in AFTER): {line}")
         legs.append(Leg(name, float(minutes) * 60, needed, command))
     if not legs:
         sys.exit("no legs")
@@ -158,7 +157,7 @@ def read(lines: list[str]) -> list[Leg]:
 
 
 def summary(leg: Leg) -> str:
-    return f"{leg.result} ({clock(leg.wall)}, CPU {clock(leg.cpu)})" if leg.result else "FAILED: not begun"
+    return f"{leg.result} ({clock(leg.wall)}, CPU {clock(leg.cpu)})" if leg.result else "FAILED: not started"
 
 
 def say(text: str) -> None:

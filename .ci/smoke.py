@@ -1,4 +1,4 @@
-"""The first minutes of a user with the wheel: settings, checks, tables, one event, every room and command."""
+"""A user's first steps with the wheel: settings, checks, tables, one event, every module and command."""
 
 import importlib
 import pkgutil
@@ -66,13 +66,13 @@ call_command("check")
 call_command("makemigrations", "genesys_eventbridge", check=True, dry_run=True)
 call_command("migrate", verbosity=0)
 
-rooms = [
+modules = [
     module.name
     for module in pkgutil.walk_packages(genesys_eventbridge.__path__, "genesys_eventbridge.")
     if not f"{module.name}.".startswith(NEEDS_EXTRAS)
 ]
-for room in rooms:
-    importlib.import_module(room)
+for name in modules:
+    importlib.import_module(name)
 
 commands = sorted(name for name, app in get_commands().items() if app == "genesys_eventbridge")
 for command in commands:
@@ -86,4 +86,4 @@ with transaction.atomic():
 if OutboxEvent.objects.get().type != "smoke.tested":
     sys.exit("the event is not the one that was enqueued")
 
-print(f"{len(rooms)} modules load, {len(commands)} commands, one event stored")
+print(f"{len(modules)} modules and {len(commands)} commands load, one event is stored")

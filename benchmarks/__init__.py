@@ -1,1 +1,1 @@
-"""How fast, in ratios: scripts that print JSON lines and a Markdown table (docs/benchmarks.md)."""
+"""Benchmark scripts. They measure ratios, and print JSON lines and a Markdown table (docs/benchmarks.md)."""

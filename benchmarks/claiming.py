@@ -1,6 +1,6 @@
-"""What a claim of 100 and an idle pass cost beside many rows: rows 8, 12 and 14. ``--rows`` shrinks the many.
+"""Cost of a claim of 100 and of an idle pass with many rows: rows 8, 12 and 14. ``--rows`` sets how many.
 
-Each size is a database of its own in a process of its own, filled by SQL; they claim in turn.
+Each size has its own database, filled by SQL, and its own process; they claim alternately.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from statistics import median
 
 from benchmarks.measuring import Child, Report, arguments, fresh_database, platform, ratio, rounds, timed
 
-CLAIMS = 10  # in one round
+CLAIMS = 10  # per round
 NUMBERS = {
     "postgresql": "SELECT n FROM generate_series(1, {count}) AS n",
     "sqlite": "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n+1 FROM t LIMIT {count}) SELECT n FROM t",
@@ -32,7 +32,7 @@ NAME = {
 
 
 def rows(count: int, *, state: str, keys: int = 0, first: int = 0) -> None:
-    """So many rows in one statement, in the order of their keys; ``keys`` ordering keys take turns."""
+    """Insert ``count`` rows in one statement, in the order of their keys, with ``keys`` ordering keys."""
     from django.db import connection
 
     from genesys_eventbridge.db.clock import now_sql
@@ -76,7 +76,7 @@ def rows(count: int, *, state: str, keys: int = 0, first: int = 0) -> None:
 
 
 def child(finished: int, pending: int, keys: int) -> None:
-    """Fill, then answer each line: ``claim`` with seconds, ``pass`` with MB, ``idle`` with statements."""
+    """Fill the table, then answer each line: ``claim`` in seconds, ``pass`` in MB, ``idle`` in statements."""
     with fresh_database():
         if finished:
             rows(finished, state="delivered")
@@ -101,7 +101,7 @@ def claim() -> float:
 
 
 def one_pass() -> float:
-    """Publish 500; the largest memory of this process until then, in MB."""
+    """Publish 500 events; returns this process's peak memory in MB."""
     from genesys_eventbridge import relay
 
     assert relay.publish_due(limit=500).moved == 500
@@ -109,7 +109,7 @@ def one_pass() -> float:
 
 
 def idle() -> int:
-    """Statements of a look at a destination where nothing is due, BEGIN and COMMIT apart."""
+    """Statements needed to find that nothing is due, without BEGIN and COMMIT."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -118,7 +118,7 @@ def idle() -> int:
     from genesys_eventbridge.relay.worker import run_worker
 
     OutboxEvent.objects.all().delete()
-    run_worker(conf.destination())  # the heartbeat of these ten seconds
+    run_worker(conf.destination())  # writes the heartbeat, which is due every ten seconds
     with CaptureQueriesContext(connection) as captured:
         run_worker(conf.destination())
     return len([query for query in captured if query["sql"] not in {"BEGIN", "COMMIT"}])
@@ -166,7 +166,8 @@ def main() -> None:
         memory = [one.ask("pass") for one in waiting]
         measure = f"memory at {max(pending // 2, 500):,} pending / at 500 ({database})"
         report.add("12", measure, memory[0] / memory[1], "<= 1.05", many_MB=memory[0], few_MB=memory[1])
-        report.add("12", f"statements of an idle look ({database})", waiting[1].ask("idle"), "<= 3")
+        measure = f"statements to find that nothing is due ({database})"
+        report.add("12", measure, waiting[1].ask("idle"), "<= 3")
         for one in waiting:
             one.end()
     report.table()

@@ -1,4 +1,4 @@
-"""How two django-q2 clusters drain a backlog against one; and with one killed and Redis emptied midway.
+"""Two django-q2 clusters drain a backlog, compared with one; also with one killed and Redis emptied midway.
 
 TEST_REDIS_URL=... EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... \
     python -m benchmarks.clusters --events 20000
@@ -18,14 +18,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from benchmarks.measuring import Platform, Report, arguments, fresh_database
 from benchmarks.measuring import platform as stand_in
 
-#: What a killed worker held is taken over after this lease; with the default, 60 s, the figure would be that.
+#: A killed worker's events are taken over after this lease. The default, 60 s, would dominate the figure.
 LEASE = {"LEASE_SECONDS": 12, "REQUEST_DEADLINE": 5}
 HANG = 600.0
 
 
 @contextmanager
 def platform(latency: float, *, wake: bool = False) -> Iterator[Platform]:
-    """The stand-in, so many seconds slow, and settings that reach it; acceptance is the end."""
+    """The stand-in with ``latency`` in seconds, and settings that point to it; events end when accepted."""
     from django.conf import settings
     from django.test import override_settings
 
@@ -39,7 +39,7 @@ def platform(latency: float, *, wake: bool = False) -> Iterator[Platform]:
 
 @contextmanager
 def cluster(name: str, workers: int) -> Iterator[subprocess.Popen[str]]:
-    """One host's cluster, which looks at its schedules as it starts; all of it ends with the block."""
+    """One host's cluster, which checks its schedules at the start and is killed at the end of the block."""
     from tests.prompt import start
 
     more = {"name": name, "workers": workers, "guard_cycle": 30, "log_level": "ERROR"}
@@ -60,7 +60,7 @@ Midway = Callable[[str, list[subprocess.Popen[str]]], None]
 
 
 def drain(events: int, hosts: int, workers: int, latency: float, midway: Midway | None) -> dict[str, float]:
-    """What the platform counted, and ``seconds`` from the first acceptance to the last."""
+    """The platform's counters, and ``seconds`` from the first acceptance to the last."""
     from genesys_eventbridge import schedules
     from genesys_eventbridge.models import Destination, OutboxEvent
     from genesys_eventbridge.outbox import enqueue_many
@@ -89,7 +89,7 @@ def drain(events: int, hosts: int, workers: int, latency: float, midway: Midway 
 
 
 def forget_queue(name: str) -> None:
-    """What FLUSHALL would do to this cluster, and to nobody else on that server."""
+    """Delete this cluster's keys, as FLUSHALL would, without affecting others on that server."""
     import redis
 
     with redis.Redis.from_url(os.environ["TEST_REDIS_URL"]) as server:
@@ -98,7 +98,7 @@ def forget_queue(name: str) -> None:
 
 
 def trouble(name: str, clusters: list[subprocess.Popen[str]]) -> None:
-    """The busier of the hosts loses its power, and Redis its memory."""
+    """Kill the busier cluster and delete its queue."""
     from genesys_eventbridge.models import DeliveryAttempt
 
     (worker,) = DeliveryAttempt.objects.order_by("-id").values_list("worker", flat=True)[:1]

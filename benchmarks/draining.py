@@ -1,4 +1,4 @@
-"""From the database to the platform, side by side with what one would write without us: rows 1 to 6 and 11.
+"""From the database to the platform, compared with hand-written alternatives: rows 1 to 6 and 11.
 
 Row 3 needs a Python with django-reliable-outbox, named by RELIABLE_OUTBOX_PYTHON, and PostgreSQL.
 """
@@ -16,11 +16,11 @@ from statistics import median
 from benchmarks.measuring import Child, Platform, Report, arguments, fresh_database, platform, ratio, rounds
 
 SLOW = 0.05  # seconds of the platform's latency
-LARGE = 200  # BATCH_SIZE of a side that does not run with the defaults
+LARGE = 200  # BATCH_SIZE for the sides that do not use the default
 
 
 def fill(count: int) -> None:
-    """So many events due, and nothing else in the table."""
+    """Empty the table and enqueue ``count`` due events."""
     from django.db import connection
 
     from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
@@ -38,7 +38,7 @@ def fill(count: int) -> None:
 
 
 class Side:
-    """Children of one kind; a round of theirs gives events a second, and leaves CPU milliseconds an event."""
+    """Children of one kind. A call runs a round and returns events/s; ``cpu`` collects CPU ms per event."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Side:
 
 
 def django_q2(stand_in: Platform, count: int) -> float:
-    """One task an event, on django-q2's database broker; until the last POST."""
+    """One task per event, on django-q2's database broker, until the last POST. Returns events/s."""
     from django_q.tasks import async_task
 
     stand_in.reset()
@@ -95,7 +95,7 @@ def django_q2(stand_in: Platform, count: int) -> float:
 
 
 def reliable_outbox(stand_in: Platform, peer: Child, count: int) -> float:
-    """Its own worker and webhook destination, 32 threads, until nothing is due."""
+    """Its own worker and webhook destination, 32 threads, until nothing is due. Returns events/s."""
     stand_in.reset(latency=SLOW)
     peer.ask(str(count))
     return stand_in.per_second()
@@ -158,13 +158,13 @@ def main() -> None:
         compare("4", "the same, BATCH_SIZE 200", "relay, batch 200", "bare", "")
         cpu = {name: one.cpu[1:] for name, one in fast.items()}
         for name, measure, reach in (
-            ("relay", "CPU of an event / of a bare request", "<= 0.85"),
+            ("relay", "CPU per event / per bare request", "<= 0.85"),
             ("relay, batch 200", "the same, BATCH_SIZE 200", ""),
         ):
             medians = {f"{one} (ms)": median(cpu[one]) for one in (name, "bare")}
             report.add("5", f"{measure} ({database})", ratio(cpu, name, "bare"), reach, **medians)
         compare(
-            "6", "one worker's drain / a django-q2 task an event, two workers", "relay", "django-q2", ">= 4"
+            "6", "one worker's drain / a django-q2 task per event, two workers", "relay", "django-q2", ">= 4"
         )
         compare("6", "two workers' drain / the same", "2 x relay", "django-q2", ">= 4")
         compare("11", "two processes / one, 0 ms", "2 x relay", "relay", ">= 1.3")

@@ -49,7 +49,7 @@ def save(*, enqueueing: bool = False) -> None:
 
 
 def statements() -> int:
-    """What one event adds to a save, BEGIN and COMMIT included."""
+    """Statements that one event adds to a save, including BEGIN and COMMIT."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -128,14 +128,14 @@ def main() -> None:
         compare("save() and enqueue() / save(), in atomic()", one, "enqueue", "<= 2.0")
         compare("save() with a model event / save(), in atomic()", one, "model event", "<= 2.0")
         watched = {"plain": samples["touch"], "watched": samples["watched"]}
-        compare("save() that changes nothing watched / save()", watched, "watched", "")
+        compare("save() that changes no watched column / save()", watched, "watched", "")
         with published(created="order.created"):
             samples = rounds({"plain": bulk(size, events=False), "events": bulk(size, events=True)}, number)
         compare(
             f"bulk_create() of {size:,} rows with their events / without", samples, "events", "", each=size
         )
         taken = rounds({"many": timed(many)}, number)["many"]
-        report.add("7", f"enqueue_many() of 1,000, ms an event ({database})", median(taken), "<= 0.2")
+        report.add("7", f"enqueue_many() of 1,000, ms per event ({database})", median(taken), "<= 0.2")
     report.table()
 
 

@@ -1,10 +1,10 @@
-"""How soon a backlog drains at a platform that fails by plan: real workers, HTTP and time (issue 14, G22).
+"""How fast a backlog drains while the platform fails by plan: real workers, HTTP and time (issue 14, G22).
 
 python -m benchmarks.faulting                                     # every plan, on SQLite
 python -m benchmarks.faulting --database postgresql mysql --plan first-500 poison-page
 
-Each plan runs alone: two ``eventbridge_publish --loop`` with default settings take one event to warm up, then
-the faults begin and all events are enqueued at once. JSON lines as results come, a Markdown table at the end.
+Plans run one at a time: two ``eventbridge_publish --loop`` with default settings send one event to warm up,
+then the faults start and all events are enqueued at once. Prints each result as a JSON line, then a table.
 """
 
 from __future__ import annotations
@@ -37,52 +37,52 @@ from benchmarks.faulty_platform import (
 from benchmarks.measuring import fresh_database
 from tests import databases
 
-#: Once all others are accepted, the events that never will be may take so long to end; seconds.
+#: Seconds that never-accepted events may take to end after all others were accepted.
 PATIENCE = 120.0
-#: An idle worker has started and sent the event that warms up within these seconds.
+#: Seconds within which an idle worker must start and send the warm-up event.
 START = 60.0
 SHORT = {"REQUEST_DEADLINE": 2, "CONNECT_TIMEOUT": 2}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What fails, and how many events are enqueued; ``bad`` ones are never accepted."""
+    """What fails, and how many events are enqueued; the numbers in ``bad`` are never accepted."""
 
     name: str
     rule: Callable[[], Rule] | None = None
     events: int = 200
     bad: frozenset[int] = frozenset()
-    #: Answers of the token endpoint, once the tokens of the warm-up are not valid any more.
+    #: Responses of the token endpoint after the warm-up's tokens are invalidated.
     token_faults: tuple[Fault, ...] = ()
-    #: Connections are refused for so many seconds from the moment that the events are enqueued.
+    #: Seconds for which connections are refused, from the moment the events are enqueued.
     down: float = 0.0
-    #: Good events that are enqueued ``later_after`` seconds after the others.
+    #: How many good events are enqueued ``later_after`` seconds after the others.
     later: int = 0
     later_after: float = 30.0
-    #: Measured beside the same plan without its bad events.
+    #: Compare with the same plan without its bad events.
     compared: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Result:
-    """One run of one plan; times are seconds, None where the cap came first."""
+    """One run of one plan; times are in seconds, None if the cap was reached first."""
 
     plan: str
     database: str
-    #: Events that are to be accepted, and those whose acceptance reached a worker.
+    #: Events that should be accepted, and those whose acceptance reached a worker.
     good: int
     accepted: int
-    #: From the enqueueing until the first and the last acceptance.
+    #: From enqueueing to the first and to the last acceptance.
     started: float | None
     drained: float | None
-    #: From the last planned fault until the last acceptance.
+    #: From the last planned fault to the last acceptance.
     after_fault: float | None
-    #: From the second enqueueing until the last acceptance, in a plan that has one.
+    #: From the second enqueueing, if the plan has one, to the last acceptance.
     later: float | None
-    #: From the enqueueing until no event was open.
+    #: From enqueueing until no event was open.
     ended: float | None
-    #: The longest time without an acceptance while some event waited for its own, from the first fault on.
+    #: The longest time after the first fault without an acceptance while an event was waiting for one.
     standstill: float
     states: dict[str, int]
     twice: int
@@ -97,7 +97,7 @@ class Result:
 
 
 def first_tries(*faults: Fault) -> Callable[[], Rule]:
-    """The first request of each event fails, and of every other one the second too; ``faults`` in turn."""
+    """The first request of each event fails, and the second of every other one; uses ``faults`` in turn."""
 
     def rule(request: Request) -> Fault | None:
         fails = request.nth <= 1 + request.number % 2
@@ -111,7 +111,7 @@ def always(fault: Fault, numbers: frozenset[int]) -> Callable[[], Rule]:
 
 
 class OneTryInTen:
-    """Every tenth try is answered 401, and so is its second request with another token."""
+    """Every tenth try gets a 401, and so does its second request with a new token."""
 
     def __init__(self) -> None:
         self.tries = 0
@@ -129,7 +129,7 @@ class OneTryInTen:
 
 
 class NineInTen:
-    """Every request fails but each tenth, whichever event it is for."""
+    """All requests fail except every tenth, whichever event it is for."""
 
     def __init__(self, *faults: Fault) -> None:
         self.faults, self.requests = faults, 0
@@ -191,7 +191,7 @@ class Options:
 def workers(
     platform: FaultyPlatform, plan: Plan, options: Options
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that publish until the block ends."""
+    """Processes that publish until the end of the block."""
     where = {"API_BASE_URL": platform.url, "LOGIN_BASE_URL": platform.url, **plan.settings}
     output = None if options.verbose else subprocess.DEVNULL
     running = [
@@ -216,7 +216,7 @@ def workers(
 
 
 def enqueue(kind: str, numbers: Sequence[int]) -> float:
-    """All in one transaction; returns ``time.monotonic()`` when it has committed."""
+    """Enqueue all events in one transaction. Returns ``time.monotonic()`` after its commit."""
     from genesys_eventbridge.outbox import enqueue_many
 
     enqueue_many([{"type": kind, "data": {"number": number}} for number in numbers], standalone=True)
@@ -236,12 +236,12 @@ def warm_up() -> None:
     ends = enqueue("warm.up", [WARM_UP]) + START
     while not OutboxEvent.objects.filter(type="warm.up", state="delivered").exists():
         if time.monotonic() > ends:
-            raise TimeoutError("No worker has delivered the event that warms up.")
+            raise TimeoutError("No worker has delivered the warm-up event.")
         time.sleep(0.1)
 
 
 def lost_events(good: set[int], proven: set[int]) -> int:
-    """Good events that have ended otherwise than accepted, have no row, or are called accepted untruly."""
+    """Count good events that ended without acceptance or have no row, and events wrongly marked accepted."""
     from genesys_eventbridge.models import OutboxEvent
 
     rows = OutboxEvent.objects.filter(type="order.created").values_list("body", "state")
@@ -288,7 +288,7 @@ def run(plan: Plan, options: Options) -> Result:
                     ended = now
                     break
             if any(process.poll() is not None for process in running):
-                raise RuntimeError("A worker has ended; --verbose shows what it logged.")
+                raise RuntimeError("A worker has exited; --verbose shows its log.")
             time.sleep(0.1)
         now = time.monotonic()
         found = states()
@@ -321,7 +321,7 @@ def run(plan: Plan, options: Options) -> Result:
 
 
 def measure(plan: Plan, options: Options) -> Result:
-    """A plan, and beside it the same without its bad events where they are compared."""
+    """Run a plan and, if it is ``compared``, the same plan without its bad events."""
     if not plan.compared:
         return run(plan, options)
     alone = run(replace(plan, rule=None, events=plan.events - len(plan.bad), bad=frozenset()), options)
@@ -373,7 +373,7 @@ def on_one(database: str, chosen: list[Plan], options: argparse.Namespace) -> It
 
 
 def on_others(names: list[str], options: argparse.Namespace) -> Iterator[Result]:
-    """Each database in a process of its own, because Django's settings are read once."""
+    """Run each database in a separate process, because Django reads its settings once."""
     flags = [f"--{key}={getattr(options, key)}" for key in ("workers", "cap", "events", "latency")]
     flags += [f"--{key}" for key in ("fresh", "verbose", "quick") if getattr(options, key)]
     for database in options.database:
@@ -386,7 +386,7 @@ def on_others(names: list[str], options: argparse.Namespace) -> Iterator[Result]
                 child.terminate()
                 raise
         if child.returncode:
-            raise RuntimeError(f"{database}: ended with {child.returncode}")
+            raise RuntimeError(f"{database}: exited with {child.returncode}")
 
 
 def main() -> None:
@@ -398,15 +398,15 @@ def main() -> None:
     default = os.environ.get(databases.CHOICE, "sqlite")
     add("--plan", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known))
     add("--database", nargs="+", choices=("sqlite", *databases.URLS), default=[default])
-    add("--workers", type=int, default=2, help="processes that publish (2)")
-    add("--events", type=int, default=200, help="events of most plans (200)")
+    add("--workers", type=int, default=2, help="number of publishing processes (2)")
+    add("--events", type=int, default=200, help="number of events in most plans (200)")
     add("--cap", type=float, default=240.0, help="seconds after which a plan has failed (240)")
-    add("--latency", type=float, default=0.1, help="seconds that each answer takes (0.1)")
-    add("--fresh", action="store_true", help="no event is accepted before the faults begin")
-    add("--verbose", action="store_true", help="show what the workers log")
-    add("--quick", action="store_true", help="few events, a short cap: does it run at all?")
+    add("--latency", type=float, default=0.1, help="seconds that each response takes (0.1)")
+    add("--fresh", action="store_true", help="skip the warm-up: no event is accepted before the faults start")
+    add("--verbose", action="store_true", help="show the workers' logs")
+    add("--quick", action="store_true", help="few events and a short cap, to check that it runs")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers end too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the workers stop, too
     if options.quick:
         options.events, options.cap = 40, 20.0
     chosen = [plan for plan in plans(options.events) if plan.name in options.plan]

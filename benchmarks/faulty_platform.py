@@ -1,4 +1,4 @@
-"""The stand-in with planned faults: it answers some requests as a broken platform or gateway would."""
+"""The stand-in with planned faults: it responds to some requests like a broken platform or gateway."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One wrong answer. With ``taken`` the platform takes the event first, and its answer is what fails."""
+    """One faulty response. With ``taken`` the platform accepts the event, and only its response fails."""
 
     status: int = 0  # 0 resets the connection
     text: str = ""
     taken: bool = False
-    #: The right answer, so many seconds late.
+    #: Seconds by which the correct response is late.
     late: float = 0.0
-    #: The right answer ends in the middle of its body.
+    #: The correct response ends in the middle of its body.
     cut: bool = False
 
 
@@ -39,19 +39,19 @@ class Request:
 
     #: The event's number, in the order of enqueueing.
     number: int
-    #: How often this event has been posted, this time included.
+    #: How often this event has been posted, including this time.
     nth: int
     bearer: str
     #: ``time.monotonic()``
     at: float
 
 
-#: None is the right answer.
+#: None means the correct response.
 Rule = Callable[[Request], Fault | None]
 
 
 class FaultyPlatform(Platform):
-    """Serves on a thread; other threads read what it counted."""
+    """Serves on a thread; other threads read its counters."""
 
     def __init__(self, latency: float = 0.0) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class FaultyPlatform(Platform):
         self.tokens: set[str] = set()
         self.token_requests = 0
         self.posts: Counter[int] = Counter()
-        #: By the event's number, when the client first got the proof that it was taken.
+        #: By event number, when the client first got proof of acceptance.
         self.proven: dict[int, float] = {}
-        #: When faults were given to events that are to be accepted in the end.
+        #: When faults were given to events that should be accepted in the end.
         self.faults: list[float] = []
         self.transports: set[asyncio.Transport] = set()
         self.port = 0
@@ -76,14 +76,14 @@ class FaultyPlatform(Platform):
 
     @property
     def taken_twice(self) -> int:
-        """Events that were taken under more than one key, or sent with other bytes under the same key."""
+        """Events that were accepted under several keys, or sent with different bytes under the same key."""
         events = Counter(json.loads(body)["id"] for _, body, _ in self.taken.values())
         return sum(times > 1 for times in events.values()) + self.stats.drifted
 
     def begin(
         self, rule: Rule | None, *, lasting: frozenset[int], token_faults: tuple[Fault, ...], down: float
     ) -> None:
-        """From now on the plan holds; with ``token_faults`` the tokens of the past are not valid any more.
+        """Start the plan. With ``token_faults`` all tokens issued so far become invalid.
 
         Faults of ``lasting`` events never end. For ``down`` seconds connections are refused.
         """
@@ -127,7 +127,7 @@ class FaultyPlatform(Platform):
         return 200, json.dumps({"access_token": value, "token_type": "bearer", "expires_in": 86400}), None
 
     def post(self, key: str, body: bytes, bearer: str) -> tuple[int, str, Fault | None]:
-        """The right answer, and the fault to give in its place."""
+        """The correct response (status and body), and the fault to return instead, if any."""
         number = json.loads(body)["data"]["number"]
         self.posts[number] += 1
         if bearer not in self.tokens:
@@ -185,7 +185,7 @@ class FaultyConnection(Connection):
         asyncio.get_running_loop().call_later(wait, self.give, status, text, fault)
 
     def give(self, status: int, text: str, fault: Fault | None) -> None:
-        if self.transport.is_closing():  # the client waits no more
+        if self.transport.is_closing():  # the client has stopped waiting
             return
         if fault is None or fault.late:
             self.send(status, text)
@@ -205,12 +205,12 @@ class FaultyConnection(Connection):
 
 
 def page(status: int, title: str) -> Fault:
-    """What a gateway or a firewall answers."""
+    """The HTML page of a gateway or firewall."""
     return Fault(status, f"<!doctype html><html><title>{title}</title><h1>{title}</h1></html>")
 
 
 def refusal(status: int, code: str) -> Fault:
-    """The platform's own words."""
+    """A refusal in the platform's own error format."""
     words = {"message": f"Refused: {code}", "code": code, "status": status, "contextId": "bench"}
     return Fault(status, json.dumps(words))
 
@@ -220,7 +220,7 @@ UNAUTHORIZED = refusal(401, "bad.credentials")
 
 @contextmanager
 def faulty_platform(latency: float = 0.0) -> Iterator[FaultyPlatform]:
-    """A platform on a port of its own, on a thread of this process."""
+    """Run a platform on a free port, on a thread of this process."""
     platform, loop = FaultyPlatform(latency), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The rows of a dead worker: how long they take, and how long fresh events wait beside them."""
+"""The rows of a dead worker: how long they take, and how long new events wait meanwhile."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.limiting import loops
 from benchmarks.measuring import Platform, Report, arguments, fresh_database, platform
 
 ROWS = 100
-LATENCY = 0.5  # seconds of the platform
+LATENCY = 0.5  # the platform's latency in seconds
 CONCURRENCY = 16
 
 
 def measure(stand_in: Platform, report: Report, database: str, *, lapses: int) -> None:
-    """One loop begins when the leases of ROWS have run out; a fresh event comes every quarter of a second."""
+    """One loop starts when the leases of ROWS have expired; a new event follows every quarter of a second."""
     from genesys_eventbridge.db.clock import DatabaseNow
     from genesys_eventbridge.models import OutboxEvent
     from genesys_eventbridge.outbox import enqueue, enqueue_many
@@ -28,7 +28,7 @@ def measure(stand_in: Platform, report: Report, database: str, *, lapses: int) -
     )
     known = {row.event_id for row in lapsed}
     fresh: dict[str, float] = {}
-    # One loop that is warm, before there is anything to do for it.
+    # Warm the loop up before it has anything to do.
     with loops(1, stand_in.destination(CONFIRM=False, CONCURRENCY=CONCURRENCY)):
         OutboxEvent.objects.update(due_at=DatabaseNow(600))
         enqueue("order.created", None, standalone=True)
@@ -46,7 +46,7 @@ def measure(stand_in: Platform, report: Report, database: str, *, lapses: int) -
             event = enqueue("order.created", None, standalone=True)
             fresh[event.event_id] = time.monotonic()
             time.sleep(0.25)
-        time.sleep(2)  # the last fresh ones
+        time.sleep(2)  # for the last new events
     arrivals = stand_in.arrivals()
     waits = [arrivals[event] - at for event, at in fresh.items() if event in arrivals]
     ended = max(arrivals[event] for event in known) - began
@@ -54,13 +54,13 @@ def measure(stand_in: Platform, report: Report, database: str, *, lapses: int) -
     bound = 3 * ROWS / CONCURRENCY * LATENCY
     report.add(
         "lapsed",
-        f"seconds until {ROWS} rows that lapsed {name} have arrived ({database})",
+        f"seconds until {ROWS} rows whose claim lapsed {name} have arrived ({database})",
         ended,
         f"<= {bound:.1f}" if lapses == 0 else "",
     )
     report.add(
         "lapsed",
-        f"longest wait of a fresh event beside them, in seconds ({database})",
+        f"longest wait of a new event meanwhile, in seconds ({database})",
         max(waits),
         "<= 2",
         median=median(waits),

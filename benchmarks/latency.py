@@ -1,4 +1,4 @@
-"""From a commit to the platform: by the wake, by --loop, by the schedules alone; and what that costs.
+"""Time from a commit to the platform by the wake, by --loop and by the schedules alone, and what each costs.
 
 TEST_REDIS_URL=... EVENTBRIDGE_TEST_DATABASE=postgresql TEST_POSTGRESQL_URL=... python -m benchmarks.latency
 """
@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.clusters import cluster, forget_queue, platform, power_off
 from benchmarks.measuring import Platform, Report, arguments, fresh_database
 
-#: Longer than a worker stays after its last event, so that each commit finds it idle.
+#: Seconds between commits: longer than a worker keeps running after its last event, so that it is idle.
 APART = 3.3
 COMMITS = 1000
 
@@ -42,7 +42,7 @@ def main() -> None:
             )
         for pace in (None, 100):
             taken, messages = queued(pace)
-            how = f"{pace} a second" if pace else "as fast as may be"
+            how = f"{pace} per second" if pace else "as fast as possible"
             report.add("queue", f"messages of {COMMITS} commits, {how}", messages, seconds=taken)
         for task, count in idle().items():
             report.add("idle", f"statements of an idle task {task}", count)
@@ -75,7 +75,7 @@ def scheduled(commits: int) -> list[float]:
 
 
 def queued(pace: int | None) -> tuple[float, int]:
-    """Seconds that so many commits took, and the messages they left; nobody reads them."""
+    """Seconds that COMMITS commits took, and the messages they queued; no cluster reads them."""
     from genesys_eventbridge import wake
 
     with platform(0, wake=True), queue():
@@ -89,7 +89,7 @@ def queued(pace: int | None) -> tuple[float, int]:
 
 
 def idle() -> dict[str, int]:
-    """By task, the statements it makes where nothing is due; BEGIN and COMMIT apart."""
+    """Statements per task if nothing is due, without BEGIN and COMMIT."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -109,7 +109,7 @@ def idle() -> dict[str, int]:
 
 
 def one_by_one(there: Platform, commits: int, apart: float) -> list[float]:
-    """Seconds from each commit to its request; the first one waits until the workers have started."""
+    """Seconds from each commit to its request, after one uncounted commit that waits for the workers."""
     _arrived(there, [commit()])
     made = []
     for _ in range(commits):
@@ -119,7 +119,7 @@ def one_by_one(there: Platform, commits: int, apart: float) -> list[float]:
 
 
 def commit() -> tuple[str, float]:
-    """One event in a transaction: its id, and ``time.monotonic()`` when the commit had returned."""
+    """Commit one event. Returns its id, and ``time.monotonic()`` after the commit."""
     from django.db import transaction
 
     from genesys_eventbridge.outbox import enqueue
@@ -131,7 +131,7 @@ def commit() -> tuple[str, float]:
 
 @contextmanager
 def queue() -> Iterator[str]:
-    """A queue of its own, for this process and for the clusters of the block."""
+    """A separate queue for this process and the clusters of the block."""
     from django_q.conf import Conf
 
     name = f"bench-{uuid.uuid4()}"

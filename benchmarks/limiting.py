@@ -1,6 +1,6 @@
-"""Row 10: RATE_PER_MINUTE kept and used, by one worker and by 16 with a slow way to the database.
+"""Row 10: how well one worker, and 16 with a slow link to the database, keep and use RATE_PER_MINUTE.
 
-``LIMITING_PARTS`` names some of its parts: ``fast`` (3,000 a minute), ``workers`` (16 processes), ``loop``
+``LIMITING_PARTS`` selects parts: ``fast`` (3,000 per minute), ``workers`` (16 processes), ``loop``
 (one process that publishes, checks and prunes).
 """
 
@@ -21,16 +21,16 @@ from benchmarks.draining import fill
 from benchmarks.measuring import Child, Platform, Report, arguments, fresh_database, platform, rounds
 
 RATE = 3000
-WINDOW = 10.0  # seconds in which the platform counts: so a run sees several windows
+WINDOW = 10.0  # the platform's counting window in seconds; a run covers several
 
 WORKERS = 16
 SHARED_RATE = 300
-ROUND_TRIP = 8  # milliseconds to the database, on top of the loopback's
+ROUND_TRIP = 8  # milliseconds added to each round trip to the database
 OLD = 5000  # events that retention removes
 
 
 def one_worker(stand_in: Platform, report: Report, database: str, options: argparse.Namespace) -> None:
-    """As fast as 3,000 a minute allow, at a platform that allows no more."""
+    """One worker at its limit of 3,000 per minute, with a platform that enforces the same limit."""
     from genesys_eventbridge import conf, relay
     from genesys_eventbridge.relay.senders import Senders
 
@@ -38,7 +38,7 @@ def one_worker(stand_in: Platform, report: Report, database: str, options: argpa
     limited: list[float] = []
 
     def accepted() -> float:
-        """Accepted / allowed, from the first acceptance on."""
+        """Accepted / allowed, from the first acceptance to the last."""
         fill(int(RATE / 60 * seconds) + 200)
         stand_in.reset(rate=RATE / 60 * WINDOW, window=WINDOW)
         ends = time.monotonic() + seconds
@@ -51,13 +51,13 @@ def one_worker(stand_in: Platform, report: Report, database: str, options: argpa
         return stats["accepted"] / (RATE / 60 * (stats["last"] - stats["first"]))
 
     samples = rounds({"share": accepted}, number)["share"]
-    report.add("10", f"accepted / allowed at 3,000 a minute ({database})", median(samples), ">= 0.97")
-    report.add("10", f"requests answered 429, in % ({database})", median(limited[1:]), "<= 1")
+    report.add("10", f"accepted / allowed at 3,000 per minute ({database})", median(samples), ">= 0.97")
+    report.add("10", f"requests that got a 429, in % ({database})", median(limited[1:]), "<= 1")
 
 
 @contextmanager
 def loops(count: int, destination: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes of ``eventbridge_publish --loop`` with ROUND_TRIP to their database, where it is a server."""
+    """Run ``count`` ``eventbridge_publish --loop``, with ROUND_TRIP to the database if it is a server."""
     environment = {**os.environ, "BENCH_DESTINATION": destination}
     with ExitStack() as ends:
         kind = os.environ.get("EVENTBRIDGE_TEST_DATABASE", "sqlite")
@@ -81,7 +81,7 @@ def loops(count: int, destination: str) -> Iterator[list[subprocess.Popen[bytes]
 
 
 def many_workers(stand_in: Platform, report: Report, database: str, options: argparse.Namespace) -> None:
-    """Accepted / allowed of 16 processes over a minute, once all of them run."""
+    """Accepted / allowed for 16 processes over a minute, once all are running."""
     seconds = 15 if options.quick else options.seconds
     fill(int(SHARED_RATE / 60 * (seconds + 90)) * 2)
     stand_in.reset()
@@ -93,7 +93,7 @@ def many_workers(stand_in: Platform, report: Report, database: str, options: arg
         share = accepted / (SHARED_RATE / 60 * (time.monotonic() - began))
     report.add(
         "10",
-        f"accepted / allowed at 300 a minute, 16 processes, {ROUND_TRIP} ms to {database}",
+        f"accepted / allowed at 300 per minute, 16 processes, {ROUND_TRIP} ms to {database}",
         share,
         "0.97 to 1.02",
         accepted=accepted,
@@ -102,7 +102,7 @@ def many_workers(stand_in: Platform, report: Report, database: str, options: arg
 
 
 def _until_all_run() -> None:
-    """Each process has its connection, and some seconds to use it: none of them loads modules any more."""
+    """Wait until each process is connected, and a few seconds more, so that none is still loading modules."""
     from django.db import connection
 
     count = {
@@ -120,7 +120,7 @@ def _until_all_run() -> None:
 
 
 def loop(stand_in: Platform, report: Report, database: str, options: argparse.Namespace) -> None:
-    """One ``--loop`` with a backlog: how much of the rate it uses, its share of checks, what it pruned."""
+    """One ``--loop`` with a backlog: the share of the rate it uses, its share of checks, what it prunes."""
     from genesys_eventbridge.db.clock import DatabaseNow
     from genesys_eventbridge.models import Destination, OutboxEvent
 
@@ -131,9 +131,9 @@ def loop(stand_in: Platform, report: Report, database: str, options: argparse.Na
     OutboxEvent.objects.filter(id__in=list(old)).update(
         state="delivered", due_at=None, created_at=past, finished_at=past
     )
-    if hasattr(Destination, "pruned_at"):  # not in releases before it
+    if hasattr(Destination, "pruned_at"):  # older versions do not have it
         Destination.objects.update(pruned_at=None)
-    # For a while checks are a backlog, too.
+    # Create a backlog of checks, too.
     check = list(OutboxEvent.objects.filter(state="pending").order_by("id").values_list("id", flat=True))
     for pk in check[: int(SHARED_RATE / 60 * seconds / 5)]:
         OutboxEvent.objects.filter(pk=pk).update(
@@ -164,7 +164,7 @@ PARTS = {"fast": one_worker, "workers": many_workers, "loop": loop}
 
 def main() -> None:
     options = arguments(__doc__, seconds=60)
-    logging.disable(logging.ERROR)  # each 429 is told
+    logging.disable(logging.ERROR)  # each 429 is logged
     report = Report()
     with platform() as stand_in:
         os.environ["BENCH_DESTINATION"] = stand_in.destination(RATE_PER_MINUTE=RATE)

@@ -1,4 +1,4 @@
-"""How a benchmark here measures: the sides in turn in one run, five rounds, medians of the rounds' ratios."""
+"""Tools of the benchmarks: sides run alternately, five rounds, the median of the rounds' ratios counts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Samples = Mapping[str, list[float]]
 
 
 def arguments(about: str | None, **numbers: int) -> argparse.Namespace:
-    """The flag that all share, and numbers with their defaults; also names the settings of Django."""
+    """Parse ``--quick`` and one integer option per keyword; also selects Django's settings module."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--quick", action="store_true", help="few events and rounds: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="few events and rounds, to check that it runs")
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
@@ -31,7 +31,7 @@ def arguments(about: str | None, **numbers: int) -> argparse.Namespace:
 
 @contextmanager
 def fresh_database() -> Iterator[str]:
-    """Django on an empty database of the kind EVENTBRIDGE_TEST_DATABASE names; yields its name for people."""
+    """Set Django up on an empty database of the kind EVENTBRIDGE_TEST_DATABASE; yields its display name."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django
 
@@ -50,19 +50,19 @@ def fresh_database() -> Iterator[str]:
 
 
 def rounds(sides: Mapping[str, Callable[[], float]], number: int) -> dict[str, list[float]]:
-    """What each side says of itself (a time, a rate), in so many rounds after one to warm up."""
-    said: dict[str, list[float]] = {name: [] for name in sides}
+    """Run one warm-up round and ``number`` rounds; returns each side's figures (times or rates)."""
+    figures: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(number + 1):
         for name, work in sides.items():
             gc.collect()
             figure = work()
             if turn:
-                said[name].append(figure)
-    return said
+                figures[name].append(figure)
+    return figures
 
 
 def timed(work: Callable[[], Any], times: int = 1) -> Callable[[], float]:
-    """Seconds for one of so many calls."""
+    """Returns a function that makes ``times`` calls and returns the seconds per call."""
 
     def run() -> float:
         began = time.perf_counter()
@@ -74,30 +74,30 @@ def timed(work: Callable[[], Any], times: int = 1) -> Callable[[], float]:
 
 
 def ratio(samples: Samples, side: str, yardstick: str) -> float:
-    """The median of the rounds' own ratios, so that a busy moment spoils one round and not the result."""
+    """The median of the rounds' ratios, so that a busy moment spoils one round but not the result."""
     return median(a / b for a, b in zip(samples[side], samples[yardstick], strict=True))
 
 
 class Report:
-    """JSON lines as results come, and a Markdown table at the end. ``reach`` is such as ``<= 2.0``."""
+    """Prints each result as a JSON line, then a Markdown table. ``reach`` is a goal such as ``<= 2.0``."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def add(self, row: str, measure: str, figure: float, reach: str = "", **more: Any) -> None:
         facts = {key: round(value, 3) if isinstance(value, float) else value for key, value in more.items()}
-        said = {"row": row, "measure": measure, "figure": round(figure, 3), "reach": reach, **facts}
-        print(json.dumps(said), flush=True)
+        record = {"row": row, "measure": measure, "figure": round(figure, 3), "reach": reach, **facts}
+        print(json.dumps(record), flush=True)
         details = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
         self.lines.append(f"| {row} | {measure} | **{figure:.3g}** | {reach} | {details} |")
 
     def table(self) -> None:
-        print("\n| # | measure | measured | reach | medians |\n| --- | --- | --- | --- | --- |")
+        print("\n| # | measure | measured | goal | medians |\n| --- | --- | --- | --- | --- |")
         print("\n".join(self.lines), flush=True)
 
 
 class Child:
-    """A Python process that answers each line it is sent with one line of JSON."""
+    """A Python process that replies to each line with one line of JSON."""
 
     def __init__(self, *command: str, python: str = sys.executable, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -109,12 +109,12 @@ class Child:
         )
 
     def line(self) -> str:
-        """The next line it says. Raises RuntimeError where it ended instead."""
+        """The next line of its output. Raises RuntimeError if it has exited."""
         assert self.process.stdout is not None
-        said = self.process.stdout.readline().strip()
-        if not said:
-            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait(30)}")
-        return said
+        line = self.process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError(f"{self.process.args!r} exited with {self.process.wait(30)}")
+        return line
 
     def tell(self, line: str = "go") -> None:
         assert self.process.stdin is not None
@@ -126,14 +126,14 @@ class Child:
         return json.loads(self.line())
 
     def end(self) -> None:
-        """Its input ends, and then so does it."""
+        """Close its input, which makes it exit, and wait for that."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(120)
 
 
 class Platform:
-    """The stand-in in a process of its own, and what it counted."""
+    """The stand-in in a separate process, and its counters."""
 
     def __init__(self) -> None:
         self.child = Child("-m", "benchmarks.platform")
@@ -148,17 +148,17 @@ class Platform:
         return found
 
     def arrivals(self) -> dict[str, float]:
-        """By event id, ``time.monotonic()`` at which the event came first."""
+        """By event id, the ``time.monotonic()`` of its first arrival."""
         found: dict[str, float] = self.client.get("/arrivals").json()
         return found
 
     def per_second(self) -> float:
-        """Events a second between the first and the last acceptance: starting costs nobody anything."""
+        """Events per second between the first and the last acceptance, so startup time does not count."""
         stats = self.stats()
         return (stats["accepted"] - 1) / (stats["last"] - stats["first"])
 
     def destination(self, **keys: Any) -> str:
-        """For BENCH_DESTINATION: settings that lead here."""
+        """Settings that point to this platform, as JSON for BENCH_DESTINATION."""
         return json.dumps({"API_BASE_URL": self.url, "LOGIN_BASE_URL": self.url, **keys})
 
 

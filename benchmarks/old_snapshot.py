@@ -1,6 +1,6 @@
-"""An old snapshot, of a report or a backup, must not slow delivery: with one open / without, in one run.
+"""An old snapshot of a report or a backup must not slow delivery: with one open / without, in one run.
 
-On PostgreSQL pages touched per delivered event over the last fifth of the events, on MariaDB seconds.
+Measures pages touched (PostgreSQL) or seconds (MariaDB) per delivered event, over the last fifth of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROUND = 5000
 
 @contextmanager
 def snapshot(connection: Any) -> Iterator[None]:
-    """Another connection's transaction, which has read once and stays open."""
+    """Open a transaction on another connection that has read once, until the end of the block."""
     other = connection.copy()
     other.set_autocommit(False)
     with other.cursor() as cursor:
@@ -37,7 +37,7 @@ def snapshot(connection: Any) -> Iterator[None]:
 
 
 def cost(connection: Any) -> float:
-    """Pages of this database touched so far, or the time."""
+    """Pages of this database touched so far, or the current time."""
     if connection.vendor != "postgresql":
         return time.monotonic()
     with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def cost(connection: Any) -> float:
 
 
 def series(events: int) -> float:
-    """What an event costs at the end of so many, in rounds of ROUND."""
+    """Publish ``events`` in rounds of ROUND; returns the cost per event in the last fifth."""
     from django.db import connection
 
     from genesys_eventbridge import conf, relay

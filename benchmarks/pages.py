@@ -1,6 +1,6 @@
-"""The admin's pages beside many rows: statements and milliseconds of each. ``--rows`` shrinks the many.
+"""Statements and milliseconds of each admin page with many rows. ``--rows`` sets how many.
 
-A third of the rows is pending, in trouble that is larger than any should be; the others are delivered.
+A third of the rows is pending, more than in any realistic outage; the others are delivered.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A stand-in that answers some 20,000 POSTs a second: the platform shall not be what a benchmark measures.
+"""A stand-in that handles about 20,000 POSTs per second, so that no benchmark measures the platform.
 
 ``python -m benchmarks.platform`` prints its URL and serves until its input ends. ``POST /reset`` takes
-``{"latency": seconds, "rate": requests, "window": seconds}``, ``GET /stats`` says what came since, and
-``GET /arrivals`` when each event came first.
+``{"latency": seconds, "rate": requests, "window": seconds}``, ``GET /stats`` returns the counters since then,
+and ``GET /arrivals`` the time at which each event first arrived.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TOKEN = json.dumps({"access_token": "benchmark", "token_type": "bearer", "expire
 
 @dataclass
 class Stats:
-    """What came since the last reset; times are ``time.monotonic()`` of the answers."""
+    """Counters since the last reset; times are the ``time.monotonic()`` of the responses."""
 
     requests: int = 0
     accepted: int = 0
     checks: int = 0
     duplicates: int = 0
-    #: Duplicates whose body was not that of the first request.
+    #: Duplicates whose body differed from the first request's.
     drifted: int = 0
     limited: int = 0
     at_once: int = 0
@@ -39,7 +39,7 @@ class Stats:
 
 
 class Platform:
-    """What all connections share: the memory of keys, the limit and the counts."""
+    """State shared by all connections: remembered keys, the rate limit and the counters."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -50,7 +50,7 @@ class Platform:
         self.rate = wanted.get("rate", 0.0)
         self.window = wanted.get("window", 1.0)
         self.stats = Stats()
-        #: By key: the id that was given, the body, and when it came.
+        #: By key: the assigned id, the body, and the time of arrival.
         self.taken: dict[str, tuple[str, bytes, float]] = {}
         self.open = 0
         self.window_ends = 0.0
@@ -90,7 +90,7 @@ class Platform:
         return 202, json.dumps({"id": remote_id, "status": "accepted"})
 
     def _within_limit(self, now: float) -> bool:
-        """So many in each window; the first window begins with the first request."""
+        """Allow ``rate`` requests per window; the first window starts with the first request."""
         if now >= self.window_ends:
             self.window_ends, self.left = now + self.window, self.rate
         self.left -= 1
@@ -98,7 +98,7 @@ class Platform:
 
 
 class Connection(asyncio.Protocol):
-    """One client; answers come in the order of its requests."""
+    """One client; responses are sent in the order of its requests."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
 
     def send_late(self, status: int, text: str) -> None:
         self.platform.open -= 1
-        if not self.transport.is_closing():  # a client that was killed waits no more
+        if not self.transport.is_closing():  # the client may have been killed
             self.send(status, text)
 
     def send(self, status: int, text: str) -> None:

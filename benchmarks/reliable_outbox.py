@@ -1,6 +1,6 @@
-"""The peer of row 3 as a child: fills its own PostgreSQL database and drains it at each line of its input.
+"""The peer of row 3 as a child process: fills and drains its own PostgreSQL database for each line of input.
 
-Runs in an environment of its own: ``pip install django-reliable-outbox "psycopg[binary]"`` (Python >= 3.12).
+Runs in a separate environment: ``pip install django-reliable-outbox "psycopg[binary]"`` (Python >= 3.12).
 """
 
 import os

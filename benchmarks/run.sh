@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every benchmark: on PostgreSQL (or SQLite where TEST_POSTGRESQL_URL is not set), and what saves, claims,
-# settles and outlasts faults on each other database too. Called by `make bench`.
+# Runs every benchmark on PostgreSQL (or SQLite if TEST_POSTGRESQL_URL is not set), and those that save, claim,
+# settle and survive faults on each other database, too. Called by `make bench`.
 set -eu
 
 python="${VENV:-.venv}/bin/python"

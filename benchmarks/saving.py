@@ -1,4 +1,4 @@
-"""What each form of a model event costs: statements beyond Django's own, and time beside the save alone."""
+"""What each form of a model event costs: additional statements, and time compared with the change alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ numbers = count()
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of change: what is registered, what a change starts from (not measured) and the change."""
+    """A kind of change: the registration, the preparation (not measured) and the change."""
 
     name: str
     registered: dict[str, Any]
@@ -82,7 +82,7 @@ def published(form: Form) -> Iterator[None]:
 
 
 def changes(form: Form, number: int, *, events: bool) -> Callable[[], float]:
-    """Seconds for one change, without its preparation."""
+    """Returns a function that measures seconds per change, without its preparation."""
     from django.db import transaction
 
     from genesys_eventbridge.model_events import suppress_events

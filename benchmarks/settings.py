@@ -1,4 +1,4 @@
-"""The tests' settings, with the platform that a benchmark started and connections that stay open."""
+"""The tests' settings, with the benchmark's platform and persistent connections."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES, GENESYS_EVENTBRIDGE, Q_CLUSTER
 
 GENESYS_EVENTBRIDGE["default"] |= {
-    "WAKE": None,  # no wake: a benchmark says itself when work begins
+    "WAKE": None,  # benchmarks decide themselves when work starts
     **json.loads(os.environ.get("BENCH_DESTINATION", "{}")),
 }
-DATABASES["default"]["CONN_MAX_AGE"] = 60  # django-q2 is three times slower without
+DATABASES["default"]["CONN_MAX_AGE"] = 60  # without it django-q2 is three times slower
 Q_CLUSTER |= {"workers": os.cpu_count() or 2, "log_level": "WARNING"}

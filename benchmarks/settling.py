@@ -1,4 +1,4 @@
-"""Row 9: 500 outcomes written by settle() against 500 single UPDATEs in one transaction."""
+"""Row 9: 500 outcomes written by settle(), compared with 500 single UPDATEs in one transaction."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 
 def claimed(count: int, *, log: bool) -> list[Transition]:
-    """So many rows held by one claim, and their outcomes: accepted."""
+    """Put the rows under one claim; returns accepted outcomes for ``count`` of them."""
     from django.utils import timezone
 
     from genesys_eventbridge.models import OutboxEvent
-    from genesys_eventbridge.outbox.attempts import Attempt
-    from genesys_eventbridge.outbox.settle import Transition
+    from genesys_eventbridge.outbox.settle import Attempt, Transition
     from genesys_eventbridge.states import State
 
     token = uuid.uuid4()

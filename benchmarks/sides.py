@@ -1,7 +1,7 @@
-"""What is compared when events are sent, each as a process of its own that drains at each line of its input.
+"""The ways to send events that are compared. Each is a process that drains once for each line of its input.
 
-``python -m benchmarks.sides SIDE URL COUNT THREADS``; it answers with its CPU seconds as JSON. Only ``relay``
-knows the package; the others are what a reader would write without it.
+``python -m benchmarks.sides SIDE URL COUNT THREADS`` replies with its CPU seconds as JSON. Only ``relay``
+uses the package; the others are hand-written alternatives.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def post(client: httpx.Client, url: str, key: str) -> None:
 
 
 def bare(url: str, count: int, threads: int) -> None:
-    """No database, nothing remembered: an ``httpx.Client`` in each thread, with one TLS context for all."""
+    """No database and no state: an ``httpx.Client`` in each thread, with a shared TLS context."""
     keys: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     for _ in range(count):
         keys.put(str(uuid.uuid4()))
@@ -46,17 +46,17 @@ def bare(url: str, count: int, threads: int) -> None:
             while key := keys.get():
                 post(client, url, key)
 
-    crew = [threading.Thread(target=work) for _ in range(threads)]
-    for thread in crew:
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in workers:
         keys.put(None)
         thread.start()
-    for thread in crew:
+    for thread in workers:
         thread.join()
 
 
 def script(url: str, count: int, _threads: int) -> None:
-    """The loop of a plain script: claim one, post it, mark it, in SQLite, one by one."""
-    database = sqlite3.connect("")  # a file that SQLite removes
+    """A plain script: claim, post and mark one event at a time, in SQLite."""
+    database = sqlite3.connect("")  # a temporary file that SQLite removes
     database.execute("CREATE TABLE events (key TEXT PRIMARY KEY, status TEXT)")
     database.executemany(
         "INSERT INTO events VALUES (?, 'pending')", [(str(uuid.uuid4()),) for _ in range(count)]
@@ -72,10 +72,10 @@ def script(url: str, count: int, _threads: int) -> None:
 
 
 def relay(_url: str, _count: int, threads: int) -> None:
-    """The package: everything due, with its defaults, attempt rows included."""
-    from genesys_eventbridge import relay as way_out
+    """The package with its defaults, including attempt rows, until nothing is due."""
+    from genesys_eventbridge.relay import publish_due
 
-    while not way_out.publish_due(concurrency=threads).drained:
+    while not publish_due(concurrency=threads).drained:
         pass
 
 
@@ -85,7 +85,7 @@ def _own_client() -> httpx.Client:
 
 
 def post_one(url: str) -> None:
-    """The task of django-q2, one an event; the client is kept in the worker."""
+    """The django-q2 task, one per event; the worker reuses the client."""
     post(_own_client(), url, str(uuid.uuid4()))
 
 

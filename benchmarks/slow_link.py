@@ -1,6 +1,6 @@
-"""A way to a server that adds milliseconds to each round trip: ``python -m benchmarks.slow_link PORT MS``.
+"""A TCP proxy that adds milliseconds to each round trip: ``python -m benchmarks.slow_link PORT MS``.
 
-Prints the port it listens on, on the loopback, and serves until its input ends.
+Forwards to PORT on loopback, prints the loopback port it listens on, and serves until its input ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Link:
         self.seconds = seconds
 
     async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client: what it sends arrives later, what it gets comes at once."""
+        """Serve one client: delay what it sends, forward what it receives at once."""
         there, back = await asyncio.open_connection("127.0.0.1", self.port)
         await asyncio.gather(self._copy(reader, back, self.seconds), self._copy(there, writer, 0.0))
 

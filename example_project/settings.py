@@ -1,4 +1,4 @@
-"""The example shop: one SQLite file, no credentials, and the platform stand-in on loopback.
+"""Settings of the example shop: one SQLite file, no credentials, and the platform stand-in on loopback.
 
 To talk to a real organisation set GENESYS_REGION, GENESYS_CLIENT_ID and GENESYS_CLIENT_SECRET.
 """
@@ -54,7 +54,7 @@ TEMPLATES = [
     },
 ]
 
-# WAL lets people read while a worker writes; IMMEDIATE makes a writer wait for its turn instead of failing.
+# WAL allows reads while a worker writes; IMMEDIATE makes a writer wait for its turn instead of failing.
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
@@ -67,7 +67,7 @@ DATABASES = {
     }
 }
 
-# PASS_SECONDS (45) < timeout < retry, so that no pass is run twice.
+# PASS_SECONDS (45) < timeout < retry, so that no pass runs twice.
 Q_CLUSTER: dict[str, Any] = {
     "name": "shop",
     "orm": "default",
@@ -95,8 +95,8 @@ else:
         "LOGIN_BASE_URL": SANDBOX_URL,
         "CLIENT_ID": "sandbox-client",
         "CLIENT_SECRET": "sandbox-secret",
-        "BACKOFF_BASE": 1,  # a demo is short
+        "BACKOFF_BASE": 1,  # keeps the demo short
     }
 
-# "auto", the default, waits for the first scheduled task (up to 30 s). Here a cluster always runs.
+# "auto", the default, would wake workers only after the first scheduled task (up to 30 s).
 GENESYS_EVENTBRIDGE = {"default": {**PLATFORM, "SOURCE": "com.example.shop", "WAKE": "django_q"}}

@@ -1,4 +1,4 @@
-"""The shop has an admin and nothing else: orders are placed there."""
+"""The shop has only an admin; orders are placed there."""
 
 from django.contrib import admin
 from django.urls import path

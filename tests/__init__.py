@@ -1,1 +1,1 @@
-"""The laws of the house, one file per room."""
+"""The test suite; its folders mirror the packages."""

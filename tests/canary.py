@@ -1,4 +1,4 @@
-"""Looks for credentials in everything that outlives a request: tables, caches, queues, logs, the terminal."""
+"""Searches for credentials in everything that outlives a request: tables, caches, queues, logs, output."""
 
 import base64
 import pickle
@@ -12,7 +12,7 @@ from django_q.signing import SignedPackage
 
 
 def forms(*secrets: str) -> set[str]:
-    """Each secret as it may stand in a text: itself, in base64, percent-encoded."""
+    """Each secret in all the forms it may have in a text: as is, in base64, percent-encoded."""
     found = set()
     for secret in secrets:
         encoded = base64.b64encode(secret.encode()).decode()
@@ -21,7 +21,7 @@ def forms(*secrets: str) -> set[str]:
 
 
 def found_in(places: dict[str, str], secrets: Iterable[str]) -> list[str]:
-    """Where one of the secrets stands, with what is around it."""
+    """Each place that contains one of the secrets, with the surrounding text."""
     return [
         f"{place}: ...{text[max(0, at - 60) : at + len(secret) + 20]}..."
         for place, text in places.items()
@@ -41,7 +41,7 @@ def database() -> dict[str, str]:
 
 
 def queue() -> dict[str, str]:
-    """What is pickled in django-q2's tables, unpacked."""
+    """The unpickled contents of django-q2's tables."""
     return {
         "queued tasks": "\n".join(repr(SignedPackage.loads(one.payload)) for one in OrmQ.objects.all()),
         "task results": "\n".join(repr(vars(task)) for task in Task.objects.all()),
@@ -49,7 +49,7 @@ def queue() -> dict[str, str]:
 
 
 def caches() -> dict[str, str]:
-    """What this process keeps in Django's caches in memory."""
+    """The contents of this process's in-memory Django caches."""
     kept_by_name: dict[str, dict[str, bytes]] = vars(locmem)["_caches"]
     return {f"cache {name}": "\n".join(_unpickled(kept)) for name, kept in kept_by_name.items()}
 

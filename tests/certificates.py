@@ -1,4 +1,4 @@
-"""Certificate authorities of the tests' own, made with the openssl program."""
+"""Certificate authorities for the tests, created with the openssl program."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Authority:
     def issue(
         self, name: str, kind: str = "client", *, days: int = 2, passphrase: str | None = None
     ) -> tuple[str, str]:
-        """The paths of a certificate (expired where ``days`` is negative) and of its key."""
+        """The paths of a certificate (expired if ``days`` is negative) and of its key."""
         return self._made(name, kind, days=days, passphrase=passphrase, signed_by=self.name)
 
     def server(self, version: ssl.TLSVersion, *, client_ca: str | None) -> ssl.SSLContext:
-        """A server's context for one version of TLS that insists on a client certificate of ``client_ca``."""
+        """A server's context for one TLS version; requires a client certificate if ``client_ca`` is given."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.issue(f"server-{version.name}", "server"))
         context.minimum_version = context.maximum_version = version

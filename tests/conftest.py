@@ -1,4 +1,4 @@
-"""What every test stands on: hypothesis profiles, the loopback fence, the markers set by themselves."""
+"""Setup for every test: hypothesis profiles, the network block, and markers that are added automatically."""
 
 import os
 import unittest
@@ -13,7 +13,7 @@ from genesys_eventbridge import defects
 from genesys_eventbridge.outbox import due, sweep
 from tests import databases, flushes, loopback
 
-# No clock judges a test: this machine may be busy. `--hypothesis-profile=deep` looks for new examples.
+# No deadlines, because the machine may be busy. `--hypothesis-profile=deep` looks for new examples.
 settings.register_profile(
     "repeatable",
     derandomize=True,
@@ -24,7 +24,7 @@ settings.register_profile(
 settings.register_profile(
     "deep", settings.get_profile("repeatable"), derandomize=False, max_examples=5_000, print_blob=True
 )
-# `make test` must not take long: full depth is for one leg of CI, and for whoever wants it.
+# Keeps `make test` short; full depth runs in one leg of CI, or on request.
 settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=25)
 DEPTHS = {"quick": "quick", "full": "repeatable"}
 settings.load_profile(DEPTHS[os.environ.get("EVENTBRIDGE_TEST_DEPTH", "quick")])
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by what a test uses, so that nobody has to remember a marker."""
+    """Add the markers that follow from what a test uses."""
     no_redis = pytest.mark.skip(reason="TEST_REDIS_URL is not set")
     for item in items:
         if uses_database(item):
@@ -71,26 +71,26 @@ def uses_database(item: pytest.Item) -> bool:
 
 
 def pytest_report_header() -> str:
-    return f"database of this run: {os.environ.get(databases.CHOICE, 'sqlite')}"
+    return f"database: {os.environ.get(databases.CHOICE, 'sqlite')}"
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """No suffix of pytest-django for pytest-xdist: each worker has its own name, and its children know it."""
+    """No suffix by pytest-django for pytest-xdist: each worker has its own name, known to its children."""
 
 
 @pytest.fixture(autouse=True)
 def _only_loopback() -> Iterator[None]:
-    """A test that reached for another machine fails, whatever it did with the error."""
+    """Fail a test that tried to reach another machine, even if it caught the error."""
     loopback.violations.clear()
     yield
     if loopback.violations:
-        pytest.fail("reached for another machine: " + "; ".join(loopback.violations))
+        pytest.fail("tried to reach another machine: " + "; ".join(loopback.violations))
 
 
 @pytest.fixture(autouse=True)
 def _new_process() -> Iterator[None]:
-    """What a process remembers of its looks at the outbox, and of errors it logged, ends with the test."""
+    """Clear what the process remembers about the outbox and about logged errors after each test."""
     yield
     defects.forget()
     due.forget()

@@ -1,6 +1,6 @@
-"""Which database the tests use: a file of SQLite, or a fresh database on the server a TEST_*_URL names.
+"""Selects the tests' database: an SQLite file, or a new database on the server of a TEST_*_URL.
 
-The name is kept in the environment, so that processes a test starts open the same database.
+The name is stored in the environment, so that processes started by a test open the same database.
 """
 
 import os
@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 CHOICE = "EVENTBRIDGE_TEST_DATABASE"  # sqlite (default), postgresql or mysql
-NAME = "EVENTBRIDGE_TEST_NAME"  # set here for child processes; nobody else needs it
-OWNER = "EVENTBRIDGE_TEST_NAME_OWNER"  # the worker of pytest-xdist that made the name; empty without xdist
+NAME = "EVENTBRIDGE_TEST_NAME"  # set here, only for child processes
+OWNER = "EVENTBRIDGE_TEST_NAME_OWNER"  # the pytest-xdist worker that chose the name; empty without xdist
 URLS = {"postgresql": "TEST_POSTGRESQL_URL", "mysql": "TEST_MYSQL_URL"}
 
 
 def database() -> dict[str, Any]:
-    """Django's settings of the chosen database."""
+    """Django's settings for the selected database. Raises ValueError if the choice or its URL is missing."""
     choice = os.environ.get(CHOICE, "sqlite")
     if choice == "sqlite":
         return _sqlite()
@@ -34,7 +34,7 @@ def database() -> dict[str, Any]:
 
 @contextmanager
 def folder() -> Iterator[None]:
-    """The folder of the SQLite file, made for one run of pytest; mypy and children read only the name."""
+    """Create the SQLite file's folder for one run of pytest; mypy and child processes only read the name."""
     if os.environ.get(CHOICE, "sqlite") != "sqlite":
         yield
         return
@@ -47,7 +47,7 @@ def folder() -> Iterator[None]:
 
 
 def _sqlite() -> dict[str, Any]:
-    """A file, because threads and child processes cannot see a database in memory."""
+    """Use a file, because threads and child processes cannot share an in-memory database."""
     folder = Path(tempfile.gettempdir()) / f"eventbridge-tests-{secrets.token_hex(6)}"
     name = _name(str(folder / "tests.sqlite3"))
     return {
@@ -63,10 +63,9 @@ def _sqlite() -> dict[str, Any]:
 
 
 def _name(new: str) -> str:
-    """The name in the environment, or the new one if there is none or it is that of another pytest process.
+    """The name in the environment, or ``new`` if there is none or it belongs to another pytest process.
 
-    A worker of pytest-xdist inherits the environment of the process that starts it, and needs a database
-    of its own.
+    A pytest-xdist worker inherits the environment of the process that starts it, but needs its own database.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if NAME not in os.environ or os.environ.get(OWNER, "") != worker:
@@ -76,7 +75,7 @@ def _name(new: str) -> str:
 
 
 def _server(choice: str, url: str) -> dict[str, Any]:
-    """The URL names the server and a user who may create databases; a path in it is not used."""
+    """The URL names the server and a user who may create databases; its path is ignored."""
     name = _name(f"test_eventbridge_{os.getpid()}")
     parts = urlsplit(url)
     settings: dict[str, Any] = {

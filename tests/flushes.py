@@ -1,4 +1,4 @@
-"""Between tests PostgreSQL deletes rows, as the other databases do: truncating costs files."""
+"""Makes PostgreSQL delete rows between tests, as the other databases do: truncating replaces files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def install() -> None:
-    """For this process; where sequences are to be reset, or tables to cascade, Django truncates as always.
+    """Patch Django in this process. It still truncates to reset sequences or to cascade.
 
-    Django's foreign keys are deferred, so that rows may go in any order within the transaction of a flush.
+    Django's foreign keys are deferred, so the rows may be deleted in any order within a flush's transaction.
     """
     from django.db.backends.postgresql.operations import DatabaseOperations
 

@@ -1,4 +1,4 @@
-"""Bodies that no answer should have and some have: not one of them may raise, or count as proof."""
+"""Malformed and hostile response bodies: none of them may raise, or count as proof."""
 
 import json
 
@@ -61,7 +61,7 @@ NO_ID = {
     "token": json.dumps({"id": CANARY}),
     "web token": '{"id": "eyJhbGciOi.eyJzdWIiOj.c2ln"}',
 }
-# Every value here is of a type its name does not promise.
+# Every value here has a type that does not fit its name.
 WRONG_TYPES: tuple[object, ...] = (
     None,
     True,
@@ -101,7 +101,7 @@ NAMES = (
     "token_type",
     "expires_in",
 )
-# How a server may give our own token back to us; {} stands for it.
+# Ways in which a server may echo our token; {} stands for it.
 ECHOES = (
     '{"message": "got Bearer {}"}',
     '{"message": "{}"}',

@@ -1,11 +1,11 @@
-"""The invariants of the outbox as SQL over its tables: each query names the rows that break one."""
+"""The invariants of the outbox as SQL: each query returns the rows that break one."""
 
 from django.db import connection
 
 EVENTS = "genesys_eventbridge_outboxevent"
 ORDERS = "shop_order"
 
-#: The order of the shop is the business row; its number is the subject of its event.
+#: The shop's order is the business row; its number is the subject of its event.
 BROKEN = {
     "a business row has lost its event": (
         f"SELECT o.id FROM {ORDERS} o LEFT JOIN {EVENTS} e ON e.subject = o.number WHERE e.id IS NULL"
@@ -30,7 +30,7 @@ BROKEN = {
     "an accepted event has no proof": (
         f"SELECT id FROM {EVENTS} WHERE state = 'accepted' AND (accepted_at IS NULL OR remote_id = '')"
     ),
-    "an event that waits for a person has no reason": (
+    "an event that needs an operator has no reason": (
         f"SELECT id FROM {EVENTS} WHERE (state IN ('dead', 'unresolved', 'cancelled')) <> (reason <> '')"
     ),
     "a dead event that was never in doubt is in doubt": (
@@ -48,7 +48,7 @@ BROKEN = {
 
 
 def broken() -> list[str]:
-    """One line for each row that breaks an invariant; empty when all is well. One statement."""
+    """One line per row that breaks an invariant; empty if there is none. Runs one statement."""
     union = " UNION ALL ".join(
         f"SELECT {number} AS rule, id FROM ({query}) AS q{number}"
         for number, query in enumerate(BROKEN.values())

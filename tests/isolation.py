@@ -1,4 +1,4 @@
-"""Isolation levels: every new connection of a test begins its transactions so."""
+"""Isolation levels for all new connections of a test."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from tests import databases
 #: that another transaction changed after the snapshot, and InnoDB rolls back the whole transaction.
 SNAPSHOT = "repeatable read, innodb_snapshot_isolation"
 
-#: Not by Django, so that statements outside a transaction have it too: on PostgreSQL by ALTER DATABASE.
+#: Set at the server (on PostgreSQL by ALTER DATABASE) and not by Django, so that it also applies to
+#: statements outside a transaction.
 AT_THE_SERVER = "serializable at the server"
 
 LEVELS = {
@@ -26,7 +27,7 @@ LEVELS = {
 
 @contextmanager
 def isolated(level: str) -> Iterator[None]:
-    """One of LEVELS, for this thread and those it starts; skips the test where the server lacks it."""
+    """Use one of LEVELS in this thread and those it starts; skips the test if the server does not have it."""
     options = {**connection.settings_dict["OPTIONS"], **_options(level)}
     with pytest.MonkeyPatch.context() as patch, _at_the_server(level):
         connection.close()

@@ -1,4 +1,4 @@
-"""The fence around the suite: a test that reaches for another machine fails, caught error or not."""
+"""Blocks the network: a test that tries to reach another machine fails, even if it catches the error."""
 
 import ipaddress
 import socket
@@ -17,7 +17,7 @@ class OutsideWorld(OSError):
 
 
 def install() -> None:
-    """Judge every connection, datagram and look-up that Python code of this process makes from now on."""
+    """Check every connection, datagram and look-up that this process's Python code makes from now on."""
     socket.socket.connect = connect  # type: ignore[assignment, method-assign]
     socket.socket.connect_ex = connect_ex  # type: ignore[assignment, method-assign]
     socket.socket.sendto = sendto  # type: ignore[assignment, method-assign]
@@ -40,7 +40,7 @@ def sendto(sock: socket.socket, data: Any, *rest: Any) -> int:
 
 
 def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-    """Names under ``.invalid`` exist nowhere (RFC 6761): answered here, so that tests may use them."""
+    """Names under ``.invalid`` never exist (RFC 6761). They fail here without a look-up, for use in tests."""
     name = host.decode() if isinstance(host, bytes) else host
     if name and name.rstrip(".").endswith(".invalid"):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -66,4 +66,4 @@ def _judge(family: int, address: Any) -> None:
 
 def _refuse(what: str) -> None:
     violations.append(what)
-    raise OutsideWorld(f"{what}: tests reach no network but loopback")
+    raise OutsideWorld(f"{what}: tests may use only loopback")

@@ -1,4 +1,4 @@
-"""The platform as a model: each organisation remembers keys for a window; requests count as they arrive."""
+"""A model of the platform: each organisation remembers keys for a window, from the arrival of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 
-#: What becomes of a publish request: whether the platform takes the event, and the answer the sender gets.
+#: The possible results of a publish request: does the platform accept the event, and the sender's outcome.
 PUBLISH_FATES: dict[str, tuple[bool, Outcome]] = {
     "taken": (True, Outcome(Verdict.ACCEPTED, status_code=202)),
     "taken and delivered": (True, Outcome(Verdict.ACCEPTED, status_code=201, final=Verdict.DELIVERED)),
@@ -36,7 +36,7 @@ PUBLISH_FATES: dict[str, tuple[bool, Outcome]] = {
     "halted, network": (False, Outcome(Verdict.HALTED, error="refused", halt=Halt.NETWORK)),
 }
 
-#: What a check says; None: the platform's own word.
+#: The possible results of a check; None: the platform's actual status.
 CHECK_FATES: dict[str, Outcome | None] = {
     "the status": None,
     "not yet": Outcome(Verdict.NOT_YET, status_code=200),
@@ -49,7 +49,7 @@ CHECK_FATES: dict[str, Outcome | None] = {
 
 @dataclass(slots=True)
 class Request:
-    """One publish request; times by the workers' monotonic clock."""
+    """One publish request; times are from the workers' monotonic clock."""
 
     row: int
     event: str
@@ -59,10 +59,10 @@ class Request:
     began: float
     arrives: float
     ends: float
-    #: Whose key memory it meets; the model's organisations share nothing but the ids of events.
+    #: The organisation that receives it. Organisations share only the ids of events, not the keys.
     organisation: UUID | None = None
     answer: Outcome | None = None
-    #: The sender died before the request had left.
+    #: The sender died before the request was sent.
     cut: bool = False
 
 
@@ -76,7 +76,7 @@ class Taken:
 
 @dataclass(slots=True)
 class ModelPlatform:
-    """``on_accept`` hears of each acceptance, with the row it is for."""
+    """``window``: seconds for which keys are remembered. ``on_accept(row)`` is called for each acceptance."""
 
     window: float
     on_accept: Callable[[int], None]
@@ -91,7 +91,7 @@ class ModelPlatform:
         self._waiting.append(request)
 
     def run_until(self, now: float) -> None:
-        """Let every request that has arrived by now be answered, in the order of arrival."""
+        """Answer every request that has arrived by ``now``, in the order of arrival."""
         arrived = sorted(
             (each for each in self._waiting if each.arrives <= now), key=lambda each: each.arrives
         )
@@ -101,7 +101,7 @@ class ModelPlatform:
                 request.answer = self._answer(request)
 
     def cut_off(self, rows: set[int], now: float) -> None:
-        """The senders of these rows died: what has not arrived yet never does."""
+        """The senders of these rows died: requests that have not arrived by ``now`` never will."""
         for request in self._waiting:
             if request.row in rows and request.arrives > now:
                 request.cut = True
@@ -111,7 +111,7 @@ class ModelPlatform:
         return Outcome(verdict, status_code=200, remote_id=remote_id)
 
     def taken(self, request: Request) -> Taken | None:
-        """What the organisation of this request took under its key."""
+        """What this request's organisation accepted under its key, if anything."""
         return self.by_key.get((request.organisation, request.key))
 
     def _answer(self, request: Request) -> Outcome:

@@ -70,7 +70,7 @@ MUTANTS = [
     ),
     Mutant(
         "ids rise in the order given",
-        "outbox/inserts.py",
+        "outbox/rows.py",
         (('"ORDER BY place RETURNING', '"ORDER BY md5(v.event_id) RETURNING'),),
         "outbox/test_inserts.py",
         "postgresql",
@@ -1696,6 +1696,52 @@ MUTANTS = [
         "mysql",
     ),
     Mutant(
+        "an interrupted build of a unique index",
+        "db/online_migrations.py",
+        (('schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")', "..."),),
+        "db/test_online_migrations.py::TestAddUnique",
+        "postgresql",
+    ),
+    Mutant(
+        "a unique index is built while saves wait",
+        "db/online_migrations.py",
+        (("CREATE UNIQUE INDEX CONCURRENTLY", "CREATE UNIQUE INDEX"),),
+        "db/test_online_migrations.py::test_sqlmigrate_shows_on_postgresql_what_keeps_it_short",
+        "postgresql",
+    ),
+    Mutant(
+        "the squashed migration makes another unique index",
+        "db/online_migrations.py",
+        (('vendor == "sqlite"', 'vendor == "none"'),),
+        "test_upgrade.py::TestTheSquashedMigration",
+    ),
+    Mutant(
+        "the squashed migration makes another index",
+        "migrations/0001_squashed_0007_leases.py",
+        (('fields=["in_doubt_since"]', 'fields=["in_doubt_since", "id"]'),),
+        "test_upgrade.py::TestTheSquashedMigration",
+    ),
+    Mutant(
+        "the squashed migration makes another default",
+        "migrations/0001_squashed_0007_leases.py",
+        (("db_default=60", "db_default=0"),),
+        "test_upgrade.py::TestTheSquashedMigration",
+        "postgresql",
+    ),
+    Mutant(
+        "the squashed migration takes less",
+        "migrations/0001_squashed_0007_leases.py",
+        (('help_text="Who paused it.", max_length=150', 'help_text="Who paused it.", max_length=100'),),
+        "test_upgrade.py::TestTheSquashedMigration",
+        "mysql",
+    ),
+    Mutant(
+        "a database that has applied some of the old migrations",
+        "checks/database.py",
+        (("if 0 < len(applied) < len(squashed.replaces):", "if False:"),),
+        "test_upgrade.py::TestADatabaseThatHasAppliedSomeOfTheSeven",
+    ),
+    Mutant(
         "workers run in a zone whose clocks change",
         "relay/__init__.py",
         (('    require_steady_zone(outbox_alias(), "Nothing is sent")\n', ""),),
@@ -1755,7 +1801,7 @@ MUTANTS = [
         "outbox/__init__.py",
         (
             (
-                "            _known_and_new(rows, named, alias)  # names what can be seen by now\n",
+                "            _known_and_new(rows, named, alias)  # raises a more precise error, if it can\n",
                 "",
             ),
         ),
@@ -2094,7 +2140,7 @@ MUTANTS = [
     Mutant(
         "each pre_delete of the collector reads its row",
         "model_events/deletes.py",
-        ((" or model_writing.suppressed() or _runs.get():", " or model_writing.suppressed():"),),
+        ((" or suppressed() or _runs.get():", " or suppressed():"),),
         "model_events/test_deletes.py::test_a_multi_table_child_is_one_event",
     ),
     Mutant(
@@ -2108,10 +2154,10 @@ MUTANTS = [
         "model_events/deletes.py",
         (
             (
-                "model_writing.suppressed():\n        return\n    instance = unwrapped(instance)\n    alias",
+                "suppressed():\n        return\n    instance = unwrapped(instance)\n    alias",
                 "False:\n        return\n    instance = unwrapped(instance)\n    alias",
             ),
-            ("if not published or model_writing.suppressed():", "if not published:"),
+            ("if not published or suppressed():", "if not published:"),
         ),
         "model_events/test_deletes.py::test_suppressed_deletes_publish_nothing",
     ),
@@ -2239,11 +2285,11 @@ MUTANTS = [
     ),
     Mutant(
         "callables are given the row itself",
-        "model_events/events.py",
+        "model_events/payload.py",
         (
             (
-                "            data = registration.data(twin(row), change)",
-                "            data = registration.data(row, change)",
+                "        data = registration.data(twin(row), change)",
+                "        data = registration.data(row, change)",
             ),
             ("not registration.when(twin(row), change)", "not registration.when(row, change)"),
         ),
@@ -2251,7 +2297,7 @@ MUTANTS = [
     ),
     Mutant(
         "callables share related objects",
-        "model_events/rows.py",
+        "model_events/payload.py",
         (("name: twin(related, made) if isinstance(related, Model) else related", "name: related"),),
         "model_events/test_good_guest.py",
     ),
@@ -2468,8 +2514,8 @@ MUTANTS = [
         "client/responses/publish.py",
         (
             (
-                '    if answer.broken_off:\n        hint = "The answer broke off on',
-                '    if answer.broken_off is None:\n        hint = "The answer broke off on',
+                '    if answer.broken_off:\n        hint = "The response broke off',
+                '    if answer.broken_off is None:\n        hint = "The response broke off',
             ),
         ),
         "client/test_responses_publish.py::test_a_body_that_broke_off_is_trouble_of_the_network_and_of_no_setting",
@@ -2667,7 +2713,7 @@ MUTANTS = [
     Mutant(
         "one id proves one event",
         "relay/batch.py",
-        (("and answer.claimed.id not in proven", "and answer.claimed.id is None"),),
+        (("and answer.claimed.id not in events", "and answer.claimed.id is None"),),
         "relay/test_accusation.py::TestOneIdProvesOneEvent",
     ),
     Mutant(
@@ -2792,7 +2838,7 @@ MUTANTS = [
     ),
     Mutant(
         "a conflict is an ERROR line each time",
-        "outbox/announce.py",
+        "outbox/settle.py",
         (("logging.ERROR if row.conflict else ", ""),),
         "relay/test_accusation.py::TestOneIdProvesOneEvent",
     ),
@@ -2831,8 +2877,8 @@ MUTANTS = [
         "relay/batch.py",
         (
             (
-                "except Error as error:  # then the unique column decides",
-                "except KeyError as error:  # then the unique column decides",
+                "except Error as error:  # the unique column still",
+                "except KeyError as error:  # the unique column still",
             ),
         ),
         "relay/test_relay.py::TestALostDatabase",
@@ -2842,8 +2888,8 @@ MUTANTS = [
         "relay/batch.py",
         (
             (
-                '        except Error as error:\n            self._report_error(error, "What answers mean',
-                '        except KeyError as error:\n            self._report_error(error, "What answers mean',
+                '        except Error as error:\n            self._report_error(error, "The health',
+                '        except KeyError as error:\n            self._report_error(error, "The health',
             ),
         ),
         "relay/test_relay.py::TestALostDatabase",

@@ -1,4 +1,4 @@
-"""Rows and claims for the tests of the outbox: written and read as the app does it."""
+"""Rows and claims for the tests of the outbox, written and read through the app's own functions."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +22,7 @@ def settings_with(**changes) -> DestinationSettings:
 
 
 def event(kind="order.created", data=None, *, row=None, **keywords) -> OutboxEvent:
-    """Enqueue one event; ``row`` are columns to set afterwards, as if that had happened to it."""
+    """Enqueue one event, then set the columns in ``row``."""
     written = enqueue(kind, data, standalone=True, **keywords)
     if row:
         OutboxEvent.objects.filter(pk=written.pk).update(**row)
@@ -30,12 +30,12 @@ def event(kind="order.created", data=None, *, row=None, **keywords) -> OutboxEve
 
 
 def ended(state, reason="", **row):
-    """The columns of a row that is not open."""
+    """The columns of a row that is not open, for ``event(row=...)``."""
     return {"state": state, "reason": reason, "due_at": None, "claim_token": None, **row}
 
 
 def accepted(**row) -> OutboxEvent:
-    """An event the platform took a moment ago, due for its first check."""
+    """An event that the platform has just accepted, due for its first check."""
     written = event()
     columns = {"state": State.ACCEPTED, "remote_id": f"evt-{written.pk}", "accepted_at": written.created_at}
     OutboxEvent.objects.filter(pk=written.pk).update(**{**columns, **row})
@@ -43,7 +43,7 @@ def accepted(**row) -> OutboxEvent:
 
 
 def claim(kind=PUBLISH, limit=100, *, settings=None, lapsed=12, suspects=1, about=None):
-    """What one worker gets when it asks now."""
+    """The batch that one worker claims now; empty if the destination is paused."""
     settings = settings or conf.destination()
     gate = destinations.gate(kind, settings.alias, "tests")
     if not gate.open:
@@ -52,7 +52,7 @@ def claim(kind=PUBLISH, limit=100, *, settings=None, lapsed=12, suspects=1, abou
 
 
 def halted(kind=Halt.NETWORK, reason="connection refused", seconds=None):
-    """The destination is paused: a request to publish met this trouble."""
+    """Pause the destination by recording a halted publish request."""
     outcome = Outcome(Verdict.HALTED, halt=kind, error=reason, retry_after=seconds)
     return destinations.record(PUBLISH, conf.destination(), [Reply(0, outcome)])
 
@@ -62,7 +62,7 @@ def fresh(row) -> OutboxEvent:
 
 
 def seconds_between(earlier, later) -> float:
-    """Both times are there, and so far apart."""
+    """The seconds from one time to another; asserts that neither is None."""
     assert earlier is not None
     assert later is not None
     seconds: float = (later - earlier).total_seconds()
@@ -70,7 +70,7 @@ def seconds_between(earlier, later) -> float:
 
 
 def in_threads(count, work):
-    """Run ``work`` in so many threads, each with its own connection; an error of any is raised here."""
+    """Run ``work`` in ``count`` threads, each with its own connection. Raises the error of any thread."""
 
     def run():
         try:

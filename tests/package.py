@@ -1,4 +1,4 @@
-"""The package's files, for tests that read them."""
+"""The files of the package, for tests that read them."""
 
 from pathlib import Path
 

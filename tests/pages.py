@@ -1,4 +1,4 @@
-"""README, CHANGELOG and docs/ as people read them: blocks, inline code, tables, links, commands."""
+"""Parts of README, CHANGELOG and docs/ for tests: blocks, inline code, tables, links, commands."""
 
 import ast
 import itertools
@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 _FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-#: Page -> its text; the name is the path in the repository.
+#: Path of a page in the repository -> its text.
 PAGES = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in _FILES}
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -25,7 +25,7 @@ def prose(name: str) -> str:
 
 
 def section(name: str, heading: str) -> str:
-    """The text below one heading, up to the next of its rank."""
+    """The text below one heading, up to the next heading of the same level."""
     hashes, _, _ = heading.partition(" ")
     _, _, rest = PAGES[name].partition(f"\n{heading}\n")
     assert rest, f"{name} has no {heading!r}"
@@ -33,12 +33,12 @@ def section(name: str, heading: str) -> str:
 
 
 def introduction(name: str) -> str:
-    """What stands before the first section."""
+    """The text before the first section."""
     return PAGES[name].partition("\n## ")[0]
 
 
 def rows(text: str) -> Iterator[list[str]]:
-    """The cells of every row of the tables in ``text``, without the heads."""
+    """The cells of every table row in ``text``, without the headers."""
     lines = [*text.splitlines(), ""]
     for line, following in itertools.pairwise(lines):
         if line.startswith("|") and "| ---" not in (line[:5], following[:5]):
@@ -46,13 +46,13 @@ def rows(text: str) -> Iterator[list[str]]:
 
 
 def first_cells(name: str, heading: str) -> set[str]:
-    """The words in code, or the whole text where there is none, of the first column of a section's tables."""
+    """For each cell in the first column of a section's tables, its words in code, or else its whole text."""
     cells = [row[0] for row in rows(section(name, heading))]
     return {word for cell in cells for word in codes(cell) or {cell}}
 
 
 def codes(text: str) -> set[str]:
-    """What stands in `backticks`."""
+    """Everything in `backticks`."""
     return set(_INLINE.findall(text))
 
 
@@ -61,7 +61,7 @@ def python_blocks(name: str) -> list[str]:
 
 
 def assigned(name: str, variable: str) -> Iterator[ast.expr]:
-    """What Python blocks assign to a variable."""
+    """The values that Python blocks assign to a variable."""
     for block in python_blocks(name):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
@@ -69,7 +69,7 @@ def assigned(name: str, variable: str) -> Iterator[ast.expr]:
 
 
 def command_lines(name: str) -> Iterator[str]:
-    """Every line that somebody may type after ``manage.py``, from blocks and from inline code."""
+    """Every command after ``manage.py``, from blocks and from inline code."""
     shown = [body for _, body in _BLOCK.findall(PAGES[name])] + _INDENTED.findall(prose(name))
     for line in "\n".join(shown).splitlines():
         plain = line.replace('", "', " ")  # a list of arguments, as containers write it
@@ -85,12 +85,12 @@ def links(name: str) -> list[str]:
 
 
 def images(name: str) -> list[tuple[str, str]]:
-    """The words that stand for each picture, and its file."""
+    """The alternative text and the file of each picture."""
     return _IMAGE.findall(prose(name))
 
 
 def anchors(name: str) -> set[str]:
-    """The anchors that a page's headings get."""
+    """The anchors of a page's headings."""
     return {
         re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
         for heading in _HEADING.findall(prose(name))
@@ -98,7 +98,7 @@ def anchors(name: str) -> set[str]:
 
 
 def tests_in(path: str) -> set[str]:
-    """``test_name`` and ``TestClass::test_name`` of one file of the suite."""
+    """``test_name`` and ``TestClass::test_name`` for every test in one file of the suite."""
     names: set[str] = set()
     for node in ast.parse((ROOT / path).read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,12 +1,12 @@
-"""Time that passes only while somebody waits: nobody sleeps in a test, and nothing depends on its speed."""
+"""A clock that advances only when code waits, so that tests neither sleep nor depend on speed."""
 
 from genesys_eventbridge.db.clock import shifted
 
 
 class Clock:
-    """A stop event and a monotonic clock in one; the database's clock goes with it.
+    """A stop event and a monotonic clock in one; it advances the database's clock, too.
 
-    ``waits`` are the waits asked for. Waiting for ``stop_after`` seconds in all is being told to stop.
+    ``waits`` lists the requested waits in seconds. After ``stop_after`` seconds in total the event is set.
     """
 
     def __init__(self):
@@ -45,5 +45,5 @@ class Clock:
         return self.stopped
 
     def at(self, seconds, do):
-        """``do()`` once so many seconds have passed."""
+        """Call ``do()`` once ``seconds`` have passed."""
         self.then[seconds] = do

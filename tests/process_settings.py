@@ -1,6 +1,6 @@
-"""Settings of a process that a test starts: the suite's, with the database and the platform of that test.
+"""Settings for processes that a test starts: the suite's, with that test's database and platform.
 
-From the environment besides: apps to do WITHOUT, and as JSON Q_CLUSTER_MORE and the POOL of PostgreSQL.
+The environment can also set WITHOUT (apps to leave out), and as JSON Q_CLUSTER_MORE and POOL (PostgreSQL).
 """
 
 import json

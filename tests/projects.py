@@ -1,4 +1,4 @@
-"""Tiny Django projects in a folder of their own, run as real processes."""
+"""Minimal Django projects in separate folders, run as real processes."""
 
 import os
 import subprocess
@@ -28,19 +28,19 @@ GENESYS_EVENTBRIDGE = {"default": {
     "SOURCE": "com.example.shop",
 }}
 """
-#: The secret of ``SETTINGS``; nothing a project prints may hold it.
+#: The secret in ``SETTINGS``; no output of a project may contain it.
 SECRET = "c4n4ry-secret-7f3a9c1e"
 
 
 class Project:
-    """A project whose settings are ``SETTINGS`` and the lines that follow."""
+    """A project in ``folder`` with the settings ``SETTINGS`` and ``lines``."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         self.folder = folder
         (folder / "settings.py").write_text("\n".join([SETTINGS, *lines, ""]), encoding="utf-8")
 
     def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """``manage.py COMMAND``; stderr comes with stdout, as a person sees both."""
+        """Run ``manage.py COMMAND``; stdout contains stderr, too."""
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)]),

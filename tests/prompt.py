@@ -1,4 +1,4 @@
-"""Commands as an operator types them, and a platform on loopback for them to talk to."""
+"""Runs commands as an operator would, and a platform on loopback for them."""
 
 import io
 import json
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass
 class Ran:
-    """What a command came to: its exit code, what it printed, or the error it ended with."""
+    """The result of a command: its exit code, its output, and the message of its CommandError, if any."""
 
     code: int
     out: str
@@ -37,14 +37,14 @@ class Ran:
 
 
 class Terminal(io.StringIO):
-    """A stream that says a person sits before it."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def run(command: str, *arguments: str, terminal: bool = False) -> Ran:
-    """``run("retry", "--state", "dead")`` in this process."""
+    """Run a command in this process: ``run("retry", "--state", "dead")``."""
     out, err = (Terminal(), Terminal()) if terminal else (io.StringIO(), io.StringIO())
     code, error = 0, ""
     try:
@@ -64,7 +64,7 @@ def run_json(command: str, *arguments: str) -> Ran:
 def sandboxed(
     *, more: dict[str, Any] | None = None, aliases=("default",), **options: Any
 ) -> Iterator[Sandbox]:
-    """A platform that delivers at once, and settings of these destinations that reach it."""
+    """Run a platform that delivers at once, with settings that point these destinations to it."""
     sandbox = Sandbox(**{"deliver_after": 0, **options})
     with serve(sandbox) as server:
         where = {"API_BASE_URL": server.url, "LOGIN_BASE_URL": server.url}
@@ -74,19 +74,19 @@ def sandboxed(
 
 
 def shell(*arguments: str, **environment: str) -> Ran:
-    """``shell("eventbridge_status", "--check")`` as a process of its own, to its end."""
+    """Run a command in a separate process until it exits: ``shell("eventbridge_status", "--check")``."""
     with start(*arguments, **environment) as process:
         out, err = process.communicate(timeout=60)
     return Ran(process.returncode, out, err)
 
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    """A real ``manage.py`` process on the test database, in the settings of this test."""
+    """Start a real ``manage.py`` process on the test database, with this test's settings."""
     return start_by(("-m", "django"), *arguments, **environment)
 
 
 def start_by(program: tuple[str, ...], *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    """As ``start``, by another way into it: what stands between python and the arguments."""
+    """Like ``start``, with another ``program``: the words between python and the arguments."""
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=ROOT,
@@ -105,5 +105,5 @@ def start_by(program: tuple[str, ...], *arguments: str, **environment: str) -> "
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # so that a test that fails can end its children too
+        start_new_session=True,  # so that a failing test can kill its children, too
     )

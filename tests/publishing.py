@@ -1,4 +1,4 @@
-"""What registered models wrote, in the words of the tests about them."""
+"""Reads the events that registered models wrote."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,12 +25,12 @@ def data() -> list[Any]:
 
 
 class Boom(Exception):
-    """What goes wrong in business code."""
+    """An error in business code."""
 
 
 @contextmanager
 def rolled_back(**options: Any) -> Iterator[None]:
-    """A transaction, or a savepoint in one, that business code ends with an error."""
+    """A transaction or savepoint that is rolled back by an error in business code."""
     try:
         with transaction.atomic(**options):
             yield

@@ -1,4 +1,4 @@
-"""The fixture ``publish``, a pytest plugin: registrations of models that end with their test."""
+"""A pytest plugin with the fixture ``publish``, which registers models until the end of the test."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from tests.publishing import Publish
 
 @pytest.fixture
 def publish() -> Iterator[Publish]:
-    """``publish(Model, created=..., ...)``: as publishes(), until the end of the test."""
+    """``publish(Model, created=..., ...)`` works like publishes(), until the end of the test."""
     before = registry.registrations()
 
     def register(model: type[Model], **given: Any) -> Any:

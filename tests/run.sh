@@ -1,8 +1,9 @@
 #!/bin/sh
-# The whole suite on SQLite, then what uses a database again on each server whose URL is set. Called by `make test`.
+# Runs the whole suite on SQLite, then the tests that use a database on each server whose URL is set. Called by
+# `make test`.
 #
-# TEST_DATABASES names the databases to run on instead; one whose URL is not set is then an error.
-# TEST_PROCESSES is the number of pytest processes on SQLite; each has a database of its own.
+# TEST_DATABASES selects other databases; it is an error if the URL of one is not set.
+# TEST_PROCESSES is the number of pytest processes on SQLite; each has its own database.
 set -eu
 
 python="${VENV:-.venv}/bin/python"

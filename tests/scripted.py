@@ -1,4 +1,4 @@
-"""A platform that answers by a script, at the border: an httpx transport, no socket."""
+"""A platform with scripted responses, as an httpx transport without sockets."""
 
 import json
 import threading
@@ -7,10 +7,10 @@ import httpx
 
 
 class ScriptedPlatform:
-    """Gives tokens, and to each other request the next scripted answer, then the last one again.
+    """Issues tokens, and answers each other request with the next scripted answer; the last one repeats.
 
     An answer is a status code, an ``httpx.Response``, an exception to raise, or a callable that takes the
-    request. Without a script it accepts every event and says that each is delivered.
+    request. Without a script it accepts every event and reports each as delivered.
     """
 
     def __init__(self, *publish, check=()):

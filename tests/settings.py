@@ -1,4 +1,4 @@
-"""Django settings of the test suite; no address in them leaves this machine."""
+"""Django settings of the test suite; all addresses are on this machine."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ TIME_ZONE = "UTC"
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast: these accounts guard nothing
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the accounts protect nothing
 
 DATABASES = {"default": database()}
 
@@ -31,7 +31,7 @@ INSTALLED_APPS = [
     "tests.kinds",
 ]
 
-# django-q2 has an index with a condition, which MariaDB ignores; ours has none (test_models.py).
+# django-q2 has an index with a condition, which MariaDB ignores; our models have none (test_models.py).
 SILENCED_SYSTEM_CHECKS = ["models.W037"]
 
 MIDDLEWARE = [
@@ -57,7 +57,7 @@ TEMPLATES = [
     },
 ]
 
-# Port 1 answers nothing: a test that needs a platform brings its own and overrides the addresses.
+# Nothing listens on port 1: a test that needs a platform starts one and overrides the addresses.
 GENESYS_EVENTBRIDGE: dict[str, dict[str, Any]] = {
     "default": {
         "API_BASE_URL": "http://127.0.0.1:1",

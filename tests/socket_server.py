@@ -1,4 +1,4 @@
-"""A raw TCP server on loopback that says exactly what a test scripts, however wrong."""
+"""A raw TCP server on loopback that sends exactly what a test scripts, valid or not."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: No test waits this long unless something hangs.
+#: Timeout in seconds, reached only if something hangs.
 HANG = 30.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came over the wire."""
+    """One request as it was received."""
 
     method: str
     target: str
@@ -43,7 +43,7 @@ class Conversation:
         self._received = b""
 
     def read_request(self) -> Request | None:
-        """The next request, noted in ``server.requests``; None when the client has hung up."""
+        """The next request, also added to ``server.requests``; None if the client has hung up."""
         while b"\r\n\r\n" not in self._received:
             if not self._receive():
                 return None
@@ -68,19 +68,19 @@ class Conversation:
         self.send(answer(status, body, *headers))
 
     def drip(self, start: bytes, piece: bytes, seconds: float = 0.03) -> None:
-        """``start``, then ``piece`` again and again without end, until the client hangs up."""
+        """Send ``start``, then ``piece`` repeatedly until the client hangs up."""
         self.send(start)
         while not self.server.stopping.wait(seconds):
             self.send(piece)
 
     def flood(self, start: bytes, piece: bytes) -> None:
-        """As ``drip``, at full speed."""
+        """Like ``drip``, at full speed."""
         self.send(start)
         while not self.server.stopping.is_set():
             self.send(piece)
 
     def stall(self) -> None:
-        """Neither a byte nor an end, until the client hangs up or the test is over."""
+        """Send nothing and stay connected until the client hangs up or the test ends."""
         self.sock.settimeout(0.05)
         while not self.server.stopping.is_set():
             with contextlib.suppress(TimeoutError):
@@ -98,12 +98,12 @@ class Conversation:
         return bool(data)
 
 
-#: Called once per connection, in a thread of its own.
+#: Called once per connection, in a separate thread.
 Script = Callable[[Conversation], object]
 
 
 def answer(status: int = 200, body: Any = b"", *headers: str) -> bytes:
-    """One whole HTTP/1.1 answer; ``body`` is bytes, text or a JSON value."""
+    """A complete HTTP/1.1 response; ``body`` is bytes, text or a JSON value."""
     text = body if isinstance(body, bytes | str) else json.dumps(body)
     data = text if isinstance(text, bytes) else text.encode()
     lines = [f"HTTP/1.1 {status} Because", f"Content-Length: {len(data)}", *headers]
@@ -111,7 +111,7 @@ def answer(status: int = 200, body: Any = b"", *headers: str) -> bytes:
 
 
 def replies(*answers: bytes) -> Script:
-    """A script that answers the requests of all connections in turn; the last answer repeats."""
+    """A script that answers the requests of all connections in turn; the last response repeats."""
     lock = threading.Lock()
     left = list(answers)
 
@@ -125,7 +125,7 @@ def replies(*answers: bytes) -> Script:
 
 
 class SocketServer:
-    """A context manager; ``url`` is its address, ``requests`` what came, ``connections`` how often."""
+    """A context manager. ``url`` is its address, ``requests`` its requests, ``connections`` their number."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, ipv6: bool = False) -> None:
         self.script = script
@@ -198,7 +198,7 @@ class SocketServer:
 
 
 def proxy(talk: Conversation) -> None:
-    """A script: a forward proxy that opens CONNECT tunnels."""
+    """A script that acts as a forward proxy and opens CONNECT tunnels."""
     first = talk.read_request()
     if first is None:
         return
@@ -209,7 +209,7 @@ def proxy(talk: Conversation) -> None:
 
 
 def relay(port: int, slow: threading.Event) -> Script:
-    """A script: passes bytes on to another server here and back; once ``slow`` is set, back one at a time."""
+    """A script that forwards bytes to another local port and back; once ``slow`` is set, back one by one."""
 
     def script(talk: Conversation) -> None:
         with socket.create_connection(("127.0.0.1", port), HANG) as far:
@@ -231,7 +231,7 @@ def _relay(talk: Conversation, far: socket.socket, slow: threading.Event) -> Non
                 try:
                     drain.sendall(piece)
                 except OSError:
-                    return  # its last words, an alert, may still be on their way back
+                    return  # its last bytes, an alert, may still be on their way back
                 talk.server.stopping.wait(0.03 if slow.is_set() else 0)
         for sock in (source, drain):
             with contextlib.suppress(OSError):
@@ -244,7 +244,7 @@ def _relay(talk: Conversation, far: socket.socket, slow: threading.Event) -> Non
 
 
 def self_signed(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, str] | None:
-    """A server context for ``name``, 127.0.0.1 and ::1, and its certificate's file; None without openssl."""
+    """A server context for ``name``, 127.0.0.1 and ::1, and its certificate file; None without openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         return None

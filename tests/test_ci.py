@@ -71,8 +71,8 @@ def test_a_leg_that_fails_fails_the_run_once_the_legs_beside_it_have_ended(
     assert results(done) == {
         "bad": result,
         "good": "passed",
-        "next": "FAILED: not begun",
-        "last": "FAILED: not begun",
+        "next": "FAILED: not started",
+        "last": "FAILED: not started",
     }
     assert "5 tests failed" in done.stdout
     assert "7 tests passed" in done.stdout
@@ -83,7 +83,7 @@ def test_no_leg_begins_after_a_failure_though_it_needs_no_other(side_by_side, tm
     done = side_by_side("bad 1 - false", "good 1 bad true", "next 1 - touch began", at_once=1)
 
     assert done.returncode == 1
-    assert results(done)["next"] == "FAILED: not begun"
+    assert results(done)["next"] == "FAILED: not started"
     assert not (tmp_path / "began").exists()
 
 
@@ -94,7 +94,7 @@ def test_a_leg_that_hangs_is_asked_where_and_killed_with_all_it_started(side_by_
     done = side_by_side(f"hangs 0.05 - bash -c {shlex.quote(hangs)}")
 
     assert done.returncode == 1
-    assert results(done) == {"hangs": "FAILED: killed, it took longer than 0.05 minutes"}
+    assert results(done) == {"hangs": "FAILED: killed after its limit of 0.05 minutes"}
     assert "hangs here" in done.stdout
     child = Path("/proc", (tmp_path / "child").read_text().strip(), "cmdline")
     assert not child.exists() or not child.read_bytes()
@@ -157,7 +157,7 @@ def test_a_list_of_legs_with_a_mistake_runs_nothing(side_by_side, line):
     done = side_by_side(*line.splitlines())
 
     assert done.returncode == 1
-    assert "begins" not in done.stdout
+    assert "started" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An ordinary admin, to place orders by hand and watch their events."""
+"""The shop's admin, to place orders by hand and watch their events."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""The shop as Django loads it."""
+"""App configuration of the shop."""
 
 from django.apps import AppConfig
 

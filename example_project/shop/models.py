@@ -1,4 +1,4 @@
-"""What the shop sells: saving an order is all it takes to publish its events."""
+"""The shop's models. Saving an order publishes its events."""
 
 from django.db import models
 

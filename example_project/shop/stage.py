@@ -1,4 +1,4 @@
-"""The demo's stage: a fresh database in a folder, and real processes that end with it."""
+"""Helpers of the demo: processes that stop with it, waiting, and the sandbox's control page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 
 
 class DemoFailed(Exception):
-    """The demo did not show what it promises."""
+    """A step of the demo did not give the expected result."""
 
 
 def free_port() -> int:
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @contextmanager
 def process(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``manage.py`` with these arguments in a process of its own, ended politely afterwards."""
+    """Run ``manage.py`` with these arguments in a separate process, and stop it with SIGTERM afterwards."""
     with log.open("wb") as output:
         running = subprocess.Popen(  # noqa: S603 - our own manage.py
             [sys.executable, str(MANAGE), *arguments],
@@ -50,11 +50,11 @@ def process(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def until(true: Callable[[], bool], what: str, seconds: float, *, every: float = 0.1) -> None:
-    """Wait until something holds. Raises DemoFailed, naming it."""
+    """Wait until ``true()`` is true. Raises DemoFailed, naming ``what``, after ``seconds``."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
-            raise DemoFailed(f"Waited {seconds:g} s in vain: {what}.")
+            raise DemoFailed(f"Timed out after {seconds:g} s: {what}.")
         time.sleep(every)
 
 
@@ -66,5 +66,5 @@ def answers(url: str) -> bool:
 
 
 def control(url: str, **switches: object) -> None:
-    """Throw the sandbox's switches through its control page."""
+    """Change the sandbox's settings through its control page."""
     httpx.post(f"{url}/_control", json=switches, timeout=5).raise_for_status()

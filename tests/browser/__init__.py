@@ -1,1 +1,1 @@
-"""The pages in a real browser: `make browser`. Needs Chromium, which `make test` does not."""
+"""Tests of the admin pages in a real browser: `make browser`. They need Chromium."""

@@ -1,4 +1,4 @@
-"""Every situation a page can show: events in all states, each with its story."""
+"""Data for every situation that a page can show: events in all states, with their history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = {"number": "ORD-7", "amount": "49.90", "customer": {"email": "ana@example
 
 
 def cast() -> dict[str, OutboxEvent]:
-    """One event for each situation, oldest first, and a worker that was here a moment ago."""
+    """Create one event per situation, oldest first, and a worker that has just reported."""
     Destination.objects.update_or_create(
         alias="default",
         defaults={
@@ -88,7 +88,7 @@ def _dead() -> dict[str, Any]:
 
 
 def _tried(row: OutboxEvent) -> None:
-    """Two attempts: the first found nobody, the second was answered."""
+    """Two attempts: the first could not connect, the second got a response."""
     common = {"event": row, "kind": "publish", "worker": "worker-1:4711"}
     DeliveryAttempt.objects.create(
         number=1,

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by playwright, which brings none of its own."""
+"""Debian's Chromium, driven by playwright, which is installed without a browser."""
 
 import os
 import shutil
@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-#: Milliseconds that anything may take before the test fails; a busy machine is slow.
+#: Timeout in milliseconds for everything in a test; long, because the machine may be busy.
 PATIENCE = 30_000
 FLAGS = [
-    "--no-sandbox",  # CI is root in a container
+    "--no-sandbox",  # CI runs as root in a container
     "--disable-dev-shm-usage",
     "--disable-background-networking",
-    # A browser reaches no other machine, like every test.
+    # Like every test, the browser must not reach another machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """One browser process. Raises RuntimeError where the machine has none: a skipped page proves nothing."""
-    # playwright's own loop runs below this thread; the ORM is used between its calls, never within one.
+    """Start a browser. Raises RuntimeError if none is installed: skipping the tests would prove nothing."""
+    # playwright runs an event loop in this thread; the ORM is used between its calls, never within one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        raise RuntimeError("No Chromium here: apt-get install chromium, or name one in CHROMIUM.")
+        raise RuntimeError("Chromium is not installed: apt-get install chromium, or set CHROMIUM.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE)
         try:

@@ -1,4 +1,4 @@
-"""A site, a browser, and people who look at the one with the other."""
+"""Fixtures: a site, a browser, visitors and a worker."""
 
 import os
 import signal
@@ -27,9 +27,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, live_server: Any) -> Iterator[Visit]:
-    """``visit("vera", "view_outboxevent")`` is a visitor with these rights; "ana" may do everything.
+    """``visit("vera", "view_outboxevent")`` returns a visitor with these permissions; "ana" has all.
 
-    At its end a test fails that made a page break its policy, run into an error or open a dialog.
+    The test fails at its end if a page violated its policy, had a JavaScript error or opened a dialog.
     """
     visitors: list[Visitor] = []
 
@@ -52,14 +52,14 @@ def visit(browser: Browser, live_server: Any) -> Iterator[Visit]:
 
 @pytest.fixture
 def worker() -> Callable[[], Any]:
-    """``with worker():`` a real ``eventbridge_publish --loop`` runs on the test's database and platform."""
+    """``with worker():`` runs a real ``eventbridge_publish --loop`` on the test's database and platform."""
 
     @contextmanager
     def run() -> Iterator[None]:
         with start("eventbridge_publish", "--loop", "-v", "0") as process:
             try:
                 yield
-                assert process.poll() is None, f"the worker ended by itself: {process.communicate()}"
+                assert process.poll() is None, f"the worker exited early: {process.communicate()}"
                 process.terminate()
                 process.communicate(timeout=60)
             except subprocess.TimeoutExpired:

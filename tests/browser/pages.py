@@ -1,4 +1,4 @@
-"""All pages by name, each with the way there: what every page owes its readers is tested on every line."""
+"""All pages by name, and how to open each. Requirements for every page are tested on each of them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.browser.visitor import Visitor
 EVENTS = "/admin/genesys_eventbridge/outboxevent/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
 DESTINATION = f"{DESTINATIONS}default/change/"
-#: The smallest screen that people still use.
+#: The smallest supported screen.
 PHONE = {"width": 360, "height": 740}
 
 
 @dataclass
 class Scene:
-    """Who looks, and the events there are, made when they are first asked for."""
+    """The visitor and the events of a test, created when first used."""
 
     visit: Callable[..., Visitor]
     looks: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ Way = Callable[[Scene], Visitor]
 
 
 def arrive(name: str, scene: Scene) -> Visitor:
-    """A visitor at this page, with all its files."""
+    """A visitor who has opened this page, after all its files have loaded."""
     visitor = PAGES[name](scene)
     visitor.page.wait_for_load_state("load")
     return visitor
@@ -59,7 +59,7 @@ def at(path: str) -> Way:
 
 
 def at_once(path: str) -> Way:
-    """There are no events yet."""
+    """The page without any events."""
 
     def go(scene: Scene) -> Visitor:
         scene.ana.go(path)
@@ -77,7 +77,7 @@ def event(name: str) -> Way:
 
 
 def asked(name: str, button: str) -> Way:
-    """The confirmation of an act on one event."""
+    """The confirmation page of an action on one event."""
 
     def go(scene: Scene) -> Visitor:
         ana = event(name)(scene)
@@ -89,7 +89,7 @@ def asked(name: str, button: str) -> Way:
 
 
 def chosen(action: str, then: str) -> Way:
-    """What the list says to an action on all of its rows."""
+    """The page after an action on all rows of the list."""
 
     def go(scene: Scene) -> Visitor:
         ana = at(EVENTS)(scene)
@@ -199,7 +199,7 @@ PAGES: dict[str, Way] = {
     **{f"event, {name}": event(name) for name in STATES},
     "history of an event": lambda scene: at(f"{EVENTS}{scene.events['dead'].pk}/history/")(scene),
     "confirm requeue of many": chosen("Requeue", "Dead events are sent again"),
-    "confirm cancel of many": chosen("Cancel", "withdrawn for good"),
+    "confirm cancel of many": chosen("Cancel", "withdrawn permanently"),
     "confirm, too many": _too_many,
     "confirm, refused": _refused,
     "confirm requeue": asked("dead", "Requeue…"),

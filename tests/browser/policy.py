@@ -1,10 +1,10 @@
-"""The strictest Content-Security-Policy that Django's own admin lives with."""
+"""The strictest Content-Security-Policy that works with Django's own admin."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-#: Files of this site and nothing else: no inline script, no inline style, no eval, no data: URL, no frame.
+#: Only files of this site: no inline script, no inline style, no eval, no data: URL, no frame.
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
 

@@ -1,4 +1,4 @@
-"""`make screenshots`: the example shop's admin as pictures for the README, in light and in dark.
+"""`make screenshots` takes screenshots of the example shop's admin for the README, in light and in dark.
 
     python -m tests.browser.screenshots FOLDER
 
@@ -24,7 +24,7 @@ from playwright.sync_api import Browser
 EXAMPLE = Path(__file__).resolve().parents[2] / "example_project"
 SIZE = {"width": 1180, "height": 700}
 LIST = "/admin/genesys_eventbridge/outboxevent/"
-#: Picture -> the page it shows, as a path, with what the day brought.
+#: Picture -> the path of the page it shows, with placeholders for ids.
 PICTURES: dict[str, str] = {
     "dashboard": LIST + "dashboard/",
     "events": LIST,
@@ -32,7 +32,7 @@ PICTURES: dict[str, str] = {
     "destination": "/admin/genesys_eventbridge/destination/default/change/",
 }
 HOUR = 3600
-#: The shop's orders: hours ago, number, amount, customer.
+#: The shop's orders: how many hours ago, number, amount, customer.
 ORDERS = [
     (9.2, "ORD-4711", "129.00", "ana"),
     (8.5, "ORD-4712", "18.50", "ben"),
@@ -77,13 +77,13 @@ def _picture(browser: Browser, address: str, file: Path, scheme: str) -> None:
 
 @contextmanager
 def _shop(folder: str) -> Iterator[tuple[str, int]]:
-    """The site after its day: its address, and the number of the event that is dead."""
+    """Serve the site after its day: its address, and the number of the dead event."""
     os.environ.update(DJANGO_SETTINGS_MODULE="settings", SHOP_FOLDER=folder)
     sys.path.insert(0, str(EXAMPLE))
     import django
 
     django.setup()
-    logging.disable(logging.CRITICAL)  # the trouble is played
+    logging.disable(logging.CRITICAL)  # the failures are simulated
     from django.contrib.auth import get_user_model
     from django.contrib.staticfiles.handlers import StaticFilesHandler
     from django.core.management import call_command
@@ -119,7 +119,7 @@ def _destination(url: str) -> dict[str, dict[str, object]]:
 
 
 def _day(sandbox: Any) -> int:
-    """What happens, hours ago: orders, passes of the relay, trouble, and what a person did about it."""
+    """Simulate the past hours: orders, passes of the relay, failures, and operator actions."""
     from django.contrib.auth import get_user_model
     from shop.models import Customer, Order  # type: ignore[import-not-found]  # on the path only here
 
@@ -167,7 +167,7 @@ def _relay(hours: float) -> None:
 
 @contextmanager
 def _ago(hours: float) -> Iterator[None]:
-    """The database's clock, and the one that says when an event happened."""
+    """Move the database's clock and the clock for event times ``hours`` back."""
     from genesys_eventbridge.db.clock import shifted
 
     then = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)

@@ -1,4 +1,4 @@
-"""The suite's settings, on a site that allows a browser nothing but files of its own."""
+"""The suite's settings, with a strict Content-Security-Policy."""
 
 from tests.settings import *  # noqa: F403
 from tests.settings import MIDDLEWARE

@@ -19,7 +19,7 @@ def test_a_destination_is_paused_for_a_while_and_resumed_and_its_events_move_aga
         ana.go(DESTINATIONS)
         ana.reload_until(lambda: page.locator("#result_list").count() == 1)
         page.locator("#result_list").get_by_role("link", name="default").click()
-        page.get_by_label("For how many minutes").fill("30")
+        page.get_by_label("Duration (minutes)").fill("30")
         page.get_by_label("Reason").fill("the platform moves tonight")
         page.get_by_role("button", name="Pause", exact=True).click()
         expect(page.locator(".messagelist")).to_contain_text("Default is paused.")
@@ -35,7 +35,7 @@ def test_a_destination_is_paused_for_a_while_and_resumed_and_its_events_move_aga
 
         page.get_by_label("Reason").fill("it has moved")
         page.get_by_role("button", name="Resume", exact=True).click()
-        expect(page.locator(".messagelist")).to_contain_text("Default goes on.")
+        expect(page.locator(".messagelist")).to_contain_text("Default is resumed.")
         ana.reload_until(lambda: fresh(row).state == State.DELIVERED)
 
         page.get_by_role("link", name="History").click()

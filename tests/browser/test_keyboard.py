@@ -108,7 +108,7 @@ def test_a_pause_is_asked_for_without_a_mouse(visit):
     ana = visit("ana")
     ana.go(DESTINATION)
     keyboard = ana.page.keyboard
-    ana.press_until(ana.page.get_by_label("For how many minutes"))
+    ana.press_until(ana.page.get_by_label("Duration (minutes)"))
     keyboard.type("30")
     ana.press_until(ana.page.get_by_label("Reason"), most=1)
     keyboard.type("tonight")

@@ -24,7 +24,7 @@ def test_a_viewer_sees_no_payload_and_no_button(visit):
         assert [secret for secret in SECRETS if secret in vera.page.content()] == [], address
 
     vera.go(f"{EVENTS}{events['dead'].pk}/change/")
-    expect(vera.page.locator(".eventbridge-next")).to_contain_text("Nothing more happens by itself")
+    expect(vera.page.locator(".eventbridge-next")).to_contain_text("It will not be retried automatically")
     expect(vera.page.locator("#content")).to_contain_text("an object with 3 members")
 
 

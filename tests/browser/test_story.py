@@ -50,7 +50,7 @@ def test_a_dead_event_is_found_by_filters_understood_requeued_and_delivered(visi
     rows.get_by_role("link", name=TYPE).click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("dead")
-    expect(page.locator(".eventbridge-next")).to_contain_text("Nothing more happens by itself")
+    expect(page.locator(".eventbridge-next")).to_contain_text("It will not be retried automatically")
     expect(page.locator(".eventbridge-timeline")).to_contain_text("is not registered")
     platform.register(TYPE)
 

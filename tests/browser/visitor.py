@@ -1,4 +1,4 @@
-"""A person with a browser of their own, who notices what no page may do."""
+"""A visitor with a separate browser session, which records everything that no page may do."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ document.addEventListener('securitypolicyviolation', event => tellTest(
 ));
 document.addEventListener('click', event => event.isTrusted && event.detail && tellTest('click', ''), true);
 """
-#: What axe calls a barrier; the rest it calls moderate or minor.
+#: The impacts in axe that count as barriers; the others are moderate and minor.
 BARRIERS = ("serious", "critical")
-#: Barriers of Django's own templates: axe's rule, and the element it is about or that holds it.
+#: Barriers in Django's own templates: axe's rule, and the element that it is about or that contains it.
 DJANGOS_OWN = {
     "label-title-only": "#searchbar",  # its label is an image only
-    "link-in-text-block": ".breadcrumbs",  # links without a line under them
+    "link-in-text-block": ".breadcrumbs",  # links without an underline
 }
 
 expect.set_options(timeout=PATIENCE)
 
 
 class Visitor:
-    """``page`` is playwright's; ``noticed`` must stay empty on every page, ``clicks`` counts the mouse's."""
+    """``page`` is playwright's. ``noticed`` must stay empty on every page; ``clicks`` counts mouse clicks."""
 
     def __init__(self, browser: Browser, site: str, user: User | None = None, **looks: Any) -> None:
         self.site = site
@@ -43,7 +43,7 @@ class Visitor:
         self.context.set_default_timeout(PATIENCE)
         self.context.expose_binding("tellTest", lambda source, kind, what: self._hear(kind, what))
         self.context.add_init_script(WATCH)
-        # A browser asks every site for one; this site has none, and is not the subject.
+        # Browsers request it from every site; this site has none, and the tests are not about it.
         self.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         if user is not None:
             client = Client()
@@ -61,27 +61,27 @@ class Visitor:
         assert answer.status == 200, f"{answer.status} at {path}"
 
     def press_until(self, target: Locator, key: str = "Tab", most: int = 150) -> int:
-        """Press a key until the target has the focus; how often that took. Filters may come first."""
+        """Press a key until the target has the focus; returns how often. Filters may come first."""
         for pressed in range(1, most + 1):
             self.page.keyboard.press(key)
             if target.evaluate("element => element === document.activeElement"):
                 return pressed
-        raise AssertionError(f"{most} times {key} do not lead to {target}")
+        raise AssertionError(f"pressing {key} {most} times does not reach {target}")
 
     def reload_until(self, holds: Callable[[], bool], most: int = 600) -> None:
-        """What a person does who waits for a worker."""
+        """Reload the page until ``holds()``, like a user who waits for a worker."""
         for _ in range(most):
             if holds():
                 return
             self.page.reload()
-        raise AssertionError(f"not after {most} looks: {self.text()}")
+        raise AssertionError(f"not true after {most} reloads: {self.text()}")
 
     def text(self) -> str:
         shown: str = self.page.locator("#content").inner_text()
         return shown
 
     def barriers(self) -> list[str]:
-        """What axe finds on this page that keeps people out."""
+        """The accessibility barriers that axe finds on this page."""
         self.page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
         found = Axe().run(self.page, options={"preload": False}).response["violations"]
         return [

@@ -1,1 +1,1 @@
-"""Chaos: real processes, HTTP and database; killed, frozen and cut off; a judge reads what is left."""
+"""Chaos tests: real processes, HTTP and databases; processes are killed, frozen and disconnected."""

@@ -1,6 +1,6 @@
-"""``python -m tests.chaos``: one storm on the database of EVENTBRIDGE_TEST_DATABASE; exit code 1 if it finds.
+"""``python -m tests.chaos``: one storm on the database EVENTBRIDGE_TEST_DATABASE; exits with 1 on findings.
 
-``--private-postgresql`` starts a server of its own and restarts it in the middle of the storm.
+``--private-postgresql`` starts a separate server and restarts it in the middle of the storm.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="A storm, and what it broke.")
     parser.add_argument("--seconds", type=float, default=900.0)
-    parser.add_argument("--commits", type=int, help="committed transactions (25 a second)")
+    parser.add_argument("--commits", type=int, help="committed transactions (25 per second)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--workers", type=int, help="4, on SQLite 2")
     parser.add_argument("--private-postgresql", action="store_true")

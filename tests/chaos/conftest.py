@@ -1,4 +1,4 @@
-"""A platform on a socket, and processes that are gone when the test is over."""
+"""Fixtures: a platform on a socket, and processes that are killed when the test ends."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def server(sandbox: Sandbox) -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def start(server: SandboxServer, settings: Any) -> Iterator[Any]:
-    """``start(job, **orders)``: a child that knows the platform; this process knows it too."""
+    """``start(job, **orders)`` starts a child process that uses the platform; so does this process."""
     children = []
     settings.GENESYS_EVENTBRIDGE = destination(server.url)
 

@@ -1,4 +1,4 @@
-"""What the processes do: commit business rows with their events, or publish; killed at any moment."""
+"""The jobs of the processes: commit business rows with events, or publish. May be killed at any moment."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from genesys_eventbridge.outbox.settle import Transition
 from tests.chaos.points import Point
 from tests.shop.models import Customer, Order
 
-#: Numbers of orders that must never be seen by anybody: their transaction or savepoint is rolled back.
+#: Prefix of order numbers that must never be visible: their transaction or savepoint is rolled back.
 GHOST = "X-"
-#: Aggregates that several committers write to; they lock them, as G8 asks.
+#: Number of aggregates that several committers write to; they lock them, as G8 requires.
 SHARED = 5
-#: Ordering keys of each committer.
+#: Number of ordering keys per committer.
 KEYS = 8
 
 
 def one_pass(pipe: Connection, orders: dict[str, Any]) -> None:
-    """Publish what is due and ask about it once, as a task of django-q2 does, and report."""
+    """Publish and check what is due once, like a django-q2 task, and report the result."""
     _obey(orders)
     point = Point(orders.get("point", ""), pipe, alarm=orders.get("alarm", False))
     with TimeoutHandler(600):
@@ -43,7 +43,7 @@ def one_pass(pipe: Connection, orders: dict[str, Any]) -> None:
 
 
 def loop(pipe: Connection, orders: dict[str, Any]) -> None:
-    """The command that serves without a broker, until SIGTERM."""
+    """Run the command that works without a broker, until SIGTERM."""
     _obey(orders)
     Point(orders.get("point", ""), pipe)
     if orders.get("watched"):
@@ -62,7 +62,7 @@ def one_commit(pipe: Connection, orders: dict[str, Any]) -> None:
 
 
 def commit_many(pipe: Connection, orders: dict[str, Any]) -> None:
-    """Transactions one after another, some rolled back whole or to a savepoint, until told to stop."""
+    """Run transactions in a row, some rolled back completely or to a savepoint, until told to stop."""
     _obey(orders)
     draw = random.Random(orders["seed"])
     name, pause = orders["name"], orders["pause"]
@@ -76,7 +76,7 @@ def commit_many(pipe: Connection, orders: dict[str, Any]) -> None:
 
 
 def _transact(draw: random.Random, name: str, number: int) -> str:
-    """One business transaction; returns what became of it."""
+    """Run one business transaction; returns "committed", "rolled back" or "savepoint"."""
     shared = draw.randrange(SHARED) if draw.random() < 0.1 else None
     own = f"{name}-{draw.randrange(KEYS)}" if draw.random() < 0.5 else None
     key = own if shared is None else f"shared-{shared}"
@@ -97,7 +97,7 @@ def _transact(draw: random.Random, name: str, number: int) -> str:
 
 
 class _Regret(Exception):
-    """The business changed its mind: roll back."""
+    """Rolls the transaction or savepoint back."""
 
 
 def _order(number: str, key: str | None, name: str) -> None:
@@ -112,7 +112,7 @@ def _obey(orders: dict[str, Any]) -> None:
 
 
 def _watch_writes(pipe: Connection) -> None:
-    """Judge every settle apart from its own guard: what it writes on must hold its token."""
+    """Check every settle independently of its own guard: the rows it writes must have its token."""
     original = settle._update
 
     def update(alias: str, rows: Sequence[Transition]) -> int:

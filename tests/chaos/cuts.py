@@ -1,10 +1,10 @@
-"""Cutting what a worker stands on: its connections to the database."""
+"""Cuts the workers' connections to the database."""
 
 from django.db import connection
 
 
 def cut_connections() -> int:
-    """End every other session of this database; returns how many there were. Nothing on SQLite."""
+    """Terminate every other session of this database; returns their number. Does nothing on SQLite."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(

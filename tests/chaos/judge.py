@@ -1,4 +1,4 @@
-"""The judge: reads the platform's ledger and the tables, and says what was lost, doubled or invented."""
+"""Compares the platform's ledger with the tables, and reports what was lost, duplicated or invented."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.shop.models import Order
 
 @dataclass
 class Findings:
-    """Each list names events; all are empty when every guarantee held."""
+    """Each list contains events; all are empty if every guarantee held."""
 
-    #: Committed, and not delivered or not at the platform.
+    #: Committed, but not delivered or not at the platform.
     lost: list[str] = field(default_factory=list)
     #: Accepted more than once.
     doubled: list[str] = field(default_factory=list)
@@ -32,9 +32,9 @@ class Findings:
     overlapping: list[str] = field(default_factory=list)
     #: Accepted before an earlier event of the same ordering key.
     misordered: list[str] = field(default_factory=list)
-    #: Written by a worker that held the claim no more.
+    #: Written by a worker that no longer held the claim.
     stale: list[str] = field(default_factory=list)
-    #: Invariants of the tables that do not hold.
+    #: Broken invariants of the tables.
     broken: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -45,7 +45,7 @@ class Findings:
 
 
 def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings:
-    """All that is wrong, when everything has been drained."""
+    """Everything that is wrong, once the backlog is drained."""
     found = Findings(stale=list(stale or ()), broken=broken())
     rows = {f"{row.source} {row.event_id}": row for row in OutboxEvent.objects.all()}
     accepted = _acceptances(ledger)
@@ -58,7 +58,7 @@ def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings
     for attempt in ledger["attempts"]:
         row_sent = rows.get(f"{attempt['source']} {attempt['id']}")
         # Half a body, from a sender that was killed, names no event.
-        if attempt["door"] == "publish" and row_sent and attempt["body_sha256"] != row_sent.body_sha256:
+        if attempt["endpoint"] == "publish" and row_sent and attempt["body_sha256"] != row_sent.body_sha256:
             found.drifted.append(row_sent.event_id)
     for name, attempt in accepted.items():
         if name not in rows or attempt["subject"].startswith(GHOST):
@@ -69,7 +69,7 @@ def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings
     return found
 
 
-#: Longer than an event waits by design between two steps: a lapsed lease and a backoff.
+#: Seconds that an event may wait between two steps by design: a lapsed lease and a backoff.
 DUE_AGAIN = 8.0 + 6.0
 
 
@@ -80,26 +80,26 @@ class Standstill:
     event: str = ""
     began: float = 0.0
     seconds: float = 0.0
-    #: It was accepted, and waited to be asked about.
+    #: It was accepted, and waited for a check.
     accepted: bool = False
-    #: Events first sent (or, after acceptance, asked about) meanwhile that became due only later: near
-    #: none where it stood in a queue, many where it was passed over.
+    #: Events first sent (or, after acceptance, checked) meanwhile that became due only later: almost
+    #: none if it waited in a queue, many if it was passed over.
     overtaken: int = 0
-    #: Attempts of it, in its whole life, beyond its requests: their worker was killed first. A floor:
-    #: a request that met a pause is no attempt.
+    #: Its attempts without a request, in its whole life: their worker was killed first. A lower bound:
+    #: a request that led to a pause is not an attempt.
     in_vain: int = 0
-    #: The longest time within it in which no event at all was sent: pauses, and probes whose worker died.
+    #: The longest time within it in which no event was sent: pauses, and probes whose worker died.
     silence: float = 0.0
 
     def __str__(self) -> str:
-        step = "to be asked about" if self.accepted else "to be sent"
+        step = "to be checked" if self.accepted else "to be sent"
         passed = f"overtaken by {self.overtaken}, {self.in_vain} attempts without a request"
         return f"{self.seconds:.1f} s, {step}, {passed}, silence {self.silence:.1f} s"
 
 
 def longest_standstills(ledger: dict[str, Any]) -> tuple[Standstill, Standstill]:
-    """The longest of any event between its insert and its end, and the longest once the events before it in
-    its ordering key were known to be accepted.
+    """The longest standstill of any event from insert to end, and the longest after the previous events
+    of its ordering key were known to be accepted.
     """
     rows = list(OutboxEvent.objects.order_by("id"))
     sent, asked = _steps(ledger, rows)
@@ -142,7 +142,7 @@ def _gaps(name: str, moments: list[float]) -> list[Standstill]:
 def _steps(
     ledger: dict[str, Any], rows: list[OutboxEvent]
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """By event, when it was sent, and when it was asked about."""
+    """By event, the times it was sent, and the times it was checked."""
     sent: dict[str, list[float]] = defaultdict(list)
     asked: dict[str, list[float]] = defaultdict(list)
     by_remote_id = {row.remote_id: f"{row.source} {row.event_id}" for row in rows if row.remote_id}

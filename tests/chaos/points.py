@@ -1,8 +1,10 @@
-"""The named points of one publish: a process reports there by its pipe, and waits to be killed or let go.
+"""Named points of one publish. A process reports over its pipe that it has reached one, and waits.
+
+It is then killed or told to continue.
 
 A before the commit of the business transaction; B after it, before the wake; C claimed, nothing sent;
-D request partly sent; E accepted by the platform, answer not read; W waiting for answers; F answer read,
-outcome not written; G outcome written, commit not done; H after the commit, before the task is acknowledged.
+D request partly sent; E accepted by the platform, response not read; W waiting for responses; F response
+read, outcome not written; G outcome written, not committed; H after the commit, task not acknowledged.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from genesys_eventbridge.relay import batch, senders
 from genesys_eventbridge.relay.batch import Pass, Side
 from genesys_eventbridge.relay.senders import Senders
 
-#: How the bytes of a publish begin on the wire.
+#: The first bytes of a publish request.
 PUBLISH = b"POST /api/v2/eventbridge/events "
 
 
 class Point:
-    """The one point a process stops at, once; with ``alarm`` it gets the signal of a task timeout there."""
+    """The point at which a process stops once; with ``alarm`` it gets the signal of a task timeout there."""
 
     def __init__(self, name: str, pipe: Connection, *, alarm: bool = False) -> None:
         self.name = name
@@ -41,7 +43,7 @@ class Point:
             module.time = SimpleNamespace(monotonic=self._monotonic)  # type: ignore[attr-defined]
 
     def here(self, name: str) -> None:
-        """Called where the point is; does nothing at another one, or the second time."""
+        """Called at every point; does nothing at other points, or the second time."""
         if name != self.name or self._passed:
             return
         self._passed = True

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, to be restarted in the middle of things."""
+"""A separate PostgreSQL server that a test can restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 
 def programs() -> Path | None:
-    """The folder of initdb and pg_ctl of the newest PostgreSQL here; None where there is none."""
+    """The folder with initdb and pg_ctl of the newest installed PostgreSQL; None if there is none."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if not found:
         name = shutil.which("initdb")
@@ -21,12 +21,12 @@ def programs() -> Path | None:
 
 
 class PrivatePostgres:
-    """As a context manager: started, and gone with its data afterwards."""
+    """A context manager that starts the server, and removes it with its data afterwards."""
 
     def __init__(self) -> None:
         found = programs()
         if found is None:
-            raise FileNotFoundError("initdb of PostgreSQL is not installed here")
+            raise FileNotFoundError("PostgreSQL's initdb is not installed")
         self._programs = found
         self._folder = Path(tempfile.mkdtemp(prefix="eventbridge-postgres-"))
         with socket.socket() as probe:
@@ -46,7 +46,7 @@ class PrivatePostgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def restart(self) -> None:
-        """Every session is broken off, as by a crash; it recovers and answers again."""
+        """Restart it as after a crash: all sessions are aborted, and it recovers."""
         self._control("restart", "--mode=immediate")
 
     def _control(self, word: str, *arguments: str) -> None:
@@ -55,7 +55,7 @@ class PrivatePostgres:
         self._run("pg_ctl", word, "--wait", "--silent", log, f"--options={options} -c fsync=off", *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
-        """As the user postgres where we are root, whom the server refuses."""
+        """Run it as the user postgres if we are root, because the server refuses to run as root."""
         step_down = ["runuser", "--user", "postgres", "--"] if os.geteuid() == 0 else []
         command = [*step_down, str(self._programs / program), f"--pgdata={self._folder / 'data'}", *arguments]
         subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=120)

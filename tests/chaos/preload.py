@@ -1,7 +1,7 @@
-"""What the fork server loads once, so that a killed worker is replaced in milliseconds."""
+"""Loaded once by the fork server, so that a killed worker can be replaced in milliseconds."""
 
 import django
 
 django.setup()
 
-from tests.chaos import crew  # noqa: E402, F401 - Django comes first
+from tests.chaos import crew  # noqa: E402, F401 - after django.setup()

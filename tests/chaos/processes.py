@@ -1,4 +1,4 @@
-"""Processes of the chaos suite: forked where Django is loaded already, watched through a pipe, killed."""
+"""Processes of the chaos suite: forked with Django already loaded, watched through a pipe, killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from genesys_eventbridge.sandbox import CLIENT_ID, CLIENT_SECRET
 
-#: A test that waits longer for another process than this has failed.
+#: Seconds that a test waits for another process before it fails.
 PATIENCE = 120.0
 
 _forks = multiprocessing.get_context("forkserver")
@@ -19,7 +19,7 @@ _forks.set_forkserver_preload(["tests.chaos.preload"])
 
 
 def destination(url: str, **changes: Any) -> dict[str, Any]:
-    """GENESYS_EVENTBRIDGE with short waits: a lease outlasts its request by little more than it must."""
+    """GENESYS_EVENTBRIDGE with short waits: a lease outlasts its request by little more than required."""
     values = {
         "API_BASE_URL": url,
         "LOGIN_BASE_URL": url,
@@ -32,7 +32,7 @@ def destination(url: str, **changes: Any) -> dict[str, Any]:
         "PASS_SECONDS": 6,
         "CONCURRENCY": 4,
         "BATCH_SIZE": 20,
-        # An abandoned request has ended at the platform before its event is sent again.
+        # Long enough for an abandoned request to end at the platform before its event is sent again.
         "BACKOFF_BASE": 4,
         "BACKOFF_CAP": 6,
         "PAUSE_BASE": 0.5,
@@ -45,7 +45,7 @@ def destination(url: str, **changes: Any) -> dict[str, Any]:
 
 
 class Child:
-    """One process that runs a function of crew.py; told and heard through a pipe."""
+    """A process that runs a function of crew.py; it communicates through a pipe."""
 
     def __init__(self, job: Callable[..., None], **orders: Any) -> None:
         self.pipe, theirs = _forks.Pipe()
@@ -59,28 +59,28 @@ class Child:
         return self.process.pid
 
     def wait_at(self, point: str) -> None:
-        """Until it reports that it has come to this point, where it stays."""
+        """Wait until it reports that it has stopped at this point."""
         assert self.hear() == ("at", point)
 
     def go_on(self, later: float = 0.0) -> None:
-        """Let it leave the point it waits at; for its monotonic clock so many seconds have passed."""
+        """Let it continue; its monotonic clock advances by ``later`` seconds."""
         self.pipe.send(("go on", later))
 
     def hear(self) -> Any:
-        assert self.pipe.poll(PATIENCE), "the process says nothing"
+        assert self.pipe.poll(PATIENCE), "the process sends nothing"
         return self.pipe.recv()
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone; one that ended by itself a moment ago is gone."""
+        """kill -9, and wait until it has ended; it may have exited already."""
         self.process.kill()
         self.join()
 
     def join(self) -> int | None:
         self.process.join(PATIENCE)
-        assert not self.process.is_alive(), "the process does not end"
+        assert not self.process.is_alive(), "the process does not exit"
         return self.process.exitcode
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Child:
 
 
 def heard(pipe: Connection) -> list[Any]:
-    """All that lies in the pipe; nothing where the other end is gone."""
+    """All messages in the pipe; empty if the other end is closed."""
     said = []
     try:
         while pipe.poll():
@@ -101,8 +101,8 @@ def heard(pipe: Connection) -> list[Any]:
 
 
 def until(holds: Callable[[], Any], what: str) -> None:
-    """Wait for a condition, looking often; fails the test when patience ends."""
+    """Poll until a condition holds; fails the test after PATIENCE seconds."""
     ends = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < ends, f"waited in vain: {what}"
+        assert time.monotonic() < ends, f"timed out: {what}"
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The storm: committers and workers are killed, frozen and cut off, the platform has moods; then it calms."""
+"""The storm: committers and workers are killed, frozen and cut off while the platform fails; then calm."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.chaos.judge import Findings, Standstill, judge, longest_standstills
 from tests.chaos.processes import PATIENCE, Child, destination, heard
 from tests.shop.models import Order
 
-#: How the platform behaves for a while; most of the time it is well. Nothing here asks for a person: a
-#: login or a path that is refused pauses for minutes by design.
+#: How the platform behaves for a while; most of the time it works. Nothing here needs an operator, because a
+#: refused login or path pauses for minutes by design.
 MOODS: list[dict[str, Any]] = [
     *[{}] * 6,
     {"scenario": "flaky"},
@@ -35,18 +35,18 @@ MOODS: list[dict[str, Any]] = [
     {"scenario": "outage"},
 ]
 CALM: dict[str, Any] = {"scenario": "happy", "rate": None, "rate_window": 60.0, "slow_latency": 0.3}
-#: One request or a few that fail in their own way.
+#: Faults for a few requests: the fault, and how many requests.
 SPITE: list[tuple[int | str, int]] = [(503, 5), (0, 3), (429, 1), (504, 2), (500, 4), ("gateway-timeout", 3)]
 SPITE += [("conflict-in-progress", 2), (423, 2)]
-#: Seconds between two looks at the backlog.
+#: Seconds between two measurements of the backlog.
 LOOK_EVERY = 10.0
-#: Longer than LEASE_SECONDS: who is frozen for so long has lost its claims.
+#: Longer than LEASE_SECONDS: a process frozen for this long loses its claims.
 FROZEN = 9.0
 
 
 @dataclass
 class Report:
-    """What a storm did, and what the judge found."""
+    """What a storm did, and the findings."""
 
     database: str
     seed: int
@@ -57,10 +57,10 @@ class Report:
     rolled_back: int = 0
     deeds: Counter[str] = field(default_factory=Counter)
     drain: float = 0.0
-    #: Of any event, and of one that no earlier event of its ordering key held back.
+    #: The longest of any event, and of those that no earlier event of their ordering key held back.
     standstill: Standstill = field(default_factory=Standstill)
     standstill_alone: Standstill = field(default_factory=Standstill)
-    #: The most events that were due at once, by looks some seconds apart.
+    #: The most events due at once, measured every few seconds.
     backlog: int = 0
     findings: Findings = field(default_factory=Findings)
 
@@ -84,7 +84,7 @@ def _due() -> int:
 
 
 class Storm:
-    """``commits`` bounds it; ``restart``, if given, restarts the database now and then."""
+    """``commits`` limits it; ``restart``, if given, restarts the database now and then."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Storm:
                 self.report.backlog = max(self.report.backlog, self._with_database(_due) or 0)
 
     def _listen(self, seconds: float) -> None:
-        """Hear what the processes say until the time is over."""
+        """Read the processes' messages for ``seconds``."""
         ends = time.monotonic() + seconds
         while True:
             pipes = {child.pipe: name for name, child in self.children.items() if not child.pipe.closed}
@@ -170,7 +170,7 @@ class Storm:
             else:
                 self.committed += word != "rolled back"
                 self.report.rolled_back += word != "committed"
-        if not said:  # the other end is gone
+        if not said:  # the other end is closed
             pipe.close()
 
     def _revive(self) -> None:
@@ -191,7 +191,7 @@ class Storm:
     def _mood(self) -> None:
         mood = self.draw.choice(MOODS)
         self.sandbox.configure(**{**CALM, **mood})
-        # A paused destination sends few probes: what outlives its mood is an outage without end.
+        # A paused destination sends few probes, so leftover faults would become an endless outage.
         self.sandbox.stop_failing()
         if self.draw.random() < 0.4:
             fault, times = self.draw.choice(SPITE)
@@ -231,7 +231,7 @@ class Storm:
         self.report.deeds[deed] += 1
 
     def _calm(self, names: list[str]) -> None:
-        """The platform is well, nobody is killed any more, everybody works until nothing is open."""
+        """The platform works and no process is killed any more, until no event is open."""
         self.sandbox.configure(**CALM)
         self.sandbox.stop_failing()
         for name in ("committer-0", "committer-1"):
@@ -253,10 +253,10 @@ class Storm:
         for name in names:
             self._hear_out(self.children[name])
             code = self.children[name].process.exitcode
-            assert code in (0, -signal.SIGTERM), f"a worker told to stop ended with {code}"
+            assert code in (0, -signal.SIGTERM), f"a worker told to stop exited with {code}"
 
     def _hear_out(self, child: Child) -> None:
-        """Until it has ended."""
+        """Read its messages until it has ended."""
         while child.process.is_alive():
             if not child.pipe.closed and child.pipe.poll(0.05):
                 self._note(child.pipe)
@@ -264,7 +264,7 @@ class Storm:
                 child.process.join(0.05)
 
     def _with_database(self, work: Callable[[], Any]) -> Any:
-        """Its result; None where the database is away just now."""
+        """The result of ``work()``; None if the database is unavailable."""
         try:
             return work()
         except (DatabaseError, InterfaceError):

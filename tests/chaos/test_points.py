@@ -54,7 +54,7 @@ def accepts(sandbox):
 
 
 def publishes(sandbox):
-    return [each for each in sandbox.ledger()["attempts"] if each["door"] == "publish" and each["id"]]
+    return [each for each in sandbox.ledger()["attempts"] if each["endpoint"] == "publish" and each["id"]]
 
 
 def test_killed_before_the_commit_neither_the_order_nor_its_event_exists(start, sandbox):

@@ -1,4 +1,4 @@
-"""What a gateway and its clients need of a private certificate authority, as files."""
+"""A private certificate authority for a gateway and its clients, as files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.gateways.processes import installed
 
 @dataclass(frozen=True)
 class Certificate:
-    """PEM files: the certificate, its key, and both in one file (``whole``), as haproxy and httpx take it."""
+    """PEM files: the certificate, its key, and both in one file (``whole``), as haproxy and httpx need it."""
 
     certificate: Path
     key: Path
@@ -19,7 +19,7 @@ class Certificate:
 
 
 class Authority:
-    """An authority of the name ``name``; ``root`` is its own certificate, what CA_BUNDLE is to be."""
+    """An authority named ``name``; ``root`` is its own certificate, for CA_BUNDLE."""
 
     def __init__(self, folder: Path, name: str) -> None:
         installed("openssl")
@@ -29,11 +29,11 @@ class Authority:
         self.root = Path(self._authority.certificate)
 
     def server(self, name: str = "server") -> Certificate:
-        """For localhost and 127.0.0.1."""
+        """Issue a certificate for localhost and 127.0.0.1."""
         return self._issue(name, "server")
 
     def client(self, name: str = "client", passphrase: str = "") -> Certificate:
-        """For a client; the passphrase, if any, encrypts its key."""
+        """Issue a client certificate; the passphrase, if any, encrypts its key."""
         return self._issue(name, "client", passphrase)
 
     def _issue(self, name: str, kind: str, passphrase: str = "") -> Certificate:

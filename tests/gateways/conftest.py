@@ -1,4 +1,4 @@
-"""A platform, a worker, gateways between them, and certificates; everything ends with its test."""
+"""Fixtures: a platform, a worker, gateways between them, and certificates; all stop with the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StartSquid = Callable[..., Squid]
 
 @pytest.fixture
 def clock() -> Iterator[Clock]:
-    """The platform's and the database's: it stands still until a test moves it."""
+    """The clock of platform and database; it advances only when a test moves it."""
     with Clock() as clock:
         yield clock
 
@@ -42,8 +42,8 @@ def platform(clock: Clock) -> Iterator[Platform]:
 def worker(
     transactional_db: None, platform: Platform, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Worker:
-    """Its token comes from the platform itself; API_BASE_URL is the gateway's, once one is started."""
-    # Passes are minutes apart on the test's clock, and milliseconds on the process's.
+    """Its token comes from the platform; API_BASE_URL points to the gateway, once one is started."""
+    # Passes are minutes apart on the test's clock, but milliseconds on the process's.
     monkeypatch.setattr(auth, "FAILURE_MEMORY_SECONDS", 0.0)
     settings = {
         "API_BASE_URL": platform.url,
@@ -64,9 +64,9 @@ def worker(
 
 @pytest.fixture
 def started() -> Iterator[Callable[[Callable[[Path], Process]], Any]]:
-    """Makes a server in a folder of its own, and stops it at the end.
+    """Creates a server in its own folder, and stops it at the end.
 
-    Not in pytest's folder for temporary files: squid steps down from root, and may not enter that.
+    It does not use pytest's folder for temporary files, because squid drops root and may not enter that.
     """
     servers: list[Process] = []
     with ExitStack() as folders:
@@ -83,7 +83,7 @@ def started() -> Iterator[Callable[[Callable[[Path], Process]], Any]]:
 
 @pytest.fixture
 def nginx(started: Any, platform: Platform, worker: Worker) -> StartNginx:
-    """Starts nginx before the platform (or ``upstream``, a port); the worker publishes through it."""
+    """Starts nginx in front of the platform (or ``upstream``, a port); the worker publishes through it."""
 
     def start(*, upstream: int | None = None, tls: bool = False, **values: object) -> Nginx:
         server: Nginx = started(lambda folder: Nginx(folder, upstream or platform.port))
@@ -96,7 +96,7 @@ def nginx(started: Any, platform: Platform, worker: Worker) -> StartNginx:
 
 @pytest.fixture
 def haproxy(started: Any, platform: Platform, worker: Worker) -> StartHaproxy:
-    """As ``nginx``."""
+    """Like ``nginx``, with haproxy."""
 
     def start(*, upstream: int | None = None, tls: bool = False, **values: object) -> Haproxy:
         server: Haproxy = started(lambda folder: Haproxy(folder, upstream or platform.port))
@@ -109,7 +109,7 @@ def haproxy(started: Any, platform: Platform, worker: Worker) -> StartHaproxy:
 
 @pytest.fixture
 def while_publishing(worker: Worker) -> Callable[[Callable[[], object]], int]:
-    """Repeats ``disturb`` in a thread while all events are published; returns how often it was done."""
+    """Repeats ``disturb`` in a thread while all events are published; returns how often it ran."""
 
     def run(disturb: Callable[[], object]) -> int:
         over = threading.Event()
@@ -146,7 +146,7 @@ def squid(started: Any) -> StartSquid:
 
 @pytest.fixture
 def front(started: Any, squid: StartSquid) -> StartHaproxy:
-    """Starts haproxy in front of a squid; it passes the bytes on until it is reloaded with other rules."""
+    """Starts haproxy in front of a squid; it forwards the bytes until it is reloaded with other rules."""
 
     def start(**values: object) -> Haproxy:
         upstream = squid(**values).port
@@ -164,5 +164,5 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that neither side trusts."""
+    """A certificate authority that neither side trusts."""
     return Authority(tmp_path_factory.mktemp("stranger"), "stranger")

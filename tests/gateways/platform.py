@@ -1,4 +1,4 @@
-"""The sandbox behind a gateway, and a worker whose rows the sandbox's ledger judges."""
+"""The sandbox behind a gateway, and a worker whose rows are compared with the sandbox's ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEPS = 60
 
 
 class Platform:
-    """A sandbox on one port: it can go down, hold its answers back, and hand out long tokens."""
+    """A sandbox on one port that can go down, delay its responses, and issue long tokens."""
 
     def __init__(self, clock: Clock) -> None:
         self.sandbox = Sandbox(clock=clock, deliver_after=1)
@@ -51,14 +51,14 @@ class Platform:
         self._server = serve(self, port=self.port)
 
     def down(self) -> None:
-        """Nothing listens, and open connections are dropped."""
+        """Stop listening and drop all open connections."""
         if self._server is not None:
             server, self._server = self._server, None
             server.close()
 
     @contextmanager
     def holding_answers(self) -> Iterator[None]:
-        """Within the block the platform takes what comes to the API and answers nothing."""
+        """Within the block the platform accepts API requests and does not respond."""
         self._go_on.clear()
         try:
             yield
@@ -79,7 +79,7 @@ class Platform:
         return chunks
 
     def _token(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The sandbox's token, made longer."""
+        """Return the sandbox's token, made longer."""
         started: list[Any] = []
 
         def keep(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
@@ -97,14 +97,14 @@ class Platform:
 
 
 class Worker:
-    """Passes over the events of one test, on a clock that only the test moves."""
+    """Runs passes over the events of one test, on a clock that only the test moves."""
 
     def __init__(self, platform: Platform, clock: Clock, settings: dict[str, Any]) -> None:
         self.platform = platform
         self.clock = clock
         self.settings = settings
         self.senders: Senders | None = None
-        #: All that an operator was shown: ``last_error`` and ``paused_reason``.
+        #: All texts that an operator was shown: ``last_error`` and ``paused_reason``.
         self.texts: list[str] = []
 
     def enqueue(self, count: int = 6, data: Any = None, **given: Any) -> list[OutboxEvent]:
@@ -112,7 +112,7 @@ class Worker:
             return [enqueue("order.created", data or {"number": i}, **given) for i in range(count)]
 
     def publish(self, times: int = 1, *, wait: float = 0.0, **given: Any) -> PassReport:
-        """So many passes, each after ``wait`` seconds, with settings of its own where given."""
+        """Run ``times`` passes, each after ``wait`` seconds, with other settings if given."""
         for _ in range(times):
             if wait:
                 self.clock.wait(wait)
@@ -123,19 +123,19 @@ class Worker:
 
     @contextmanager
     def kept_connections(self) -> Iterator[None]:
-        """As a worker that runs on: its connections outlive a pass."""
+        """Keep connections between passes, like a long-running worker."""
         with self.configured(), Senders(conf.destination(), self.settings["CONCURRENCY"]) as self.senders:
             yield
         self.senders = None
 
     def check(self) -> None:
-        """One pass of checks, late enough for the platform to have delivered."""
+        """Run one pass of checks, after the platform has had time to deliver."""
         self.clock.wait(5)
         with self.configured():
             relay.check_accepted(senders=self.senders)
 
     def drain(self) -> None:
-        """Time passes, and nothing else: pauses end and retries become due."""
+        """Only let time pass, so that pauses end and retries become due."""
         for _ in range(STEPS):
             self.publish()
             self.check()
@@ -145,12 +145,12 @@ class Worker:
         pytest.fail(f"still open after {STEP * STEPS:.0f} s: {self.states()}; {self.last_texts()}")
 
     def pinged(self) -> dict[str, str]:
-        """What ``eventbridge_ping`` finds wrong: the step and its message."""
+        """The failures that ``eventbridge_ping`` finds: step -> message."""
         with self.configured():
             return {step.name: step.message for step in ping.ping("default") if not step.ok}
 
     def send_another(self, unlucky: OutboxEvent) -> None:
-        """Another host resumes and sends an event of its own; ``unlucky`` is uncharged so far, and stays."""
+        """Another host resumes and sends another event; asserts that ``unlucky`` stays uncharged."""
         row = OutboxEvent.objects.filter(pk=unlucky.pk)
         due_at = row.get().due_at
         found = row.values_list("state", "attempts", "halts").get()
@@ -164,7 +164,7 @@ class Worker:
         row.update(due_at=due_at)
 
     def resume(self) -> None:
-        """What an operator does once the trouble is over."""
+        """Do what an operator does once the failure is fixed."""
         with self.configured():
             operations.resume(
                 "default", Actor("tests", name="ana"), "the gateway is repaired", also_trouble=True
@@ -183,7 +183,7 @@ class Worker:
         return {str(state): found.count(state) for state in sorted(set(found))}
 
     def pause(self) -> str:
-        """The kind of the pause that is on, or empty."""
+        """The kind of the current pause; empty if there is none."""
         row = Destination.objects.filter(alias="default").first()
         return row.paused_kind if row and row.paused_until else ""
 
@@ -191,16 +191,16 @@ class Worker:
         return self.texts[-2:]
 
     def posts(self) -> int:
-        """Requests for events that reached the platform itself."""
+        """The number of requests for events that reached the platform."""
         return len(self._posts())
 
     def judge(
         self, *, ended_by_their_own_halts: Sequence[OutboxEvent] = (), gateway: Nginx | None = None
     ) -> None:
-        """The ledger judges: no row is worse, or better, than what the platform saw of its event.
+        """Assert that each row's state agrees with what the platform's ledger says about its event.
 
-        ``ended_by_their_own_halts``: events that a gateway refuses alone, while it lets others pass.
-        ``gateway`` keeps a log of the POST requests that it answered itself.
+        ``ended_by_their_own_halts``: events that a gateway alone refuses, while it lets others pass.
+        ``gateway`` logs the POST requests that it answered itself.
         """
         ledger = self.platform.sandbox.ledger()
         posts = self._posts()
@@ -228,12 +228,12 @@ class Worker:
         assert self.states() == {State.DELIVERED: len(self.rows())}, self.last_texts()
 
     def assert_uncharged(self) -> None:
-        """Nothing was sent and no event pays for it: all as if no try had been made."""
+        """Assert that nothing was sent and no event was charged, as if no try had been made."""
         counted = {(row.state, row.attempts, row.in_doubt_since) for row in self.rows()}
         assert counted == {(State.PENDING, 0, None)}, self.last_texts()
 
     def assert_texts_name(self, *words: str) -> None:
-        """Each word stands in the reason of the pause and in an event's last error."""
+        """Assert that each word is in the pause's reason and in an event's last error."""
         reason = Destination.objects.get(alias="default").paused_reason
         errors = " ".join({row.last_error for row in self.rows()})
         missing = [word for word in words if not (_in(word, reason) and _in(word, errors))]
@@ -245,7 +245,7 @@ class Worker:
 
     def _posts(self) -> list[dict[str, Any]]:
         attempts = self.platform.sandbox.ledger()["attempts"]
-        return [each for each in attempts if each["door"] == "publish" and each["method"] == "POST"]
+        return [each for each in attempts if each["endpoint"] == "publish" and each["method"] == "POST"]
 
     def _read_texts(self) -> None:
         found = [

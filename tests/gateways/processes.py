@@ -1,4 +1,4 @@
-"""Real gateways as child processes: their own configuration, free loopback ports, stopped with the test."""
+"""Real gateways as child processes, with their own configuration and free ports, stopped with the test."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from typing import Any
 
 import pytest
 
-#: Seconds that anything may take before the test fails; a busy machine is slow.
+#: Timeout in seconds for everything in a test; long, because the machine may be busy.
 PATIENCE = 30.0
-#: Set in CI: a gateway that is not installed fails the test instead of skipping it.
+#: Set in CI: a test whose gateway is not installed then fails instead of being skipped.
 REQUIRED = "EVENTBRIDGE_REQUIRE_GATEWAYS"
-#: Debian keeps servers here, and an ordinary user's PATH leaves these folders out.
+#: Debian installs servers in these folders, which are not in an ordinary user's PATH.
 _SERVERS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
 _PORTS = range(20_000, 32_000)
-#: What squid, as Debian packages it, looks a login up with.
+#: The program with which Debian's squid checks a login.
 _HELPER = "/usr/lib/squid/basic_ncsa_auth"
 
 
 class _Configuration(Template):
-    """``@{port}``: the gateways use ``$`` and ``%`` themselves."""
+    """Placeholders look like ``@{port}``, because the gateways use ``$`` and ``%`` themselves."""
 
     delimiter = "@"
 
 
 class Process:
-    """A server in ``folder``, running until ``stop()``. Subclasses say how it is started and reloaded."""
+    """A server in ``folder``, running until ``stop()``. Subclasses define how it starts and reloads."""
 
     binary = ""
     template = ""
@@ -59,7 +59,7 @@ class Process:
         raise NotImplementedError
 
     def write(self, **values: object) -> None:
-        """Writes the configuration; what the template asks for and ``values`` leave out is empty."""
+        """Writes the configuration; placeholders without a value are left empty."""
         text = Path(__file__).with_name(self.template).read_text(encoding="utf-8")
         template = _Configuration(text)
         known = dict.fromkeys(template.get_identifiers(), "") | self.defaults()
@@ -81,7 +81,7 @@ class Process:
             end(process)
 
     def output(self) -> str:
-        """What the server wrote, for the message of a test that fails."""
+        """The server's logs, for the message of a failing test."""
         logs = sorted(self.folder.glob("*.log"))
         return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')[-4000:]}" for log in logs)
 
@@ -98,14 +98,14 @@ class Process:
 
     def _wait_for_the_port(self, process: subprocess.Popen[bytes]) -> None:
         def listening() -> bool:
-            assert process.poll() is None, f"{self.binary} ended:\n{self.output()}"
+            assert process.poll() is None, f"{self.binary} exited:\n{self.output()}"
             return answers(self.port)
 
         wait_until(listening, lambda: f"{self.binary} does not listen:\n{self.output()}")
 
 
 class Nginx(Process):
-    """nginx before ``upstream``, a port. Directives go into the places that nginx.conf names."""
+    """nginx in front of ``upstream``, a port. Values fill the placeholders of nginx.conf."""
 
     binary = "nginx"
     template = "nginx.conf"
@@ -117,7 +117,7 @@ class Nginx(Process):
 
     def defaults(self) -> dict[str, object]:
         passed = "proxy_pass http://127.0.0.1:$upstream;"
-        user = "user root;" if os.geteuid() == 0 else ""  # else its workers may not read the folder
+        user = "user root;" if os.geteuid() == 0 else ""  # otherwise its workers may not read the folder
         return {
             **super().defaults(),
             "upstream": self.upstream,
@@ -153,7 +153,7 @@ class Nginx(Process):
 
 
 class Haproxy(Process):
-    """haproxy before ``upstream``, a port."""
+    """haproxy in front of ``upstream``, a port."""
 
     binary = "haproxy"
     template = "haproxy.cfg"
@@ -192,16 +192,16 @@ class Squid(Process):
         return {**super().defaults(), "user": user, "access": "http_access allow all"}
 
     def start(self, **values: object) -> None:
-        """As of the others; ``login`` is the only ``user:password`` to let in, where it is given."""
+        """Like the others; if ``login`` is given, only that ``user:password`` is let in."""
         if login := str(values.pop("login", "")):
             values |= self._wanting(login)
-        if os.geteuid() == 0:  # it steps down, and writes its files as that user
+        if os.geteuid() == 0:  # it drops root, and writes its files as the user proxy
             for file in (self.folder, *self.folder.iterdir()):
                 shutil.chown(file, "proxy")
         super().start(**values)
 
     def stop(self) -> None:
-        """At once: squid takes seconds to end in good order."""
+        """Kill it, because squid takes seconds to shut down."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
@@ -229,7 +229,7 @@ class Squid(Process):
 
 
 def installed(binary: str) -> str:
-    """The path of a server's program; the test is skipped where there is none, and fails in CI."""
+    """The path of a server's program. If there is none, the test is skipped; in CI it fails."""
     path = shutil.which(binary, path=_SERVERS)
     if path is None:
         reason = f"{binary} is not installed (apt-get install {binary})"
@@ -240,7 +240,7 @@ def installed(binary: str) -> str:
 
 
 def free_port() -> int:
-    """Below the ports that the system hands out itself: none of those may take it while a server restarts."""
+    """A port below those that the system assigns, so that nothing takes it while a server restarts."""
     for port in random.sample(_PORTS, 100):
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -256,7 +256,7 @@ def answers(port: int) -> bool:
 
 
 def wait_until(holds: Callable[[], Any], otherwise: Callable[[], str]) -> None:
-    """Polls; fails with ``otherwise()`` where it takes longer than ``PATIENCE``."""
+    """Polls until ``holds()``; fails with ``otherwise()`` after ``PATIENCE`` seconds."""
     end_of_patience = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > end_of_patience:
@@ -265,7 +265,7 @@ def wait_until(holds: Callable[[], Any], otherwise: Callable[[], str]) -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL to the whole group where that is not enough."""
+    """Sends SIGTERM, then SIGKILL to the whole group if that is not enough."""
     process.terminate()
     try:
         process.wait(5)

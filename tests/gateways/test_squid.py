@@ -332,7 +332,7 @@ def test_https_to_a_plain_proxy_is_no_question_of_trust(squid, worker):
 
     assert waiting(worker) == UNCHARGED
     worker.assert_texts_name("TLS", "PROXY")
-    worker.assert_texts_leave_out("cannot be trusted")
+    worker.assert_texts_leave_out("is not trusted")
     worker.settings["PROXY"] = proxy_url(server)
     worker.drain()
     worker.assert_all_delivered()

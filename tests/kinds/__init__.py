@@ -1,1 +1,1 @@
-"""Models with one column and one relation of every kind: what the catalogue of events must describe."""
+"""Models with one column and one relation of every kind, for the tests of the event catalogue."""

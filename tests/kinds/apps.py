@@ -1,4 +1,4 @@
-"""The kinds as a Django app; its tables are made without migrations."""
+"""App configuration of these models; their tables are created without migrations."""
 
 from django.apps import AppConfig
 

@@ -11,7 +11,7 @@ from django.db.models import F
 
 
 class CommaSeparated(models.CharField):
-    """A field of a third party: text in the database, a list in Python."""
+    """A third-party field: text in the database, a list in Python."""
 
     def from_db_value(self, value: Any, *_: Any) -> Any:
         return self.to_python(value)
@@ -24,14 +24,14 @@ class CommaSeparated(models.CharField):
 
 
 class ShortCode(models.CharField):
-    """A field of a third party that only has settings of its own."""
+    """A third-party field that only changes its own settings."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"max_length": 4, **kwargs})
 
 
 class Region(models.Model):
-    """A key that is no number, and choices that count for keys of other rows, too."""
+    """A text key, used as foreign keys in other models."""
 
     code = models.CharField(max_length=2, primary_key=True, help_text="ISO 3166 code")
     tax = models.DecimalField(max_digits=3, decimal_places=2, default=0)
@@ -89,7 +89,7 @@ class Cover(models.Model):
 
 
 class Remark(models.Model):
-    """Of any row: a generic foreign key."""
+    """Refers to any row through a generic foreign key."""
 
     words = models.TextField()
     # Tables without migrations are made before those of content types.

@@ -1,1 +1,1 @@
-"""A small shop whose models stand for the user's business code; its tables are made without migrations."""
+"""A small shop that stands for a user's business code; its tables are created without migrations."""

@@ -1,4 +1,4 @@
-"""An admin site of the shop's own: the site of the tests' other pages stays as the package makes it."""
+"""A separate admin site for the shop, so that the default site stays as the package defines it."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""The shop as a Django app."""
+"""App configuration of the shop."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""Plain models without any event of their own: each test registers what it needs."""
+"""Plain models without events: each test registers what it needs."""
 
 import uuid
 
@@ -67,7 +67,7 @@ class Country(models.Model):
 
 
 class Product(models.Model):
-    """One column of every kind that a payload may carry."""
+    """One column of every kind that a payload may contain."""
 
     class Kind(models.IntegerChoices):
         GOODS = 1, _("Goods")

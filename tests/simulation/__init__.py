@@ -1,1 +1,1 @@
-"""Hours of a platform's behaviour against the real relay, in seconds: time here passes only in leaps."""
+"""Runs the real relay against hours of a platform's behaviour in seconds: simulated time jumps ahead."""

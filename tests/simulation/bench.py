@@ -1,4 +1,4 @@
-"""One worker at one destination in simulated time, from pass to pass."""
+"""One worker for one destination in simulated time, pass by pass."""
 
 import os
 from collections import Counter
@@ -15,21 +15,21 @@ from tests.simulation.platform import Rule, SimulatedPlatform
 from tests.simulation.senders import SimulatedSenders
 
 ALIAS = "default"
-#: Whether plans run at their full length, and all of them: half an hour. An hour of probes costs a second.
+#: Run all plans at full length, which takes half an hour. An hour of probes takes a second.
 FULL = os.environ.get("EVENTBRIDGE_SIMULATION") == "full"
 OFF = os.environ.get("EVENTBRIDGE_SIMULATION") == "off"
-#: Seconds between two looks, at least, and after the moment when something is due: SQLite compares times as
+#: Minimum seconds between two passes, and seconds to wait after something is due: SQLite compares times as
 #: text, where 1.25 is before 1.250000.
 STEP = 0.01
 MOMENT = 0.002
-#: The longest: what ends without a request is looked for during a pause, too.
+#: Maximum seconds between two passes: events that end without a request are handled during a pause, too.
 LONGEST_LOOK = 300.0
 
 PASSES = {AttemptKind.PUBLISH: relay.publish_due, AttemptKind.CHECK: relay.check_accepted}
 
 
 class Bench:
-    """Enqueues events, and makes passes when something can happen; ``platform`` says what came of it."""
+    """Enqueues events, and runs passes when something can happen; ``platform`` records the results."""
 
     def __init__(self, *rules: Rule, **options: Any) -> None:
         self.clock = SimulatedClock()
@@ -59,16 +59,16 @@ class Bench:
         return numbers
 
     def trickle(self, every: float, until: float) -> None:
-        """One event each ``every`` seconds from now, the last before simulated second ``until``."""
+        """Enqueue one event every ``every`` seconds from now, the last before simulated second ``until``."""
         moment = self.now + every
         while moment < until:
             self.clock.at(moment, self.enqueue)
             moment += every
 
     def run(self, seconds: float) -> float:
-        """Begin passes for ``seconds``, or until no event is open and nothing is planned.
+        """Start passes for ``seconds``, or until no event is open and nothing is planned.
 
-        Returns the seconds passed: a pass that has begun is not cut short.
+        Returns the seconds that passed; they can be more, because a started pass is not cut short.
         """
         started, ends = self.now, self.now + seconds
         while self.now < ends:
@@ -89,30 +89,30 @@ class Bench:
         return self.now - started
 
     def _ready_at(self, kind: AttemptKind, due_in: float) -> float:
-        """When a pass of this kind has something to do."""
+        """The simulated time at which a pass of this kind has something to do."""
         return max(self.now + due_in, self._held_until.get(kind, 0.0))
 
     def _pass(self, kind: AttemptKind) -> bool:
-        """Make one pass; whether it changed anything."""
+        """Run one pass; returns whether it changed anything."""
         stop: Any = self.clock
         report = PASSES[kind](ALIAS, senders=self.senders, stop=stop)
         self.passes.append(report)
         moved = bool(report.claimed or report.moved)
         if moved:
-            self._held_until.clear()  # an answer to one kind of request may end a pause of the other
+            self._held_until.clear()  # a response to one kind of request may end a pause of the other
         if report.paused_for:
             self._held_until[kind] = self.now + min(report.paused_for, LONGEST_LOOK)
         return moved
 
     def states(self) -> Counter[str]:
-        """How many events are in each state, by ``state`` or ``state/reason``."""
+        """The number of events by ``state`` or ``state/reason``."""
         return Counter(
             f"{state}/{reason}" if reason else state
             for state, reason in OutboxEvent.objects.values_list("state", "reason")
         )
 
     def backlog(self) -> int:
-        """How many events are still to be published."""
+        """The number of events still to be published."""
         return OutboxEvent.objects.filter(state=State.PENDING).count()
 
     def rows(self, numbers: Iterable[int]) -> list[OutboxEvent]:

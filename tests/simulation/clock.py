@@ -1,4 +1,4 @@
-"""Simulated time: seconds since the start, for the database, for the relay's durations and for waits."""
+"""Simulated time in seconds since the start, for the database, for the relay's durations and for waits."""
 
 import datetime as dt
 import heapq
@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from genesys_eventbridge.db import clock
 
 PACKAGE = "genesys_eventbridge"
-#: How SQL reads the time on each database, and the moment that takes its place: a statement that runs late
-#: must not see another time, or no run repeats itself.
+#: How SQL reads the time on each database, and the fixed time that replaces it: a late statement must not
+#: see a different time, or runs would not be repeatable.
 DATABASE_TIME = {
     "sqlite": (r"'NOW'", "'{:%Y-%m-%d %H:%M:%S}'"),
     "postgresql": (r"(?:statement|clock)_timestamp\(\)", "TIMESTAMPTZ '{:%Y-%m-%d %H:%M:%S}+00'"),
@@ -25,7 +25,7 @@ DATABASE_TIME = {
 
 
 class SimulatedClock:
-    """Passes only where it is moved. It stands in for ``time.monotonic`` and for the stop event of a pass."""
+    """Advances only when moved. It replaces ``time.monotonic`` and the stop event of a pass."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -45,7 +45,7 @@ class SimulatedClock:
         return self._plans[0][0] if self._plans else None
 
     def move_to(self, moment: float) -> None:
-        """Let time pass up to ``moment``, never backwards; what was planned until then happens on the way."""
+        """Advance to ``moment``, never backwards, and run the planned calls on the way."""
         while self._plans and self._plans[0][0] <= moment:
             planned, _number, do = heapq.heappop(self._plans)
             self.now = max(self.now, planned)
@@ -61,7 +61,7 @@ class SimulatedClock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The database's clock stands at the start plus ``now``; durations are measured in simulated time."""
+        """Set the database's clock to the start plus ``now``, and measure durations in simulated time."""
         started = dt.datetime.now(dt.UTC).replace(microsecond=0, tzinfo=None)
 
         def stopped_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
@@ -86,7 +86,7 @@ class SimulatedClock:
 
 
 class _Time:
-    """The module ``time`` with another monotonic clock."""
+    """Replaces the module ``time``, with another monotonic clock."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.monotonic = monotonic

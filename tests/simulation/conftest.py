@@ -1,4 +1,4 @@
-"""``simulate(rules)``: a bench whose clock runs until the test is over, the same in each run."""
+"""``simulate(rules)`` returns a bench with a simulated clock, identical in each run."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tests.simulation.bench import FULL, OFF, Bench
 
 @pytest.fixture(autouse=True)
 def where_it_counts() -> None:
-    """What a database may get wrong is tested elsewhere: the rules of these plans are the same on each."""
+    """Skip other databases unless EVENTBRIDGE_SIMULATION=full: the plans behave the same on each database."""
     if OFF:
         pytest.skip("EVENTBRIDGE_SIMULATION=off")
     if connection.vendor != "sqlite" and not FULL:

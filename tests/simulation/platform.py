@@ -1,4 +1,4 @@
-"""A platform that answers by rule and remembers each request with its simulated time."""
+"""A platform that answers by rules and records each request with its simulated time."""
 
 import json
 from collections import Counter
@@ -11,12 +11,12 @@ import httpx
 
 from tests.simulation.clock import SimulatedClock
 
-#: Seconds that an answer takes, unless it says so itself in ``extensions[SECONDS]``.
+#: Seconds that a response takes, unless it sets ``extensions[SECONDS]``.
 LATENCY = 0.05
 SECONDS = "simulated_seconds"
-#: In the extensions of an answer that is no fault.
+#: In the extensions of a response that is not a fault.
 ORDINARY = "ordinary"
-#: Seconds until a request without an answer is given up: REQUEST_DEADLINE and CONNECT_TIMEOUT by default.
+#: Seconds until a request without a response times out: the defaults of REQUEST_DEADLINE and CONNECT_TIMEOUT.
 NO_ANSWER = 20.0
 NO_CONNECTION = 5.0
 TOKEN_LIFE = 3600.0
@@ -32,8 +32,8 @@ class Kind(StrEnum):
 class Question:
     """One request as a rule sees it.
 
-    ``at`` is in simulated seconds; ``event`` is the event's number in the order of enqueuing, from 0, and -1
-    for a token; ``asked`` counts the requests of this kind for this event from 1, this one included.
+    ``at`` is in simulated seconds; ``event`` is the event's number in the order of enqueueing, from 0, or -1
+    for a token; ``asked`` counts the requests of this kind for this event from 1, including this one.
     ``random`` draws the same numbers for the same question in each run.
     """
 
@@ -42,25 +42,25 @@ class Question:
     event: int
     asked: int
     random: Random = field(repr=False)
-    #: The ordinary answer, with its effect: the platform takes the event.
+    #: Returns the ordinary response, and has its effect: the platform accepts the event.
     answer: Callable[[], httpx.Response] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and what came of it: the status code, or the name of the exception and 0."""
+    """One request and its result: the status code, or 0 and the name of the exception."""
 
     at: float
     kind: Kind
     event: int
     status: int = 0
     error: str = ""
-    #: Not the ordinary answer.
+    #: True unless it got the ordinary response.
     planned_fault: bool = False
 
 
 class Late(Exception):
-    """``error`` after ``seconds``, where a rule wants it at another time than usual."""
+    """Raised by a rule to fail with ``error`` after ``seconds`` instead of the usual time."""
 
     def __init__(self, seconds: float, error: httpx.TransportError) -> None:
         super().__init__(str(error))
@@ -68,14 +68,14 @@ class Late(Exception):
         self.error = error
 
 
-#: The answer of a fault; raises httpx's exceptions where there is no answer. None: not the rule's business.
+#: Returns a faulty response or raises an httpx exception; None: the rule does not apply.
 Rule = Callable[[Question], httpx.Response | None]
 
 
 class SimulatedPlatform(httpx.BaseTransport):
-    """The first rule that answers counts; without one every event is taken, and delivered when asked about.
+    """The first rule that applies decides. Otherwise every event is accepted, and delivered when checked.
 
-    A key that was used before is answered with 409 and the id of its event, as the platform does.
+    A key that was used before gets a 409 with the id of its event, as on the platform.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class SimulatedPlatform(httpx.BaseTransport):
         self.rules = list(rules)
         self.seed = seed
         self.exchanges: list[Exchange] = []
-        #: Simulated time of each event's first acceptance that was answered so, by number.
+        #: By event number, the simulated time of the first response that reported its acceptance.
         self.accepted_at: dict[int, float] = {}
-        #: How often an event was taken under a key not seen before.
+        #: How often an event was accepted under a new key.
         self.taken: Counter[int] = Counter()
         self._asked: Counter[tuple[Kind, int]] = Counter()
         self._keys: dict[str, int] = {}
@@ -137,7 +137,7 @@ class SimulatedPlatform(httpx.BaseTransport):
     def requests(
         self, kind: Kind, *, start: float = 0.0, end: float = float("inf"), event: int | None = None
     ) -> list[Exchange]:
-        """The requests of one kind, from ``start`` to before ``end``, of one event if it is given."""
+        """The requests of one kind from ``start`` to before ``end``, of one event if given."""
         return [
             exchange
             for exchange in self.exchanges
@@ -146,7 +146,7 @@ class SimulatedPlatform(httpx.BaseTransport):
 
     @property
     def last_fault_at(self) -> float:
-        """Simulated time of the last answer that a rule gave; 0.0 if there was none."""
+        """Simulated time of the last fault from a rule; 0.0 if there was none."""
         return max((exchange.at for exchange in self.exchanges if exchange.planned_fault), default=0.0)
 
     def _subject(self, request: httpx.Request) -> tuple[Kind, int]:

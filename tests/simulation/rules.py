@@ -1,4 +1,4 @@
-"""Faults, and when they happen: small functions that are combined into a platform's rules."""
+"""Faults, and when they happen: small functions to combine into a platform's rules."""
 
 from collections.abc import Callable, Collection, Iterator
 
@@ -13,42 +13,42 @@ PAGE = "<html><head><title>Blocked</title></head><body>Request blocked by the we
 
 
 def _perhaps_taken(question: Question) -> None:
-    """Half of the events whose answer is lost have arrived."""
+    """Half of the events whose response is lost have arrived."""
     if question.random.random() < 0.5:
         question.answer()
 
 
 def status(code: int) -> Fault:
-    """The platform's own words for an error of its own, as 500 and 503."""
+    """An internal error in the platform's own error format, such as 500 or 503."""
     body = {"message": "The request could not be served.", "code": "service.error", "status": code}
     return lambda _question: httpx.Response(code, json=body)
 
 
 def page(code: int) -> Fault:
-    """The page of a gateway."""
+    """A gateway's HTML page."""
     return lambda _question: httpx.Response(code, text=PAGE, headers=HTML)
 
 
 def refusal(_question: Question) -> httpx.Response:
-    """A 400 in the platform's error shape: it does not take this event."""
+    """A 400 in the platform's error format: it refuses this event."""
     body = {"message": "No such schema.", "code": "bad.request", "status": 400, "contextId": "context"}
     return httpx.Response(400, json=body)
 
 
 def another_event(_question: Question) -> httpx.Response:
-    """An answer that is about an event of another source."""
+    """A response about an event of another source."""
     body = {"specversion": "1.0", "source": "com.example.other", "type": "t", "id": "other"}
     return httpx.Response(409, json=body)
 
 
 def not_found(_question: Question) -> httpx.Response:
-    """A 404 in the platform's error shape."""
+    """A 404 in the platform's error format."""
     body = {"message": "Not found.", "code": "not.found", "status": 404, "contextId": "context"}
     return httpx.Response(404, json=body)
 
 
 def unauthorized(part: float) -> Rule:
-    """For this part of the tries, 401: to the request, and to the second one with a fresh token."""
+    """401 for this share of the tries: for the request, and for the second one with a new token."""
     body = {"message": "Invalid login.", "code": "authentication.required", "status": 401}
     refused: dict[tuple[Kind, int], float] = {}
 
@@ -65,13 +65,13 @@ def unauthorized(part: float) -> Rule:
 
 
 def in_turn(*faults: Fault) -> Rule:
-    """The first of these for the first request, the next for the next, and then no more."""
+    """Use each of these faults for one request, in order, and then none."""
     left = list(faults)
     return lambda question: left.pop(0)(question) if left else None
 
 
 def one_of(*faults: Fault) -> Fault:
-    """Any of these, drawn for each request."""
+    """Use one of these at random for each request."""
     return lambda question: question.random.choice(faults)(question)
 
 
@@ -82,7 +82,7 @@ def rate_limit(seconds: int) -> Fault:
 
 
 def reset(question: Question) -> httpx.Response:
-    """The connection ends instead of an answer, in one of the two ways that httpx tells apart."""
+    """The connection closes without a response, in one of the two ways that httpx distinguishes."""
     _perhaps_taken(question)
     if question.random.random() < 0.5:
         raise httpx.ReadError("Connection reset by peer")
@@ -90,7 +90,7 @@ def reset(question: Question) -> httpx.Response:
 
 
 def cut(question: Question) -> httpx.Response:
-    """The answer breaks off in the middle of its body."""
+    """The response ends in the middle of its body."""
     _perhaps_taken(question)
     return httpx.Response(202, stream=_Cut())
 
@@ -111,7 +111,7 @@ def refused_connection(_question: Question) -> httpx.Response:
 
 
 def slowly(seconds: float, question: Question) -> httpx.Response:
-    """The ordinary answer, late."""
+    """The ordinary response, late."""
     response = question.answer()
     response.extensions[SECONDS] = seconds
     return response
@@ -122,27 +122,27 @@ def of(kind: Kind, rule: Rule) -> Rule:
 
 
 def first(tries: int, fault: Fault) -> Rule:
-    """Each event's first requests to publish it fail."""
+    """The first ``tries`` publish requests of each event fail."""
     return of(Kind.PUBLISH, lambda question: fault(question) if question.asked <= tries else None)
 
 
 def between(start: float, end: float, rule: Rule) -> Rule:
-    """From simulated second ``start`` to before ``end``."""
+    """Apply the rule from simulated second ``start`` to before ``end``."""
     return lambda question: rule(question) if start <= question.at < end else None
 
 
 def share(part: float, rule: Rule) -> Rule:
-    """For this part of the requests."""
+    """Apply the rule to this share of the requests."""
     return lambda question: rule(question) if question.random.random() < part else None
 
 
 def events(numbers: Collection[int], rule: Rule) -> Rule:
-    """For these events."""
+    """Apply the rule to these events."""
     return lambda question: rule(question) if question.event in numbers else None
 
 
 def late(seconds: float, error: httpx.TransportError) -> Fault:
-    """No answer, and the failure comes after ``seconds``."""
+    """No response; the request fails after ``seconds``."""
 
     def fault(_question: Question) -> httpx.Response:
         raise Late(seconds, error)

@@ -1,4 +1,4 @@
-"""Senders in simulated time: the real ones, with a schedule of requests in the place of threads."""
+"""Senders in simulated time: the real ones, with a schedule of requests instead of threads."""
 
 import heapq
 import itertools
@@ -17,9 +17,9 @@ from tests.simulation.platform import SimulatedPlatform
 
 
 class SimulatedSenders(Senders):
-    """Each of ``count`` hands sends one event after the other; a request takes as long as its answer says.
+    """Each of ``count`` senders sends one event after another; the response sets how long a request takes.
 
-    All in the thread of the pass: while it waits for reports, time leaps to the end of the next request.
+    All run in the thread of the pass: while it waits for reports, time jumps to the end of the next request.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class SimulatedSenders(Senders):
         self._sending = Sender(
             self._platform, ClientCredentials(self._platform, clock=clock), transport=platform, clock=clock
         )
-        #: Requests that have begun: when each ends, a number that keeps their order, the report, and whether
-        #: it stops the others.
+        #: Requests in flight: when each ends, a number that keeps their order, the report, and whether it
+        #: stops the others.
         self._begun: list[tuple[float, int, Report, bool]] = []
         self._numbers = itertools.count()
         self._ended: deque[Report] = deque()
@@ -57,7 +57,7 @@ class SimulatedSenders(Senders):
         return self._ended.popleft()
 
     def _begin(self) -> None:
-        """Give waiting rows to free hands."""
+        """Give waiting rows to free senders."""
         while len(self._begun) < self.count:
             try:
                 row = self._rows.get_nowait()
@@ -67,7 +67,7 @@ class SimulatedSenders(Senders):
                 self._begin_one(row)
 
     def _begin_one(self, row: Claimed) -> None:
-        """Ask now, and let the answer count when the time it takes has passed."""
+        """Send the request now, and deliver the response once its time has passed."""
         began, before = self.clock.now, {kind: self.is_stopped(kind) for kind in AttemptKind}
         report = self._ask(self._sending, row)
         ends, self.clock.now = self.clock.now, began
@@ -79,7 +79,7 @@ class SimulatedSenders(Senders):
 
 
 class _Reports:
-    """What the pass waits on."""
+    """The queue of reports that the pass waits on."""
 
     def __init__(self, senders: SimulatedSenders) -> None:
         self._senders = senders

@@ -1,1 +1,1 @@
-"""Events from models of other libraries; ``make third-party`` installs the libraries and runs these tests."""
+"""Events from other libraries' models; ``make third-party`` installs the libraries and runs these tests."""

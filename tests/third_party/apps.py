@@ -1,4 +1,4 @@
-"""The models of these tests as a Django app; its tables are made without migrations."""
+"""App configuration for the models of these tests; their tables are created without migrations."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""Fixtures of these tests: registrations that end with their test, and every scenario also without any."""
+"""Fixtures: registrations that end with their test, and every scenario also without registrations."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ pytest_plugins = ["tests.registrations"]
 
 @pytest.fixture(params=["without events", "with events"])
 def maybe_publish(request: pytest.FixtureRequest, publish: Publish) -> Publish:
-    """``publish``, in one of two runs of a test: what the library does must be the same in both."""
+    """``publish`` in one of two runs of each test; the library must behave the same in both."""
 
     def register(model: type[Model], **given: Any) -> Any:
         return publish(model, **given) if request.param == "with events" else model

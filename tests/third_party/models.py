@@ -1,4 +1,4 @@
-"""Models as the documentation of each library shows them; each test registers its events."""
+"""Models as in the documentation of each library; each test registers its events."""
 
 import reversion
 from dirtyfields import DirtyFieldsMixin
@@ -103,7 +103,7 @@ class Note(SoftDeletableModel):
 
 
 class Client(SafeDeleteModel):
-    """safedelete: a time instead of a delete, also for what hangs on the row."""
+    """safedelete: a timestamp instead of a delete, also for related rows."""
 
     _safedelete_policy = SOFT_DELETE_CASCADE
 
@@ -123,11 +123,11 @@ class Invoice(FSMModelMixin, models.Model):
 
     @transition(field=state, source="new", target="sent")
     def send(self):
-        """The invoice leaves the company."""
+        """The invoice is sent to the customer."""
 
     @transition(field=state, source="sent", target="paid")
     def pay(self):
-        """The money is there."""
+        """The money has arrived."""
 
 
 class Payment(models.Model):
@@ -138,7 +138,7 @@ class Payment(models.Model):
 
 
 class Caller(models.Model):
-    """django-phonenumber-field: text in the row, an object of its own in Python."""
+    """django-phonenumber-field: text in the row, an object in Python."""
 
     name = models.CharField(max_length=50)
     phone = PhoneNumberField(blank=True)

@@ -1,4 +1,4 @@
-"""What a row holds, read without the managers and descriptors of its library and without our payloads."""
+"""Reads rows without the managers and descriptors of their library and without our payload code."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ def row(model: type[Model], pk: Any, *names: str) -> dict[str, Any]:
 
 
 def assert_tells_its_row(type_: str, model: type[Model], pk: Any, *names: str) -> dict[str, Any]:
-    """The last event is of this type and holds what the row holds; gives that."""
+    """Assert that the last event has this type and the row's values; returns those."""
     last = events()[-1]
     held = row(model, pk, *names)
     assert (last.type, last.data) == (type_, held)

@@ -16,7 +16,7 @@ INSTALLED_APPS = [
     "tests.third_party",
 ]
 
-# The models here refer to users and content types: tables made without migrations are made first, so all are.
+# The models here refer to users and content types. Tables without migrations are created first, so all are.
 MIGRATION_MODULES = dict.fromkeys(
     ("admin", "auth", "contenttypes", "django_q", "reversion", "sessions", "taggit")
 )

@@ -218,7 +218,7 @@ def test_an_echo_of_the_login_service_leaves_no_credential_behind(settings, ever
     assert canary.found_in(everything() | printed, SECRETS) == []
 
 
-@pytest.mark.parametrize("door", TRICKS)
+@pytest.mark.parametrize("endpoint", TRICKS)
 def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, everything, endpoint):
     sandbox = Sandbox(deliver_after=0)
     bearers = set()

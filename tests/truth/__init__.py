@@ -1,1 +1,1 @@
-"""Models of every kind of column, for the tests that compare events with rows; tables without migrations."""
+"""Models with every kind of column, for tests that compare events with rows; tables without migrations."""

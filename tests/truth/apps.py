@@ -1,4 +1,4 @@
-"""The models of the truth tests as a Django app."""
+"""App configuration for the models of the truth tests."""
 
 from django.apps import AppConfig
 

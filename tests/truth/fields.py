@@ -1,4 +1,4 @@
-"""Fields and descriptors as libraries write them: the row differs from what was assigned."""
+"""Fields and descriptors such as libraries define: the row differs from the assigned value."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class ShoutingField(models.CharField):
-    """``pre_save`` returns another value than the attribute, and leaves the attribute alone."""
+    """``pre_save`` returns a different value and leaves the attribute unchanged."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         return str(super().pre_save(model_instance, add)).upper()
@@ -31,7 +31,7 @@ class MarkupField(models.TextField):
 
 
 class FoldedField(models.CharField):
-    """``get_prep_value`` changes what is written: lower case without spaces around it."""
+    """``get_prep_value`` changes the written value: lower case, stripped."""
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)

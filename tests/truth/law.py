@@ -1,6 +1,6 @@
-"""The law "an event says what its row says": what a row says, read fresh, and what its last event says.
+"""Checks the rule "an event describes its row": compares a freshly read row with its last event.
 
-Nothing here uses the package to make the expected value.
+The expected values are computed without the package.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FIELDS = [
 
 
 def as_json(value: Any) -> Any:
-    """A value of a row as docs/events.md says that an event carries it."""
+    """A row's value in the form that docs/events.md promises for events."""
     if isinstance(value, FieldFile):
         return value.name or None
     if isinstance(value, dt.datetime):
@@ -51,12 +51,12 @@ def as_json(value: Any) -> Any:
 
 
 def _as_event(name: str, value: Any) -> Any:
-    """As ``as_json``; the text of a file column may be empty, and an event has null there."""
+    """Like ``as_json``; if the text of a file column is empty, the event contains null."""
     return (as_json(value) or None) if name == "manual" else as_json(value)
 
 
 def columns_of(pk: Any) -> dict[str, Any] | None:
-    """The columns of the row, read from the database now; None if there is no row."""
+    """The row's columns, read from the database now; None if there is no row."""
     row = Specimen._base_manager.filter(pk=pk).values(*COLUMNS).first()
     if row is None:
         return None
@@ -64,7 +64,7 @@ def columns_of(pk: Any) -> dict[str, Any] | None:
 
 
 def facts(pk: Any) -> dict[str, Any] | None:
-    """All that FIELDS say, from the rows of the database now; None if there is no row."""
+    """The values of all FIELDS, from the database's rows now; None if there is no row."""
     row = columns_of(pk)
     if row is None:
         return None
@@ -91,7 +91,7 @@ def facts(pk: Any) -> dict[str, Any] | None:
 def differences(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ``change.before`` and ``change.after`` hold of two readings of a row, by field name."""
+    """The expected ``change.before`` and ``change.after`` for two readings of a row, by field name."""
     names = dict(zip(COLUMNS, WATCHED, strict=True))
     if before is None or after is None:
         return _named(names, before), _named(names, after)
@@ -105,7 +105,7 @@ def _named(names: Mapping[str, str], row: Mapping[str, Any] | None) -> dict[str,
 
 
 def shown(instance: Specimen) -> dict[str, Any]:
-    """What an instance that a callable was given shows of itself."""
+    """The values of the instance that a callable was given."""
     return {
         **{name: as_json(getattr(instance, name)) for name in COLUMNS},
         "full_name": instance.full_name,
@@ -117,7 +117,7 @@ def shown(instance: Specimen) -> dict[str, Any]:
 
 
 def shown_by(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``shown`` is for an instance that shows what ``facts`` say."""
+    """The expected result of ``shown`` for an instance with the values of ``facts``."""
     names = [*COLUMNS, "full_name", "headline", "summary"]
     return {
         **{name: said[name] for name in names},
@@ -138,12 +138,12 @@ def change_as_json(change: Any) -> dict[str, Any]:
 
 @dataclass
 class Truth:
-    """Two registrations of Specimen: its fields, and what a callable is shown together with the change."""
+    """Two registrations of Specimen: its fields, and what a callable gets together with the change."""
 
     asked: list[dict[str, Any]] = field(default_factory=list)
-    """What each call of ``when`` was shown."""
+    """The values that each call of ``when`` got."""
     since: int = 0
-    """Events up to this id are not looked at."""
+    """Events up to this id are ignored."""
 
     def register(self, publish: Publish, **given: Any) -> None:
         kinds = {kind: f"specimen.{kind}" for kind in ("created", "updated", "deleted")}
@@ -172,7 +172,7 @@ class Truth:
         return True
 
     def forget(self) -> None:
-        """Only what comes after this is looked at."""
+        """Ignore all events and calls so far."""
         self.asked.clear()
         newest = OutboxEvent.objects.order_by("id").last()
         self.since = newest.pk if newest else 0
@@ -185,7 +185,7 @@ class Truth:
         *,
         compares: bool = True,
     ) -> None:
-        """The last event of ``kind`` says what the row says now, or for a delete what it said before.
+        """Assert that the last event of ``kind`` describes the row now or, for a delete, the row before.
 
         ``before``: the facts before the step. ``compares``: whether the values before are known.
         """
@@ -218,7 +218,7 @@ class Truth:
             change = event.data["change"]
             assert (names_of(change["removed"]), names_of(change["added"])) in {
                 (frozenset(gone), frozenset(new)),
-                # set() is a removal and an addition, each with its event.
+                # set() removes and adds, each with its own event.
                 (frozenset(), frozenset(new)),
             }
         else:
@@ -236,7 +236,7 @@ class Truth:
 
 
 def agree(what: str, found: Any, said: Any) -> None:
-    """Fail with the members that differ."""
+    """Fail with a list of the members that differ."""
     if isinstance(found, dict) and isinstance(said, dict):
         wrong = [
             f"{name}: {found.get(name, 'missing')!r} is not {said.get(name, 'missing')!r}"

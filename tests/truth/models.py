@@ -1,4 +1,4 @@
-"""Models whose rows say more than what was assigned: the subjects of the truth tests."""
+"""Models whose rows contain more than what was assigned, for the truth tests."""
 
 import uuid
 
@@ -33,7 +33,7 @@ class Label(models.Model):
 
 
 class Specimen(models.Model):
-    """One column of every kind that a payload may carry."""
+    """One column of every kind that a payload may contain."""
 
     class Status(models.TextChoices):
         NEW = "new"
@@ -87,7 +87,7 @@ class Specimen(models.Model):
 
 
 class Part(models.Model):
-    """A child: a path to many backwards."""
+    """A child, reached by a reverse to-many path."""
 
     specimen = models.ForeignKey(Specimen, on_delete=models.CASCADE, related_name="parts")
     text = models.CharField(max_length=40)
@@ -97,14 +97,14 @@ class Part(models.Model):
 
 
 class ShownManager(models.Manager):
-    """Hides the rows that are softly deleted."""
+    """Hides soft-deleted rows."""
 
     def get_queryset(self) -> models.QuerySet:
         return super().get_queryset().filter(hidden=False)
 
 
 class Shy(models.Model):
-    """Also Django itself reads and writes it by a manager that hides rows."""
+    """Even Django reads and writes it through a manager that hides rows."""
 
     name = models.CharField(max_length=40)
     hidden = models.BooleanField(default=False)
@@ -134,7 +134,7 @@ class Seat(models.Model):
 
 
 class Wrapped(models.Model):
-    """A model of a library that overrides save, save_base and delete with its own signatures."""
+    """Overrides save, save_base and delete with other signatures, as some libraries do."""
 
     name = models.CharField(max_length=40)
     gone = models.BooleanField(default=False)
@@ -160,7 +160,7 @@ class Wrapped(models.Model):
 
 
 class Badge(models.Model):
-    """A second parent, with a key of its own name."""
+    """A second parent, whose key has another name."""
 
     badge_number = models.AutoField(primary_key=True)
     text = models.CharField(max_length=40, default="")
@@ -171,20 +171,20 @@ class Badge(models.Model):
 
 
 class Guard(Owner, Badge):
-    """Two parents: the key of this row is that of the first."""
+    """Two parents: this row's key is that of the first."""
 
     post = models.CharField(max_length=40, default="")
 
 
 class Chief(Badge):
-    """A multi-table child whose key is not that of its parent."""
+    """A multi-table child whose key is not its parent's."""
 
     code = models.CharField(max_length=10, primary_key=True)
     badge = models.OneToOneField(Badge, parent_link=True, on_delete=models.CASCADE)
 
 
 class Land(models.Model):
-    """A key that is text: MySQL finds it in other letters, too."""
+    """A text key: MySQL ignores its case."""
 
     code = models.CharField(max_length=10, primary_key=True)
     name = models.CharField(max_length=40, default="")
@@ -196,7 +196,7 @@ class Land(models.Model):
 
 
 class Embassy(models.Model):
-    """Its key is that of another row, and text."""
+    """Its key is another row's text key."""
 
     land = models.OneToOneField(Land, primary_key=True, on_delete=models.CASCADE)
     street = models.CharField(max_length=40, default="")
@@ -213,7 +213,7 @@ class Word(models.Model):
 
 
 class Phrase(models.Model):
-    """Rows that others name by ``to_field``, also in the table between two sets."""
+    """Rows that others refer to by ``to_field``, also in a many-to-many table."""
 
     slug = models.CharField(max_length=40, unique=True)
     words = models.ManyToManyField(Word, through="PhraseWord", related_name="phrases")
@@ -239,7 +239,7 @@ class Translation(models.Model):
 
 
 class Bill(models.Model):
-    """Django's own fields only, and one that the database computes of them."""
+    """Only Django's own fields, and one that the database computes from them."""
 
     price = models.IntegerField(default=1)
     count = models.IntegerField(default=1)

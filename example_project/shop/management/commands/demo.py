@@ -1,4 +1,4 @@
-"""`manage.py demo`: orders are placed, and their events travel to a platform on this machine."""
+"""`manage.py demo` places orders and publishes their events to a stand-in platform on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from genesys_eventbridge.states import OPEN, State
 from shop.models import Customer, Order
 from shop.stage import DemoFailed, answers, control, free_port, process, until
 
-#: The sandbox refuses this type until the demo registers it, as a platform does with unknown types.
+#: The sandbox refuses this type until the demo registers it, as the platform refuses unknown types.
 UNREGISTERED = "order.status_changed"
 ORDERS = 6
 
 
 class Command(BaseCommand):
-    help = "Shows the whole journey of an event: sandbox platform, django-q2 workers and orders, all real."
+    help = "Shows the whole path of an event with a real sandbox platform, django-q2 workers and orders."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--serve", action="store_true", help="keep the site up for a look at the admin")
+        parser.add_argument("--serve", action="store_true", help="keep the site up to look at the admin")
         parser.add_argument("--port", type=int, default=8000, help="port of the site with --serve (8000)")
 
     def handle(self, **options: Any) -> None:
@@ -47,7 +47,7 @@ class Command(BaseCommand):
     def _play(self, folder: Path, *, serve: bool, port: int) -> None:
         began = time.monotonic()
         url = f"http://127.0.0.1:{free_port()}"
-        # The processes read these; this process has read its settings before.
+        # For the child processes; this process has already read its settings.
         os.environ.update(SHOP_FOLDER=str(folder), SANDBOX_URL=url)
         self._use(folder, url)
         self._say("Preparing an SQLite database and the django-q2 schedules.")
@@ -58,8 +58,8 @@ class Command(BaseCommand):
             process(*sandbox, "--refuse-type", UNREGISTERED, log=folder / "sandbox.log"),
             process("qcluster", log=folder / "qcluster.log"),
         ):
-            until(lambda: answers(url), "the sandbox platform answers", 20)
-            self._say(f"Started the sandbox platform on {url} and a django-q2 cluster.\n")
+            until(lambda: answers(url), "the sandbox platform responds", 20)
+            self._say(f"Started the sandbox platform at {url} and a django-q2 cluster.\n")
             self._watched = _Watch(self)
             self._orders()
             self._a_refusal(url)
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         connections["default"].settings_dict["NAME"] = str(folder / "shop.sqlite3")
 
     def _orders(self) -> None:
-        self._say(f"Placing {ORDERS} orders. Every third event is answered 503 twice before it is taken.")
+        self._say(f"Placing {ORDERS} orders. Every third event gets 503 twice before it is accepted.")
         ana = Customer.objects.create(name="Ana", email="ana@example.com")
         for number in range(1, ORDERS + 1):
             with transaction.atomic():
@@ -105,20 +105,20 @@ class Command(BaseCommand):
             raise DemoFailed("Not every event was delivered.")
         if not retried or len(self._watched.died) != 1:
             raise DemoFailed(
-                "No event succeeded after retries, or none was dead and delivered after a requeue."
+                "No event was delivered after retries, or none was dead and delivered after a requeue."
             )
 
     def _serve(self, port: int, url: str, folder: Path) -> None:
         get_user_model().objects.create_superuser("demo", "demo@example.com", "demo")
         site = f"http://127.0.0.1:{port}"
         with process("runserver", str(port), "--noreload", log=folder / "site.log"):
-            until(lambda: answers(f"{site}/admin/login/"), "the site answers; is the port free?", 20)
+            until(lambda: answers(f"{site}/admin/login/"), "the site responds; is the port free?", 20)
             self._say(
                 f"\nThe shop:  {site}/admin/   user demo, password demo   (place an order, then look at"
             )
             self._say(f"           {site}/admin/genesys_eventbridge/outboxevent/)")
             self._say(f"Platform:  {url}/   (what it received; its scenario can be changed there)")
-            self._say("Ctrl-C ends all.")
+            self._say("Press Ctrl-C to stop everything.")
             try:
                 while True:
                     time.sleep(1)
@@ -131,7 +131,7 @@ class Command(BaseCommand):
 
 
 class _Watch:
-    """Prints each event's way from state to state, as the outbox tells it."""
+    """Prints each event's state changes as it reads them from the outbox."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -140,7 +140,7 @@ class _Watch:
         self.died: set[int] = set()
 
     def none_open(self) -> bool:
-        """Look once, tell what changed, and say whether every event has come to an end."""
+        """Print what has changed since the last call. True if there are events and none is open."""
         events = list(OutboxEvent.objects.order_by("id"))
         for event in events:
             now = (event.state, event.attempts)
