@@ -2849,6 +2849,15 @@ MUTANTS = [
         "client/test_responses_publish.py::test_a_gateways_page_uses_up_no_attempts",
     ),
     Mutant(
+        "settings that a thread read before they changed are kept",
+        "conf/__init__.py",
+        (
+            ("        known[alias] = _destination(alias)", "        _known[alias] = _destination(alias)"),
+            ("found: DestinationSettings = known[alias]", "found: DestinationSettings = _known[alias]"),
+        ),
+        "conf/test_settings.py::TestReading",
+    ),
+    Mutant(
         "an id belongs to the request that was on its way first",
         "relay/batch.py",
         (("key=lambda answer: answer.began", "key=lambda answer: -answer.began"),),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -98,16 +97,31 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-@functools.cache
+#: The aliases under None, and the settings of each destination that was read. ``reset`` replaces the dict:
+#: a thread that is still reading the settings of before stores them where no one looks.
+_known: dict[str | None, Any] = {}
+
+
 def aliases() -> tuple[str, ...]:
     """The configured destinations, in the order of the setting. Raises ImproperlyConfigured."""
-    return tuple(_raw())
+    known = _known
+    if None not in known:
+        known[None] = tuple(_raw())
+    found: tuple[str, ...] = known[None]
+    return found
 
 
-@functools.cache
-@without_arguments
 def destination(alias: str = "default") -> DestinationSettings:
     """The settings of one destination. Raises ImproperlyConfigured with each invalid key and its fix."""
+    known = _known
+    if alias not in known:
+        known[alias] = _destination(alias)
+    found: DestinationSettings = known[alias]
+    return found
+
+
+@without_arguments
+def _destination(alias: str) -> DestinationSettings:
     if alias not in aliases():
         close = get_close_matches(alias, aliases(), n=1)
         raise ImproperlyConfigured(
@@ -135,8 +149,8 @@ def problems() -> list[Problem]:
 
 
 def reset() -> None:
-    aliases.cache_clear()
-    destination.cache_clear()
+    global _known  # noqa: PLW0603 - what is read is kept for the process
+    _known = {}
 
 
 @receiver(setting_changed, dispatch_uid="genesys_eventbridge.conf")

@@ -45,6 +45,24 @@ class TestReading:
         assert settings.platform.login_base_url == "https://login.mypurecloud.ie"
         assert conf.problems() == []
 
+    def test_a_thread_that_reads_while_settings_change_leaves_nothing_old_behind(
+        self, configure, monkeypatch
+    ):
+        """As a worker's thread does that outlives the test which overrode the settings."""
+        configure(CONCURRENCY=2)
+        read = conf._read
+
+        def settings_change(*arguments):
+            found = read(*arguments)
+            monkeypatch.setattr(conf, "_read", read)
+            configure(CONCURRENCY=3)
+            return found
+
+        monkeypatch.setattr(conf, "_read", settings_change)
+
+        assert conf.destination().concurrency == 2
+        assert conf.destination().concurrency == 3
+
     def test_the_defaults_are_those_of_the_contract(self, configure):
         configure()
 
