@@ -619,7 +619,7 @@ def test_a_plain_port_is_not_called_a_matter_of_trust(ca):
                 verdict, halt, line = verdict_of(url, transport)
 
             assert (verdict, halt) == (Verdict.HALTED, Halt.CONFIG)
-            assert "this port does not support TLS" in line
+            assert "a port that does not support TLS" in line
             assert "scheme of PROXY" in line
 
 
