@@ -2852,8 +2852,11 @@ MUTANTS = [
         "settings that a thread read before they changed are kept",
         "conf/__init__.py",
         (
-            ("        known[alias] = _destination(alias)", "        _known[alias] = _destination(alias)"),
-            ("found: DestinationSettings = known[alias]", "found: DestinationSettings = _known[alias]"),
+            (
+                "        known[alias] = _destination(alias)",
+                "        _known.destinations[alias] = _destination(alias)",
+            ),
+            ("    return known[alias]", "    return _known.destinations[alias]"),
         ),
         "conf/test_settings.py::TestReading",
     ),

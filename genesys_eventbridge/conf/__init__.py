@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -97,27 +97,32 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-#: The aliases under None, and the settings of each destination that was read. ``reset`` replaces the dict:
-#: a thread that is still reading the settings of before stores them where no one looks.
-_known: dict[str | None, Any] = {}
+@dataclass(slots=True)
+class _Known:
+    """What was read of the setting."""
+
+    aliases: tuple[str, ...] | None = None
+    destinations: dict[str, DestinationSettings] = field(default_factory=dict)
+
+
+#: ``reset`` replaces it, so that a thread still reading older settings stores them where no one looks.
+_known = _Known()
 
 
 def aliases() -> tuple[str, ...]:
     """The configured destinations, in the order of the setting. Raises ImproperlyConfigured."""
     known = _known
-    if None not in known:
-        known[None] = tuple(_raw())
-    found: tuple[str, ...] = known[None]
-    return found
+    if known.aliases is None:
+        known.aliases = tuple(_raw())
+    return known.aliases
 
 
 def destination(alias: str = "default") -> DestinationSettings:
     """The settings of one destination. Raises ImproperlyConfigured with each invalid key and its fix."""
-    known = _known
+    known = _known.destinations
     if alias not in known:
         known[alias] = _destination(alias)
-    found: DestinationSettings = known[alias]
-    return found
+    return known[alias]
 
 
 @without_arguments
@@ -150,7 +155,7 @@ def problems() -> list[Problem]:
 
 def reset() -> None:
     global _known  # noqa: PLW0603 - what is read is kept for the process
-    _known = {}
+    _known = _Known()
 
 
 @receiver(setting_changed, dispatch_uid="genesys_eventbridge.conf")
