@@ -1,4 +1,4 @@
-"""All tables, as the seven migrations made them that nobody but developers had before the first release.
+"""All tables, as the seven migrations of the development versions made them.
 
 Those files no longer exist. A database that has applied all seven needs nothing: ``migrate`` only records this one.
 A database that has applied some of them must first be migrated to 0007_leases with the version that had it; check
