@@ -265,6 +265,11 @@ class DeliveryAttempt(models.Model):
     correlation_id = models.CharField(max_length=128, blank=True, default="")
     retry_after = models.FloatField(null=True, blank=True, help_text=_("Seconds the platform asked to wait."))
     response_excerpt = models.TextField(blank=True, default="")
+    may_duplicate = models.BooleanField(
+        null=True,
+        blank=True,
+        help_text=_("Sent although an earlier attempt may have arrived, to a platform that honours no key."),
+    )
     worker = models.CharField(max_length=128, blank=True, default="")
 
     class Meta:

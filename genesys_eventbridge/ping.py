@@ -20,8 +20,9 @@ from genesys_eventbridge.client.auth import credentials_for
 from genesys_eventbridge.client.login import Basic, ask_for_token
 from genesys_eventbridge.client.sockets import Deadline
 from genesys_eventbridge.client.transport import DirectTransport
+from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.platform.outcomes import Outcome, Sent, Verdict
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Maximum difference of clocks in seconds; a Date header has whole seconds.
 SKEW = 5.0
+#: The type of the event that ``eventbridge_ping --send`` sends.
+TEST_TYPE = "genesys_eventbridge.test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,11 @@ class Step:
     remedy: str = ""
 
 
-def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
-    """Test one destination, step by step. Sends no event, and does not raise for what it finds.
+def ping(alias: str, *, seconds: float | None = None, send: bool = False) -> Iterator[Step]:
+    """Test one destination, step by step. Does not raise for what it finds, and sends no event.
 
-    ``seconds`` bounds the whole test, for a user who waits for a page; if None, each request has the
-    REQUEST_DEADLINE.
+    With ``send``, it sends one marked test event as well. ``seconds`` bounds the whole test, for a user who
+    waits for a page; if None, each request has the REQUEST_DEADLINE.
     """
     clock = Deadline(math.inf if seconds is None else seconds)
     try:
@@ -59,27 +62,38 @@ def ping(alias: str, *, seconds: float | None = None) -> Iterator[Step]:
         return
     platform = settings.platform
     yield _settings(settings)
-    token = _token(platform, clock)
-    yield token
+    goes_on = True
+    if platform.protocol.authenticates:
+        token = _token(platform, clock)
+        goes_on = bool(token.ok)
+        yield token
+    name = "permission" if platform.protocol.refuses_empty_body else "connection"
     try:
         transport = _Listening(
             ca_bundle=platform.ca_bundle, proxy=platform.proxy_url(), client_cert=platform.client_cert
         )
     except Halted as error:  # a callable that fails intermittently
-        yield Step("permission", False, str(error))
+        yield Step(name, False, str(error))
         yield Step("clocks", None, "not checked: it needs a connection")
         return
     try:
-        if token.ok and clock.left() <= 0:
-            yield Step("permission", None, "not checked: time limit reached")
-        elif token.ok:
-            # Two requests, a POST and a GET, share the time left. Credentials are shared by the process and
-            # keep their platform, so they get the one with the normal deadline.
-            short = settings.changed(request_deadline=_share(platform, clock, requests=2)).platform
-            sender = Sender(short, credentials_for(platform), transport=transport)
-            yield _permission(settings, sender)
+        if not goes_on:
+            yield Step(name, None, "not checked: it needs a token")
+        elif clock.left() <= 0:
+            yield Step(name, None, "not checked: time limit reached")
         else:
-            yield Step("permission", None, "not checked: it needs a token")
+            # Up to three requests share the time left. Credentials are shared by the process and keep their
+            # platform, so they get the one with the normal deadline.
+            short = settings.changed(request_deadline=_share(platform, clock, requests=2 + send))
+            sender = Sender(short.platform, credentials_for(platform), transport=transport)
+            step = _permission(short, sender) if name == "permission" else _connection(short, sender)
+            yield step
+            if send:
+                yield (
+                    _event(short, sender)
+                    if step.ok
+                    else Step("event", None, f"not sent: fix the {name} first")
+                )
         yield _clocks(transport)
     finally:
         transport.close()
@@ -112,7 +126,10 @@ def _ahead(date: str, before: float | None) -> float | None:
 
 
 def _settings(settings: DestinationSettings) -> Step:
-    message = f"api {settings.platform.api_base_url}  login {settings.platform.login_base_url}"
+    platform = settings.platform
+    message = f"api {platform.api_base_url}"
+    message += f"  login {platform.login_base_url}" if platform.protocol.authenticates else ""
+    message += f"  protocol {platform.protocol.name}"
     where = f"[{settings.alias!r}]"
     doubts = [problem for problem in conf.problems() if where in problem.message and not problem.is_error]
     return Step(
@@ -139,7 +156,7 @@ def _permission(settings: DestinationSettings, sender: Sender) -> Step:
     sent = sender.publish("", str(uuid.uuid4()), nothing)
     if sent.verdict is not Verdict.REJECTED or sent.status_code is None:
         return _refused(sent, "POST", settings)
-    if not settings.confirm:
+    if not settings.confirms:
         return Step("permission", True, f"POST {settings.platform.events_path}")
     asked = sender.check(f"ping-{uuid.uuid4()}")
     if asked.verdict is Verdict.HALTED:
@@ -153,6 +170,48 @@ def _refused(outcome: Outcome, method: str, settings: DestinationSettings) -> St
         message = f"{answer}{method} {settings.platform.events_path}: an empty body should be refused"
         return Step("permission", False, message, "Check API_BASE_URL, EVENTS_PATH and PROXY.")
     return Step("permission", False, f"{answer}{method} {settings.platform.events_path}: {outcome.error}")
+
+
+def _connection(settings: DestinationSettings, sender: Sender) -> Step:
+    """Any request would be an event, so only the settings of a request and the connection are tested."""
+    platform = settings.platform
+    try:
+        platform.protocol.publish_request(platform, _test_event(settings), str(uuid.uuid4()))
+    except (Halted, InvalidEvent) as error:
+        return Step("connection", False, str(error))
+    if failure := sender.connect():
+        return Step("connection", False, failure.error)
+    secured = "with TLS" if platform.api_base_url.startswith("https:") else "without TLS"
+    names = " and ".join(platform.protocol.credentials)
+    form = f"{names} {'have' if ' and ' in names else 'has'} a valid form; " if names else ""
+    return Step(
+        "connection",
+        True,
+        f"{form}connected {secured}. Nothing was sent: only a real event proves more",
+        f"To send one marked test event: manage.py eventbridge_ping --send --destination {settings.alias}",
+    )
+
+
+def _event(settings: DestinationSettings, sender: Sender) -> Step:
+    event = _test_event(settings)
+    outcome = sender.publish(event.body, str(uuid.uuid4()), event)
+    if outcome.verdict is not Verdict.ACCEPTED:
+        return Step("event", False, outcome.error)
+    given = f" as {outcome.remote_id}" if outcome.remote_id else ""
+    return Step(
+        "event",
+        True,
+        f"accepted{given}",
+        f"Look {settings.platform.protocol.look_at} for type {TEST_TYPE} and id {event.event_id}.",
+    )
+
+
+def _test_event(settings: DestinationSettings) -> Sent:
+    data = {"test": True, "message": "Sent by eventbridge_ping --send. No action is needed."}
+    event = build_event(TEST_TYPE, data, source=settings.source, subject="test")
+    return Sent(
+        event.id, event.source, event.type, subject="test", time=event.occurred_at, body=event.encode()
+    )
 
 
 def _clocks(transport: _Listening) -> Step:

@@ -966,7 +966,7 @@ MUTANTS = [
     ),
     Mutant(
         "an event's values in the platform's words",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (
             (
                 "self.rules.redact_keys, self.secrets, self.values), limit)",
@@ -1178,7 +1178,7 @@ MUTANTS = [
     ),
     Mutant(
         "the words about a body that broke off stand without what it quotes",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (
             (
                 "words = self.say(self.broken_off or self.first_words, _MESSAGE_LIMIT)",
@@ -1195,13 +1195,13 @@ MUTANTS = [
     ),
     Mutant(
         "excerpts are without the values that REDACT_KEYS name",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (("        if text and names_a_key(body, keys):", "        if not text:"),),
         "text/test_values.py",
     ),
     Mutant(
         "an event is not read for an answer without a correlation id",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (('return first if first == "" or _UUID', "return first if _UUID"),),
         "text/test_values.py",
     ),
@@ -2511,14 +2511,14 @@ MUTANTS = [
     ),
     Mutant(
         "a body that breaks off is the network's, event",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (
             (
                 '    if answer.broken_off:\n        hint = "The response broke off',
                 '    if answer.broken_off is None:\n        hint = "The response broke off',
             ),
         ),
-        "client/test_responses_publish.py::test_a_body_that_broke_off_is_trouble_of_the_network_and_of_no_setting",
+        "platform/protocols/test_eventbridge_publish.py::test_a_body_that_broke_off_is_trouble_of_the_network_and_of_no_setting",
     ),
     Mutant(
         "a body that breaks off is the network's, token",
@@ -2540,15 +2540,15 @@ MUTANTS = [
     ),
     Mutant(
         "only the platform's own words refuse",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (("    if answer.is_refusal:", "    if answer.status:"),),
-        "client/test_responses_publish.py::test_without_the_platforms_own_words_a_gateway_answered",
+        "platform/protocols/test_eventbridge_publish.py::test_without_the_platforms_own_words_a_gateway_answered",
     ),
     Mutant(
         "a login accuses no event",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (("accuses=status not in _NOT_THE_EVENT", "accuses=True"),),
-        "client/test_responses_publish.py::test_every_status_code_has_its_verdict",
+        "platform/protocols/test_eventbridge_publish.py::test_every_status_code_has_its_verdict",
     ),
     Mutant(
         "only an answer to the event's own POST counts",
@@ -2658,21 +2658,21 @@ MUTANTS = [
     ),
     Mutant(
         "a Location may be relative",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (('f"/{parent}".endswith', "parent.endswith"),),
-        "client/test_responses_publish.py::test_a_location_below_our_path_brings_the_id",
+        "platform/protocols/test_eventbridge_publish.py::test_a_location_below_our_path_brings_the_id",
     ),
     Mutant(
         "a status in digits may complain",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (("or _is_error_number(status)", "or (isinstance(status, int) and status >= 400)"),),
-        "client/test_responses_publish.py::test_an_error_in_the_body_is_never_success",
+        "platform/protocols/test_eventbridge_publish.py::test_an_error_in_the_body_is_never_success",
     ),
     Mutant(
         "only an event's source accuses a key",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (('if answer.word("specversion") else _whose(answer)', ""),),
-        "client/test_responses_publish.py::test_the_source_of_an_answer_that_is_no_event_accuses_no_key",
+        "platform/protocols/test_eventbridge_publish.py::test_the_source_of_an_answer_that_is_no_event_accuses_no_key",
     ),
     Mutant(
         "an event refused again and again is no run",
@@ -2752,72 +2752,72 @@ MUTANTS = [
     ),
     Mutant(
         "a complaint is no proof",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (
             (
                 "    if answer.complains(sent):\n        return _without_proof",
                 "    if answer.complains(sent) is None:\n        return _without_proof",
             ),
         ),
-        "client/test_responses_publish.py::test_an_error_in_the_body_is_never_success",
+        "platform/protocols/test_eventbridge_publish.py::test_an_error_in_the_body_is_never_success",
     ),
     Mutant(
         "our own attributes are no complaint",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (("if own.get(name, ...) != value}", "if own is not value}"),),
-        "client/test_responses_publish.py::test_our_own_attributes_repeated_are_no_complaint",
+        "platform/protocols/test_eventbridge_publish.py::test_our_own_attributes_repeated_are_no_complaint",
     ),
     Mutant(
         "a 409 with an error is in progress",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (
             (
                 'if answer.member("source") is not None and (',
                 "if (",
             ),
         ),
-        "client/test_responses_publish.py::test_the_type_of_an_answer_that_is_no_event_is_not_compared",
+        "platform/protocols/test_eventbridge_publish.py::test_the_type_of_an_answer_that_is_no_event_is_not_compared",
     ),
     Mutant(
         "times within a second are equal",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (("<= timedelta(seconds=1)", "<= timedelta(seconds=0)"),),
-        "client/test_responses_publish.py",
+        "platform/protocols/test_eventbridge_publish.py",
     ),
     Mutant(
         "the id of an echo comes from the address",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (("return (_located_id(answer) or remote_id) if", "return remote_id if"),),
-        "client/test_responses_publish.py",
+        "platform/protocols/test_eventbridge_publish.py",
     ),
     Mutant(
         "an empty body may have an address",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (("if answer.document is None and not answer.is_empty:", "if answer.document is None:"),),
-        "client/test_responses_publish.py",
+        "platform/protocols/test_eventbridge_publish.py",
     ),
     Mutant(
         "a status that repeats our event is about it",
-        "client/responses/status.py",
+        "platform/protocols/eventbridge/status.py",
         (("and not (sent and answer.echoes(sent))", ""),),
-        "client/test_responses_status.py",
+        "platform/protocols/test_eventbridge_status.py",
     ),
     Mutant(
         "a status with a complaint is no delivery",
-        "client/responses/status.py",
+        "platform/protocols/eventbridge/status.py",
         (("    if answer.complains(", "    if not answer.complains("),),
-        "client/test_responses_status.py",
+        "platform/protocols/test_eventbridge_status.py",
     ),
     Mutant(
         "a page is masked before its tags go",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (
             (
                 "redact_text(self.text[: 2 * _PAGE_LIMIT], self.rules.redact_keys, self.secrets)[",
                 "(self.text)[",
             ),
         ),
-        "client/test_responses_publish.py",
+        "platform/protocols/test_eventbridge_publish.py",
     ),
     Mutant(
         "ping judges the body like the relay",
@@ -2844,9 +2844,9 @@ MUTANTS = [
     ),
     Mutant(
         "a gateway's page uses up no attempts",
-        "client/responses/publish.py",
+        "platform/protocols/eventbridge/publish.py",
         (("in {421, 423, 425} and not answer.is_page", "in {421, 423, 425}"),),
-        "client/test_responses_publish.py::test_a_gateways_page_uses_up_no_attempts",
+        "platform/protocols/test_eventbridge_publish.py::test_a_gateways_page_uses_up_no_attempts",
     ),
     Mutant(
         "settings that a thread read before they changed are kept",
@@ -2908,9 +2908,9 @@ MUTANTS = [
     ),
     Mutant(
         "the event is read only where there is a complaint",
-        "client/responses/parsing.py",
+        "platform/answers.py",
         (("self._complains({}) and (sent is None", "(sent is None"),),
-        "client/test_responses_publish.py::test_the_event_is_read_only_where_there_is_a_complaint",
+        "platform/protocols/test_eventbridge_publish.py::test_the_event_is_read_only_where_there_is_a_complaint",
     ),
     Mutant(
         "a probe that gets an answer hands its turn back",
@@ -2983,7 +2983,7 @@ MUTANTS = [
     Mutant(
         "three failures are a run where fewer than three events are due",
         "circuit/__init__.py",
-        (("few = limits.few_due and len(failed) < RUN_EVENTS", "few = False"),),
+        (("RUN_EVENTS if limits.short_run else limits.run_length", "limits.run_length"),),
         "circuit/test_circuit.py",
     ),
     Mutant(
@@ -3138,7 +3138,7 @@ MUTANTS = [
     Mutant(
         "an outage pauses where only one event is due",
         "outbox/destinations.py",
-        (("settings.pause_cap, settings.run_length, few)", "settings.pause_cap, settings.run_length)"),),
+        (("short_run = few or settings.asks_in_doubt", "short_run = settings.asks_in_doubt"),),
         "simulation/test_outages.py::test_no_event_ends_in_an_outage_of_half_a_day[503-1-4]",
     ),
     Mutant(

@@ -8,10 +8,11 @@ import pytest
 from django.db import DatabaseError, OperationalError
 
 from genesys_eventbridge import defects, relay, tasks, wake
-from genesys_eventbridge.client.responses import failure_outcome
+from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.outbox import claim, next_due
 from genesys_eventbridge.platform.outcomes import Halt, Verdict
+from genesys_eventbridge.platform.protocols import EventBridge
 from tests.outbox_rows import event
 from tests.scripted import ScriptedPlatform
 
@@ -131,7 +132,7 @@ def test_a_defect_while_an_answer_is_judged_names_its_place(monkeypatch, lines):
     def broken(*arguments, **keywords):
         return EMPTY[""]
 
-    monkeypatch.setattr("genesys_eventbridge.client.sender.publish_outcome", broken)
+    monkeypatch.setattr(EventBridge, "publish_outcome", broken)
     event()
 
     relay.publish_due(transport=ScriptedPlatform().transport)

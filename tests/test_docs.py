@@ -28,7 +28,7 @@ from tests.pages import PAGES, ROOT, codes, first_cells, introduction, prose, ro
 
 PACKAGE = Path(genesys_eventbridge.__file__).parent
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "genesys_eventbridge")
-KEYS = {"REGION", *conf.CHECKS}
+KEYS = {"REGION", *conf.DEFAULTS}
 REQUIRED = {"CLIENT_ID", "CLIENT_SECRET", "SOURCE"}
 #: Capital words with an underscore that are nobody's setting.
 OTHER_WORDS = {

@@ -21,11 +21,11 @@ import pytest
 from genesys_eventbridge import conf, tls
 from genesys_eventbridge.client import Platform, Sender
 from genesys_eventbridge.client.auth import credentials_for
-from genesys_eventbridge.client.responses import Halt, Verdict, failure_outcome
+from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.sockets import Deadline, DeadlineNetwork
 from genesys_eventbridge.client.transport import DirectTransport
 from genesys_eventbridge.errors import Halted
-from genesys_eventbridge.platform.outcomes import Sent
+from genesys_eventbridge.platform.outcomes import Halt, Sent, Verdict
 from genesys_eventbridge.tls import ClientCertificate, Contexts, new_context
 from tests.certificates import Authority
 from tests.socket_server import HANG, Conversation, SocketServer, answer, proxy, replies

@@ -25,6 +25,7 @@ from genesys_eventbridge.admin.assets import CSS, actor_of
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
 from genesys_eventbridge.admin.permissions import ReadOnly, may
+from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.formatting import pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
@@ -222,6 +223,7 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         pairs = [
             (_("API"), settings.platform.api_base_url if settings else ""),
             (_("Login"), settings.platform.login_base_url if settings else ""),
+            (_("Protocol"), self.protocol(settings)),
             (_("Source"), settings.source if settings else ""),
             (_("Last pass"), when(row.heartbeat_at, row.now)),
             (_("Last worker"), clean(row.heartbeat_worker, 128)),
@@ -233,6 +235,20 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             (_("Checks paused until"), self.pauses(row, AttemptKind.CHECK)),
         ]
         return [(name, value) for name, value in pairs if value != ""]
+
+    @staticmethod
+    def protocol(settings: DestinationSettings | None) -> str:
+        """Its name and, if the platform recognises no repetition, what happens to events in doubt."""
+        if settings is None:
+            return ""
+        name = settings.platform.protocol.name
+        if settings.honours_key:
+            return name
+        if settings.asks_in_doubt:
+            doubt = _("no idempotency key: an event of unknown outcome waits for an operator (ON_DOUBT: ask)")
+        else:
+            doubt = _("no idempotency key: an event of unknown outcome is sent again (ON_DOUBT: resend)")
+        return f"{name}, {doubt}"
 
     @staticmethod
     def pauses(row: Any, kind: AttemptKind) -> str:

@@ -17,7 +17,7 @@ from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
 from genesys_eventbridge.platform import regions
-from genesys_eventbridge.platform.config import Secret
+from genesys_eventbridge.platform.values import Secret
 from genesys_eventbridge.platform.wire import is_credential_header
 
 # Placeholders that samples and templates use for a secret. No real secret consists of these words only.
@@ -73,13 +73,14 @@ def deployment_problems() -> Iterator[Problem]:
     for destination in readable():
         where = f"{conf.SETTING}[{destination.alias!r}]"
         yield from _real_credentials_on_this_machine(destination, "E016")
-        if _is_pretended(destination.platform.client_secret) or _is_pretended(destination.platform.client_id):
+        names = destination.platform.protocol.credentials
+        if any(_is_pretended(destination.platform.value(name)) for name in names):
             yield Problem(
                 "W020",
-                "CLIENT_SECRET",
-                f"{where}: CLIENT_ID and CLIENT_SECRET are those of the sandbox, or a placeholder.",
-                'Set "CLIENT_ID": os.environ["GENESYS_CLIENT_ID"] and '
-                '"CLIENT_SECRET": os.environ["GENESYS_CLIENT_SECRET"].',
+                names[-1],
+                f"{where}: {' and '.join(names)} {'are those' if len(names) > 1 else 'is that'} of the "
+                "sandbox, or a placeholder.",
+                "Set " + " and ".join(f'"{name}": os.environ["GENESYS_{name}"]' for name in names) + ".",
             )
         yield from _plain_secrets(destination)
         if destination.retention_days is None:
@@ -146,12 +147,14 @@ def _real_credentials_on_this_machine(destination: DestinationSettings, number: 
         )
         if regions.is_this_machine(url)
     ]
-    if local and not settings.DEBUG and not _is_pretended(destination.platform.client_secret):
+    secret = destination.platform.protocol.credentials[-1:]
+    real = secret and not _is_pretended(destination.platform.value(*secret))
+    if local and real and not settings.DEBUG:
         yield Problem(
             number,
             local[0].partition(" ")[0],
             f"{conf.SETTING}[{destination.alias!r}]: DEBUG is False and the credentials may be real, but "
-            f"{' and '.join(local)} is this machine: CLIENT_SECRET is sent to whatever listens there, and no "
+            f"{' and '.join(local)} is this machine: {secret[0]} is sent to whatever listens there, and no "
             "event reaches Genesys Cloud.",
             'Set "REGION" and remove "API_BASE_URL" and "LOGIN_BASE_URL". If a gateway on this machine '
             f"forwards to Genesys Cloud, add genesys_eventbridge.{number} to SILENCED_SYSTEM_CHECKS.",
@@ -191,9 +194,10 @@ def _plain_secrets(destination: DestinationSettings) -> Iterator[Problem]:
 
 def _is_pretended(credential: Secret) -> bool:
     """Whether it is the sandbox's secret or a placeholder. A callable is not called: it may query a vault."""
-    from genesys_eventbridge.sandbox.start import CLIENT_SECRET  # processes of a site do not load the sandbox
+    from genesys_eventbridge.sandbox import start  # processes of a site do not load the sandbox
 
-    return credential == CLIENT_SECRET or (isinstance(credential, str) and _is_placeholder(credential))
+    sandbox = credential in (start.CLIENT_SECRET, start.WEBHOOK_TOKEN)
+    return sandbox or (isinstance(credential, str) and _is_placeholder(credential))
 
 
 def _is_placeholder(text: str) -> bool:

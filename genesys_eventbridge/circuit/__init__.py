@@ -118,8 +118,8 @@ class Limits:
     base: float
     cap: float
     run_length: int
-    #: Besides the failing events, fewer than RUN_EVENTS are due: then three failures in a row are a run.
-    few_due: bool = False
+    #: RUN_EVENTS failures in a row are a run: few events are due, or each failure costs an operator's time.
+    short_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,9 +346,8 @@ def _failed(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) ->
     uncounted = (known or trouble) and not outcome.conflict
     failed = _noted(circuit.failed, reply.event_id)
     circuit = replace(circuit, failures=circuit.failures + 1, failed=failed)
-    few = limits.few_due and len(failed) < RUN_EVENTS
-    enough = RUN_EVENTS if few else limits.run_length
-    run = circuit.failures >= enough and (few or len(failed) >= RUN_EVENTS)
+    enough = RUN_EVENTS if limits.short_run else limits.run_length
+    run = circuit.failures >= enough and (limits.short_run or len(failed) >= RUN_EVENTS)
     if (reply.probe and pauses) or (run and not pauses):
         kind = Halt.NETWORK if circuit.accepted_lately else outcome.outage or Halt.NETWORK
         circuit = _paused(circuit, kind, outcome.error, limits, probe=reply.probe)

@@ -31,9 +31,10 @@ from genesys_eventbridge.errors import (
     without_arguments,
 )
 from genesys_eventbridge.platform import regions
-from genesys_eventbridge.platform.config import Platform, Secret
+from genesys_eventbridge.platform.config import Platform
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Rules, Sent, Verdict
-from genesys_eventbridge.platform.values import header_value, named, settings_of
+from genesys_eventbridge.platform.protocols import Protocol, protocol_class
+from genesys_eventbridge.platform.values import Secret, header_value, named, settings_of
 
 __all__ = ["Accepted", "EventBridgeClient", "Platform", "Sender", "Status"]
 
@@ -83,8 +84,8 @@ class EventBridgeClient:
     """A client for one organisation. Keywords are the settings in lower case; times are in seconds.
 
     Pass either ``region``, or ``api_base_url`` and ``login_base_url``, which take precedence; then
-    ``client_id``, ``client_secret`` and any fields of ``Platform`` and ``Rules``. Raises ValueError, naming
-    the setting, if a value is invalid.
+    ``client_id`` and ``client_secret``, or ``protocol="webhook"`` and ``webhook_token``; and any fields of
+    ``Platform``, ``Rules`` and the protocol. Raises ValueError, naming the setting, if a value is invalid.
 
     ``transport`` replaces the network for tokens and requests (``httpx.MockTransport`` in tests) and is
     closed with the client. Without it, a token is shared with everything in this process that uses the same
@@ -99,19 +100,22 @@ class EventBridgeClient:
         region: str | None = None,
         api_base_url: str | None = None,
         login_base_url: str | None = None,
-        client_id: Secret,
-        client_secret: Secret,
+        client_id: Secret | None = None,
+        client_secret: Secret | None = None,
+        protocol: str | type[Protocol] = "eventbridge",
         transport: httpx.BaseTransport | None = None,
         **settings: Any,
     ) -> None:
-        api, login = _hosts(region, api_base_url, login_base_url)
-        own, rules = _split(settings)
+        kind = named(protocol_class, protocol, "protocol")
+        own, rules, of_protocol = _split(settings, Platform, Rules, kind)
+        api, login = _hosts(region, api_base_url, login_base_url, kind, of_protocol)
         self.platform = Platform(
             api_base_url=api,
             login_base_url=login,
             client_id=client_id,
             client_secret=client_secret,
             rules=Rules(**rules),
+            protocol=kind(**of_protocol),
             **own,
         )
         credentials = ClientCredentials(self.platform) if transport else credentials_for(self.platform)
@@ -150,8 +154,11 @@ class EventBridgeClient:
         )
 
     def status(self, remote_id: str) -> Status:
-        """Check once. Raises Halted, ValueError (invalid id), OutcomeUnknown (event no longer known)."""
-        self.platform.status_url(remote_id)  # raises ValueError for an invalid id
+        """Check once. Raises Halted, OutcomeUnknown (event no longer known), or ValueError.
+
+        The latter if the id is invalid, or the protocol has no delivery status.
+        """
+        self.platform.protocol.status_request(self.platform, remote_id)  # raises ValueError
         with self._turn():
             outcome = self._sender.check(remote_id, sent=self._sent.get(remote_id))
         if outcome.verdict in {Verdict.HALTED, Verdict.UNKNOWN}:
@@ -221,7 +228,11 @@ class EventBridgeClient:
         self._lock = threading.Lock()
 
 
-def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str, str]:
+def _hosts(
+    region: str | None, api: str | None, login: str | None, kind: type[Protocol], given: dict[str, Any]
+) -> tuple[str, str]:
+    if region is None and api is None:
+        api = kind.api_base_url({name.upper(): value for name, value in given.items()})
     if region is None and api is None:
         raise ValueError(
             "REGION is missing: pass region='us-east-1' (or yours), or api_base_url and login_base_url"
@@ -230,20 +241,18 @@ def _hosts(region: str | None, api: str | None, login: str | None) -> tuple[str,
     if api is None:
         api = known.api_base_url if known else ""
         login = login or (known.login_base_url if known else None)
-    return api, login or regions.derive_login(api)
+    return api, login or (regions.derive_login(api) if kind.authenticates else "")
 
 
-def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split into keywords of Platform and of Rules. Raises TypeError for others."""
-    own, rules = ({item.name for item in settings_of(each).values()} for each in (Platform, Rules))
-    for name in settings.keys() - own - rules:
-        close = difflib.get_close_matches(name, own | rules, n=1)
+def _split(settings: dict[str, Any], *owners: type) -> list[dict[str, Any]]:
+    """Split into keywords of these dataclasses. Raises TypeError for others."""
+    names = [{item.name for item in settings_of(owner).values()} for owner in owners]
+    known = set().union(*names)
+    for name in settings.keys() - known:
+        close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise TypeError(f"EventBridgeClient got an unexpected keyword {name!r}.{hint}")
-    return (
-        {name: value for name, value in settings.items() if name in own},
-        {name: value for name, value in settings.items() if name in rules},
-    )
+    return [{name: settings[name] for name in own & settings.keys()} for own in names]
 
 
 def _sent(body: str) -> Sent:

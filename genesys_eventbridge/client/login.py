@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from genesys_eventbridge.client.responses import failure_outcome, token_answer
+from genesys_eventbridge.client.responses.exceptions import failure_outcome
+from genesys_eventbridge.client.responses.token import token_answer
 from genesys_eventbridge.client.sockets import Deadline
 from genesys_eventbridge.client.transport import DEADLINE, USER_AGENT, DirectTransport, read_answer
 from genesys_eventbridge.errors import Halted
-from genesys_eventbridge.platform.config import Platform, Secret, maskable
+from genesys_eventbridge.platform.config import Platform, maskable
 from genesys_eventbridge.platform.outcomes import Halt, Token
-from genesys_eventbridge.platform.values import Check, client_id, credential, named
+from genesys_eventbridge.platform.values import Check, Secret, client_id, credential, named
 from genesys_eventbridge.text import clean
 
 
@@ -27,8 +28,8 @@ class Basic:
     @classmethod
     def of(cls, platform: Platform) -> Basic:
         """Calls callables. Raises Halted(auth), naming the setting, if a value is unusable."""
-        name = _read(platform.client_id, client_id, "CLIENT_ID")
-        secret = _read(platform.client_secret, credential, "CLIENT_SECRET")
+        name = _read(platform.client_id or "", client_id, "CLIENT_ID")
+        secret = _read(platform.client_secret or "", credential, "CLIENT_SECRET")
         # Unencoded, like the official SDKs; RFC 6749 would form-encode both first.
         encoded = base64.b64encode(f"{name}:{secret}".encode()).decode()
         return cls(f"Basic {encoded}", maskable(secret, encoded))
@@ -99,9 +100,9 @@ def _request(platform: Platform, basic: Basic, deadline: Deadline) -> httpx.Requ
 
 
 def _failure(error: Exception, login_host: str, secrets: tuple[str, ...]) -> Halted:
-    """Why there was no response. That the request may have arrived is left out: repeating it is safe."""
-    outcome = failure_outcome(error, secrets=secrets)
-    reason = outcome.error.partition(" It may have arrived;")[0]
+    """Why there was no response. That the request may have arrived does not matter: repeating it is safe."""
+    outcome = failure_outcome(error, secrets=secrets, after_unknown="")
     return Halted(
-        clean(f"No token from {login_host}: {reason}", 500), kind=(outcome.halt or Halt.NETWORK).value
+        clean(f"No token from {login_host}: {outcome.error.strip()}", 500),
+        kind=(outcome.halt or Halt.NETWORK).value,
     )

@@ -13,12 +13,15 @@ from dataclasses import replace
 import httpx
 
 from genesys_eventbridge.client.auth import TOKEN_TRANSPORT, ClientCredentials
-from genesys_eventbridge.client.responses import failure_outcome, publish_outcome, status_outcome
+from genesys_eventbridge.client.responses import read
+from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.sockets import Deadline
 from genesys_eventbridge.client.transport import DEADLINE, USER_AGENT, DirectTransport, read_answer
 from genesys_eventbridge.defects import report
+from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.platform.config import Platform
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
+from genesys_eventbridge.platform.protocols import Answer, Request
 from genesys_eventbridge.platform.values import header_value, named
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -36,7 +39,8 @@ class Sender:
     Any failure of the platform, the network or the login service becomes an ``Outcome``; only interruptions
     (``BaseException``) propagate. Each call ends by ``platform.request_deadline``, including its token, a
     refresh and the second request. A given ``transport`` also fetches the tokens and is closed by ``close``;
-    the deadline then depends on how well that transport keeps its timeouts.
+    the deadline then depends on how well that transport keeps its timeouts. ``credentials`` are used
+    if the protocol authenticates.
     """
 
     def __init__(
@@ -52,9 +56,10 @@ class Sender:
         self._given = transport
         self._direct: DirectTransport | None = None
         self._clock = clock
-        self._url = httpx.URL(platform.events_url)
-        self._key_name = platform.idempotency_header.encode()
-        self._content_type = (b"Content-Type", platform.content_type.encode())
+        self._protocol = platform.protocol
+        self._host = httpx.URL(platform.api_base_url).netloc
+        #: The path of the last publish and its URL: parsing it takes as long as sending a small event.
+        self._last: tuple[str, httpx.URL] | None = None
         self._headers: RawHeaders | None = None
         self._extensions: dict[str, object] = {"timeout": platform.timeouts}
         if transport:
@@ -63,11 +68,12 @@ class Sender:
     def publish(self, body: str, key: str, sent: Sent) -> Outcome:
         """Send ``body`` as it is under the idempotency ``key``; ``sent`` has its attributes."""
         sent = sent if sent.body == body else replace(sent, body=body)
-
-        def judge(response: httpx.Response) -> Outcome:
-            return publish_outcome(response, sent, self._platform.rules, secrets=self._secrets())
-
-        return self._outcome(lambda: self._publish_request(body, key), judge, Verdict.UNKNOWN, body)
+        return self._outcome(
+            lambda: self._protocol.publish_request(self._platform, sent, key),
+            lambda answer: self._protocol.publish_outcome(answer, sent),
+            Verdict.UNKNOWN,
+            body,
+        )
 
     def check(self, remote_id: str, *, sent: Sent | None = None, age: float | None = None) -> Outcome:
         """Check an accepted event's status. ``age`` is in seconds since its acceptance, None if unknown.
@@ -75,19 +81,26 @@ class Sender:
         ``sent`` has the event's attributes: some platforms respond with the event itself. No value of its
         data appears in the outcome's error.
         """
+        return self._outcome(
+            lambda: self._protocol.status_request(self._platform, remote_id),
+            lambda answer: self._protocol.status_outcome(answer, remote_id, sent, age),
+            Verdict.NOT_YET,
+            sent.body if sent else "",
+        )
 
-        def judge(response: httpx.Response) -> Outcome:
-            return status_outcome(
-                response,
-                self._platform.rules,
-                remote_id=remote_id,
-                sent=sent,
-                age=age,
-                secrets=self._secrets(),
-            )
-
-        body = sent.body if sent else ""
-        return self._outcome(lambda: self._check_request(remote_id), judge, Verdict.NOT_YET, body)
+    def connect(self) -> Outcome | None:
+        """Connect to the platform, with tunnel and TLS, and send no request. Returns the failure, if any."""
+        deadline = Deadline(self._platform.request_deadline, self._clock)
+        request = httpx.Request(
+            "HEAD", self._platform.api_base_url, extensions=self._extensions | {DEADLINE: deadline}
+        )
+        try:
+            transport = self._transport()
+            if isinstance(transport, DirectTransport):  # others have nothing to connect
+                transport.connect(request)
+        except Exception as error:  # noqa: BLE001 - an error of any kind is the result
+            return self._failed(error, Verdict.UNKNOWN, "")
+        return None
 
     def close(self) -> None:
         if self._given:
@@ -98,8 +111,8 @@ class Sender:
 
     def _outcome(
         self,
-        build: Callable[[], httpx.Request],
-        judge: Callable[[httpx.Response], Outcome],
+        build: Callable[[], Request],
+        judge: Callable[[Answer], Outcome],
         undecided: Verdict,
         body: str,
     ) -> Outcome:
@@ -111,24 +124,27 @@ class Sender:
 
     def _judged(
         self,
-        build: Callable[[], httpx.Request],
-        judge: Callable[[httpx.Response], Outcome],
+        build: Callable[[], Request],
+        judge: Callable[[Answer], Outcome],
         undecided: Verdict,
         body: str,
     ) -> Outcome:
         try:
-            response = self._answer(build())
+            request = build()
+        except (Halted, InvalidEvent) as error:
+            return self._failed(error, undecided, body)
+        except Exception as error:  # noqa: BLE001 - a protocol is the user's code; nothing was sent
+            line = f"Nothing was sent: the protocol raised {type(error).__name__}."
+            report(error, "%s", line)
+            nothing = Verdict.UNAVAILABLE if undecided is Verdict.UNKNOWN else undecided
+            return Outcome(nothing, error=line, outage=Halt.CONFIG)
+        try:
+            response = self._answer(self._http_request(request))
         except Exception as error:  # noqa: BLE001 - an error of any kind has a meaning for the event
-            return failure_outcome(
-                error,
-                checking=undecided is Verdict.NOT_YET,
-                secrets=self._secrets(),
-                redact_keys=self._platform.rules.redact_keys,
-                body=body,
-            )
+            return self._failed(error, undecided, body)
         try:
             with _large_answers.lock if len(response.content) > LARGE_ANSWER_BYTES else nullcontext():
-                return judge(response)
+                return judge(read(response, self._platform.rules, self._secrets(), body))
         except Exception as error:  # noqa: BLE001 - our bugs must not make it look as if nothing was sent
             status, name = response.status_code, type(error).__name__
             line = (
@@ -137,9 +153,21 @@ class Sender:
             report(error, "%s", line)
             return Outcome(undecided, error=line, status_code=status)
 
+    def _failed(self, error: Exception, undecided: Verdict, body: str) -> Outcome:
+        return failure_outcome(
+            error,
+            checking=undecided is Verdict.NOT_YET,
+            secrets=self._secrets(),
+            redact_keys=self._platform.rules.redact_keys,
+            body=body,
+            after_unknown=self._protocol.after_unknown,
+        )
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        """Run the authentication flow to its last response."""
+        """The response; if the protocol authenticates, the last one of that flow."""
         transport = self._transport()
+        if not self._protocol.authenticates:
+            return read_answer(transport.handle_request(request), request)
         flow = self._credentials.auth_flow(request)
         try:
             outgoing = next(flow)
@@ -152,26 +180,28 @@ class Sender:
         finally:
             flow.close()
 
-    def _publish_request(self, body: str, key: str) -> httpx.Request:
-        content = body.encode()
-        own = [(self._key_name, _key(key)), (b"Content-Length", b"%d" % len(content))]
-        headers = [*self._common_headers(), self._content_type, *own]
-        return self._request("POST", self._url, headers, content)
-
-    def _check_request(self, remote_id: str) -> httpx.Request:
-        url = httpx.URL(self._platform.status_url(remote_id))
-        return self._request("GET", url, self._common_headers(), b"")
-
-    def _request(self, method: str, url: httpx.URL, headers: RawHeaders, content: bytes) -> httpx.Request:
+    def _http_request(self, request: Request) -> httpx.Request:
+        content = request.body.encode()
+        headers = [*self._common_headers(), *(_header(name, text) for name, text in request.headers)]
+        if request.method == "POST":
+            headers.append((b"Content-Length", b"%d" % len(content)))
         deadline = Deadline(self._platform.request_deadline, self._clock)
         # With stream= httpx adds no headers: this list is complete.
         return httpx.Request(
-            method,
-            url,
+            request.method,
+            self._url(request),
             headers=headers,
             stream=httpx.ByteStream(content),
             extensions=self._extensions | {DEADLINE: deadline},
         )
+
+    def _url(self, request: Request) -> httpx.URL:
+        if self._last and self._last[0] == request.path:
+            return self._last[1]
+        url = httpx.URL(self._platform.api_base_url + request.path)
+        if request.method == "POST":
+            self._last = (request.path, url)
+        return url
 
     def _transport(self) -> httpx.BaseTransport:
         if self._given:
@@ -193,7 +223,7 @@ class Sender:
                 *self._platform.headers().items(),
             ]
             named = [(name.encode(), text.encode()) for name, text in headers]
-            self._headers = [(b"Host", self._url.netloc), *named]
+            self._headers = [(b"Host", self._host), *named]
         return self._headers
 
     def _forget(self) -> None:
@@ -207,9 +237,9 @@ class Sender:
         return (*self._credentials.secrets, *self._platform.secrets())
 
 
-def _key(key: str) -> bytes:
+def _header(name: str, text: str) -> tuple[bytes, bytes]:
     try:
-        return str(named(header_value, key, "The idempotency key")).encode()
+        return name.encode(), str(named(header_value, text, f"The header {name}")).encode()
     except ValueError as error:
         raise httpx.LocalProtocolError(str(error)) from None
 

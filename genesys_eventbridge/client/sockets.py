@@ -42,6 +42,10 @@ class Deadline:
         return left if timeout is None else min(left, timeout)
 
 
+class Established(Exception):
+    """The connection stands and the request would be written now; see ``DeadlineNetwork.only_connects``."""
+
+
 class DeadlineNetwork(httpcore.NetworkBackend):
     """Opens connections on which every wait ends at ``deadline``, which the owner sets before each request.
 
@@ -49,7 +53,7 @@ class DeadlineNetwork(httpcore.NetworkBackend):
     opened, the owner sets ``wanted_layers``, the number of TLS layers that a request needs. ``layers`` is
     how many there are: 0 over plain TCP, -1 without a connection. ``handed_over`` counts the bytes accepted
     by the kernel since the last layer was added or the owner set it to 0. ``ended`` is True if the other
-    side has closed its end.
+    side has closed its end. If ``only_connects`` is set, writing the request raises Established instead.
     """
 
     def __init__(self) -> None:
@@ -58,6 +62,11 @@ class DeadlineNetwork(httpcore.NetworkBackend):
         self.layers = -1
         self.handed_over = 0
         self.ended = False
+        self.only_connects = False
+
+    def about_to_write(self) -> None:
+        if self.only_connects and self.established:
+            raise Established
 
     @property
     def established(self) -> bool:
@@ -162,6 +171,7 @@ class SocketStream(_Stream):
         self._unsent: list[bytes] = []
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.network.about_to_write()
         self._unsent.append(buffer)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -237,6 +247,7 @@ class TLSStream(_Stream):
             raise httpcore.ConnectError(f"no TLS connection: {error}") from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.network.about_to_write()
         data = memoryview(buffer)
         try:
             while data:

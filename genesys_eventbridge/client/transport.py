@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -13,7 +14,8 @@ import httpcore
 import httpx
 
 from genesys_eventbridge import __version__
-from genesys_eventbridge.client.sockets import Deadline, DeadlineNetwork
+from genesys_eventbridge.client.responses import BODY_PROBLEM, BROKEN_OFF
+from genesys_eventbridge.client.sockets import Deadline, DeadlineNetwork, Established
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.tls import ClientCertificate, contexts
@@ -22,10 +24,6 @@ USER_AGENT = f"genesys-eventbridge/{__version__} httpx/{httpx.__version__} pytho
 MAX_ANSWER_BYTES = 1024 * 1024
 #: Request extension: the ``Deadline`` of the publish or check that the request belongs to.
 DEADLINE = "deadline"
-#: Response extension: why the body could not be used; the content is then empty.
-BODY_PROBLEM = "body_problem"
-#: Response extension: why the body did not arrive completely, which is a network failure. May quote the body.
-BROKEN_OFF = "broken_off"
 #: For a request without its own deadline.
 DEFAULT_DEADLINE_SECONDS = 20.0
 #: An idle connection older than this is not reused: a gateway may have dropped it silently.
@@ -86,6 +84,19 @@ class DirectTransport(httpx.BaseTransport):
             _tracing.ours = False
             self._busy.release()
 
+    def connect(self, request: httpx.Request) -> None:
+        """Open the connection that ``request`` needs, with tunnel and TLS, and close it. Sends no request.
+
+        Raises what ``handle_request`` raises if nothing was sent.
+        """
+        self._drop()
+        self._network.only_connects = True
+        try:
+            with contextlib.suppress(Established):
+                self.handle_request(request)
+        finally:
+            self._network.only_connects = False
+
     def close(self) -> None:
         self._drop()
 
@@ -137,7 +148,7 @@ class DirectTransport(httpx.BaseTransport):
                 if not self._network.request_sent:
                     raise httpcore.ConnectError("a response came before the request was sent")
                 return answer
-            except Halted:
+            except (Halted, Established):
                 raise
             except Exception as error:  # noqa: BLE001 - if nothing was sent, the outcome must not be unknown
                 unwritable = isinstance(error, httpcore.LocalProtocolError)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -19,6 +20,7 @@ from genesys_eventbridge.errors import without_arguments
 from genesys_eventbridge.platform import values
 from genesys_eventbridge.platform.config import Platform
 from genesys_eventbridge.platform.outcomes import Rules
+from genesys_eventbridge.platform.protocols import BUILT_IN, EventBridge, Protocol, protocol_class
 from genesys_eventbridge.platform.values import setting, settings_of
 from genesys_eventbridge.text import clean
 
@@ -54,6 +56,7 @@ class DestinationSettings:
     pass_seconds: float = setting(values.seconds, 45.0)
     parallel_passes: int = setting(values.count, 4)
     block_key_on_dead: bool = setting(values.boolean, True)
+    on_doubt: str = setting(values.one_of("ask", "resend"), "ask")
     wake: str | None = setting(rules.wake, rules.AUTO)
     require_transaction: bool = setting(values.boolean, True)
     schemas: Mapping[str, Any] = setting(rules.schemas, {})
@@ -75,9 +78,37 @@ class DestinationSettings:
         return replace(self, platform=platform, **changes)
 
     @property
+    def confirms(self) -> bool:
+        """Whether the delivery of an accepted event is checked; if not, accepted is the end."""
+        return self.confirm and self.platform.protocol.confirms
+
+    @property
+    def honours_key(self) -> bool:
+        """Whether the platform recognises an event that it has accepted before."""
+        return self.platform.protocol.honours_key
+
+    @property
+    def key_seconds(self) -> float:
+        """Seconds during which the platform surely remembers a key: 0 if its protocol honours none."""
+        return self.idempotency_window - self.idempotency_margin if self.honours_key else 0.0
+
+    @property
     def doubt_seconds(self) -> float:
-        """Seconds during which an event of unknown outcome may be sent again under its key."""
-        return self.idempotency_window - self.idempotency_margin
+        """Seconds during which an event of unknown outcome may be sent again.
+
+        Without a key that the platform honours, ON_DOUBT decides: 0 for "ask", infinite for "resend".
+        """
+        return math.inf if self.resends_in_doubt else self.key_seconds
+
+    @property
+    def resends_in_doubt(self) -> bool:
+        """Whether an event in doubt is sent again without a key that the platform honours, maybe twice."""
+        return not self.honours_key and self.on_doubt == "resend"
+
+    @property
+    def asks_in_doubt(self) -> bool:
+        """Whether each unknown outcome is left to an operator."""
+        return not self.honours_key and self.on_doubt == "ask"
 
     @property
     def run_length(self) -> int:
@@ -85,15 +116,18 @@ class DestinationSettings:
         return max(5, 2 * self.concurrency)
 
 
+PROTOCOL = "PROTOCOL"
 _FIELDS = settings_of(Platform, Rules, DestinationSettings)
-CHECKS: dict[str, values.Check] = {
-    # The file must exist only here: a client without Django may be created before its file is.
-    key: values.optional(values.existing_file) if key == "CA_BUNDLE" else item.metadata["check"]
-    for key, item in _FIELDS.items()
-}
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    return item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+
+
+#: The default of each setting, dataclasses.MISSING if it has none; those of the built-in protocols included.
 DEFAULTS: dict[str, Any] = {
-    key: item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-    for key, item in _FIELDS.items()
+    PROTOCOL: EventBridge.name,
+    **{key: _default(item) for key, item in (_FIELDS | settings_of(*BUILT_IN.values())).items()},
 }
 
 
@@ -187,46 +221,75 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
     if not isinstance(raw, Mapping):
         hint = f'Write {SETTING} = {{"{alias}": {{"REGION": "us-east-1", ...}}}}.'
         return {}, [*problems, Problem("E001", "", f"{SETTING}[{alias!r}] must be a dict.", hint)]
-    known = {*CHECKS, "REGION", rules.REPLACED_BY_WAKE}
+    try:
+        kind = protocol_class(raw.get(PROTOCOL, EventBridge.name))
+    except ValueError as error:
+        got = clean(repr(raw[PROTOCOL]), 100)
+        message = f"{SETTING}[{alias!r}][{PROTOCOL!r}] must be {error}, got {got}."
+        return {}, [*problems, Problem("E004", PROTOCOL, message, f"The default is {EventBridge.name!r}.")]
+    fields = _FIELDS | settings_of(kind)
+    problems += _unknown(alias, raw, {*DEFAULTS, *fields, "REGION", rules.REPLACED_BY_WAKE})
+    hosts, host_problems = rules.hosts(alias, raw, kind)
+    problems += host_problems
+    former, former_problems = rules.publish_on_commit(alias, raw)
+    problems += former_problems
+    problems += rules.without_effect(alias, raw, kind)
+    problems += rules.undecided_doubt(alias, raw, kind)
+    given = {**former, **{key: value for key, value in raw.items() if key not in kind.unused}, **hosts}
+    found: dict[str, Any] = {}
+    for key, item in fields.items():
+        default = _default(item)
+        value = given.get(key, default)
+        needed = key in kind.credentials
+        if value is dataclasses.MISSING or (value in ("", None) and needed):
+            if key not in rules.HOST_KEYS:
+                problems.append(rules.missing(alias, key, kind))
+            continue
+        try:
+            found[key.lower()] = _check(key, item)(value)
+        except ValueError as error:
+            known_default = "" if default is dataclasses.MISSING or needed else f"The default is {default!r}."
+            shown = "" if item.metadata["secret"] else f", got {clean(repr(value), 100)}"
+            problems.append(
+                Problem("E004", key, f"{SETTING}[{alias!r}][{key!r}] must be {error}{shown}.", known_default)
+            )
+    if not any(problem.is_error for problem in problems):
+        problems += _combined(alias, found, kind)
+    return found, problems
+
+
+def _unknown(alias: str, raw: Mapping[Any, Any], known: Collection[str]) -> list[Problem]:
+    problems = []
     for key in raw:
         if key not in known:
             close = get_close_matches(str(key).upper(), known, n=1, cutoff=0.5)
             hint = f"Did you mean {close[0]!r}?" if close else "Remove it."
             problems.append(Problem("E003", str(key), f"{SETTING}[{alias!r}]: unknown key {key!r}.", hint))
-    hosts, host_problems = rules.hosts(alias, raw)
-    problems += host_problems
-    former, former_problems = rules.publish_on_commit(alias, raw)
-    problems += former_problems
-    given = {**DEFAULTS, **former, **{key: value for key, value in raw.items() if key in CHECKS}, **hosts}
-    found: dict[str, Any] = {}
-    for key, check in CHECKS.items():
-        value = given[key]
-        if value is dataclasses.MISSING or (value in ("", None) and key in rules.CREDENTIALS):
-            if key not in rules.HOST_KEYS:
-                problems.append(rules.missing(alias, key))
-            continue
-        try:
-            found[key.lower()] = check(value)
-        except ValueError as error:
-            default = DEFAULTS[key]
-            known_default = "" if default is dataclasses.MISSING else f" The default is {default!r}."
-            shown = "" if key in rules.MAY_HOLD_SECRETS else f", got {clean(repr(value), 100)}"
-            problems.append(
-                Problem(
-                    "E004",
-                    key,
-                    f"{SETTING}[{alias!r}][{key!r}] must be {error}{shown}.",
-                    known_default.strip(),
-                )
-            )
-    if not any(problem.is_error for problem in problems):
-        problems += rules.combinations(alias, found)
-    return found, problems
+    return problems
+
+
+def _combined(alias: str, found: dict[str, Any], kind: type[Protocol]) -> list[Problem]:
+    """Replace the protocol's own settings by the protocol, and return what cannot be combined."""
+    try:
+        protocol = kind(**_taken(found, kind))
+    except Exception as error:  # noqa: BLE001 - a protocol may be the user's code
+        message = f"{SETTING}[{alias!r}][{PROTOCOL!r}]: {kind.__name__} raised {type(error).__name__}."
+        return [Problem("E004", PROTOCOL, message, "Its fields must be made by platform.values.setting().")]
+    found["protocol"] = protocol
+    return rules.combinations(alias, found | vars(protocol), protocol)
+
+
+def _check(key: str, item: dataclasses.Field[Any]) -> values.Check:
+    if key == "CA_BUNDLE":
+        # The file must exist only here: a client without Django may be created before its file is.
+        return values.optional(values.existing_file)
+    check: values.Check = item.metadata["check"]
+    return check
 
 
 def _made(alias: str, found: dict[str, Any]) -> DestinationSettings:
     of_rules, of_platform = _taken(found, Rules), _taken(found, Platform)
-    platform = Platform(rules=Rules(**of_rules), **of_platform)
+    platform = Platform(rules=Rules(**of_rules), protocol=found.pop("protocol"), **of_platform)
     return DestinationSettings(alias=alias, platform=platform, **found)
 
 

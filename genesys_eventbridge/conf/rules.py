@@ -12,11 +12,10 @@ from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.platform import regions
 from genesys_eventbridge.platform.config import contradictions
+from genesys_eventbridge.platform.protocols import BUILT_IN, Protocol
+from genesys_eventbridge.platform.values import settings_of
 from genesys_eventbridge.tls import load_trust
 
-CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET")
-#: Values of these are never shown in a message.
-MAY_HOLD_SECRETS = (*CREDENTIALS, "PROXY", "EXTRA_HEADERS", "CLIENT_CERT")
 HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: Seconds that claiming and settling may take besides the request; part of every lease.
 LEASE_MARGIN = 5.0
@@ -39,46 +38,54 @@ class Problem:
         return self.id.startswith("E")
 
 
-def hosts(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, str], list[Problem]]:
-    """API_BASE_URL and LOGIN_BASE_URL, by key, from REGION or the explicit URLs, which take precedence."""
-    found: dict[str, str] = {}
-    problems: list[Problem] = []
+def hosts(
+    alias: str, raw: Mapping[str, Any], protocol: type[Protocol]
+) -> tuple[dict[str, str], list[Problem]]:
+    """API_BASE_URL and LOGIN_BASE_URL, by key, from REGION or the explicit URLs, which take precedence.
+
+    LOGIN_BASE_URL is "" for a protocol that does not authenticate.
+    """
     where = f"GENESYS_EVENTBRIDGE[{alias!r}]"
-    region, api, login = (raw.get(key) for key in ("REGION", "API_BASE_URL", "LOGIN_BASE_URL"))
+    region, login = raw.get("REGION"), raw.get("LOGIN_BASE_URL")
+    api = raw.get("API_BASE_URL") or (None if region else protocol.api_base_url(raw))
     if not region and not api:
-        hint = 'Set "REGION": "us-east-1" (or your region), or API_BASE_URL and LOGIN_BASE_URL.'
+        explicit = "API_BASE_URL and LOGIN_BASE_URL" if protocol.authenticates else "API_BASE_URL"
+        hint = f'Set "REGION": "us-east-1" (or your region), or {explicit}.'
         return {}, [Problem("E001", "REGION", f"{where} has neither REGION nor API_BASE_URL.", hint)]
+    problems: list[Problem] = []
+    found: dict[str, str] = {}
     key = "REGION"
     try:
         if region:
-            by_region = regions.hosts(region)
-            found = {"API_BASE_URL": by_region.api_base_url, "LOGIN_BASE_URL": by_region.login_base_url}
-            if not by_region.known and not api:
-                message = f"REGION {region!r} is not a known region; using {by_region.api_base_url}."
+            known = regions.hosts(region)
+            found = {"API_BASE_URL": known.api_base_url, "LOGIN_BASE_URL": known.login_base_url}
+            if not known.known and not api:
+                message = f"REGION {region!r} is not a known region; using {known.api_base_url}."
                 hint = "Check its spelling, or set API_BASE_URL and LOGIN_BASE_URL."
                 problems.append(Problem("W010", key, f"{where}: {message}", hint))
         if api:
             key = "API_BASE_URL"
             found[key] = regions.check_url(api, key)
-            if not login:
-                found["LOGIN_BASE_URL"] = regions.derive_login(found[key])
+        if not protocol.authenticates:
+            return found | {"LOGIN_BASE_URL": ""}, problems
+        if api and not login:
+            found["LOGIN_BASE_URL"] = regions.derive_login(found["API_BASE_URL"])
         if login:
             key = "LOGIN_BASE_URL"
             found[key] = regions.check_url(login, key)
     except ValueError as error:
         number = "E001" if key == "REGION" else "E007"
         return {}, [Problem(number, key, f"{where}: {error}", "")]
-    one_host = found["API_BASE_URL"] == found["LOGIN_BASE_URL"]
-    if one_host and not regions.is_this_machine(found["API_BASE_URL"]):
-        problems.append(
-            Problem(
-                "W014",
-                "LOGIN_BASE_URL",
-                f"{where}: login and API use the same host, {found['API_BASE_URL']}.",
-                "Tokens come from https://login.<domain>, the API is https://api.<domain>.",
-            )
-        )
-    return found, problems
+    return found, problems + _one_host(where, found)
+
+
+def _one_host(where: str, found: Mapping[str, str]) -> list[Problem]:
+    api = found["API_BASE_URL"]
+    if api != found["LOGIN_BASE_URL"] or regions.is_this_machine(api):
+        return []
+    message = f"{where}: login and API use the same host, {api}."
+    hint = "Tokens come from https://login.<domain>, the API is https://api.<domain>."
+    return [Problem("W014", "LOGIN_BASE_URL", message, hint)]
 
 
 def publish_on_commit(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -98,18 +105,52 @@ def publish_on_commit(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, Any
     return {"WAKE": None} if off else {}, [problem]
 
 
-def missing(alias: str, key: str) -> Problem:
-    samples = {
-        "CLIENT_ID": 'os.environ["GENESYS_CLIENT_ID"]',
-        "CLIENT_SECRET": 'os.environ["GENESYS_CLIENT_SECRET"]',
-        "SOURCE": '"com.example.ordering"',
-    }
-    number = "E002" if key in CREDENTIALS else "E004"
-    hint = f'Add "{key}": {samples[key]}.'
+def missing(alias: str, key: str, protocol: type[Protocol]) -> Problem:
+    number = "E002" if key in protocol.credentials else "E004"
+    sample = '"com.example.ordering"' if key == "SOURCE" else f'os.environ["GENESYS_{key}"]'
+    hint = f'Add "{key}": {sample}.'
     return Problem(number, key, f"GENESYS_EVENTBRIDGE[{alias!r}] has no {key}.", hint)
 
 
-def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
+def without_effect(alias: str, raw: Mapping[str, Any], protocol: type[Protocol]) -> list[Problem]:
+    """Settings that the protocol refuses or does not use, and those that belong to other protocols."""
+    where = f"GENESYS_EVENTBRIDGE[{alias!r}]"
+    given = {key for key, value in raw.items() if value not in ("", None)}
+    found = [
+        Problem(
+            "E005",
+            key,
+            f"{where}: {key} cannot be combined with the protocol {protocol.name}: {reason}.",
+            f"Remove {key}.",
+        )
+        for key, reason in protocol.refused.items()
+        if key in given
+    ]
+    others = set(settings_of(*BUILT_IN.values())) - set(settings_of(protocol))
+    keys = [key for key in raw if key in given & (protocol.unused | others)]
+    if keys:
+        verb, them = ("has", "it") if len(keys) == 1 else ("have", "them")
+        message = f"{where}: {', '.join(keys)} {verb} no effect with the protocol {protocol.name}."
+        if "CONFIRM" in keys:
+            message += " It has no delivery status to ask for: accepted is the end."
+        found.append(Problem("W025", keys[0], message, f"Remove {them}."))
+    return found
+
+
+def undecided_doubt(alias: str, raw: Mapping[str, Any], protocol: type[Protocol]) -> list[Problem]:
+    """Without a key, an event may be lost or doubled: the project should say which it prefers."""
+    if protocol.honours_key or raw.get("ON_DOUBT") is not None:
+        return []
+    message = (
+        f"GENESYS_EVENTBRIDGE[{alias!r}]: the protocol {protocol.name} honours no idempotency key, and "
+        'ON_DOUBT is not set, so "ask" applies: an event of unknown outcome is not sent again; it becomes '
+        "unresolved, and an operator decides."
+    )
+    hint = 'Set "ON_DOUBT": "ask" to confirm, or "resend" to have it sent again, possibly twice.'
+    return [Problem("W026", "ON_DOUBT", message, hint)]
+
+
+def combinations(alias: str, values: Mapping[str, Any], protocol: Protocol) -> list[Problem]:
     """Values that are valid individually but cannot be combined."""
     deadline, lease, whole_pass = (
         values["request_deadline"],
@@ -136,7 +177,7 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
             f"REQUEST_DEADLINE ({deadline:g}).",
         ),
         (
-            values["idempotency_margin"] + lease < values["idempotency_window"],
+            not protocol.honours_key or values["idempotency_margin"] + lease < values["idempotency_window"],
             "IDEMPOTENCY_MARGIN",
             f"IDEMPOTENCY_MARGIN ({values['idempotency_margin']:g}) plus LEASE_SECONDS must be less than "
             f"IDEMPOTENCY_WINDOW ({values['idempotency_window']:g}), or no event of unknown "
@@ -155,7 +196,7 @@ def combinations(alias: str, values: Mapping[str, Any]) -> list[Problem]:
         ),
     )
     found = [(key, message) for holds, key, message in rules if not holds]
-    found += contradictions(values)
+    found += contradictions(values, protocol)
     return [
         Problem("E005", key, f"GENESYS_EVENTBRIDGE[{alias!r}]: {message}", f"Change {key}.")
         for key, message in found

@@ -98,6 +98,8 @@ def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bo
     def choose(row: Row) -> Action | str:
         if row.destination in orphans:
             return _not_configured(row)
+        if not conf.destination(row.destination).platform.protocol.confirms:
+            return _("the protocol of %(alias)s has no delivery status") % {"alias": row.destination}
         if row.state is State.UNRESOLVED:
             return ask if row.remote_id else _("the platform returned no id to check")
         if row.state is not State.ACCEPTED or row.in_flight:
@@ -252,7 +254,7 @@ def _key_is_known(row: Row) -> bool:
     settings = conf.destination(row.destination)
     if destinations.is_elsewhere(row.doubt_about, destinations.organisation(settings)):
         return False
-    left = settings.doubt_seconds - (row.now - since).total_seconds()
+    left = settings.key_seconds - (row.now - since).total_seconds()
     return left > settings.lease_seconds
 
 

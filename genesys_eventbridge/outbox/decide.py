@@ -115,7 +115,7 @@ def _accepted(outcome: Outcome, settings: DestinationSettings, row: Transition) 
     taken = partial(replace, row, doubt=None, accepted=True)
     if outcome.final is Verdict.FAILED:
         return taken(state=State.DEAD, reason=Reason.DELIVERY_FAILED)
-    if outcome.final is Verdict.DELIVERED or not settings.confirm:
+    if outcome.final is Verdict.DELIVERED or not settings.confirms:
         return taken(state=State.DELIVERED)
     if not outcome.remote_id:
         return taken(state=State.UNRESOLVED, reason=Reason.UNTRACKED)

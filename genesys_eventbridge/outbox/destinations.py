@@ -41,16 +41,16 @@ _ENDING = (Verdict.ACCEPTED, Verdict.REJECTED)
 
 
 def organisation(settings: DestinationSettings) -> uuid.UUID | None:
-    """Identifies who receives the events: a hash of the API's host and the client id.
+    """Identifies who receives the events: a hash of the API's host and the protocol's account there.
 
-    None if CLIENT_ID is a callable that raises.
+    None if a callable setting raises.
     """
-    client_id = settings.platform.client_id
+    platform = settings.platform
     try:
-        name = client_id() if callable(client_id) else client_id
+        name = platform.protocol.account(platform)
     except Exception:  # noqa: BLE001 - the user's code; the request that needs it reports the error
         return None
-    digest = hashlib.sha256(f"{urlsplit(settings.platform.api_base_url).netloc}\0{name}".encode()).digest()
+    digest = hashlib.sha256(f"{urlsplit(platform.api_base_url).netloc}\0{name}".encode()).digest()
     return uuid.UUID(bytes=digest[:16], version=5)
 
 
@@ -389,7 +389,8 @@ def _limits(settings: DestinationSettings, circuit: Circuit, replies: Sequence[R
     if failing and len(failing) < RUN_EVENTS:
         due = _due(settings.alias).order_by("due_at", "id").values_list("id", flat=True)
         few = len(failing.union(due[: 2 * RUN_EVENTS])) < RUN_EVENTS
-    return Limits(settings.pause_base, settings.pause_cap, settings.run_length, few)
+    short_run = few or settings.asks_in_doubt  # each further failure would be a question to an operator
+    return Limits(settings.pause_base, settings.pause_cap, settings.run_length, short_run)
 
 
 def pauses_of(row: Destination, kind: AttemptKind) -> Pauses:

@@ -26,6 +26,8 @@ def expire(settings: DestinationSettings) -> Counter[str]:
 
     Sent again after the window, an event could be accepted twice, so an operator must decide.
     """
+    if settings.resends_in_doubt:
+        return Counter()
     # Not only due rows: one that waits for its ordering key can be in doubt, too.
     pending = OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=settings.alias)
     closed = pending.not_in_flight().filter(in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds))
@@ -60,6 +62,15 @@ def close_unconfirmed(settings: DestinationSettings) -> Counter[str]:
     """With CONFIRM off, mark rows that were accepted before as delivered. Returns rows by state."""
     accepted = due_events(settings.alias, State.ACCEPTED)
     return _end(accepted, _first(accepted.order_by("due_at", "id")), State.DELIVERED, "")
+
+
+def end_without_status(settings: DestinationSettings) -> Counter[str]:
+    """End accepted rows whose delivery can no longer be asked for, because the PROTOCOL was changed.
+
+    They were accepted with a promise of a confirmation, so an operator must decide. Returns rows by state.
+    """
+    accepted = due_events(settings.alias, State.ACCEPTED)
+    return _end(accepted, _first(accepted.order_by("due_at", "id")), State.UNRESOLVED, Reason.UNCONFIRMED)
 
 
 def _first(rows: OutboxQuerySet) -> list[int]:

@@ -109,6 +109,7 @@ def build_row(
         extensions=extensions,
         max_bytes=destination_settings.max_event_bytes,
     )
+    destination_settings.platform.protocol.check_event(event)
     schema = destination_settings.schemas.get(event.type)
     if schema is not None:
         schemas.validate(schema, event.type, event.data)

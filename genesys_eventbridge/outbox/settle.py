@@ -57,6 +57,7 @@ class Attempt:
     #: Seconds the platform asked us to wait.
     retry_after: float | None = None
     response_excerpt: str = field(default="", repr=False)
+    may_duplicate: bool | None = None
     worker: str = ""
 
 
@@ -416,6 +417,7 @@ _ATTEMPT_COLUMNS = {
     "correlation_id": "text",
     "retry_after": "float8",
     "response_excerpt": "text",
+    "may_duplicate": "boolean",
     "worker": "text",
     "started_at": "timestamptz",
     "number": "int",

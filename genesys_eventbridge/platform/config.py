@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from genesys_eventbridge.errors import Halted, without_arguments
 from genesys_eventbridge.platform import values
 from genesys_eventbridge.platform.outcomes import Halt, Rules
+from genesys_eventbridge.platform.protocols import EventBridge, Protocol
 from genesys_eventbridge.platform.regions import check_url
-from genesys_eventbridge.platform.values import Check, clean_all, named, setting
-from genesys_eventbridge.platform.wire import conflicts, is_credential_header
-from genesys_eventbridge.text import REDACTED, SHORTEST_ANYWHERE, clean
+from genesys_eventbridge.platform.values import Check, Secret, clean_all, named, setting, settings_of
+from genesys_eventbridge.platform.wire import is_credential_header
+from genesys_eventbridge.text import REDACTED, SHORTEST_ANYWHERE
 from genesys_eventbridge.tls import ClientCertificate
 
-#: Text, or a callable that returns it. It is called in the thread that needs it, and again after a refusal.
-Secret = str | Callable[[], str]
 #: Names and values, or a callable that returns them.
 ExtraHeaders = Mapping[str, Secret] | Callable[[], Mapping[str, Secret]]
-
-_REMOTE_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
-
 
 #: Secrets shorter than this are never masked, not even as whole words.
 _SHORTEST_SECRET = 4
@@ -36,37 +31,46 @@ _REMEMBERED_VALUES = 3
 class Platform:
     """How to reach one organisation. Names are the settings in lower case; times are in seconds.
 
-    ``client_id``, ``client_secret``, ``proxy``, ``extra_headers`` and its values may be callables. Raises
-    ValueError, naming the setting, if a value is invalid. Neither its repr nor error reports contain
-    secrets: the tracebacks omit the arguments.
+    ``client_id``, ``client_secret``, ``proxy``, ``extra_headers`` and its values may be callables. Login URL
+    and client are needed only if the protocol authenticates. Raises ValueError, naming the setting, if a
+    value is invalid. Neither its repr nor error reports contain secrets: the tracebacks omit the arguments.
     """
 
     api_base_url: str = setting(str)  # validated by ``check_url``, which names the setting
-    login_base_url: str = setting(str)
-    client_id: Secret = setting(values.or_callable(values.client_id))
-    client_secret: Secret = setting(values.or_callable(values.credential))
+    login_base_url: str = setting(str, "")
+    client_id: Secret | None = setting(
+        values.optional(values.or_callable(values.client_id)), None, secret=True
+    )
+    client_secret: Secret | None = setting(
+        values.optional(values.or_callable(values.credential)), None, secret=True
+    )
     scopes: tuple[str, ...] = setting(values.scopes, ("eventbridge:event:publish", "eventbridge:events:read"))
     token_path: str = setting(values.path, "/oauth/token")
     events_path: str = setting(values.path, "/api/v2/eventbridge/events")
     idempotency_header: str = setting(values.idempotency_header, "Idempotency-Key")
     content_type: str = setting(values.content_type, "application/cloudevents+json")
-    extra_headers: ExtraHeaders = setting(values.or_callable(values.headers), {}, hash=False)
+    extra_headers: ExtraHeaders = setting(values.or_callable(values.headers), {}, secret=True, hash=False)
     connect_timeout: float = setting(values.request_seconds, 5.0)
     request_deadline: float = setting(values.request_seconds, 20.0)
     ca_bundle: str | None = setting(values.optional(values.file), None)
-    client_cert: ClientCertificate | None = setting(values.client_certificate, None)
+    client_cert: ClientCertificate | None = setting(values.client_certificate, None, secret=True)
     proxy: str | Callable[[], str | None] | None = setting(
-        values.optional(values.or_callable(values.proxy)), None
+        values.optional(values.or_callable(values.proxy)), None, secret=True
     )
     rules: Rules = field(default_factory=Rules)
+    protocol: Protocol = field(default_factory=EventBridge)
     #: Recent results of callables, by setting. They are masked in texts as well.
     _returned: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_base_url", check_url(self.api_base_url, "API_BASE_URL"))
-        object.__setattr__(self, "login_base_url", check_url(self.login_base_url, "LOGIN_BASE_URL"))
+        if self.protocol.authenticates:
+            object.__setattr__(self, "login_base_url", check_url(self.login_base_url, "LOGIN_BASE_URL"))
         clean_all(self)
-        for _setting, message in contradictions({**vars(self), **self.rules.statuses}):
+        for name in self.protocol.credentials:
+            if self.value(name) is None:
+                raise ValueError(f"{name} is missing")
+        for _setting, message in contradictions(self._given(), self.protocol):
             raise ValueError(message)
 
     def __repr__(self) -> str:
@@ -77,23 +81,34 @@ class Platform:
         return self.login_base_url + self.token_path
 
     @property
-    def events_url(self) -> str:
-        return self.api_base_url + self.events_path
-
-    @property
     def timeouts(self) -> dict[str, float]:
         """Timeouts for httpx's own transports; ours uses the connect timeout and the total deadline."""
         limit = self.request_deadline
         return {"connect": self.connect_timeout, "read": limit, "write": limit, "pool": limit}
 
-    def status_url(self, remote_id: str) -> str:
-        """The URL of one event's status. The id is quoted as exactly one path segment, whatever it contains.
+    def value(self, name: str) -> Any:
+        """A setting of the organisation or of its protocol, by key."""
+        return self._given().get(name.lower())
 
-        Raises ValueError if the id cannot be a segment: empty, only dots, or with control characters.
-        """
-        if not _REMOTE_ID.fullmatch(remote_id) or not remote_id.strip("."):
-            raise ValueError(f"remote_id {clean(repr(remote_id), 60)} is not the id of an event")
-        return f"{self.events_url}/{quote(remote_id, safe='')}"
+    def _given(self) -> dict[str, Any]:
+        return {**vars(self), **vars(self.protocol), **self.rules.statuses}
+
+    def read(self, name: str, value: Secret, check: Check) -> str:
+        """The text of a protocol's setting, given by key and value. Raises Halted(config) if unusable."""
+        return value if isinstance(value, str) else str(self._read(name, value, check))
+
+    def unusable(self, reason: str) -> Halted:
+        """The error for a setting that turns out to be unusable; ``reason`` begins with its name."""
+        return Halted(f"Nothing was sent: {reason}.", kind=Halt.CONFIG.value)
+
+    def known_secrets(self, protocol: Protocol) -> tuple[str, ...]:
+        """The texts of the protocol's secret settings; for callables, their recent results."""
+        return tuple(
+            text
+            for key, item in settings_of(type(protocol)).items()
+            if item.metadata["secret"]
+            for text in self._known(key, getattr(protocol, item.name))
+        )
 
     def headers(self) -> dict[str, str]:
         """The EXTRA_HEADERS to send now. Raises Halted(config), naming the header, if a callable fails."""
@@ -115,7 +130,8 @@ class Platform:
         return url
 
     def secrets(self) -> tuple[str, ...]:
-        """The texts to mask: values of EXTRA_HEADERS, the login of PROXY, the passphrase of CLIENT_CERT.
+        """The texts to mask: values of EXTRA_HEADERS, the login of PROXY, the passphrase of CLIENT_CERT, and
+        the protocol's own.
 
         For callables, their recent results. Header values of fewer than 8 characters are masked only if the
         name of the header suggests a credential; values shorter than 4 are never masked.
@@ -131,6 +147,7 @@ class Platform:
             found += maskable(*_login_of(url), shortest=_SHORTEST_SECRET)
         if self.client_cert and isinstance(self.client_cert.passphrase, str):
             found += maskable(self.client_cert.passphrase, shortest=_SHORTEST_SECRET)
+        found += maskable(*self.protocol.secrets(self), shortest=_SHORTEST_SECRET)
         return tuple(dict.fromkeys(found))
 
     def _known(self, setting: str, value: object) -> tuple[str, ...]:
@@ -146,13 +163,15 @@ class Platform:
         else:
             try:
                 value = named(check, value, setting)
-                for _setting, message in contradictions({**vars(self), setting.lower(): value}):
+                for _setting, message in contradictions(
+                    {**self._given(), setting.lower(): value}, self.protocol
+                ):
                     raise ValueError(message)
             except ValueError as error:  # its message names the setting and never shows the value
                 reason = str(error)
         if reason:
             value = None  # error reports show the variables of this frame
-            raise Halted(f"Nothing was sent: {reason}.", kind=Halt.CONFIG.value)
+            raise self.unusable(reason)
         known = self._returned.get(setting, ())
         if value is not None and value not in known[-1:]:
             self._returned[setting] = (*known, value)[-_REMEMBERED_VALUES:]
@@ -171,23 +190,21 @@ def maskable(*texts: str, shortest: int = SHORTEST_ANYWHERE) -> tuple[str, ...]:
     return tuple(text for text in texts if len(text) >= shortest)
 
 
-def contradictions(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def contradictions(given: Mapping[str, Any], protocol: Protocol) -> Iterator[tuple[str, str]]:
     """Settings that conflict: pairs of the setting to change (upper case) and the reason.
 
     ``given`` is by lower-case name. The value of a callable is not known yet; it is checked when called.
     """
-    header, extra = given["idempotency_header"], given["extra_headers"]
-    if not callable(extra) and header.lower() in map(str.lower, extra):
+    yield from protocol.problems(given)
+    used = ("API_BASE_URL", "LOGIN_BASE_URL") if protocol.authenticates else ("API_BASE_URL",)
+    plain = [key for key in used if given[key.lower()].startswith("http:")]
+    if isinstance(given["proxy"], str) and plain:
+        readable = "CLIENT_SECRET and every token" if protocol.authenticates else "every request"
         yield (
-            "EXTRA_HEADERS",
-            f"EXTRA_HEADERS contains {header}, the IDEMPOTENCY_HEADER, which is set for each event.",
+            "PROXY",
+            f"PROXY would read {readable} in clear text, because {' and '.join(plain)} "
+            "begins with http. Use https there, or set PROXY to None.",
         )
-    if given.get("delivered_statuses", frozenset()) & given.get("failed_statuses", frozenset()):
-        yield "FAILED_STATUSES", "DELIVERED_STATUSES and FAILED_STATUSES have a value in common."
-    yield from conflicts(
-        proxied=isinstance(given["proxy"], str),
-        **{key: given[key] for key in ("api_base_url", "login_base_url", "token_path", "events_path")},
-    )
 
 
 def _login_of(proxy: str) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ from genesys_eventbridge.platform.wire import (
 from genesys_eventbridge.tls import ClientCertificate
 
 Check = Callable[[Any], Any]
+#: Text, or a callable that returns it. It is called in the thread that needs it, and again after a refusal.
+Secret = str | Callable[[], str]
 
 DAY = 86400.0
 #: Longer durations do not fit dates, intervals and timers.
@@ -34,13 +36,13 @@ LONGEST = 100 * 365 * DAY
 MOST = 1_000_000_000
 
 
-def setting(check: Check, default: Any = dataclasses.MISSING, **kwargs: Any) -> Any:
-    """A dataclass field for a setting, with its validator."""
+def setting(check: Check, default: Any = dataclasses.MISSING, *, secret: bool = False, **kwargs: Any) -> Any:
+    """A dataclass field for a setting, with its validator; no message shows the value of a ``secret`` one."""
     if isinstance(default, (list, dict)):
         kwargs["default_factory"] = functools.partial(type(default), default)
     else:
         kwargs["default"] = default
-    return dataclasses.field(metadata={"check": check}, **kwargs)
+    return dataclasses.field(metadata={"check": check, "secret": secret}, **kwargs)
 
 
 def settings_of(*classes: Any) -> dict[str, dataclasses.Field[Any]]:
@@ -117,6 +119,15 @@ def count_up_to(most: int) -> Check:
 
 
 count = count_up_to(MOST)
+
+
+def one_of(*choices: str) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(" or ".join(f'"{choice}"' for choice in choices))
+        return value
+
+    return check
 
 
 def boolean(value: Any) -> bool:

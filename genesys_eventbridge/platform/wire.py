@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
 from typing import TypeGuard
 from urllib.parse import unquote
 
@@ -136,26 +135,3 @@ def is_proxy_url(value: object) -> TypeGuard[str]:
         and bool(normal_host(found["host"]))
         and ":" not in unquote((found["login"] or "").partition(":")[0])
     )
-
-
-def conflicts(
-    *, api_base_url: str, login_base_url: str, token_path: str, events_path: str, proxied: bool
-) -> Iterator[tuple[str, str]]:
-    """Pairs of the setting to change and the reason with the fix, for values that cannot be combined."""
-    plain = [
-        setting
-        for setting, url in (("API_BASE_URL", api_base_url), ("LOGIN_BASE_URL", login_base_url))
-        if url.startswith("http:")
-    ]
-    if proxied and plain:
-        yield (
-            "PROXY",
-            f"PROXY would read CLIENT_SECRET and every token in clear text, because {' and '.join(plain)} "
-            "begins with http. Use https there, or set PROXY to None.",
-        )
-    if api_base_url + events_path == login_base_url + token_path:
-        yield (
-            "EVENTS_PATH",
-            f"EVENTS_PATH and TOKEN_PATH are the same URL, {api_base_url}{events_path}. "
-            "Set EVENTS_PATH to the path of the events.",
-        )

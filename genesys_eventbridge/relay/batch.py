@@ -93,6 +93,15 @@ class NextClaim:
     after_in_flight: bool = False
 
 
+def _rows_held(settings: DestinationSettings, senders: Senders) -> int:
+    """How many rows a pass may hold.
+
+    Each of them may have been sent, once its worker dies. Where the platform recognises no repetition, that
+    is a question to an operator, so each row held must be one that is being sent.
+    """
+    return settings.batch_size if settings.honours_key else min(settings.batch_size, senders.count)
+
+
 class Pass:
     """One pass over one destination, for one or both kinds, on one database connection.
 
@@ -117,9 +126,10 @@ class Pass:
         self.began = self.clock()
         #: Seconds after which no request is started: it might not finish within the pass.
         self.begins_for = settings.pass_seconds - settings.request_deadline
+        self.rows = _rows_held(settings, senders)
         # A statement costs about the same for one row as for many, but idle senders cost more.
-        spare = settings.batch_size - ROWS_PER_SENDER * senders.count
-        self.step = max(1, settings.batch_size // 4, spare)
+        spare = self.rows - ROWS_PER_SENDER * senders.count
+        self.step = max(1, self.rows // 4, spare)
         self.sides = {kind: Side(kind, settings, senders, limit=limit, step=self.step) for kind in kinds}
         for kind, wait in kinds.items():
             self.sides[kind].rests = wait > 0
@@ -167,8 +177,8 @@ class Pass:
         """How many rows the side may hold. While events are due, checks get a fifth of the batch."""
         publishing = self.sides.get(AttemptKind.PUBLISH)
         if side is publishing or publishing is None or not publishing.is_at_work():
-            return self.settings.batch_size
-        return max(1, self.settings.batch_size // 5)
+            return self.rows
+        return max(1, self.rows // 5)
 
     def _until_next_claim(self) -> float | None:
         """Seconds to wait while nothing is in flight; None if the pass is done."""
@@ -226,8 +236,9 @@ class Side:
         self.senders = senders
         self.limit = limit
         self.step = step
-        #: How many rows it may hold now.
-        self.most = settings.batch_size
+        #: How many rows a pass may hold, and how many this side may hold now.
+        self.rows = _rows_held(settings, senders)
+        self.most = self.rows
         self.worker = worker_name()
         self.report = PassReport(settings.alias, kind)
         self.in_flight: dict[int, Claimed] = {}
@@ -288,10 +299,15 @@ class Side:
             self.about = destinations.organisation(self.settings)
             self.report.states.update(expiry.expire(self.settings))
             self.report.states.update(sweep(self.settings))
+        elif not self.settings.platform.protocol.confirms:
+            self.report.states.update(expiry.end_without_status(self.settings))
         elif not self.settings.confirm:
             self.report.states.update(expiry.close_unconfirmed(self.settings))
 
     def _claim(self, lapsed: int, suspects: int) -> NextClaim:
+        if self.kind is AttemptKind.CHECK and not self.settings.platform.protocol.confirms:
+            self.report.drained = True
+            return NextClaim(wait=None)
         if self.senders.is_stopped(self.kind):
             if self.in_flight:
                 return NextClaim(after_in_flight=True)
@@ -362,7 +378,7 @@ class Side:
         """Whether to claim again: before the senders run out of work, but never just to top up a few rows."""
         if self._finishes_first and self.in_flight:
             return False
-        step = self.step if self.most == self.settings.batch_size else max(1, self.most // 2)
+        step = self.step if self.most == self.rows else max(1, self.most // 2)
         return not self.held() or self.held() <= self.most - step
 
     def took(self, answer: Report) -> bool:
@@ -510,6 +526,11 @@ class Side:
         row.attempt = self._attempt(answer, outcome)
         return row
 
+    def _may_duplicate(self, claimed: Claimed) -> bool | None:
+        """Whether the platform may have accepted the event before and could not recognise it."""
+        publishes = claimed.kind is AttemptKind.PUBLISH
+        return True if publishes and claimed.doubt_before and not self.settings.honours_key else None
+
     def _attempt(self, answer: Report, outcome: Outcome) -> Attempt:
         claimed = answer.claimed
         return Attempt(
@@ -523,6 +544,7 @@ class Side:
             correlation_id=outcome.correlation_id,
             retry_after=outcome.retry_after,
             response_excerpt=outcome.excerpt,
+            may_duplicate=self._may_duplicate(claimed),
             worker=self.worker[:128],
         )
 

@@ -36,6 +36,13 @@ def unresolved(event: OutboxEvent, facts: Facts) -> str:
                 "The platform returns a different event for this event's idempotency key, so it is not known "
                 "whether this one was accepted."
             )
+        case Reason.UNCONFIRMED if _has_no_status(facts):
+            unknown = _("The platform accepted it, and the present PROTOCOL cannot ask for its delivery.")
+        case Reason.OUTCOME_UNKNOWN if facts.settings is not None and facts.settings.asks_in_doubt:
+            unknown = _(
+                "It is not known whether it was accepted. The platform recognises no repetition with this "
+                "protocol, so it is not sent again automatically (ON_DOUBT)."
+            )
         case Reason.UNCONFIRMED:
             unknown = _("The platform accepted it but never confirmed its delivery.")
         case Reason.UNTRACKED:
@@ -53,10 +60,16 @@ def unresolved(event: OutboxEvent, facts: Facts) -> str:
         case _ as never:
             assert_never(never)
     words = {"id": event.remote_id or event.event_id}
+    if _has_no_status(facts):
+        return unknown + " " + _("Look for id %(id)s at the consumer, then choose Resolve.") % words
     look = _("Look for id %(id)s on the platform, then choose Resolve.") % words
     if event.remote_id:
         look += " " + _("“Check status now” asks the platform again.")
     return f"{unknown} {look}"
+
+
+def _has_no_status(facts: Facts) -> bool:
+    return facts.settings is not None and not facts.settings.platform.protocol.confirms
 
 
 def finished(event: OutboxEvent, facts: Facts) -> str:
@@ -141,8 +154,15 @@ def _delivered(event: OutboxEvent, facts: Facts) -> str:
     act = facts.last_act
     if act is not None and act.act == Act.RESOLVE and act.to_state == State.DELIVERED:
         return _by_operator(_("Marked as delivered by %(who)s (%(at)s): “%(why)s”."), facts, "")
+    words = {"span": span(_took(event))}
+    if _has_no_status(facts):
+        return _("Accepted by the platform in %(span)s; this protocol has no delivery confirmation.") % words
+    return _("Delivered in %(span)s.") % words
+
+
+def _took(event: OutboxEvent) -> float:
     took = (event.finished_at - event.created_at).total_seconds() if event.finished_at else 0.0
-    return _("Delivered in %(span)s.") % {"span": span(max(took, 0.0))}
+    return max(took, 0.0)
 
 
 def _cancelled(facts: Facts) -> str:

@@ -166,13 +166,18 @@ def _used_up(event: OutboxEvent, facts: Facts) -> str:
         return ""
     closed = window_closes(event, facts.settings)
     if closed is not None and closed <= facts.now:
+        if facts.settings.asks_in_doubt:
+            return _(
+                "It may have been accepted, and its protocol honours no idempotency key: "
+                "an operator must decide soon."
+            )
         return _(
             "It may have been accepted, and its key is too old to be sent again: "
             "an operator must decide soon."
         )
     if event.attempts < facts.settings.max_attempts:
         return ""
-    if closed is not None:
+    if event.in_doubt_since is not None:
         return _("All attempts are used up and one may have been accepted: an operator must decide soon.")
     return _("All attempts are used up: the next pass marks it dead.")
 
@@ -214,19 +219,14 @@ def _retry(event: OutboxEvent, facts: Facts) -> str:
         return again + _doubt(event, facts)
     end = {"at": moment(max(last_try(event, facts.settings), facts.now), facts.now)}
     if event.attempts + 1 >= facts.settings.max_attempts:
-        last = _(
-            "This is the last attempt: if it fails, the event is dead. "
-            "Retrying is safe: same idempotency key."
-        )
+        last = _("This is the last attempt: if it fails, the event is dead.")
     else:
-        last = (
-            _(
-                "If all attempts fail, it becomes dead at about %(at)s. "
-                "Retrying is safe: same idempotency key."
-            )
-            % end
-        )
-    return f"{again} {last}"
+        last = _("If all attempts fail, it becomes dead at about %(at)s.") % end
+    if facts.settings.honours_key:
+        safe = _("Retrying is safe: same idempotency key.")
+    else:
+        safe = _("Retrying is safe: no earlier attempt was accepted.")
+    return f"{again} {last} {safe}"
 
 
 def _delayed(event: OutboxEvent, facts: Facts) -> str:
@@ -261,6 +261,11 @@ def _checks_paused(event: OutboxEvent, facts: Facts) -> str:
 def _next_check(event: OutboxEvent, facts: Facts) -> str:
     if facts.settings is None or event.due_at is None:
         return ""
+    if not facts.settings.platform.protocol.confirms:
+        return _(
+            "The platform accepted it under another PROTOCOL; this one has no delivery status, so the next "
+            "pass leaves it to an operator."
+        )
     if not facts.settings.confirm:
         return _("The platform accepted it and CONFIRM is off: the next pass marks it delivered.")
     if event.due_at > facts.now:
@@ -288,6 +293,11 @@ def _next_step(event: OutboxEvent, facts: Facts) -> dt.datetime:
 
 def _doubt(event: OutboxEvent, facts: Facts) -> str:
     """A sentence to append if the event may already have been accepted."""
+    if facts.settings is not None and facts.settings.resends_in_doubt and event.in_doubt_since is not None:
+        return " " + _(
+            "It may have been accepted: the outcome of an attempt is unknown. It is sent again because "
+            "ON_DOUBT is “resend”, so the platform may accept it twice."
+        )
     closes = window_closes(event, facts.settings) if facts.settings is not None else None
     if closes is None:
         return ""

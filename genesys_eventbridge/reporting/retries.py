@@ -12,8 +12,8 @@ MEAN = 0.75
 
 
 def window_closes(event: OutboxEvent, settings: DestinationSettings) -> dt.datetime | None:
-    """Until when an event in doubt may be sent again; None if it is not in doubt."""
-    if event.in_doubt_since is None:
+    """Until when an event in doubt may be sent again; None if it is not in doubt, or that has no end."""
+    if event.in_doubt_since is None or settings.resends_in_doubt:
         return None
     return event.in_doubt_since + dt.timedelta(seconds=settings.doubt_seconds)
 

@@ -5,6 +5,7 @@ from genesys_eventbridge.platform import wire
 # Accepted by every sandbox and by nothing else; a deploy check looks for them.
 CLIENT_ID = "sandbox"
 CLIENT_SECRET = "sandbox-only"  # noqa: S105  public on purpose
+WEBHOOK_TOKEN = "sandbox-webhook-token"  # noqa: S105  public on purpose
 
 
 def settings_block(url: str) -> str:

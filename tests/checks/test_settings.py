@@ -488,7 +488,7 @@ JUNK = st.recursive(
     ),
     max_leaves=8,
 )
-KEYS = st.sampled_from([*conf.CHECKS, "REGION", "NONSENSE"])
+KEYS = st.sampled_from([*conf.DEFAULTS, "REGION", "NONSENSE"])
 
 
 #: What goes into requests, and texts that might.

@@ -332,7 +332,7 @@ class TestRunsOfFailures:
         assert pauses(self.fail(Circuit(NOW), *[1, 2] * 20)[0]) == {}
 
     def test_three_in_a_row_are_a_run_where_no_others_are_due(self):
-        few = replace(LIMITS, few_due=True)
+        few = replace(LIMITS, short_run=True)
 
         assert pauses(self.fail(Circuit(NOW), 1, 1, limits=few)[0]) == {}
         assert pauses(self.fail(Circuit(NOW), 1, 2, 1, limits=few)[0]) == {"network": 5}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesys_eventbridge.client.responses import Rules, Token, token_answer
+from genesys_eventbridge.client.responses.token import token_answer
 from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.platform.outcomes import Rules, Token
 from genesys_eventbridge.text import clean, redact_text
 from tests import hostile
 

@@ -40,7 +40,7 @@ def login() -> Iterator[SocketServer]:
 @pytest.fixture
 def http_through_a_proxy(monkeypatch) -> None:
     """The settings refuse it; here it lets a gateway without TLS see what a proxy is sent."""
-    monkeypatch.setattr(config, "conflicts", lambda **_settings: ())
+    monkeypatch.setattr(config, "contradictions", lambda *_settings: ())
 
 
 def made(api: str, login: str, **settings) -> Sender:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from genesys_eventbridge.client import sender as client_sender
 from genesys_eventbridge.client.auth import ClientCredentials, credentials_for
 from genesys_eventbridge.client.sender import Sender
 from genesys_eventbridge.client.transport import DEADLINE, MAX_ANSWER_BYTES
 from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.platform.config import Platform
 from genesys_eventbridge.platform.outcomes import Halt, Sent, Verdict
+from genesys_eventbridge.platform.protocols import EventBridge
 from tests.socket_server import HANG, Conversation, Script, SocketServer, answer, replies, self_signed
 
 KEY = "5b6e1f7c-6f0c-4a53-9a59-1d6a1f0e3b11"
@@ -373,8 +373,8 @@ def test_a_defect_after_the_answer_never_looks_as_if_nothing_was_sent(monkeypatc
     def broken(*_: object, **__: object) -> None:
         raise ValueError(payload)
 
-    monkeypatch.setattr(client_sender, "publish_outcome", broken)
-    monkeypatch.setattr(client_sender, "status_outcome", broken)
+    monkeypatch.setattr(EventBridge, "publish_outcome", broken)
+    monkeypatch.setattr(EventBridge, "status_outcome", broken)
     published = mocked(with_token(httpx.Response(202, json=TAKEN))).publish(BODY, KEY, SENT)
     checked = mocked(with_token(httpx.Response(200, json={}))).check("evt-1")
 

@@ -21,10 +21,12 @@ import httpx
 import pytest
 
 from genesys_eventbridge.client import sockets
-from genesys_eventbridge.client.responses import Halt, Outcome, Verdict, failure_outcome
+from genesys_eventbridge.client.responses import BODY_PROBLEM, BROKEN_OFF
+from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.sockets import Deadline
-from genesys_eventbridge.client.transport import BODY_PROBLEM, BROKEN_OFF, MAX_ANSWER_BYTES, DirectTransport
+from genesys_eventbridge.client.transport import MAX_ANSWER_BYTES, DirectTransport
 from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.tls import contexts, new_context
 from tests.socket_server import (
     HANG,
@@ -554,7 +556,8 @@ def outcome_of(transport: DirectTransport, url: str) -> Outcome:
 
 EXHAUSTED = """
 import os, resource, sys, httpx
-from genesys_eventbridge.client.responses import failure_outcome
+from genesys_eventbridge.client.responses import BODY_PROBLEM, BROKEN_OFF
+from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.transport import DirectTransport
 ca_bundle, *urls = sys.argv[1:]
 def ask(url):

@@ -297,7 +297,7 @@ def observe(settings, monkeypatch):
 
 def test_each_setting_has_its_effect_here():
     """A new setting needs an entry."""
-    assert set(EFFECTS) == {"REGION", *conf.CHECKS}
+    assert set(EFFECTS) == {"REGION", *conf.DEFAULTS}
 
 
 @pytest.mark.parametrize("key", EFFECTS)

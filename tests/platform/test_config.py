@@ -167,7 +167,7 @@ def test_urls_are_normalised_and_joined():
         **GOOD | {"api_base_url": "HTTPS://Api.Example.com:443/gateway/", "events_path": "/v3/events"}
     )
 
-    assert platform.events_url == "https://api.example.com/gateway/v3/events"
+    assert platform.api_base_url == "https://api.example.com/gateway"
     assert platform.token_url == "https://login.mypurecloud.com/oauth/token"
 
 
@@ -186,7 +186,9 @@ def test_urls_are_normalised_and_joined():
 def test_an_id_is_exactly_one_segment(remote_id, segment):
     platform = Platform(**GOOD)
 
-    assert platform.status_url(remote_id) == f"{platform.events_url}/{segment}"
+    request = platform.protocol.status_request(platform, remote_id)
+
+    assert (request.method, request.path) == ("GET", f"{platform.events_path}/{segment}")
 
 
 def test_it_is_frozen_also_in_its_headers_and_compares_by_value():

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from genesys_eventbridge.client.responses import publish_outcome
 from genesys_eventbridge.platform.outcomes import Rules, Sent
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED, redact_text
 from genesys_eventbridge.text import values as text_values
 from genesys_eventbridge.text.values import LONGEST_SEARCHED, PayloadValues
+from tests.judging import publish_outcome
 
 MAIL = "jane.canary@example.com"
 NAME = "Jane Canary-Özdemir"

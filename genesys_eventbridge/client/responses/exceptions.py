@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 
 import httpx
 
-from genesys_eventbridge.client.responses.parsing import CORRELATION_LIMIT, ERROR_LIMIT
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.errors import Halted, InvalidEvent
+from genesys_eventbridge.platform.answers import CORRELATION_LIMIT, ERROR_LIMIT
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 from genesys_eventbridge.text.values import PayloadValues
@@ -19,7 +19,6 @@ from genesys_eventbridge.tls import EXHAUSTED, certificate_alert
 PROXY_LOGIN = "The proxy requires a login. Put user and password into the URL of PROXY."
 #: The status with which a proxy refused a CONNECT, in httpcore's message.
 _CONNECT_STATUS = re.compile(r"(?:^|: )([1-5][0-9]{2})(?: |$)")
-_SENT_AGAIN = "It may have arrived; the same key and bytes are sent again."
 _CHECKED_AGAIN = "Delivery is checked again later."
 
 
@@ -30,13 +29,15 @@ def failure_outcome(
     secrets: Collection[str] = (),
     redact_keys: Collection[str] = DEFAULT_REDACT_KEYS,
     body: str = "",
+    after_unknown: str = "It may have arrived.",
 ) -> Outcome:
     """What an exception of httpx, or ``errors.Halted`` from the token, means for the event.
 
     If nothing was sent, the destination halts; if bytes may have left, the outcome is UNKNOWN. A request that
     could not be built is REJECTED: a bug for the caller to log. A check (``checking``) is repeated later in
     any case, unless no token can be obtained. An exception may quote what the other side sent: ``secrets``
-    and values of the event, which is ``body``, are masked.
+    and values of the event, which is ``body``, are masked. ``after_unknown`` is the protocol's sentence about
+    an unknown outcome.
     """
 
     def masked(text: str, values: PayloadValues | None = None) -> str:
@@ -51,9 +52,11 @@ def failure_outcome(
             halt=Halt(error.kind),
             retry_after=error.retry_after,
         )
+    if isinstance(error, InvalidEvent):
+        return Outcome(Verdict.REJECTED, error=clean(f"Not sent: {error}.", ERROR_LIMIT))
     verdict, halt, outage, hint = _judged(error)
     if verdict is Verdict.UNKNOWN:
-        hint = f"{hint} {_CHECKED_AGAIN if checking else _SENT_AGAIN}".strip()
+        hint = f"{hint} {_CHECKED_AGAIN if checking else after_unknown}".strip()
     reason = masked(_reason(error), PayloadValues(body)).rstrip(".")
     line = clean(
         f"{type(error).__name__}{_place(error)}{f': {reason}' if reason else ''}. {hint}", ERROR_LIMIT

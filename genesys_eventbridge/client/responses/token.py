@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection
 
 import httpx
 
-from genesys_eventbridge.client.responses.parsing import ERROR_LIMIT, Answer, read
-from genesys_eventbridge.client.responses.publish import redirect_hint
+from genesys_eventbridge.client.responses import read
 from genesys_eventbridge.errors import Halted
+from genesys_eventbridge.platform.answers import ERROR_LIMIT, Answer
 from genesys_eventbridge.platform.outcomes import Halt, Rules, Token
+from genesys_eventbridge.platform.protocols.verdicts import redirect_hint
 from genesys_eventbridge.text import clean
 
 logger = logging.getLogger("genesys_eventbridge")

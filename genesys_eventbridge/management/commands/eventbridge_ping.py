@@ -1,11 +1,13 @@
-"""`manage.py eventbridge_ping`: checks the setup and says what to change; sends no event.
+"""`manage.py eventbridge_ping`: checks the setup and says what to change; sends no event unless told to.
 
-JSON: ``destinations``, by alias a list of ``name`` (settings, token, permission, clocks), ``ok`` (null: not
-checked), ``message``, ``remedy``; ``needs_person``.
+JSON: ``destinations``, by alias a list of ``name`` (settings, token, permission or connection, event,
+clocks), ``ok`` (null: not checked), ``message``, ``remedy``; ``needs_person``.
 """
 
 from dataclasses import asdict
 from typing import Any
+
+from django.core.management.base import CommandParser
 
 from genesys_eventbridge import conf, ping
 from genesys_eventbridge.management import arguments
@@ -16,13 +18,21 @@ WORDS = {True: "OK  ", False: "FAILED ", None: "-   "}
 
 
 class Command(OutboxCommand):
-    help = "Checks settings, host names, token, permission and clocks, and says what to change."
+    help = "Checks settings, host names, credentials, connection and clocks, and says what to change."
     requires_system_checks: list[str] = []  # it reports wrong settings itself
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--send",
+            action="store_true",
+            help="also send one event marked as a test, the only proof for protocols that know no other",
+        )
 
     def work(self, options: dict[str, Any]) -> Result:
         arguments.refuse_unknown(options)
         aliases = options["destination"] or conf.aliases()
-        found = {alias: list(ping.ping(alias)) for alias in dict.fromkeys(aliases)}
+        found = {alias: list(ping.ping(alias, send=options["send"])) for alias in dict.fromkeys(aliases)}
         lines = []
         for alias, steps in found.items():
             lines += [f"{alias}:"] if len(found) > 1 else []

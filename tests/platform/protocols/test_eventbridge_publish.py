@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesys_eventbridge.client.responses import Halt, Outcome, Rules, Sent, Token, Verdict, publish_outcome
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Rules, Sent, Token, Verdict
 from genesys_eventbridge.text import clean, redact_text
 from tests import hostile
+from tests.judging import publish_outcome
 
 SENT = Sent(
     event_id="0b8f4c1e-58a5-4c0e-9d55-6a0e8f1d7a01",
@@ -40,7 +41,8 @@ def answer(status, body=None, headers=None, *, request=POST, extensions=None):
 
 
 def decide(status, body=None, headers=None, *, rules=RULES, sent=SENT, secrets=(), **more) -> Outcome:
-    return publish_outcome(answer(status, body, headers, **more), sent, rules, secrets=secrets)
+    outcome: Outcome = publish_outcome(answer(status, body, headers, **more), sent, rules, secrets=secrets)
+    return outcome
 
 
 def event(**changes):

@@ -1,14 +1,12 @@
-"""Parses one HTTP response without trusting it: whatever its bytes are, parsing never raises."""
+"""One HTTP response, parsed without trusting it: whatever its bytes are, parsing never raises."""
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
-
-import httpx
 
 from genesys_eventbridge.platform import retry_after
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Rules, Sent, Verdict
@@ -38,7 +36,7 @@ class Answer:
     """One parsed response. ``message`` and ``code`` are the platform's own words, not yet redacted."""
 
     status: int
-    headers: httpx.Headers
+    fields: Sequence[tuple[str, str]]  # header fields, names in lower case, repeated ones included
     resource: str  # last part of the requested path, "" if the request is unknown
     document: Mapping[str, Any] | None  # the body if it is a JSON object
     shape: str  # what the body is instead, as text; "" with a document
@@ -51,6 +49,10 @@ class Answer:
     def say(self, text: object, limit: int) -> str:
         """External text made fit to store and show: without secrets and without values of the event."""
         return clean(redact_text(str(text), self.rules.redact_keys, self.secrets, self.values), limit)
+
+    def header(self, name: str) -> str:
+        """The value of a header, given in lower case; repeated ones joined by commas, "" without one."""
+        return ", ".join(text for each, text in self.fields if each == name)
 
     @property
     def is_page(self) -> bool:
@@ -82,7 +84,7 @@ class Answer:
         if self.document is None or self.is_cloudevent:
             return False
         title, detail = self.word("title"), self.word("detail")
-        if self.headers.get("content-type", "").partition(";")[0].strip().lower() == _PROBLEM_TYPE:
+        if self.header("content-type").partition(";")[0].strip().lower() == _PROBLEM_TYPE:
             return bool(title or detail)
         return bool(title and (detail or self.word("type") or self._names_status))
 
@@ -130,9 +132,9 @@ class Answer:
     def correlation_id(self) -> str:
         """The id that Genesys support asks for, or else the id of the CDN in front."""
         found = (
-            self.headers.get("ININ-Correlation-Id"),
+            self.header("inin-correlation-id"),
             self.member("contextId"),
-            self.headers.get("X-Amz-Cf-Id"),
+            self.header("x-amz-cf-id"),
         )
         first = next((text for text in found if isinstance(text, str) and text), "")
         # Avoids parsing the event for text that cannot contain an identifiable value.
@@ -230,7 +232,7 @@ class Answer:
 
     def asked_wait(self) -> float | None:
         """Seconds of a valid ``Retry-After`` header, or None."""
-        own = [(name, text) for name, text in self.headers.multi_items() if name in {"retry-after", "date"}]
+        own = [(name, text) for name, text in self.fields if name in {"retry-after", "date"}]
         return retry_after.retry_after(
             own, "", default=None, cap=self.rules.retry_after_cap, now=datetime.now(tz=UTC)
         )
@@ -238,7 +240,7 @@ class Answer:
     def rate_wait(self) -> float:
         """Seconds to wait after a rate limit: what the platform asks for, or the default."""
         wait = retry_after.retry_after(
-            self.headers.multi_items(),
+            self.fields,
             self.message,
             default=None,
             cap=self.rules.retry_after_cap,
@@ -264,41 +266,36 @@ class Answer:
         )
 
 
-def read(response: httpx.Response, rules: Rules, secrets: Collection[str], body: str = "") -> Answer:
-    """Parse a response. Its content must have been read; ``secrets`` are texts to mask.
+def parsed(
+    status: int,
+    fields: Sequence[tuple[str, str]],
+    content: bytes,
+    *,
+    rules: Rules,
+    secrets: Collection[str] = (),
+    body: str = "",
+    resource: str = "",
+    unusable: str = "",
+    broken_off: str = "",
+) -> Answer:
+    """Parse a response: its status, header fields (names in lower case) and whole content.
 
-    ``body`` is the event that was published or checked, as it was sent: its values are masked in errors too.
+    ``secrets`` are texts to mask. ``body`` is the event that was published or checked, as it was sent: its
+    values are masked in errors too. ``resource`` is the last part of the requested path. ``unusable`` says
+    why the content is not the body; ``broken_off`` how the body broke off.
     """
-    text, document, shape = _body(response)
+    text, document, shape = ("", None, clean(unusable, 100)) if unusable else _body(content)
     return Answer(
-        response.status_code,
-        response.headers,
-        _resource(response),
-        document,
-        shape,
-        response.extensions.get("broken_off", ""),
-        text,
-        rules,
-        secrets,
-        PayloadValues(body),
+        status, fields, resource, document, shape, broken_off, text, rules, secrets, PayloadValues(body)
     )
 
 
-def _resource(response: httpx.Response) -> str:
-    try:
-        return response.request.url.path.rpartition("/")[2]
-    except RuntimeError:  # httpx raises it if the response has no request
-        return ""
-
-
-def _body(response: httpx.Response) -> tuple[str, Mapping[str, Any] | None, str]:
+def _body(content: bytes) -> tuple[str, Mapping[str, Any] | None, str]:
     """The body as text, as a JSON object if it is one, and else what it is instead."""
-    if problem := response.extensions.get("body_problem"):
-        return "", None, clean(problem, 100)
     try:
-        text = response.content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
-        return response.content.decode("utf-8", "replace"), None, "the body is not UTF-8"
+        return content.decode("utf-8", "replace"), None, "the body is not UTF-8"
     try:
         # A BOM and NaN are not JSON: a platform that sends them is not the expected one.
         value = json.loads(text, parse_constant=_refuse)

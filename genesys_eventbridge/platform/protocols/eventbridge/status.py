@@ -1,35 +1,21 @@
 """One response to a status check -> one verdict."""
 
-from collections.abc import Collection
-
-import httpx
-
-from genesys_eventbridge.client.responses.parsing import Answer, read
-from genesys_eventbridge.client.responses.publish import redirect_hint
-from genesys_eventbridge.platform.outcomes import Halt, Outcome, Rules, Sent, Verdict
+from genesys_eventbridge.platform.answers import Answer
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
+from genesys_eventbridge.platform.protocols.verdicts import redirect_hint
 
 _AGAIN = "Delivery is checked again later."
 _NOT_ABOUT_THE_EVENT = frozenset({402, 407, 408, 421, 423, 425})
 
 
-def status_outcome(
-    response: httpx.Response,
-    rules: Rules,
-    *,
-    remote_id: str,
-    sent: Sent | None = None,
-    age: float | None = None,
-    secrets: Collection[str] = (),
-) -> Outcome:
+def status_outcome(answer: Answer, remote_id: str, sent: Sent | None, age: float | None) -> Outcome:
     """What a response to a GET means for an accepted event. Pure; never raises, whatever the bytes are.
 
     ``sent`` has our event's attributes, if known, because a platform may respond with the event itself.
     ``age`` is in seconds since the acceptance; if it is None, CONFIRM_FOR never ends the event.
-    No value of the data of ``sent.body`` appears in the error.
     DELIVERED and FAILED are reported by the platform. UNKNOWN means it can no longer be confirmed: an
     operator must decide.
     """
-    answer = read(response, rules, secrets, sent.body if sent else "")
     status = answer.status
     if status == 200:
         return _reported(answer, remote_id, sent, age)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesys_eventbridge.client.responses import Halt, Outcome, Rules, Sent, Verdict, status_outcome
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Rules, Sent, Verdict
 from genesys_eventbridge.text import clean, redact_text
 from tests import hostile
+from tests.judging import status_outcome
 
 RULES = Rules()
 GRACE, OVER = RULES.not_found_grace, RULES.confirm_for
