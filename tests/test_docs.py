@@ -3,11 +3,14 @@
 import ast
 import dataclasses
 import importlib
+import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.apps import apps
 from django.conf import global_settings
@@ -19,17 +22,20 @@ import genesys_eventbridge
 from genesys_eventbridge import conf, schedules, signals
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.checks import queue
-from genesys_eventbridge.platform.outcomes import Halt, Verdict
+from genesys_eventbridge.platform.outcomes import Halt, Rules, Sent, Verdict
+from genesys_eventbridge.platform.protocols import BUILT_IN, Protocol
 from genesys_eventbridge.sandbox import Scenario
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS
 from tests import pages
+from tests.judging import publish_outcome
 from tests.pages import PAGES, ROOT, codes, first_cells, introduction, prose, rows, section
 
 PACKAGE = Path(genesys_eventbridge.__file__).parent
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "genesys_eventbridge")
 KEYS = {"REGION", *conf.DEFAULTS}
-REQUIRED = {"CLIENT_ID", "CLIENT_SECRET", "SOURCE"}
+#: Settings of the example in docs/protocols.md.
+EXAMPLE = {"GATEWAY_KEY", "GATEWAY_PATH"}
 #: Capital words with an underscore that are nobody's setting.
 OTHER_WORDS = {
     "BASE_DIR",
@@ -46,6 +52,7 @@ OTHER_WORDS = {
     "GENESYS_CRM_CLIENT_SECRET",
     "GENESYS_EVENTBRIDGE",
     "GENESYS_ORG_HOST",
+    "GENESYS_WEBHOOK_TOKEN",
     "HTTPS_PROXY",
     "PYTEST_ARGS",
     "Q_CLUSTER",
@@ -185,8 +192,9 @@ class TestSettings:
         """A capital word with an underscore is a setting wherever it stands, one without only in code."""
         named = set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", PAGES[page]))
         alone = {word for code in codes(prose(page)) for word in re.findall(r"^[A-Z]{4,}$", code)}
+        alone -= {verdict.name for verdict in Verdict}
 
-        assert (named | alone) - KEYS - OTHER_WORDS - set(dir(global_settings)) == set()
+        assert (named | alone) - KEYS - EXAMPLE - OTHER_WORDS - set(dir(global_settings)) == set()
 
     @every_page
     def test_every_dict_of_settings_is_complete_and_has_keys_that_exist(self, page):
@@ -194,8 +202,16 @@ class TestSettings:
             assert isinstance(value, ast.Dict)
             for destination in value.values:
                 assert isinstance(destination, ast.Dict)
-                keys = {ast.literal_eval(key) for key in destination.keys if key is not None}
-                assert REQUIRED <= keys <= KEYS
+                given = {
+                    ast.literal_eval(key): value
+                    for key, value in zip(destination.keys, destination.values, strict=True)
+                    if key
+                }
+                name = ast.literal_eval(given["PROTOCOL"]) if "PROTOCOL" in given else "eventbridge"
+                protocol = BUILT_IN.get(name)
+                assert {"SOURCE", *(protocol.credentials if protocol else ())} <= set(given)
+                assert set(given) <= KEYS | (set() if protocol else EXAMPLE)
+                assert not protocol or not protocol.unused & set(given)
 
     @every_page
     def test_every_cluster_that_is_shown_passes_the_checks(self, page, settings):
@@ -209,6 +225,8 @@ class TestSettings:
 
     @staticmethod
     def _default(key: str) -> Any:
+        if any(key in protocol.credentials for protocol in BUILT_IN.values()):
+            return "optional"
         if key in ("API_BASE_URL", "LOGIN_BASE_URL"):
             return "derived"
         default = conf.DEFAULTS.get(key, dataclasses.MISSING)
@@ -273,6 +291,47 @@ class TestWords:
 
     def test_every_schedule_is_named(self):
         assert {plan.name for plan in schedules.PLANS} <= codes(PAGES["docs/operations.md"])
+
+
+class TestPlatform:
+    """docs/platform.md, row by row: each status and body that is shown gets the verdict that is shown."""
+
+    @pytest.mark.parametrize(
+        ("heading", "protocols"),
+        [
+            ("### Protocol eventbridge", [BUILT_IN["eventbridge"]()]),
+            ("### Protocol webhook", [BUILT_IN["webhook"](webhook_token="a-token-0123")]),  # type: ignore[call-arg]
+            (
+                "### Every protocol",
+                [BUILT_IN["eventbridge"](), BUILT_IN["webhook"](webhook_token="a-token-0123")],  # type: ignore[call-arg]
+            ),
+        ],
+        ids=["eventbridge", "webhook", "every protocol"],
+    )
+    def test_each_response_means_what_the_table_says(self, heading: str, protocols: list[Protocol]):
+        sent = Sent(
+            event_id="0b8f4c1e-58a5-4c0e-9d55-6a0e8f1d7a01", source="com.example", type="order.created"
+        )
+        table = list(rows(section("docs/platform.md", heading)))
+        assert len(table) > 5
+        for numbers, bodies, verdict, _means in table:
+            shown = re.findall(r"`(\w+)`", verdict)
+            for status in map(int, re.findall(r"\b\d{3}\b", numbers)):
+                for content in self._bodies(bodies, status):
+                    for protocol in protocols:
+                        response = httpx.Response(status, content=content)
+                        found = publish_outcome(response, sent, Rules(), protocol=protocol)
+                        words = [found.verdict.value, *([found.halt.value] if found.halt else [])]
+                        assert words == shown, f"{protocol.name}: {status} {content!r}"
+
+    @staticmethod
+    def _bodies(cell: str, status: int) -> Iterator[bytes]:
+        error = json.dumps({"message": "no", "code": "bad.request", "status": status}).encode()
+        if cell == "any":
+            yield from (error, b"<html>no</html>", b"")
+        if "error format" in cell:
+            yield error
+        yield from (code.encode() for code in codes(cell))
 
 
 class TestGuarantees:
