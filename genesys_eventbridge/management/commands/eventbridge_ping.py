@@ -1,4 +1,4 @@
-"""`manage.py eventbridge_ping`: checks the setup and says what to change; sends no event unless told to.
+"""`manage.py eventbridge_ping`: checks the setup and says what to change; only --send sends an event.
 
 JSON: ``destinations``, by alias a list of ``name`` (settings, token, permission or connection, event,
 clocks), ``ok`` (null: not checked), ``message``, ``remedy``; ``needs_person``.
