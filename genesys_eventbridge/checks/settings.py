@@ -24,7 +24,7 @@ from genesys_eventbridge.platform.wire import is_credential_header
 _PLACEHOLDER = re.compile(
     r"(?:your|my|the|some|a|client|oauth|genesys|api|app|real|test|dummy|fake|example|sample|sandbox|demo"
     r"|change|replace|set|insert|put|fill|me|in|it|this|here|to|do|placeholder|secret|password|key|id"
-    r"|none|null|x|\*)*"
+    r"|none|null|x|token|webhook|\*)*"
 )
 _LONGEST_PLACEHOLDER = 64
 

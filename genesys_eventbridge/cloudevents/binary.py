@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import Any
 from urllib.parse import quote
 
 #: Printable ASCII except space, double quote and percent: these stay as they are in a header value.
 _AS_THEY_ARE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-_decode = JSONDecoder().raw_decode
+_decode = json.JSONDecoder().raw_decode
 _WHITESPACE = " \t\n\r"
 
 
@@ -42,14 +41,15 @@ def _text(value: Any) -> str:
 def _members(body: str) -> Iterator[tuple[str, Any, int, int]]:
     """Name, value, and where the value's text begins and ends, of each member of a JSON object."""
     at = _after(body, 0, "{")
-    while body[at : at + 1] != "}":
-        name, at = scanstring(body, _after(body, at, '"'))
+    while True:
+        name, at = _decode(body, _skip(body, at))
         start = _skip(body, _after(body, at, ":"))
         value, at = _decode(body, start)
         yield name, value, start, at
         at = _skip(body, at)
-        if body[at : at + 1] == ",":
-            at = _skip(body, at + 1)
+        if body[at : at + 1] == "}":
+            return
+        at = _after(body, at, ",")
 
 
 def _after(body: str, at: int, sign: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genesys_eventbridge.platform.answers import Answer
 from genesys_eventbridge.platform.outcomes import Outcome, Sent
+from genesys_eventbridge.platform.values import clean_all
 
 if TYPE_CHECKING:
     from genesys_eventbridge.cloudevents import CloudEvent
@@ -30,12 +31,13 @@ class Request:
     body: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, repr=False)
 class Protocol(abc.ABC):
-    """How one destination takes events. Subclasses are frozen dataclasses whose fields are their settings.
+    """How one destination takes events. A subclass with settings is a frozen dataclass.
 
     A field made by ``platform.values.setting(check, default, secret=True)`` is the key of that name in the
-    destination's settings, in upper case. Methods must not block and keep no state: all threads share one
-    instance.
+    destination's settings, in upper case. Raises ValueError, naming the setting, if a value is invalid.
+    Methods must not block and keep no state: all threads share one instance.
     """
 
     #: The name for people.
@@ -60,6 +62,12 @@ class Protocol(abc.ABC):
     look_at: ClassVar[str] = "on the platform"
     #: What follows an attempt of unknown outcome, for the error text.
     after_unknown: ClassVar[str] = "It may have arrived."
+
+    def __post_init__(self) -> None:
+        clean_all(self)
+
+    def __repr__(self) -> str:
+        return f"<protocol {self.name}>"
 
     @abc.abstractmethod
     def publish_request(self, platform: Platform, event: Sent, key: str) -> Request:

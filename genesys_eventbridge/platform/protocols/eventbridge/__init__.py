@@ -22,7 +22,7 @@ _REMOTE_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 _WEBHOOK_PATH = "/api/v2/integrations/webhooks/"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EventBridge(Protocol):
     """``POST EVENTS_PATH`` and ``GET EVENTS_PATH/{id}``; facts in the reference, "The platform"."""
 

@@ -1,0 +1,372 @@
+"""Events by the webhook, which honours no idempotency key: what is proven, sent again, or asked."""
+
+import json
+import threading
+import uuid
+
+import httpx
+import pytest
+
+from genesys_eventbridge import conf, relay
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
+from genesys_eventbridge.outbox import enqueue, expiry
+from genesys_eventbridge.relay.batch import Pass
+from genesys_eventbridge.relay.senders import Senders
+from genesys_eventbridge.states import Reason, State
+from tests.outbox_rows import PUBLISH, accepted, claim, event, fresh
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "canarytoken-0123456789"
+WEBHOOK = {
+    "REGION": "us-east-1",
+    "PROTOCOL": "webhook",
+    "WEBHOOK_TOKEN": TOKEN,
+    "ON_DOUBT": "ask",
+    "SOURCE": "com.example.tests",
+}
+
+
+class Hook:
+    """The endpoint: each request gets the next scripted answer, the last one repeats."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.requests: list[httpx.Request] = []
+        self._lock = threading.Lock()
+
+    def transport(self):
+        return httpx.MockTransport(self._answer)
+
+    @property
+    def ids(self):
+        return [json.loads(request.content)["id"] for request in self.requests]
+
+    def _answer(self, request):
+        request.read()
+        with self._lock:
+            self.requests.append(request)
+            answer = (self.script.pop(0) if len(self.script) > 1 else self.script[0]) if self.script else 200
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer == 200:
+            return httpx.Response(200, json={"invocationId": str(uuid.uuid4())})
+        if isinstance(answer, int):
+            return httpx.Response(
+                answer, json={"message": "m", "code": "c.d", "status": answer, "contextId": "c"}
+            )
+        return answer
+
+
+@pytest.fixture
+def webhook(settings):
+    """Switches the destination to the webhook, with other settings if given."""
+
+    def switch(**changes):
+        settings.GENESYS_EVENTBRIDGE = {"default": {**WEBHOOK, **changes}}
+
+    switch()
+    return switch
+
+
+def states():
+    return list(OutboxEvent.objects.order_by("id").values_list("state", "reason"))
+
+
+def publish(hook, **keywords):
+    return relay.publish_due(transport=hook.transport, **keywords)
+
+
+def events(count):
+    return [enqueue("order.created", {"n": n}, standalone=True) for n in range(count)]
+
+
+BROKEN = httpx.ReadError("connection reset")
+EMPTY = httpx.Response(200, json={})
+
+
+class TestProof:
+    def test_an_accepted_event_is_delivered_and_keeps_the_invocation_id(self, webhook):
+        events(3)
+        hook = Hook()
+
+        report = publish(hook)
+
+        assert report.states == {"delivered": 3}
+        assert [request.url.path for request in hook.requests] == [
+            f"/api/v2/integrations/webhooks/{TOKEN}/events"
+        ] * 3
+        assert all(len(row.remote_id) == 36 for row in OutboxEvent.objects.all())
+
+    def test_a_request_carries_no_token_of_oauth_and_no_idempotency_key(self, webhook):
+        events(1)
+        hook = Hook()
+
+        publish(hook)
+
+        (request,) = hook.requests
+        assert not {"authorization", "idempotency-key"} & set(request.headers)
+        assert request.headers["Content-Type"] == request.headers["Accept"] == "application/json"
+
+    def test_an_invocation_id_proves_one_event_only(self, webhook):
+        events(2)
+        same = httpx.Response(200, json={"invocationId": "one-for-all"})
+
+        publish(Hook(same))
+
+        assert sorted(states()) == [("delivered", ""), ("unresolved", "outcome_unknown")]
+
+    @pytest.mark.parametrize("status", [404, 410, 401, 403])
+    def test_a_wrong_token_or_an_inactive_integration_kills_nothing(self, webhook, status):
+        events(3)
+
+        publish(Hook(status))
+
+        assert states() == [("pending", "")] * 3
+        assert Destination.objects.get().paused_until is not None
+
+    def test_a_token_is_read_again_after_a_refusal(self, webhook):
+        tokens = iter(["old-token-0123", "new-token-0123", "new-token-0123"])
+        webhook(WEBHOOK_TOKEN=lambda: next(tokens))
+        events(1)
+        hook = Hook(404, 200)
+        with Senders(conf.destination(), 1, transport=hook.transport) as senders:
+            relay.publish_due(senders=senders)
+            Destination.objects.all().delete()
+            relay.publish_due(senders=senders)
+
+        assert [request.url.path.split("/")[-2] for request in hook.requests] == [
+            "old-token-0123",
+            "new-token-0123",
+        ]
+        assert states() == [("delivered", "")]
+
+    def test_a_callable_that_raises_pauses_and_every_event_waits(self, webhook):
+        webhook(WEBHOOK_TOKEN=lambda: 1 / 0)
+        events(2)
+        hook = Hook()
+
+        publish(hook)
+
+        assert states() == [("pending", "")] * 2
+        assert hook.requests == []
+        assert "WEBHOOK_TOKEN raised ZeroDivisionError" in Destination.objects.get().paused_reason
+
+
+class TestAsk:
+    @pytest.mark.parametrize("answer", [BROKEN, EMPTY, 500, 503, 408, 409, httpx.ReadTimeout("slow")])
+    def test_an_event_of_unknown_outcome_is_unresolved_at_once_and_never_sent_again(self, webhook, answer):
+        events(2)
+        hook = Hook(answer)
+
+        for _ in range(3):
+            Destination.objects.all().delete()
+            publish(hook)
+
+        assert states() == [("unresolved", "outcome_unknown")] * 2
+        assert len(hook.requests) == 2
+
+    @pytest.mark.parametrize("answer", [httpx.ConnectError("refused"), 429, httpx.ProxyError("407")])
+    def test_what_was_certainly_not_accepted_is_sent_again(self, webhook, answer):
+        events(1)
+        hook = Hook(answer, 200)
+
+        publish(hook)
+        Destination.objects.all().delete()
+        publish(hook)
+
+        assert states() == [("delivered", "")]
+
+    def test_an_event_that_a_killed_worker_claimed_is_unresolved_and_not_sent(self, webhook):
+        row = event()
+        assert claim(settings=conf.destination()).rows
+        OutboxEvent.objects.update(due_at=DatabaseNow(-1))  # its lease is over
+        hook = Hook()
+
+        publish(hook)
+
+        assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+        assert hook.requests == []
+
+    def test_an_event_in_flight_is_not_ended(self, webhook):
+        row = event()
+        assert claim(settings=conf.destination()).rows
+
+        assert not expiry.expire(conf.destination())
+        assert fresh(row).state == State.PENDING
+
+    def test_three_unknown_outcomes_in_a_row_pause_the_destination(self, webhook):
+        webhook(CONCURRENCY=1)
+        events(10)
+        hook = Hook(500)
+
+        publish(hook)
+
+        assert len(hook.requests) == 3
+        assert sorted(states()) == [("pending", "")] * 7 + [("unresolved", "outcome_unknown")] * 3
+        assert Destination.objects.get().paused_kind == "network"
+
+    def test_a_stopped_worker_gives_back_what_it_has_not_begun(self, webhook):
+        row = event()
+        stop = threading.Event()
+        stop.set()
+
+        publish(Hook(), stop=stop)
+
+        assert (fresh(row).state, fresh(row).in_doubt_since) == (State.PENDING, None)
+
+
+class TestResend:
+    def test_an_event_of_unknown_outcome_is_sent_again_and_marked(self, webhook):
+        webhook(ON_DOUBT="resend", BACKOFF_BASE=0.001, BACKOFF_CAP=0.001)
+        events(1)
+        hook = Hook(BROKEN, 500, 200)
+
+        for _ in range(3):
+            Destination.objects.all().delete()
+            OutboxEvent.objects.filter(state=State.PENDING).update(due_at=DatabaseNow())
+            publish(hook)
+
+        assert states() == [("delivered", "")]
+        assert len(set(hook.ids)) == 1
+        log = list(DeliveryAttempt.objects.order_by("number").values_list("verdict", "may_duplicate"))
+        assert log == [("unknown", None), ("unknown", True), ("accepted", True)]
+
+    def test_its_window_never_closes(self, webhook):
+        webhook(ON_DOUBT="resend")
+        row = event(row={"in_doubt_since": DatabaseNow(-1000 * 86400), "attempts": 1})
+
+        publish(Hook())
+
+        assert fresh(row).state == State.DELIVERED
+
+    def test_with_its_attempts_used_up_in_doubt_it_is_unresolved(self, webhook):
+        webhook(ON_DOUBT="resend", MAX_ATTEMPTS=2)
+        row = event()
+        hook = Hook(BROKEN)
+        for _ in range(3):
+            Destination.objects.all().delete()
+            OutboxEvent.objects.filter(state=State.PENDING).update(due_at=DatabaseNow())
+            publish(hook)
+
+        assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+        assert len(hook.requests) == 2
+
+    def test_a_refusal_after_a_doubt_is_unresolved_and_not_dead(self, webhook):
+        webhook(ON_DOUBT="resend", BACKOFF_BASE=0.001, BACKOFF_CAP=0.001)
+        row = event()
+        publish(Hook(BROKEN, 400))
+
+        assert fresh(row).state == State.UNRESOLVED
+
+    def test_with_a_key_that_is_honoured_nothing_is_marked(self):
+        event(row={"in_doubt_since": DatabaseNow(-60), "attempts": 1})
+
+        relay.publish_due(transport=lambda: httpx.MockTransport(_eventbridge))
+
+        assert set(DeliveryAttempt.objects.values_list("verdict", "may_duplicate")) == {("accepted", None)}
+
+
+def _eventbridge(request):
+    if request.url.path == "/oauth/token":
+        return httpx.Response(
+            200, json={"access_token": "t-canary", "token_type": "bearer", "expires_in": 3600}
+        )
+    return httpx.Response(202, json={"id": "evt-1", "status": "accepted"})
+
+
+class TestHeld:
+    def test_a_pass_holds_only_as_many_rows_as_it_has_senders(self, webhook):
+        webhook(CONCURRENCY=4, BATCH_SIZE=100)
+        events(30)
+        with Senders(conf.destination(), 4, transport=Hook().transport) as senders:
+            work = Pass({PUBLISH: 0.0}, conf.destination(), senders)
+            side = work.sides[PUBLISH]
+            held = []
+            inner = side._hand_out
+
+            def hand_out(rows):
+                inner(rows)
+                held.append(side.held())
+
+            side._hand_out = hand_out  # type: ignore[method-assign]
+            work.run()
+
+        assert max(held) <= 4
+        assert states() == [("delivered", "")] * 30
+
+    def test_with_a_key_that_is_honoured_it_holds_a_batch(self):
+        settings = conf.destination()
+        with Senders(settings, 4) as senders:
+            assert Pass({PUBLISH: 0.0}, settings, senders).rows == settings.batch_size
+
+
+class TestASwitchedProtocol:
+    """Rows follow the present protocol; what only the former one could tell is left to an operator."""
+
+    def test_events_that_were_never_sent_are_sent_by_the_new_one(self, webhook):
+        events(2)
+
+        publish(Hook())
+
+        assert states() == [("delivered", "")] * 2
+
+    @pytest.mark.parametrize("on_doubt", ["ask", "resend"])
+    def test_an_event_that_the_former_protocol_may_have_sent_is_unresolved(self, settings, on_doubt):
+        row = event()
+        relay.publish_due(transport=lambda: httpx.MockTransport(_broken))
+        assert fresh(row).in_doubt_since is not None
+        settings.GENESYS_EVENTBRIDGE = {"default": {**WEBHOOK, "ON_DOUBT": on_doubt}}
+        OutboxEvent.objects.update(due_at=DatabaseNow())
+        Destination.objects.all().delete()
+        hook = Hook()
+
+        publish(hook)
+
+        assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+        assert hook.requests == []
+
+    def test_an_accepted_event_is_unresolved_because_nobody_can_ask_about_it(self, webhook):
+        row = accepted()
+        hook = Hook()
+
+        report = relay.check_accepted(transport=hook.transport)
+
+        assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.UNCONFIRMED)
+        assert report.states == {"unresolved": 1}
+        assert hook.requests == []
+
+    def test_an_event_in_doubt_by_the_webhook_is_unresolved_by_the_other(self, webhook, settings):
+        webhook(ON_DOUBT="resend")
+        row = event()
+        publish(Hook(BROKEN))
+        assert fresh(row).in_doubt_since is not None
+        settings.GENESYS_EVENTBRIDGE = {
+            "default": {
+                "REGION": "us-east-1",
+                "CLIENT_ID": "i",
+                "CLIENT_SECRET": "s-0123",
+                "SOURCE": "com.example.tests",
+            }
+        }
+        OutboxEvent.objects.update(due_at=DatabaseNow())
+        Destination.objects.all().delete()
+
+        relay.publish_due(transport=lambda: httpx.MockTransport(_eventbridge))
+
+        assert fresh(row).state == State.UNRESOLVED
+
+    def test_checks_ask_nothing(self, webhook):
+        accepted(due_at=DatabaseNow(60))
+        hook = Hook()
+
+        report = relay.check_accepted(transport=hook.transport)
+
+        assert (report.claimed, report.drained, hook.requests) == (0, True, [])
+
+
+def _broken(request):
+    if request.url.path == "/oauth/token":
+        return _eventbridge(request)
+    raise httpx.ReadError("reset")
