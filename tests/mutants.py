@@ -1372,6 +1372,77 @@ MUTANTS = [
         "sandbox/test_sandbox.py",
     ),
     Mutant(
+        "the sandbox's webhook takes its own token only",
+        "sandbox/intake.py",
+        (("if token_in(request.path) == options.webhook_token:", "if token_in(request.path):"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "the token in the path of a webhook is masked",
+        "sandbox/webhook.py",
+        (("    if below:", "    if below and not above:"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "the sandbox's token is masked in any path",
+        "sandbox/webhook.py",
+        (
+            (
+                'return "/".join(_MASK if segment == token else segment for segment in path.split("/"))',
+                "return path",
+            ),
+        ),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "the sandbox's token is masked where an id is expected",
+        "sandbox/ledger.py",
+        (("remote_id=masked(remote_id, webhook_token)", "remote_id=remote_id"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "the repr of the sandbox's options hides the webhook's token",
+        "sandbox/options.py",
+        (("field(default=WEBHOOK_TOKEN, repr=False)", "WEBHOOK_TOKEN"),),
+        "sandbox/test_sandbox.py",
+    ),
+    Mutant(
+        "the sandbox's webhook token is one segment of a path",
+        "sandbox/options.py",
+        ((' and is_url_path(f"/{token}")', ""),),
+        "sandbox/test_sandbox.py",
+    ),
+    Mutant(
+        "an invocation of a webhook has no status",
+        "sandbox/platform.py",
+        (("traceable=intake.traceable", "traceable=True"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "the sandbox serves the endpoints of its protocol only",
+        "sandbox/platform.py",
+        (('return endpoint if endpoint in options.protocol.endpoints else "other"', "return endpoint"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "faults are planned where the sandbox answers",
+        "sandbox/app.py",
+        (("if on not in endpoints:", "if not on:"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "an attribute in a header is valid UTF-8",
+        "sandbox/webhook.py",
+        (('unquote(value, errors="strict")', "unquote(value)"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "an attribute in a header is ASCII",
+        "sandbox/webhook.py",
+        (("if not value.isascii():", "if not value:"),),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
         "a destination of a name that no database stores is a 404",
         "admin/destinations.py",
         (("if not is_storable(name):", "if not name:"),),

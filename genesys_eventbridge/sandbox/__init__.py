@@ -9,7 +9,17 @@ sandbox.received; sandbox.ledger(); sandbox.fail_next(503, times=2); sandbox.reg
 from genesys_eventbridge.sandbox.app import Sandbox
 from genesys_eventbridge.sandbox.options import Options, Scenario
 from genesys_eventbridge.sandbox.server import SandboxServer, serve
-from genesys_eventbridge.sandbox.start import CLIENT_ID, CLIENT_SECRET
+from genesys_eventbridge.sandbox.start import CLIENT_ID, CLIENT_SECRET, WEBHOOK_TOKEN
 from genesys_eventbridge.sandbox.wire import HangUp
 
-__all__ = ["CLIENT_ID", "CLIENT_SECRET", "HangUp", "Options", "Sandbox", "SandboxServer", "Scenario", "serve"]
+__all__ = [
+    "CLIENT_ID",
+    "CLIENT_SECRET",
+    "WEBHOOK_TOKEN",
+    "HangUp",
+    "Options",
+    "Sandbox",
+    "SandboxServer",
+    "Scenario",
+    "serve",
+]

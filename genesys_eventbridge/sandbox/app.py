@@ -1,4 +1,4 @@
-"""The sandbox: one WSGI callable that stands in for the login service and the EventBridge API."""
+"""The sandbox: one WSGI callable that stands in for the login service, the EventBridge API and a webhook."""
 
 import json
 import threading
@@ -79,14 +79,19 @@ class Sandbox:
             self._options = replace(self._options, refused_types=self._options.refused_types.union(types))
 
     def fail_next(
-        self, fault: Fault, times: int = 1, *, on: str = "publish", retry_after: str | int | None = None
+        self, fault: Fault, times: int = 1, *, on: str = "", retry_after: str | int | None = None
     ) -> None:
-        """Makes the next ``times`` requests to an endpoint fail: "publish", "status" or "token".
+        """Makes the next ``times`` requests to an endpoint fail: "publish", "status", "token" or "webhook".
 
+        Without ``on`` it is the endpoint for events: "publish", or "webhook" if that is the only protocol.
         ``fault`` is a status (nothing is accepted), 0 (the connection closes, nothing is accepted) or the
         name of a trick in hostile.py ("half-body"). A planned 429 has ``Retry-After: 1`` unless
         ``retry_after`` says otherwise; "" omits the header. Raises ValueError.
         """
+        endpoints = self._options.protocol.endpoints
+        on = on or endpoints[0]
+        if on not in endpoints:
+            raise ValueError(f"on: {on!r} is unknown; choose from {', '.join(endpoints)}")
         if retry_after is None:
             retry_after = 1 if fault == 429 else ""
         self._platform.faults.plan(fault, times, on, str(retry_after))
@@ -96,8 +101,12 @@ class Sandbox:
         self._platform.faults.drop()
 
     @property
-    def received(self) -> list[dict[str, Any]]:
-        """The accepted CloudEvents, each once, in the order of acceptance; copies."""
+    def received(self) -> list[Any]:
+        """The accepted CloudEvents, in the order of acceptance; copies.
+
+        An event of the webhook whose attributes came in headers is put together again; one that is no
+        CloudEvent is the JSON that came.
+        """
         return [json.loads(event.body) for event in self._platform.memory.all()]
 
     def ledger(self) -> dict[str, Any]:
@@ -115,6 +124,8 @@ class Sandbox:
         return {
             "scenario": options.scenario.value,
             "scenarios": {scenario.value: scenario.meaning for scenario in Scenario},
+            "protocol": options.protocol.value,
+            "endpoints": list(options.protocol.endpoints),
             "latency_ms": round(options.latency * 1000),
             "rate": options.rate,
             "rate_window": options.rate_window,

@@ -106,7 +106,7 @@ def _plan(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "fault": _converted(fields, "fail_next", _fault),
         "times": 1 if _is_empty(given.get("times")) else _converted(fields, "times", _whole),
-        "on": "publish" if _is_empty(given.get("on")) else _converted(fields, "on", _text),
+        "on": "" if _is_empty(given.get("on")) else _converted(fields, "on", _text),
         "retry_after": None if retry_after is None else _converted(fields, "retry_after", _text_or_whole),
     }
 

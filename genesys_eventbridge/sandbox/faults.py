@@ -28,9 +28,10 @@ class Faults:
             self._flaky: dict[str, int] = {}
 
     def plan(self, fault: Fault, times: int, endpoint: str, retry_after: str) -> None:
-        """Answers the next ``times`` requests of ``endpoint`` with ``fault``. Raises ValueError."""
-        if endpoint not in ENDPOINTS:
-            raise ValueError(f"on: {endpoint!r} is unknown; choose from {', '.join(ENDPOINTS)}")
+        """Answers the next ``times`` requests of ``endpoint`` with ``fault``. Raises ValueError.
+
+        ``endpoint`` is one of ENDPOINTS.
+        """
         if isinstance(fault, str) and fault not in TRICKS[endpoint]:
             raise ValueError(
                 f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[endpoint])}"

@@ -1,4 +1,4 @@
-"""Responses that no platform should give and some do: named tricks for publish, status and token."""
+"""Responses that no platform should give and some do: named tricks for each endpoint."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -71,10 +71,10 @@ def _false_gzip(_request: Request, view: View) -> Reply:
 
 
 def _echo(request: Request, _view: View) -> Reply:
-    """The credentials and the payload of the request, inside the message."""
+    """Path, credentials and payload of the request, inside the message."""
     seen = request.headers.get("authorization", "")
     payload = request.body.decode("utf-8", "replace")
-    return error_reply(request, 503, f"Authorization: {seen} {payload}")
+    return error_reply(request, 503, f"{request.path} Authorization: {seen} {payload}")
 
 
 _DIRTY = "\x1b[2J\r\nERROR forged line\u2028\u202eevil\x00\x9b31m <script>alert(1)</script> {{ x }}"
@@ -106,26 +106,41 @@ _EVENTS: dict[str, Trick] = {
     "false-gzip": Trick(_false_gzip, honest_first=True),
     "error-inside": _json(200, b'{"status": "error", "message": "not taken"}'),
     "errors-inside": _changed(200, {"errors": [{"code": "no", "retryable": False}]}),
-    "another-event": _changed(202, _ELSEWHERE),
     "gateway-timeout": _html(504, "Gateway Timeout"),
     **_ANYWHERE,
 }
 
+
+def _ids(status: int, name: str) -> dict[str, Trick]:
+    """The honest response with an id, in the member ``name``, that is none."""
+    return {
+        "path-id": _changed(status, {name: "../../admin?x=1#y"}),
+        "script-id": _changed(status, {name: "<script>alert(1)</script>"}),
+        "dirty-id": _changed(status, {name: _DIRTY}),
+        "long-id": _changed(status, {name: "x" * 5000}),
+        "number-id": _changed(status, {name: 42}),
+        "null-id": _changed(status, {name: None}),
+    }
+
+
 PUBLISH: dict[str, Trick] = {
     **_EVENTS,
+    "another-event": _changed(202, _ELSEWHERE),
     "no-id": _json(202, b'{"status": "accepted"}'),
-    "path-id": _changed(202, {"id": "../../admin?x=1#y"}),
-    "script-id": _changed(202, {"id": "<script>alert(1)</script>"}),
-    "dirty-id": _changed(202, {"id": _DIRTY}),
-    "long-id": _changed(202, {"id": "x" * 5000}),
-    "number-id": _changed(202, {"id": 42}),
-    "null-id": _changed(202, {"id": None}),
+    **_ids(202, "id"),
     "conflict-elsewhere": _changed(409, _ELSEWHERE),
     "conflict-in-progress": _error(409, "A request with this key is in progress", honest_first=True),
 }
 
+WEBHOOK: dict[str, Trick] = {
+    **_EVENTS,
+    "no-id": _without(200, "invocationId"),
+    **_ids(200, "invocationId"),
+}
+
 STATUS: dict[str, Trick] = {
     **_EVENTS,
+    "another-event": _changed(202, _ELSEWHERE),
     "no-status": _without(200, "status", "deliveryStatus"),
     "strange-status": _changed(200, {"status": "teleported"}),
     "number-status": _changed(200, {"status": 7}),
@@ -147,4 +162,9 @@ TOKEN: dict[str, Trick] = {
     **_ANYWHERE,
 }
 
-TRICKS: dict[str, dict[str, Trick]] = {"publish": PUBLISH, "status": STATUS, "token": TOKEN}
+TRICKS: dict[str, dict[str, Trick]] = {
+    "publish": PUBLISH,
+    "status": STATUS,
+    "token": TOKEN,
+    "webhook": WEBHOOK,
+}

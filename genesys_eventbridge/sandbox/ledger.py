@@ -9,20 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genesys_eventbridge.sandbox.webhook import masked
 from genesys_eventbridge.sandbox.wire import Request
 
 RECENT = 50
 BODY_KEPT = 64 * 1024
 _ATTRIBUTES = ("source", "id", "type", "subject")
+_BRING_EVENTS = ("publish", "webhook")
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One request to one of the platform's endpoints: token, publish, status or other.
+    """One request to one of the platform's endpoints: token, publish, status, webhook or other.
 
-    ``started`` and ``ended`` are readings of the sandbox's clock, ``started_at`` is seconds since the
-    epoch. ``status`` is the HTTP status as text, "closed" if the connection closed without a response,
-    "" while the request runs.
+    ``path`` shows ``{token}`` in place of a webhook's token. ``started`` and ``ended`` are readings of the
+    sandbox's clock, ``started_at`` is seconds since the epoch. ``status`` is the HTTP status as text,
+    "closed" if the connection closed without a response, "" while the request runs.
     """
 
     number: int
@@ -71,9 +73,17 @@ class Ledger:
             self._overlaps: list[dict[str, Any]] = []
 
     def begin(
-        self, endpoint: str, request: Request, event: Mapping[str, Any], *, key: str = "", remote_id: str = ""
+        self,
+        endpoint: str,
+        request: Request,
+        event: Mapping[str, Any],
+        *,
+        webhook_token: str,
+        key: str = "",
+        remote_id: str = "",
     ) -> Attempt:
         """Records a request that arrived, with its event's attributes."""
+        body = request.body if endpoint in _BRING_EVENTS else b""
         source, event_id, event_type, subject = (
             value if isinstance(value := event.get(name), str) else "" for name in _ATTRIBUTES
         )
@@ -81,13 +91,13 @@ class Ledger:
             number=next(self._numbers),
             endpoint=endpoint,
             method=request.method,
-            path=request.path,
+            path=masked(request.path, webhook_token),
             correlation_id=request.correlation_id,
             started=self._clock(),
             started_at=time.time(),
             idempotency_key=key,
-            body_sha256=hashlib.sha256(request.body).hexdigest() if endpoint == "publish" else "",
-            remote_id=remote_id,
+            body_sha256=hashlib.sha256(body).hexdigest() if endpoint in _BRING_EVENTS else "",
+            remote_id=masked(remote_id, webhook_token),
             source=source,
             id=event_id,
             type=event_type,
@@ -95,7 +105,7 @@ class Ledger:
         )
         with self._lock:
             self._attempts.append(attempt)
-            self._recent.append((attempt, request.body[:BODY_KEPT] if endpoint == "publish" else b""))
+            self._recent.append((attempt, body[:BODY_KEPT]))
             self._note_body(attempt)
             self._note_overlap(attempt)
         return attempt
@@ -157,7 +167,7 @@ class Ledger:
             }
 
     def _note_body(self, attempt: Attempt) -> None:
-        if attempt.idempotency_key and attempt.endpoint == "publish":
+        if attempt.idempotency_key:
             bodies = self._bodies_by_key.setdefault(attempt.idempotency_key, [])
             if attempt.body_sha256 not in bodies:
                 bodies.append(attempt.body_sha256)

@@ -11,7 +11,7 @@ from genesys_eventbridge.sandbox.options import Options, Scenario
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """One accepted event: the exact body, its attributes, and how its delivery will end."""
+    """One accepted event: its JSON, its attributes, and how its delivery will end."""
 
     remote_id: str
     body: bytes
@@ -49,35 +49,41 @@ class Memory:
 
     def clear(self) -> None:
         with self._lock:
-            self._events: dict[str, Accepted] = {}
+            self._events: list[Accepted] = []
+            self._by_id: dict[str, Accepted] = {}
             self._keys: dict[str, Accepted] = {}
 
     def accept(
-        self, key: str, body: bytes, members: Mapping[str, Any], options: Options
+        self, key: str, body: bytes, members: Mapping[str, Any], options: Options, *, traceable: bool = True
     ) -> tuple[Accepted, bool]:
-        """The event this key stands for, and whether it is new. Without a key every event is new."""
+        """The event this key stands for, and whether it is new. Without a key every event is new.
+
+        An event that is not ``traceable`` has the id of an invocation, which ``find`` does not know.
+        """
         now = self._clock()
         with self._lock:
             known = self._keys.get(key)
             if known is not None and now - known.at < options.idempotency_window:
                 return known, False
             event = Accepted(
-                remote_id=f"evt-{uuid.uuid4()}",
+                remote_id=f"evt-{uuid.uuid4()}" if traceable else str(uuid.uuid4()),
                 body=body,
                 members=members,
                 at=now,
                 fails=options.scenario is Scenario.ACCEPTED_THEN_FAILED,
             )
-            self._events[event.remote_id] = event
+            self._events.append(event)
+            if traceable:
+                self._by_id[event.remote_id] = event
             if key:
                 self._keys[key] = event
             return event, True
 
     def find(self, remote_id: str) -> Accepted | None:
         with self._lock:
-            return self._events.get(remote_id)
+            return self._by_id.get(remote_id)
 
     def all(self) -> list[Accepted]:
         """Every accepted event, in the order of acceptance."""
         with self._lock:
-            return list(self._events.values())
+            return list(self._events)

@@ -49,6 +49,7 @@ def overview(
 <h1>EventBridge sandbox</h1>
 <p class="soft">A stand-in for Genesys Cloud, for development and tests. Nothing here leaves this machine.
 Also: <a href="/_ledger">ledger</a> and <a href="/_control">switches</a> as JSON.</p>
+<p>Endpoints: {_listed(state["endpoints"])}.</p>
 <h2>Scenario: {escape(scenario)}</h2>
 <p>{escape(state["scenarios"][scenario])}.</p>
 {_forms(state)}
@@ -70,7 +71,7 @@ def _forms(state: Mapping[str, Any]) -> str:
     scenario = _select("Scenario", "scenario", state["scenarios"], state["scenario"])
     rate = _number("Requests per window", "rate", "" if state["rate"] is None else state["rate"])
     window = _number("Window (s)", "rate_window", state["rate_window"])
-    endpoint = _select("On", "on", list(TRICKS), "publish")
+    endpoint = _select("On", "on", state["endpoints"], state["endpoints"][0])
     return f"""
 {_form("Switch", scenario)}
 {_form("Set", _number("Latency (ms)", "latency_ms", state["latency_ms"]))}

@@ -1,35 +1,34 @@
-"""The platform's three endpoints (token, publish, status) as the current scenario answers them."""
+"""The platform's endpoints (token, publish, status, webhook) as the current scenario answers them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from genesys_eventbridge.sandbox.faults import ENDPOINTS, Faults, status_reply, too_many
 from genesys_eventbridge.sandbox.hostile import TRAP_PATH, TRICKS, Trick
+from genesys_eventbridge.sandbox.intake import NOTHING, Arrival, Intake, Publish, Webhook
 from genesys_eventbridge.sandbox.ledger import Attempt, Ledger
 from genesys_eventbridge.sandbox.memory import Memory
 from genesys_eventbridge.sandbox.options import Options, Scenario
 from genesys_eventbridge.sandbox.rates import RateWindow
 from genesys_eventbridge.sandbox.tokens import Tokens
-from genesys_eventbridge.sandbox.validation import Invalid, check_event, read_members
+from genesys_eventbridge.sandbox.validation import Invalid
+from genesys_eventbridge.sandbox.webhook import token_in
 from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply, json_reply
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One parsed request: its endpoint and what it needs. ``problem``: why the body is not a JSON object."""
+    """One parsed request: its endpoint, and the event that it brings or asks about."""
 
     endpoint: str
     request: Request
-    members: Mapping[str, Any]
-    key: str = ""
+    arrival: Arrival = NOTHING
     remote_id: str = ""
-    problem: str = ""
 
 
 class Platform:
-    """Login service and EventBridge of one organisation; every request is in the ledger, once."""
+    """Login service, EventBridge and a webhook of one organisation; every request is in the ledger, once."""
 
     def __init__(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self._clock = clock
@@ -39,6 +38,7 @@ class Platform:
         self.ledger = Ledger(clock)
         self.memory = Memory(clock)
         self.faults = Faults()
+        self._intakes: dict[str, Intake] = {"publish": Publish(self._tokens, clock), "webhook": Webhook()}
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -49,7 +49,12 @@ class Platform:
         """The response to one request. Raises HangUp if there is none."""
         call = self._read(request, options)
         attempt = self.ledger.begin(
-            call.endpoint, request, call.members, key=call.key, remote_id=call.remote_id
+            call.endpoint,
+            request,
+            call.arrival.members,
+            webhook_token=options.webhook_token,
+            key=call.arrival.key,
+            remote_id=call.remote_id,
         )
         status = "closed"
         try:
@@ -62,19 +67,15 @@ class Platform:
             self.ledger.end(attempt, status)
 
     def _read(self, request: Request, options: Options) -> _Call:
-        if request.path == options.token_path:
-            return _Call("token", request, {})
-        if request.path == options.events_path:
-            key = request.headers.get(options.idempotency_header.lower(), "")
-            try:
-                return _Call("publish", request, read_members(request.body), key)
-            except Invalid as problem:
-                return _Call("publish", request, {}, key, problem=str(problem))
-        remote_id = request.path.removeprefix(options.events_path + "/")
-        if remote_id != request.path:
+        endpoint = _endpoint(request.path, options)
+        if endpoint in self._intakes:
+            return _Call(endpoint, request, self._intakes[endpoint].read(request, options))
+        if endpoint == "status":
+            remote_id = request.path.removeprefix(options.events_path + "/")
             event = self.memory.find(remote_id)
-            return _Call("status", request, event.members if event else {}, remote_id=remote_id)
-        return _Call("trap" if request.path == TRAP_PATH else "other", request, {})
+            arrival = Arrival(event.members, event.body) if event else NOTHING
+            return _Call(endpoint, request, arrival, remote_id)
+        return _Call(endpoint, request)
 
     def _spoiled(self, call: _Call, attempt: Attempt, options: Options) -> Reply:
         """Planned faults first, then the scenario, then the honest response."""
@@ -87,7 +88,7 @@ class Platform:
             trick = TRICKS[call.endpoint][fault]
         elif options.scenario is Scenario.OUTAGE:
             return status_reply(call.request, call.endpoint, 503, "")
-        elif options.scenario is Scenario.HOSTILE and call.endpoint in ("publish", "status"):
+        elif options.scenario is Scenario.HOSTILE and call.endpoint in ("publish", "status", "webhook"):
             trick = self.faults.next_trick(call.endpoint)
         if trick is not None and not trick.honest_first:
             return trick.spoil(call.request, {})
@@ -97,42 +98,45 @@ class Platform:
         return reply
 
     def _honest(self, call: _Call, attempt: Attempt, options: Options) -> Reply:
-        if call.endpoint == "token":
-            return self._tokens.answer(call.request, options)
-        if call.endpoint == "publish":
-            return self._metered(call.request, options, lambda: self._publish(call, attempt, options))
+        request = call.request
+        if intake := self._intakes.get(call.endpoint):
+            refused = intake.refused_sender(request, options)
+            return refused or self._metered(
+                request, options, lambda: self._take(intake, call, attempt, options)
+            )
         if call.endpoint == "status":
-            return self._metered(call.request, options, lambda: self._status(call, options))
+            refused = self._tokens.refusal(request, options)
+            return refused or self._metered(request, options, lambda: self._status(call, options))
+        if call.endpoint == "token":
+            return self._tokens.answer(request, options)
         if call.endpoint == "trap":
             return json_reply(202, {"id": "evt-from-the-trap", "status": "delivered"})
-        return error_reply(call.request, 404, "The requested resource was not found.")
+        return error_reply(request, 404, "The requested resource was not found.")
 
     def _metered(self, request: Request, options: Options, answer: Callable[[], Reply]) -> Reply:
-        """First the bearer, then the rate, then the response: the order of a gateway."""
-        uses = options.token_uses if options.scenario is Scenario.EXPIRED_TOKEN else None
-        if refused := self._tokens.refusal(request, uses):
-            return refused
+        """The rate, then the response. The credential comes first, as at a gateway."""
         reading = self._rate.take(options.allowed, options.rate_window)
         if reading is None:
             return answer()
         reply = too_many(request, reading.reset) if reading.over else answer()
         return reply.adding(reading.headers)
 
-    def _publish(self, call: _Call, attempt: Attempt, options: Options) -> Reply:
-        if refused := _refusal(call, options):
+    def _take(self, intake: Intake, call: _Call, attempt: Attempt, options: Options) -> Reply:
+        if refused := _refusal(intake, call, options):
             return refused
         if options.scenario is Scenario.FLAKY and self.faults.flaky(
-            attempt.event, options.flaky_every, options.flaky_failures
+            attempt.event or attempt.body_sha256, options.flaky_every, options.flaky_failures
         ):
-            return status_reply(call.request, "publish", 503, "")
-        event, new = self.memory.accept(call.key, call.request.body, call.members, options)
-        view = event.view(self._clock(), options.deliver_after)
-        if not new:
-            return json_reply(options.replay_status, view)
-        self.ledger.accept(attempt, event.remote_id)
-        if options.scenario is Scenario.LOST_RESPONSE:
-            raise HangUp
-        return json_reply(202, view)
+            return status_reply(call.request, call.endpoint, 503, "")
+        arrival = call.arrival
+        accepted, new = self.memory.accept(
+            arrival.key, arrival.event, arrival.members, options, traceable=intake.traceable
+        )
+        if new:
+            self.ledger.accept(attempt, accepted.remote_id)
+            if options.scenario is Scenario.LOST_RESPONSE:
+                raise HangUp
+        return intake.answer(accepted, options, new=new)
 
     def _status(self, call: _Call, options: Options) -> Reply:
         if call.request.method != "GET":
@@ -143,24 +147,38 @@ class Platform:
         return json_reply(200, event.view(self._clock(), options.deliver_after))
 
 
-def _refusal(call: _Call, options: Options) -> Reply | None:
-    """Why the platform refuses this publish request, or None."""
+def _endpoint(path: str, options: Options) -> str:
+    """The endpoint at this path; "other" if there is none, or it belongs to a protocol that is not spoken."""
+    if path == options.token_path:
+        endpoint = "token"
+    elif path == options.events_path:
+        endpoint = "publish"
+    elif path.startswith(options.events_path + "/"):
+        endpoint = "status"
+    elif token_in(path) is not None:
+        endpoint = "webhook"
+    else:
+        return "trap" if path == TRAP_PATH else "other"
+    return endpoint if endpoint in options.protocol.endpoints else "other"
+
+
+def _refusal(intake: Intake, call: _Call, options: Options) -> Reply | None:
+    """Why the platform refuses this event, or None."""
     request = call.request
+    media_type = intake.media_type(options)
     if request.method != "POST":
         return error_reply(request, 405, "events are published by POST", (("Allow", "POST"),))
-    if request.media_type != options.content_type:
-        return error_reply(request, 415, f"Content-Type must be {options.content_type}")
+    if request.media_type != media_type:
+        return error_reply(request, 415, f"Content-Type must be {media_type}")
     if request.length > options.max_event_bytes:
         sizes = f"Content-Length: {request.length}, Maximum bytes: {options.max_event_bytes}"
         return error_reply(request, 413, sizes)
     if len(request.body) < request.length:
         return error_reply(request, 400, "the body is shorter than Content-Length")
-    if call.problem:
-        return error_reply(request, 400, call.problem)
+    if call.arrival.problem:
+        return error_reply(request, 400, call.arrival.problem)
     try:
-        check_event(dict(call.members))
+        intake.check(call.arrival, options)
     except Invalid as problem:
         return error_reply(request, 400, str(problem))
-    if not options.allows(call.members["type"]):
-        return error_reply(request, 400, f'event type "{call.members["type"]}" is not registered')
     return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from genesys_eventbridge.sandbox.options import Options
+from genesys_eventbridge.sandbox.options import Options, Scenario
 from genesys_eventbridge.sandbox.rates import RateWindow
 from genesys_eventbridge.sandbox.wire import Reply, Request, error_reply, json_reply
 
@@ -48,8 +48,9 @@ class Tokens:
             return oauth_error(401, "invalid_client", "client not found")
         return json_reply(200, self._issue(options), (("Cache-Control", "no-store"),))
 
-    def refusal(self, request: Request, uses: int | None) -> Reply | None:
-        """Why the bearer of a request is refused (401), or None. ``uses`` limits how often a token serves."""
+    def refusal(self, request: Request, options: Options) -> Reply | None:
+        """Why the bearer of a request is refused (401), or None."""
+        uses = options.token_uses if options.scenario is Scenario.EXPIRED_TOKEN else None
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         now = self._clock()
         with self._lock:

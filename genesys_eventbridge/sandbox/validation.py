@@ -28,8 +28,16 @@ class Invalid(ValueError):
 
 def read_members(body: bytes) -> dict[str, Any]:
     """The members of the JSON object in ``body``. Raises Invalid if there is no such object."""
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise Invalid(f"the body is not a JSON object but {_kind(value)}")
+    return value
+
+
+def read_json(body: bytes) -> Any:
+    """The JSON value in ``body``. Raises Invalid if there is none, if it repeats a name or is too deep."""
     if not body:
-        raise Invalid("the body is empty; a JSON object is expected")
+        raise Invalid("the body is empty; JSON is expected")
     try:
         value = json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_no_repetition)
     except UnicodeDecodeError:
@@ -40,8 +48,6 @@ def read_members(body: bytes) -> dict[str, Any]:
         raise Invalid(f"the body is not JSON: {error}") from None
     except RecursionError:
         raise Invalid("the body is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise Invalid(f"the body is not a JSON object but {_kind(value)}")
     if _is_deep(value):
         raise Invalid("the body is nested too deeply")
     return value

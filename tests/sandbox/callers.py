@@ -5,9 +5,15 @@ import socket
 
 import httpx
 
+from genesys_eventbridge.sandbox import WEBHOOK_TOKEN
+
 TOKEN_PATH = "/oauth/token"
 EVENTS_PATH = "/api/v2/eventbridge/events"
 CANARY = "secret-canary-4711"
+
+
+def webhook_path(token=WEBHOOK_TOKEN):
+    return f"/api/v2/integrations/webhooks/{token}/events"
 
 
 class Clock:
@@ -45,6 +51,13 @@ class Caller:
         }
         sent = {name: value for name, value in {**known, **headers}.items() if value is not None}
         return self.http.post(EVENTS_PATH, content=body, headers=sent)
+
+    def invoke(self, body, token=WEBHOOK_TOKEN, **headers):
+        """Sends ``body`` to the webhook with this token."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Content-Type": "application/json", **given}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.http.post(webhook_path(token), content=content, headers=sent)
 
     def status(self, remote_id):
         return self.http.get(f"{EVENTS_PATH}/{remote_id}", headers={"Authorization": f"Bearer {self.bearer}"})

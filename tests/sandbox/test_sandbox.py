@@ -32,7 +32,17 @@ from genesys_eventbridge.sandbox.hostile import TRICKS
 from genesys_eventbridge.sandbox.memory import Memory
 from genesys_eventbridge.sandbox.start import CLIENT_ID, CLIENT_SECRET, is_loopback, settings_block
 from genesys_eventbridge.sandbox.validation import check_event, read_members
-from tests.sandbox.callers import CANARY, EVENTS_PATH, TOKEN_PATH, Caller, Clock, event, exchange, outcome
+from tests.sandbox.callers import (
+    CANARY,
+    EVENTS_PATH,
+    TOKEN_PATH,
+    Caller,
+    Clock,
+    event,
+    exchange,
+    outcome,
+    webhook_path,
+)
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -666,7 +676,7 @@ def test_planned_faults_can_be_taken_back(caller, sandbox):
 
     sandbox.stop_failing()
 
-    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": []}
+    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": [], "webhook": []}
     assert caller.publish(event()).status_code == 202
 
 
@@ -684,7 +694,7 @@ def test_a_planned_429_says_retry_after_as_told(caller, sandbox, given_, seen):
         ({"fault": 1000}, "1000 is not a status"),
         ({"fault": "no-such-trick"}, "'no-such-trick' is unknown; choose a status or html-200"),
         ({"fault": "no-status"}, "'no-status' is unknown"),
-        ({"fault": 503, "on": "moon"}, "'moon' is unknown; choose from publish, status, token"),
+        ({"fault": 503, "on": "moon"}, "'moon' is unknown; choose from publish, status, token, webhook"),
         ({"fault": 503, "times": 0}, "times: 0"),
         ({"fault": 503, "times": 10_001}, "times: 10001 is not a whole number from 1 to 10000"),
         ({"fault": 429, "retry_after": "1\r\nX: y"}, "retry_after: must be printable ASCII"),
@@ -695,7 +705,7 @@ def test_a_fault_that_cannot_be_planned_is_refused(sandbox, arguments, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         sandbox.fail_next(**arguments)
 
-    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": []}
+    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": [], "webhook": []}
 
 
 # ------------------------------------------------------------------------------- event types and switches
@@ -739,6 +749,14 @@ def test_a_refused_type_is_accepted_once_it_is_registered(caller, sandbox):
         ({"rate": 1.5}, "rate: 1.5 is not a whole number"),
         ({"rate_window": "60"}, "rate_window: '60'"),
         ({"scenario": None}, "scenario: None"),
+        ({"protocol": "smtp"}, "protocol: 'smtp' is unknown; choose from eventbridge, webhook, both"),
+        ({"webhook_token": ""}, "webhook_token: must be 1 to 255 letters"),
+        ({"webhook_token": None}, "webhook_token: "),
+        ({"webhook_token": "a/b"}, "webhook_token: "),
+        ({"webhook_token": "a b"}, "webhook_token: "),
+        ({"webhook_token": "a%2fb"}, "webhook_token: "),
+        ({"webhook_token": ".."}, "webhook_token: "),
+        ({"webhook_token": "x" * 256}, "webhook_token: "),
         ({"flaky_every": 0}, "flaky_every"),
         ({"idempotency_header": "authorization"}, "idempotency_header: 'authorization'"),
         ({"idempotency_header": "a b"}, "idempotency_header: 'a b'"),
@@ -757,7 +775,7 @@ def test_an_option_out_of_bounds_is_refused_and_nothing_changes(sandbox, changes
 
 
 def test_the_repr_of_the_options_holds_no_secret():
-    assert CANARY not in repr(Options(credentials={"client": CANARY}))
+    assert CANARY not in repr(Options(credentials={"client": CANARY}, webhook_token=CANARY))
 
 
 def test_reset_forgets_what_happened_and_keeps_the_switches(caller, sandbox):
@@ -793,9 +811,14 @@ def test_the_control_door_plans_faults_and_resets(caller, sandbox):
     caller.control(fail_next=503, times=2)
     caller.control(fail_next="half-body", on="status", times="1")
 
-    assert sandbox.state()["planned"] == {"publish": [503, 503], "status": ["half-body"], "token": []}
+    assert sandbox.state()["planned"] == {
+        "publish": [503, 503],
+        "status": ["half-body"],
+        "token": [],
+        "webhook": [],
+    }
     caller.control(reset=True)
-    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": []}
+    assert sandbox.state()["planned"] == {"publish": [], "status": [], "token": [], "webhook": []}
 
 
 @pytest.mark.parametrize(
@@ -1160,7 +1183,7 @@ def test_half_a_body_is_seen_as_one(remote, sandbox):
         remote.publish(event())
 
 
-@pytest.mark.parametrize("endpoint", ["publish", "status", "token"])
+@pytest.mark.parametrize("endpoint", TRICKS)
 def test_the_server_survives_every_trick(remote, sandbox, endpoint):
     remote_id = remote.publish(event()).json()["id"]
     for name in TRICKS[endpoint]:
@@ -1169,6 +1192,7 @@ def test_the_server_survives_every_trick(remote, sandbox, endpoint):
             "token": (remote.token,),
             "publish": (remote.publish, event(name), name),
             "status": (remote.status, remote_id),
+            "webhook": (remote.invoke, event(name)),
         }
         outcome(*request[endpoint])
 
@@ -1285,6 +1309,7 @@ ROUTES = [
     "POST /_control",
     f"POST {TOKEN_PATH}",
     f"POST {EVENTS_PATH}",
+    f"POST {webhook_path()}",
 ]
 
 
@@ -1337,6 +1362,7 @@ LINES = st.sampled_from(
         b"GET / HTTP/1.1",
         b"POST /_control HTTP/1.1",
         f"POST {EVENTS_PATH} HTTP/1.1".encode(),
+        f"POST {webhook_path()} HTTP/1.1".encode(),
         f"POST {TOKEN_PATH} HTTP/1.0".encode(),
         f"GET {EVENTS_PATH}/%ff%00%f0 HTTP/1.1".encode(),
         b"GET http://evil.example/_control HTTP/1.1",
@@ -1476,11 +1502,15 @@ def test_ipv6_loopback_works():
         (["--latency", "-1"], True, "--latency: '-1'"),
         (["--port", "70000"], True, "--port: '70000'"),
         (["--scenario", "sunny"], True, "sunny"),
+        (["--protocol", "smtp"], True, "smtp"),
+        (["--webhook-token", "a/b"], True, "webhook_token: must be"),
+        (["--protocol", "webhook"], False, "--allow-production"),
+        (["--protocol", "webhook", "--host", "0.0.0.0"], True, "--allow-remote"),
     ],
 )
 def test_the_command_refuses_and_names_the_flag(settings, monkeypatch, arguments, debug, words):
     settings.DEBUG = debug
-    monkeypatch.setattr(Command, "_run", lambda self, server: None)
+    monkeypatch.setattr(Command, "_run", lambda self, server, sandbox: None)
     with pytest.raises(CommandError, match=re.escape(words)):
         call_command("eventbridge_sandbox", *arguments)
 
@@ -1508,7 +1538,7 @@ def test_allow_remote_is_warned_about_and_switches_the_check_of_host(settings, m
     settings.DEBUG = True
     answers = []
     ask = b"GET /_control HTTP/1.1\r\nHost: platform.example\r\n\r\n"
-    monkeypatch.setattr(Command, "_run", lambda self, server: answers.append(exchange(server, ask)))
+    monkeypatch.setattr(Command, "_run", lambda self, server, sandbox: answers.append(exchange(server, ask)))
     call_command("eventbridge_sandbox", "--port", "0", *(["--allow-remote"] if flag else []))
 
     assert answers[0].startswith(b"HTTP/1.1 200" if flag else b"HTTP/1.1 421")
@@ -1524,6 +1554,7 @@ def test_a_port_in_use_is_an_error_with_its_remedy(settings, server):
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_prints_settings_that_work_and_ends_with_0(stop):
     arguments = ["--port", "0", "--allow-production", "--refuse-type", "order.created", "--scenario", "flaky"]
+    arguments += ["--protocol", "both", "--webhook-token", "token-1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "django", "eventbridge_sandbox", *arguments],
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONUNBUFFERED": ""},
@@ -1543,6 +1574,7 @@ def test_the_command_prints_settings_that_work_and_ends_with_0(stop):
             refused = caller.publish(event())
             state = caller.control(register="order.created").json()
             accepted = caller.publish(event())
+            invoked = caller.invoke(event(2), "token-1")
         process.send_signal(stop)
         rest = process.stdout.read()
 
@@ -1550,19 +1582,75 @@ def test_the_command_prints_settings_that_work_and_ends_with_0(stop):
     assert f"{pasted['API_BASE_URL']}/" in printed
     assert refused.status_code == 400
     assert (state["scenario"], state["refused_types"]) == ("flaky", [])
-    assert accepted.status_code == 202
+    assert (accepted.status_code, invoked.status_code) == (202, 200)
+    assert '"WEBHOOK_TOKEN": "token-1",' in printed
     assert rest == "Sandbox stopped.\n"
     assert process.returncode == 0
 
 
-def test_the_printed_block_is_python_with_the_credentials_of_the_sandbox():
-    namespace: dict[str, Any] = {}
-    exec(settings_block("http://127.0.0.1:8900").partition("\n\n")[2].partition("\n\n")[0], namespace)
+BY_EVENTBRIDGE = {
+    "API_BASE_URL": "http://127.0.0.1:8900",
+    "LOGIN_BASE_URL": "http://127.0.0.1:8900",
+    "CLIENT_ID": CLIENT_ID,
+    "CLIENT_SECRET": CLIENT_SECRET,
+    "SOURCE": "com.example.sandbox",
+}
+BY_WEBHOOK = {
+    "PROTOCOL": "webhook",
+    "API_BASE_URL": "http://127.0.0.1:8900",
+    "WEBHOOK_TOKEN": "token-1",
+    "SOURCE": "com.example.sandbox",
+}
 
-    assert namespace["GENESYS_EVENTBRIDGE"]["default"] == {
+
+@pytest.mark.parametrize(
+    ("protocol", "printed"),
+    [
+        ("eventbridge", [BY_EVENTBRIDGE]),
+        ("webhook", [BY_WEBHOOK]),
+        ("both", [BY_EVENTBRIDGE, BY_WEBHOOK]),
+    ],
+)
+def test_the_printed_blocks_are_python_with_the_credentials_of_each_protocol(protocol, printed):
+    text = settings_block("http://127.0.0.1:8900", Options(protocol=protocol, webhook_token="token-1"))
+    found = []
+    for paragraph in text.split("\n\n"):
+        if paragraph.startswith("GENESYS_EVENTBRIDGE"):
+            namespace: dict[str, Any] = {}
+            exec(paragraph, namespace)
+            found.append(namespace["GENESYS_EVENTBRIDGE"]["default"])
+
+    assert found == printed
+
+
+def test_what_is_printed_for_both_protocols():
+    """The whole text, because people read it."""
+    assert (
+        settings_block("http://127.0.0.1:8900", Options())
+        == """\
+Sandbox platform at http://127.0.0.1:8900. Paste into settings.py:
+
+GENESYS_EVENTBRIDGE = {
+    "default": {
         "API_BASE_URL": "http://127.0.0.1:8900",
         "LOGIN_BASE_URL": "http://127.0.0.1:8900",
-        "CLIENT_ID": CLIENT_ID,
-        "CLIENT_SECRET": CLIENT_SECRET,
+        "CLIENT_ID": "sandbox",
+        "CLIENT_SECRET": "sandbox-only",
         "SOURCE": "com.example.sandbox",
-    }
+    },
+}
+
+Or, with the protocol webhook:
+
+GENESYS_EVENTBRIDGE = {
+    "default": {
+        "PROTOCOL": "webhook",
+        "API_BASE_URL": "http://127.0.0.1:8900",
+        "WEBHOOK_TOKEN": "sandbox-webhook-token",
+        "SOURCE": "com.example.sandbox",
+    },
+}
+
+What it received, and its switches: http://127.0.0.1:8900/
+Stop with Ctrl-C."""
+    )

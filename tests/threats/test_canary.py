@@ -20,6 +20,7 @@ from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.relay import worker
 from genesys_eventbridge.sandbox import Sandbox, serve
 from genesys_eventbridge.sandbox.hostile import TRICKS
+from genesys_eventbridge.sandbox.options import Protocol
 from genesys_eventbridge.states import State
 from tests import canary
 from tests.outbox_rows import accepted, event
@@ -218,7 +219,7 @@ def test_an_echo_of_the_login_service_leaves_no_credential_behind(settings, ever
     assert canary.found_in(everything() | printed, SECRETS) == []
 
 
-@pytest.mark.parametrize("endpoint", TRICKS)
+@pytest.mark.parametrize("endpoint", Protocol.EVENTBRIDGE.endpoints)
 def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, everything, endpoint):
     sandbox = Sandbox(deliver_after=0)
     bearers = set()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from genesys_eventbridge.sandbox.start import CLIENT_SECRET
+from genesys_eventbridge.sandbox.start import CLIENT_SECRET, WEBHOOK_TOKEN
 from tests.package import PACKAGE, SOURCES
 from tests.projects import Project
 
@@ -53,11 +53,10 @@ def test_the_sandbox_does_not_start_in_a_project_with_debug_off(tmp_path):
     assert "--allow-production" in done.stdout
 
 
-def test_the_sandbox_is_at_no_url_and_its_secret_in_no_other_file():
+@pytest.mark.parametrize("secret", [CLIENT_SECRET, WEBHOOK_TOKEN])
+def test_the_sandbox_is_at_no_url_and_its_secret_in_no_other_file(secret):
     assert not [path for path in SOURCES if path.rpartition("/")[2] == "urls.py"]
-    assert [path for path, source in SOURCES.items() if f'"{CLIENT_SECRET}"' in source] == [
-        "sandbox/start.py"
-    ]
+    assert [path for path, source in SOURCES.items() if f'"{secret}"' in source] == ["sandbox/start.py"]
 
 
 # ----------------------------------------------------------------------------------- T31: what it depends on

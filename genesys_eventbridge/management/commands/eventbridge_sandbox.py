@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from genesys_eventbridge.management.arguments import WrongUsage, count, milliseconds, port
 from genesys_eventbridge.sandbox import Sandbox, SandboxServer, Scenario, serve
-from genesys_eventbridge.sandbox.start import is_loopback, settings_block
+from genesys_eventbridge.sandbox.options import Protocol
+from genesys_eventbridge.sandbox.start import WEBHOOK_TOKEN, is_loopback, settings_block
 
 
 class Command(BaseCommand):
@@ -22,11 +23,15 @@ class Command(BaseCommand):
         add("--port", type=port, default=8900, help="port to listen on, 0 for any free one (default: 8900)")
         names = [each.value for each in Scenario]
         add("--scenario", choices=names, default="happy", help="how the platform behaves (default: happy)")
+        names = [each.value for each in Protocol]
+        add("--protocol", choices=names, default="both", help="which protocols it speaks (default: both)")
+        why = f"the token that its webhook accepts (default: {WEBHOOK_TOKEN})"
+        add("--webhook-token", default=WEBHOOK_TOKEN, metavar="TOKEN", help=why)
         why = "delay every response by this many milliseconds (default: 0)"
         add("--latency", type=milliseconds, default=0, metavar="MS", help=why)
-        why = "publish and status requests allowed per minute (default: no limit)"
+        why = "publish, status and webhook requests allowed per minute (default: no limit)"
         add("--rate", type=count, metavar="N", help=why)
-        why = "refuse this type (repeatable)"
+        why = "refuse this type, except at the webhook (repeatable)"
         add("--refuse-type", action="append", default=[], metavar="TYPE", help=why)
         add(
             "--allow-remote",
@@ -45,9 +50,15 @@ class Command(BaseCommand):
             raise WrongUsage(
                 f"--host {host!r} is not loopback: others can reach it. To allow that, add --allow-remote"
             )
-        switches = {"rate": options["rate"], "refused_types": options["refuse_type"]}
         try:
-            sandbox = Sandbox(scenario=options["scenario"], latency=options["latency"] / 1000, **switches)
+            sandbox = Sandbox(
+                scenario=options["scenario"],
+                protocol=options["protocol"],
+                webhook_token=options["webhook_token"],
+                latency=options["latency"] / 1000,
+                rate=options["rate"],
+                refused_types=options["refuse_type"],
+            )
             server = serve(sandbox, host, port, allow_remote=options["allow_remote"])
         except (ValueError, OverflowError) as problem:
             raise CommandError(str(problem)) from None
@@ -59,13 +70,13 @@ class Command(BaseCommand):
                 f"{server.port} can read what the sandbox received and change its switches."
             )
         with server:
-            self._run(server)
+            self._run(server, sandbox)
 
-    def _run(self, server: SandboxServer) -> None:
+    def _run(self, server: SandboxServer, sandbox: Sandbox) -> None:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        self.stdout.write(settings_block(server.url))
+        self.stdout.write(settings_block(server.url, sandbox.options))
         self.stdout.flush()
         while not stop.wait(1):  # an unlimited wait would ignore Ctrl-C on Windows
             continue
