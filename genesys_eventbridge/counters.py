@@ -77,7 +77,8 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
     if not rows:
         return
     try:
-        in_small_transaction(outbox_alias(), partial(_upsert, destination, rows))
+        alias = outbox_alias()
+        in_small_transaction(alias, partial(_upsert, alias, destination, rows))
     except DatabaseError as error:
         name = type(error).__name__
         if name not in _told:
@@ -96,10 +97,11 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
 
 def prune(batch_size: int) -> int:
     """Delete up to ``batch_size`` rows older than 30 days, of any destination; returns how many."""
-    rows = Rollup.objects.using(outbox_alias())
+    alias = outbox_alias()
+    rows = Rollup.objects.using(alias)
     old = rows.filter(starts_at__lt=DatabaseNow(-KEPT)).order_by("starts_at")
     ids = list(old.values_list("id", flat=True)[:batch_size])
-    return in_small_transaction(outbox_alias(), rows.filter(id__in=ids).delete)[0] if ids else 0
+    return in_small_transaction(alias, rows.filter(id__in=ids).delete)[0] if ids else 0
 
 
 def error_class(outcome: Outcome) -> str:
@@ -123,9 +125,9 @@ def upper(n: int) -> float:
     return FINEST * math.sqrt(2) ** n
 
 
-def _upsert(destination: str, rows: list[tuple[str, int]]) -> None:
+def _upsert(alias: str, destination: str, rows: list[tuple[str, int]]) -> None:
     """Add in one statement, without reading first. No name in it comes from outside."""
-    connection = connections[outbox_alias()]
+    connection = connections[alias]
     table = connection.ops.quote_name(Rollup._meta.db_table)
     values = ", ".join([f"({_bucket(connection)}, %s, %s, %s)"] * len(rows))
     if connection.vendor == "mysql":

@@ -12,7 +12,7 @@ from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
 from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
 
@@ -32,7 +32,7 @@ def is_claimed(claim_token: object, due_at: dt.datetime | None, now: dt.datetime
 
 def in_flight(now: Any = None) -> Q:
     """Q for rows whose claim a worker holds at ``now``, by default the database's time."""
-    return Q(claim_token__isnull=False, due_at__gt=DatabaseNow() if now is None else now)
+    return Q(claim_token__isnull=False, due_at__gt=NOW if now is None else now)
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
@@ -47,16 +47,14 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
 
     def due(self) -> OutboxQuerySet:
         """To be published or checked now. A row whose lease has expired is due again."""
-        return self.open().filter(due_at__lte=DatabaseNow())
+        return self.open().filter(due_at__lte=NOW)
 
     def in_flight(self) -> OutboxQuerySet:
         """A worker holds the claim: being sent or checked right now."""
         return self.filter(in_flight())
 
     def not_in_flight(self) -> OutboxQuerySet:
-        return self.filter(
-            Q(claim_token__isnull=True) | Q(due_at__isnull=True) | Q(due_at__lte=DatabaseNow())
-        )
+        return self.filter(Q(claim_token__isnull=True) | Q(due_at__isnull=True) | Q(due_at__lte=NOW))
 
     def retrying(self) -> OutboxQuerySet:
         """Tried before, not accepted, waiting for the next attempt."""

@@ -16,7 +16,7 @@ from django.db.models import Q
 from genesys_eventbridge import conf
 from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q
 from genesys_eventbridge.db import PASSING, in_small_transaction
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import Destination, outbox_alias
@@ -93,11 +93,11 @@ def announce(destination: str) -> None:
         stale = (
             Q(task_at__isnull=True)
             | Q(task_at__lt=DatabaseNow(-ANNOUNCE_SECONDS))
-            | Q(task_at__gt=DatabaseNow())  # written while the clock was ahead
+            | Q(task_at__gt=NOW)  # written while the clock was ahead
         )
-        if not _rows(destination).filter(stale).update(task_at=DatabaseNow()):
+        if not _rows(destination).filter(stale).update(task_at=NOW):
             Destination.objects.using(outbox_alias()).get_or_create(
-                alias=destination, defaults={"task_at": DatabaseNow()}
+                alias=destination, defaults={"task_at": NOW}
             )
 
     in_small_transaction(outbox_alias(), work)
@@ -133,7 +133,7 @@ def is_lately(task_ago: float | None) -> bool:
 
 def task_ago(destination: str) -> float | None:
     """Seconds since a django-q2 task ran for a destination, by the database's clock; None if none did."""
-    row = _rows(destination).annotate(now=DatabaseNow()).values_list("task_at", "now").first()
+    row = _rows(destination).annotate(now=NOW).values_list("task_at", "now").first()
     return None if row is None or row[0] is None else (row[1] - row[0]).total_seconds()
 
 

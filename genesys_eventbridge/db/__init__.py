@@ -41,23 +41,19 @@ def in_small_transaction(alias: str, work: Callable[[], T], *, until: float | No
         with transaction.atomic(using=alias):
             return work()
 
-    return _repeated(alias, run, until)
+    return retried(alias, run, until=until)
 
 
 def retried(alias: str, work: Callable[[], T], *, until: float | None = None) -> T:
     """Like ``in_small_transaction`` but without a transaction, for a single statement or only reads."""
-    return _repeated(alias, work, until)
-
-
-def _repeated(alias: str, run: Callable[[], T], until: float | None) -> T:
     connection = connections[alias]
     if connection.in_atomic_block:
-        return run()
+        return work()
     tries = 0
     while True:
         tries += 1
         try:
-            return run()
+            return work()
         except PASSING as error:
             most = TRIES_OF_CONFLICTS if is_conflict(error) else TRIES
             late = until is not None and time.monotonic() >= until

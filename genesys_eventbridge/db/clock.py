@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -44,12 +44,17 @@ class DatabaseNow(Func):
         return []
 
 
+#: The current time. Shared by all queries: Django copies an expression when it resolves it.
+NOW: Final = DatabaseNow()
+
+
 def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
     """SQL for the current time plus ``seconds``, which is SQL too: a placeholder or a column."""
     moved = _shift.get()
     if connection.vendor == "postgresql":
         return f"(STATEMENT_TIMESTAMP() + ({seconds} + {moved!r}) * INTERVAL '1 second')"
-    moved += _zone_offset(connection)
+    offset = dt.datetime.now(_zone(connection)).utcoffset()  # of the zone in which Django reads naive values
+    moved += offset.total_seconds() if offset else 0.0
     if connection.vendor == "mysql":
         return f"TIMESTAMPADD(MICROSECOND, ROUND(({seconds} + {moved!r}) * 1000000), UTC_TIMESTAMP(6))"
     return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%+.3f seconds', {seconds} + {moved!r}))"
@@ -105,9 +110,3 @@ def _changes(zone: dt.tzinfo) -> bool:
 
 def _zone(connection: BaseDatabaseWrapper) -> dt.tzinfo:
     return connection.timezone or timezone.get_default_timezone()
-
-
-def _zone_offset(connection: BaseDatabaseWrapper) -> float:
-    """Seconds between UTC and the zone in which Django reads this connection's naive values."""
-    offset = dt.datetime.now(_zone(connection)).utcoffset()
-    return offset.total_seconds() if offset else 0.0

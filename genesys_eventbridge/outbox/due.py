@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, F, Func, Value
 
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import State
 
@@ -31,7 +31,7 @@ Place = tuple[dt.datetime, int]
 
 def due_events(alias: str, state: State) -> OutboxQuerySet:
     """The events of one destination in this state that are due."""
-    return OutboxEvent.objects.on_outbox().filter(state=state, destination=alias, due_at__lte=DatabaseNow())
+    return OutboxEvent.objects.on_outbox().filter(state=state, destination=alias, due_at__lte=NOW)
 
 
 class Pace:

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from genesys_eventbridge.db import still_in, unlocked
-from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.db.clock import NOW, DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: A held follower becomes due after this many seconds at the latest. Normally ``release`` makes it due
@@ -29,13 +29,13 @@ def hold(ids: Collection[int]) -> int:
     after this, never in between. Rows locked by other transactions are left for the next look.
     """
     rows = OutboxEvent.objects.on_outbox()
-    due = still_in(rows, ids, State.PENDING).filter(due_at__lte=DatabaseNow())
+    due = still_in(rows, ids, State.PENDING).filter(due_at__lte=NOW)
     keys: dict[str, list[int]] = {}
     for pk, key in due.order_by("id").values_list("id", "ordering_key"):
         keys.setdefault(key, []).append(pk)
     # What blocks the first row of a key blocks the others, too.
     firsts = still_in(rows, [waiting[0] for waiting in keys.values()], State.PENDING)
-    blocker = Subquery(_blockers().values("id")[:1])
+    blocker = Subquery(OutboxEvent.objects.blockers().values("id")[:1])
     found = dict(firsts.annotate(blocker=blocker).values_list("ordering_key", "blocker"))
     blockers = still_in(rows, set(found.values()) - {None}, State.PENDING, *NEEDS_OPERATOR)
     kept = set(unlocked(blockers.order_by("id")).values_list("id", flat=True))
@@ -63,7 +63,7 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
     ).order_by("id")
     ahead = rows.filter(id__in=ids).exclude(ordering_key="")
     next_ids = ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list("following", flat=True)
-    _release([pk for pk in next_ids if pk is not None], wait=wait)
+    _release(rows, [pk for pk in next_ids if pk is not None], wait=wait)
 
 
 def release_missed(destination: str) -> int:
@@ -72,22 +72,17 @@ def release_missed(destination: str) -> int:
     Needed after BLOCK_KEY_ON_DEAD or rows were changed by hand. Raises Locked.
     """
     rows = OutboxEvent.objects.on_outbox()
-    held = rows.filter(state=State.PENDING, destination=destination, due_at__gt=DatabaseNow(), key_held=True)
-    missed = held.exclude(Exists(_blockers()))
-    return _release(list(missed.order_by("id").values_list("id", flat=True)[:MISSED]))
+    held = rows.filter(state=State.PENDING, destination=destination, due_at__gt=NOW, key_held=True)
+    missed = held.exclude(Exists(OutboxEvent.objects.blockers()))
+    return _release(rows, list(missed.order_by("id").values_list("id", flat=True)[:MISSED]))
 
 
-def _blockers() -> OutboxQuerySet:
-    return OutboxEvent.objects.blockers().using(outbox_alias())
-
-
-def _release(ids: Collection[int], *, wait: bool = False) -> int:
-    rows = OutboxEvent.objects.on_outbox()
+def _release(rows: OutboxQuerySet, ids: Collection[int], *, wait: bool = False) -> int:
     # ``moved``: rescheduled by a worker of the previous release, which does not set key_held.
-    not_asked_for = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
+    not_asked_for = Q(not_before__isnull=True) | Q(not_before__lte=NOW)
     moved = Q(not_asked_for, attempts=0, key_held__isnull=True)
     waiting = still_in(rows, ids, State.PENDING).filter(
-        Q(key_held=True) | moved, claim_token__isnull=True, due_at__gt=DatabaseNow()
+        Q(key_held=True) | moved, claim_token__isnull=True, due_at__gt=NOW
     )
     wanted = set(waiting.values_list("id", flat=True))
     if not wanted:
@@ -97,4 +92,4 @@ def _release(ids: Collection[int], *, wait: bool = False) -> int:
         still.values_list("id", flat=True)
     ):
         raise Locked
-    return still_in(rows, wanted, State.PENDING).update(due_at=DatabaseNow(), key_held=None)
+    return still_in(rows, wanted, State.PENDING).update(due_at=NOW, key_held=None)

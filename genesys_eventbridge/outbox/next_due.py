@@ -10,7 +10,7 @@ from django.db.models import OuterRef, Subquery
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.due import ScanRead, scan
 from genesys_eventbridge.states import State
@@ -44,7 +44,7 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
         rows = (
             Destination.objects.using(outbox_alias())
             .filter(alias=alias)
-            .annotate(publish_at=publish_at, check_at=check_at, now=DatabaseNow())
+            .annotate(publish_at=publish_at, check_at=check_at, now=NOW)
             .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
         )
         row = rows.first()
@@ -61,7 +61,7 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
 def database_now() -> dt.datetime:
     """The current time by the database's clock."""
     rows = Destination.objects.using(outbox_alias())
-    now = rows.annotate(now=DatabaseNow()).values_list("now", flat=True)
+    now = rows.annotate(now=NOW).values_list("now", flat=True)
     found = now.first()
     if found is None:
         rows.get_or_create(alias=conf.aliases()[0])

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.states import State
 
@@ -46,7 +46,7 @@ class Orphans:
         if alias in conf.aliases():
             return False
         if alias not in self._known:
-            row = _rows().filter(alias=alias).annotate(now=DatabaseNow()).values_list("heartbeat_at", "now")
+            row = _rows().filter(alias=alias).annotate(now=NOW).values_list("heartbeat_at", "now")
             seen, now = row.first() or (None, None)
             self._known[alias] = not is_served(seen, now, self._quiet)
         return self._known[alias]

@@ -20,7 +20,7 @@ from django.utils import timezone
 from genesys_eventbridge import conf
 from genesys_eventbridge.cloudevents import NO_DATA, build_event, check_text, content_digest
 from genesys_eventbridge.db import json_rows, json_table
-from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow, now_sql
+from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow, now_sql
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import schemas
@@ -29,8 +29,6 @@ from genesys_eventbridge.text import is_storable
 
 #: Maps a caller's text key to the UUID that is sent. Never change it: events would be delivered twice.
 NAMESPACE = uuid.UUID("6f1c3a52-9d0b-5e6e-8c55-2f0f0d6a7b11")
-
-_NOW = DatabaseNow()
 
 #: The width of the columns that hold a caller's text.
 _WIDTH = 255
@@ -130,7 +128,7 @@ def build_row(
         ordering_key="" if ordering_key is None else check_text("ordering_key", ordering_key, _WIDTH),
         not_before=due if seconds else None,
         due_at=due,
-        created_at=_NOW,
+        created_at=NOW,
         object_type=object_type,
         object_id=object_id,
     )

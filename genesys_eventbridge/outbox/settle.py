@@ -23,7 +23,7 @@ from django.dispatch import Signal
 from genesys_eventbridge import signals
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, in_small_transaction, json_rows, json_table, retried, unlocked
-from genesys_eventbridge.db.clock import DatabaseNow, now_sql
+from genesys_eventbridge.db.clock import NOW, now_sql
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.followers import Locked, release
@@ -144,12 +144,12 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
             reason="",
             remote_id=row.remote_id,
             remote_key=remote_key(row.destination, row.remote_id),
-            accepted_at=Coalesce("accepted_at", DatabaseNow()),
+            accepted_at=Coalesce("accepted_at", NOW),
             # Before the column it reads, because MySQL assigns from left to right. Keeps an earlier
             # acceptance.
             key_known_since=Coalesce("key_known_since", "in_doubt_since"),
             in_doubt_since=None,
-            due_at=DatabaseNow(),
+            due_at=NOW,
         )
         if taken:
             release([row.id])
@@ -184,13 +184,14 @@ def owners(
     Looks in remote_id for rows written by the previous release, and in remote_key for rows that an operator
     has sent again since. ``until`` is as for ``settle``.
     """
-    return retried(outbox_alias(), partial(_owners, destination, remote_ids), until=until)
+    alias = outbox_alias()
+    return retried(alias, partial(_owners, alias, destination, remote_ids), until=until)
 
 
-def _owners(destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
+def _owners(alias: str, destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
     named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
     found: dict[str, set[int]] = {}
-    rows = OutboxEvent.objects.on_outbox().values_list("remote_id", "remote_key", "id")
+    rows = OutboxEvent.objects.using(alias).values_list("remote_id", "remote_key", "id")
     # The range makes PostgreSQL use the index even before the table has statistics.
     between = (min(remote_ids), max(remote_ids))
     by_id = rows.filter(destination=destination, remote_id__in=remote_ids, remote_id__range=between)
@@ -275,7 +276,7 @@ def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Tr
     free, locked = list(rows), set[int]()
     if connections[alias].features.has_select_for_update_skip_locked:
         ids = [row.id for row in rows]
-        there = OutboxEvent.objects.on_outbox().filter(id__in=ids).order_by("id")
+        there = OutboxEvent.objects.using(alias).filter(id__in=ids).order_by("id")
         kept = set(unlocked(there).values_list("id", flat=True))
         if len(kept) < len(rows):
             locked = set(there.exclude(id__in=kept).values_list("id", flat=True))

@@ -13,7 +13,7 @@ from django.db.models import Q
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, still_in, unlocked
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.outbox import expiry, followers
 from genesys_eventbridge.outbox.due import SHARE
@@ -109,7 +109,7 @@ def _from_the_future(settings: DestinationSettings) -> OutboxQuerySet:
     rows = OutboxEvent.objects.on_outbox().filter(destination=settings.alias, state__in=OPEN)
     return rows.filter(
         (Q(due_at__gt=ahead) & (late | claimed | held | waits)) | Q(in_doubt_since__gt=ahead)
-    ).annotate(now=DatabaseNow())
+    ).annotate(now=NOW)
 
 
 def _corrected(row: Mapping[str, Any], settings: DestinationSettings) -> dict[str, Any]:
@@ -119,14 +119,12 @@ def _corrected(row: Mapping[str, Any], settings: DestinationSettings) -> dict[st
         return moment is not None and (moment - row["now"]).total_seconds() > by + SET_BACK_SECONDS
 
     changes: dict[str, Any] = {
-        name: DatabaseNow()
-        for name in ("in_doubt_since", "accepted_at", "key_known_since")
-        if ahead(row[name])
+        name: NOW for name in ("in_doubt_since", "accepted_at", "key_known_since") if ahead(row[name])
     }
     untried = row["state"] == State.PENDING and not row["attempts"] and row["claim_token"] is None
     if ahead(row["created_at"]):
         asked = (row["not_before"] - row["created_at"]).total_seconds() if row["not_before"] else 0.0
-        changes["created_at"] = DatabaseNow()
+        changes["created_at"] = NOW
         if row["not_before"]:
             changes["not_before"] = DatabaseNow(max(0.0, asked))
         if untried and not row["key_held"]:
