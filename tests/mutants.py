@@ -1462,6 +1462,18 @@ MUTANTS = [
         "operations/test_unstorable.py",
     ),
     Mutant(
+        "the time of an event is finer than its text",
+        "cloudevents/timestamps.py",
+        (("at.microsecond // 1000 * 1000", "at.microsecond"),),
+        "cloudevents/test_timestamps.py",
+    ),
+    Mutant(
+        "the content digest covers the id",
+        "cloudevents/__init__.py",
+        (('ours = {"specversion", "id"} if with_time', 'ours = {"specversion"} if with_time'),),
+        "cloudevents/test_events.py",
+    ),
+    Mutant(
         "the UTC clock, MariaDB",
         "db/clock.py",
         (("UTC_TIMESTAMP(6)", "NOW(6)"),),

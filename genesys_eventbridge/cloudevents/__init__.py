@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from genesys_eventbridge.cloudevents import attributes
 from genesys_eventbridge.cloudevents.attributes import MAX_LENGTH, ExtensionValue, check_text
 from genesys_eventbridge.cloudevents.data import a_type, exact_text, plain, too_large
-from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339
+from genesys_eventbridge.cloudevents.timestamps import utc_milliseconds
 from genesys_eventbridge.errors import InvalidEvent
 
 __all__ = [
@@ -68,10 +68,13 @@ class CloudEvent:
     type: str
     time: str
     """As encoded: ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
+    occurred_at: datetime
+    """``time`` as a datetime in UTC."""
     subject: str | None
     datacontenttype: str | None
     dataschema: str | None
     _extensions: tuple[tuple[str, ExtensionValue], ...] = field(repr=False)
+    _members: Mapping[str, Any] = field(repr=False, compare=False)
     _body: str = field(repr=False)
 
     def encode(self) -> str:
@@ -82,11 +85,6 @@ class CloudEvent:
     def sha256(self) -> str:
         """The digest of the body, to detect any later change."""
         return digest(self._body)
-
-    @property
-    def occurred_at(self) -> datetime:
-        """``time`` as a datetime in UTC."""
-        return parse_rfc3339(self.time)
 
     @property
     def extensions(self) -> Mapping[str, ExtensionValue]:
@@ -133,7 +131,7 @@ def build_event(
     type = check_text("type", type, MAX_LENGTH)  # noqa: A001
     if subject is not None:
         subject = check_text("subject", subject, MAX_LENGTH)
-    written_time = attributes.timestamp("time", datetime.now(UTC) if time is None else time)
+    occurred_at = attributes.timestamp("time", datetime.now(UTC) if time is None else time)
     if dataschema is not None:
         dataschema = attributes.uri("dataschema", dataschema)
     if datacontenttype is not None:
@@ -149,22 +147,24 @@ def build_event(
         "source": source,
         "type": type,
         "subject": subject,
-        "time": written_time,
+        "time": utc_milliseconds(occurred_at),
         "datacontenttype": datacontenttype,
         "dataschema": dataschema,
         **extension_values,
     }
-    written = {name: value for name, value in envelope.items() if value is not None}
+    members = {name: value for name, value in envelope.items() if value is not None} | payload
     event = CloudEvent(
         id=event_id,
         source=source,
         type=type,
-        time=written_time,
+        time=members["time"],
+        occurred_at=occurred_at,
         subject=subject,
         datacontenttype=datacontenttype,
         dataschema=dataschema,
         _extensions=tuple(extension_values.items()),
-        _body=_encode(written | payload),
+        _members=members,
+        _body=_encode(members),
     )
     check_size(event, max_bytes)
     return event
@@ -184,7 +184,7 @@ def content_digest(event: CloudEvent, destination: str, *, with_time: bool) -> s
     callers that passed one. The order of members does not matter.
     """
     ours = {"specversion", "id"} if with_time else {"specversion", "id", "time"}
-    members = {name: value for name, value in json.loads(event.encode()).items() if name not in ours}
+    members = {name: value for name, value in event._members.items() if name not in ours}
     return digest(_encode_sorted({"destination": destination, "event": members}))
 
 

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from genesys_eventbridge.cloudevents.data import a_type, exact_text, is_proxy
-from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339, rfc3339, utc_milliseconds
+from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339, rfc3339, to_milliseconds
 from genesys_eventbridge.errors import InvalidEvent
 
 ExtensionValue: TypeAlias = str | int | bool
@@ -107,14 +107,14 @@ def is_json(media_type: str) -> bool:
     return subtype == "json" or subtype.endswith("+json")
 
 
-def timestamp(name: str, value: object) -> str:
-    """An aware datetime or an RFC 3339 text, as ``YYYY-MM-DDTHH:MM:SS.mmmZ``."""
+def timestamp(name: str, value: object) -> datetime:
+    """An aware datetime or an RFC 3339 text, in UTC; anything finer than a millisecond is cut off."""
     try:
         if isinstance(value, datetime):
-            return utc_milliseconds(value)
+            return to_milliseconds(value)
         text = exact_text(value)
         if text is not None:
-            return utc_milliseconds(parse_rfc3339(text))
+            return to_milliseconds(parse_rfc3339(text))
     except ValueError as problem:
         raise InvalidEvent(name, str(problem)) from None
     raise InvalidEvent(name, f"must be an aware datetime or an RFC 3339 text, not {a_type(value)}")

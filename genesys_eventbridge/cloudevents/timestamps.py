@@ -19,6 +19,13 @@ def utc_milliseconds(value: datetime) -> str:
     return _to_utc(value).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
+def to_milliseconds(value: datetime) -> datetime:
+    """The moment that ``utc_milliseconds`` writes, as a plain datetime in UTC."""
+    at = _to_utc(value)
+    milliseconds = at.microsecond // 1000 * 1000
+    return datetime(at.year, at.month, at.day, at.hour, at.minute, at.second, milliseconds, UTC)
+
+
 def rfc3339(value: datetime) -> str:
     """An aware datetime as a full timestamp: its microseconds and its own offset, ``Z`` for UTC.
 

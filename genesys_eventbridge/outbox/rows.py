@@ -113,7 +113,7 @@ def build_row(
         schemas.validate(schema, event.type, event.data)
     object_type, object_id = _object(about)
     seconds = _seconds(delay)
-    due = DatabaseNow(seconds)
+    due = DatabaseNow(seconds) if seconds else NOW
     return OutboxEvent(
         destination=destination,
         event_id=event.id,

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339, rfc3339, utc_milliseconds
+from genesys_eventbridge.cloudevents.timestamps import (
+    parse_rfc3339,
+    rfc3339,
+    to_milliseconds,
+    utc_milliseconds,
+)
 
 NOON = datetime(2026, 5, 15, 12, 0, 0)
 ODD_OFFSET = timezone(timedelta(hours=5, minutes=30, seconds=15))
@@ -175,6 +180,17 @@ def test_the_short_text_reads_back_less_than_a_millisecond_earlier(value):
     lost = value.astimezone(UTC) - parse_rfc3339(utc_milliseconds(value))
 
     assert timedelta(0) <= lost < timedelta(milliseconds=1)
+    assert to_milliseconds(value) == parse_rfc3339(utc_milliseconds(value))
+
+
+def test_a_datetime_of_another_class_becomes_a_plain_one():
+    class Stamp(datetime):
+        """As pandas and freezegun have."""
+
+    stamp = Stamp(2026, 5, 15, 12, 30, 0, 123_456, tzinfo=offset(2))
+
+    assert type(to_milliseconds(stamp)) is datetime
+    assert to_milliseconds(stamp) == datetime(2026, 5, 15, 10, 30, 0, 123_000, tzinfo=UTC)
 
 
 @given(
