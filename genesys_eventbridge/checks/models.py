@@ -10,7 +10,7 @@ from django.db.models import Model
 from genesys_eventbridge import conf
 from genesys_eventbridge.conf.rules import Problem
 from genesys_eventbridge.model_events import payload
-from genesys_eventbridge.model_events.registry import Registration, label, models_of, registrations
+from genesys_eventbridge.model_events.registry import Registration, models_of, registrations
 from genesys_eventbridge.models import outbox_alias
 
 
@@ -18,7 +18,7 @@ def misplaced_models() -> list[tuple[str, str]]:
     """Label and database of each registered model that is not written to the outbox's database (E012)."""
     outbox = outbox_alias()
     found = {
-        label(model): alias
+        model._meta.label: alias
         for registration in registrations()
         for model in models_of(registration)
         if (alias := router.db_for_write(model)) != outbox
@@ -39,7 +39,7 @@ def problems() -> list[Problem]:
         for name, alias in misplaced_models()
     ]
     for registration in registrations():
-        where = f"publishes() on {label(registration.model)}"
+        where = f"publishes() on {registration.model._meta.label}"
         if registration.destination not in conf.aliases():
             text = f"{where}: unknown destination {registration.destination!r}."
             found.append(Problem("E004", "", text, f"Known: {', '.join(map(repr, conf.aliases()))}."))

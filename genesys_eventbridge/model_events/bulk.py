@@ -14,8 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from genesys_eventbridge.db.transactions import around, kept
 from genesys_eventbridge.model_events import events
 from genesys_eventbridge.model_events.changes import Change, Difference, Values, differences
-from genesys_eventbridge.model_events.identity import unwrapped
-from genesys_eventbridge.model_events.registry import KINDS, Registration, label, needs_of, plan
+from genesys_eventbridge.model_events.registry import KINDS, Registration, needs_of, plan, unwrapped
 from genesys_eventbridge.model_events.rows import (
     Needs,
     Written,
@@ -56,7 +55,7 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
     for model, instances in by_model.items():
         if not plan(model).kinds[kind]:
             raise ImproperlyConfigured(
-                f"{label(model)} publishes no {kind!r} event. Register it with publishes({kind}=...)."
+                f"{model._meta.label} publishes no {kind!r} event. Register it with publishes({kind}=...)."
             )
         events.same_database(model, router.db_for_write(model))
         if events.suppressed():
@@ -68,8 +67,9 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
         if len(rows) < len(instances):
             lost = next(one for one, row in zip(instances, found, strict=True) if row is None)
             raise ValueError(
-                f"enqueue_for(..., {kind!r}): {len(instances) - len(rows)} of these {label(model)} are not "
-                f"in the database, for example {lost.pk}. Call it before a delete, but after other changes."
+                f"enqueue_for(..., {kind!r}): {len(instances) - len(rows)} of these {model._meta.label} are "
+                f"not in the database, for example {lost.pk}. Call it before a delete, but after other "
+                "changes."
             )
         written += _write(kind, model, [(row, None) for row in rows])
     return written
@@ -114,8 +114,8 @@ class EventQuerySet(models.QuerySet[M]):
                 if any(instance.pk is None for instance in made):
                     raise NotSupportedError(
                         f"This database does not return the keys of bulk_create(), and events of "
-                        f"{label(self.model)} need them. Save the objects one by one, or use a primary key "
-                        "with a Python default (UUIDField(primary_key=True, default=uuid.uuid4))."
+                        f"{self.model._meta.label} need them. Save the objects one by one, or use a primary "
+                        "key with a Python default (UUIDField(primary_key=True, default=uuid.uuid4))."
                     )
                 needs = _needs(self.model, "created")
                 known = []
@@ -151,8 +151,8 @@ class EventQuerySet(models.QuerySet[M]):
             return super().update(**kwargs)
         if any({key.name, key.attname} & kwargs.keys() for key in self.model._meta.pk_fields):
             raise NotSupportedError(
-                f"update() of the primary key of {label(self.model)} does not report which rows it changed. "
-                "Call it in suppress_events(), then call enqueue_for() with the rows you know of."
+                f"update() of the primary key of {self.model._meta.label} does not report which rows it "
+                "changed. Call it in suppress_events(), then call enqueue_for() with the rows you know of."
             )
         self._for_write = True
         events.same_database(self.model, self.db)
@@ -167,8 +167,8 @@ class EventQuerySet(models.QuerySet[M]):
             with kept(self.db, self._not_done("updated")):
                 if count != len(former):
                     raise OperationalError(
-                        f"Rows of {label(self.model)} changed while update() ran, so it is not known which "
-                        "ones it updated. Nothing was written; run it again in a new transaction."
+                        f"Rows of {self.model._meta.label} changed while update() ran, so it is not known "
+                        "which ones it updated. Nothing was written; run it again in a new transaction."
                     )
                 self._result_cache = None
                 self._write_updated(former)
@@ -180,7 +180,7 @@ class EventQuerySet(models.QuerySet[M]):
         return bool(plan(self.model).kinds[kind]) and not events.suppressed()
 
     def _not_done(self, done: str) -> str:
-        return f"These {label(self.model)} are not {done}"
+        return f"These {self.model._meta.label} are not {done}"
 
     def _locked(self, chosen: QuerySet[M]) -> dict[Any, Values]:
         """Primary key -> watched columns of the rows, which stay locked until the transaction ends."""

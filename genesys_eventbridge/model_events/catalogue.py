@@ -15,7 +15,7 @@ from django.db.models import Model
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.model_events.payload import attribute
-from genesys_eventbridge.model_events.registry import Registration, label, models_of, plan, registrations
+from genesys_eventbridge.model_events.registry import Registration, models_of, plan, registrations
 from genesys_eventbridge.model_events.shapes import DIALECT, IMPOSSIBLE, REFUSED, Shape, data_shape
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
@@ -113,7 +113,7 @@ def _entry(registration: Registration, model: type[Model], kind: str, type_: str
     model_schema = None if shape is None else {"$schema": DIALECT, **shape.schema()}
     data = registration.given["data"]
     return Entry(
-        model=label(model),
+        model=model._meta.label,
         kind=kind,
         type=type_,
         destination=registration.destination,

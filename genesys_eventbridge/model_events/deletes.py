@@ -25,8 +25,8 @@ from genesys_eventbridge.model_events.events import (
     suppressed,
     write,
 )
-from genesys_eventbridge.model_events.identity import Notes, unwrapped
-from genesys_eventbridge.model_events.registry import Registration, concrete, label, needs_of, plan
+from genesys_eventbridge.model_events.notes import Notes
+from genesys_eventbridge.model_events.registry import Registration, concrete, needs_of, plan, unwrapped
 from genesys_eventbridge.model_events.rows import rows_of
 
 Row = tuple[type[Model], Any]
@@ -90,7 +90,8 @@ class _BeforeFirstStatement(list[Any]):
         return super().__iter__()
 
 
-_runs: ContextVar[tuple[_Run, ...]] = ContextVar("genesys_eventbridge_deletes", default=())
+#: The runs of the collector that have not ended, outermost first.
+runs: ContextVar[tuple[_Run, ...]] = ContextVar("genesys_eventbridge_deletes", default=())
 #: Events of rows whose ``pre_delete`` was not sent by the collector.
 _others: Notes[Events] = Notes()
 
@@ -127,7 +128,7 @@ def wrap_collector() -> None:
 @sensitive_variables()
 def before(sender: type[Model], *, instance: Model | None = None, using: str | None = None, **_: Any) -> None:
     """Receiver of ``pre_delete`` for signals sent by other code; the collector's rows are read in its run."""
-    if instance is None or suppressed() or _runs.get():
+    if instance is None or suppressed() or runs.get():
         return
     instance = unwrapped(instance)
     _others.put(instance, _events(sender, [instance], _alias(instance, using)).get(instance.pk, {}))
@@ -141,7 +142,7 @@ def after(sender: type[Model], *, instance: Model | None = None, using: str | No
     instance = unwrapped(instance)
     alias = _alias(instance, using)
     events = _others.pop(instance)
-    for run in _runs.get():
+    for run in runs.get():
         if sender in run.instances and not run.has_read:
             raise RuntimeError(
                 f"{_not_deleted(sender)}: this version of Django deletes rows in an order that "
@@ -158,7 +159,7 @@ def after(sender: type[Model], *, instance: Model | None = None, using: str | No
 def row_saved(instance: Model, alias: str, *, created: bool) -> None:
     """A receiver saved a row that is about to be deleted, or created it again after its delete."""
     key = (concrete(type(instance)), instance.pk)
-    for run in _runs.get():
+    for run in runs.get():
         if key not in run.events:
             continue
         if created:
@@ -193,7 +194,7 @@ def _write(sender: type[Model], events: Events, alias: str) -> None:
 
 
 def _not_deleted(model: type[Model]) -> str:
-    return f"This {label(model)} is not deleted"
+    return f"This {model._meta.label} is not deleted"
 
 
 def _alias(instance: Model, using: str | None) -> str:
@@ -202,11 +203,11 @@ def _alias(instance: Model, using: str | None) -> str:
 
 @contextmanager
 def _open(run: _Run) -> Iterator[None]:
-    token = _runs.set((*_runs.get(), run))
+    token = runs.set((*runs.get(), run))
     try:
         yield
     finally:
-        _runs.reset(token)
+        runs.reset(token)
 
 
 def _parent_rows(registration: Registration, instance: Model) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,7 +17,7 @@ from django.db.models import Model
 from genesys_eventbridge import outbox
 from genesys_eventbridge.model_events.changes import UNKNOWN, Change, Difference
 from genesys_eventbridge.model_events.payload import content, paths, prefetch
-from genesys_eventbridge.model_events.registry import Registration, label
+from genesys_eventbridge.model_events.registry import Registration
 from genesys_eventbridge.model_events.rows import reading_from, values_in
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.rows import can_be_linked
@@ -80,7 +81,8 @@ def deleted(registration: Registration, row: Model) -> Change:
 
 def pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
     """The event of one change of a row, with its current data; None if ``when`` returns False."""
-    with _only_reading(row), reading_from(_alias(row)):
+    alias = _alias(row)
+    with _only_reading(type(row), alias), reading_from(alias):
         found = content(registration, row, change)
     if found is None:
         return None
@@ -124,34 +126,41 @@ def same_database(model: type[Model], alias: str) -> None:
     """Raise ImproperlyConfigured if rows in ``alias`` cannot be committed together with their events."""
     if alias != outbox_alias():
         raise ImproperlyConfigured(
-            f"{label(model)} publishes events, but this row is written to database {alias!r} and the outbox "
-            f"is in {outbox_alias()!r}: they cannot be committed together (genesys_eventbridge.E012). Write "
-            "both to one database, or wrap this in suppress_events() and call enqueue(..., standalone=True)."
+            f"{model._meta.label} publishes events, but this row is written to database {alias!r} and the "
+            f"outbox is in {outbox_alias()!r}: they cannot be committed together (genesys_eventbridge.E012). "
+            "Write both to one database, or wrap this in suppress_events() and call enqueue(..., "
+            "standalone=True)."
         )
 
 
 @contextmanager
-def _only_reading(row: Model) -> Iterator[None]:
+def _only_reading(model: type[Model], alias: str) -> Iterator[None]:
     """Refuse statements that write to the row's table: the event would no longer match the row."""
-    connection = connections[_alias(row)]
-    models = (type(row), *row._meta.get_parent_list())
-    tables = "|".join({re.escape(connection.ops.quote_name(model._meta.db_table)) for model in models})
-    writes = re.compile(
-        rf"\s*(?:INSERT\s+(?:\w+\s+)*INTO|REPLACE\s+INTO|UPDATE|DELETE\s+(?:(?:{tables})\s+)?FROM)\s+(?:{tables})",
-        re.IGNORECASE,
-    )
+    writes = _writes_to(model, alias)
 
     def refuse(execute: Any, sql: Any, *rest: Any) -> Any:
         if isinstance(sql, str) and writes.match(sql):
             raise ImproperlyConfigured(
-                f"publishes() on {label(type(row))}: a callable (data=, when=, subject=, ...) writes to the "
+                f"publishes() on {model._meta.label}: a callable (data=, when=, subject=, ...) writes to the "
                 "table of the row that the event describes. Callables may only read; change the row in "
                 "save() or in a signal receiver."
             )
         return execute(sql, *rest)
 
-    with connection.execute_wrapper(refuse):
+    with connections[alias].execute_wrapper(refuse):
         yield
+
+
+@cache
+def _writes_to(model: type[Model], alias: str) -> re.Pattern[str]:
+    """Matches statements that write to the table of this model or of a parent."""
+    quoted = connections[alias].ops.quote_name
+    models = (model, *model._meta.get_parent_list())
+    tables = "|".join({re.escape(quoted(one._meta.db_table)) for one in models})
+    return re.compile(
+        rf"\s*(?:INSERT\s+(?:\w+\s+)*INTO|REPLACE\s+INTO|UPDATE|DELETE\s+(?:(?:{tables})\s+)?FROM)\s+(?:{tables})",
+        re.IGNORECASE,
+    )
 
 
 def _alias(row: Model) -> str:

@@ -15,8 +15,8 @@ from django.views.decorators.debug import sensitive_variables
 from genesys_eventbridge.db.transactions import around, kept
 from genesys_eventbridge.model_events import events, saves
 from genesys_eventbridge.model_events.changes import Change
-from genesys_eventbridge.model_events.identity import Notes, unwrapped
-from genesys_eventbridge.model_events.registry import Registration, label, needs_of, plan, registrations
+from genesys_eventbridge.model_events.notes import Notes
+from genesys_eventbridge.model_events.registry import Registration, needs_of, plan, registrations, unwrapped
 from genesys_eventbridge.model_events.rows import read_rows, row_of
 
 _MARK = "_eventbridge_wrapped"
@@ -33,7 +33,7 @@ def wrap_managers(model: type[Model], name: str) -> None:
         for side, attribute in sides:
             descriptor = vars(side).get(attribute)
             if descriptor is not None:  # a hidden relation has no descriptor on the other side
-                _wrap_manager(descriptor.related_manager_cls, f"{label(owner)}.{name}")
+                _wrap_manager(descriptor.related_manager_cls, f"{owner._meta.label}.{name}")
 
     lazy_related_operation(wrap, field.model, field.remote_field.model, field.remote_field.through)
 
@@ -157,7 +157,7 @@ def _owners(
 def _write(side: _Side, others: frozenset[Any] | None, *, added: bool) -> None:
     if others is not None and not others:
         return
-    with kept(side.alias, _not_changed(f"{label(side.owner)}.{side.field.name}")):
+    with kept(side.alias, _not_changed(f"{side.owner._meta.label}.{side.field.name}")):
         changes = side.changes(others, added=added)
         for type_, registration in side.registrations:
             made = events.pending_many(registration, type_, changes)

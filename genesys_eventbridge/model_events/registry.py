@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Field, ManyToManyField, Model
+from django.utils.functional import LazyObject, empty
 
 from genesys_eventbridge.model_events.payload import TakesChange, Tree, concrete_field, leads_to_source, paths
 from genesys_eventbridge.model_events.rows import Needs, everything, needs_of_paths
@@ -127,13 +128,18 @@ def needs_of(registrations: Iterable[Registration], model: type[Model]) -> Needs
     return first
 
 
-def label(model: type[Model]) -> str:
-    return f"{model._meta.app_label}.{model._meta.object_name}"
-
-
 def concrete(model: type[Model]) -> type[Model]:
     """The model that owns the table: itself, or the model behind a proxy."""
     return model._meta.concrete_model or model
+
+
+def unwrapped(instance: Any) -> Any:
+    """The object behind a lazy one such as ``request.user``, whose type is not the model."""
+    while isinstance(instance, LazyObject):
+        if instance._wrapped is empty:
+            instance._setup()
+        instance = instance._wrapped
+    return instance
 
 
 def models_of(registration: Registration) -> Iterator[type[Model]]:

@@ -112,13 +112,14 @@ def known_values(instance: Model, alias: str, written: Written, needs: Needs) ->
         return {}
     known: dict[str, Any] = {}
     values = vars(instance)
+    certain = written.columns if written.inserted else written.columns - _found_by_collation(model, alias)
     for column in _columns(model):
         name = column.attname
         if name not in needs.columns:
             continue
-        if name in written.columns and name in values and not _finds_by_collation(column, alias, written):
+        if name in certain and name in values:
             value = stored(column, values[name])
-            if value is not UNSURE and _keeps(value, alias):
+            if value is not UNSURE and not (isinstance(value, dt.datetime) and _loses(value, alias)):
                 known[name] = value
         elif name in written.before:
             known[name] = written.before[name]
@@ -292,22 +293,29 @@ def _columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
     return tuple(model._meta.concrete_fields)
 
 
-def _keeps(value: Any, alias: str) -> bool:
-    """Whether a time survives a database without zones, which stores the repeated hour of October once."""
-    zone = connections[alias].timezone
-    if zone is None or connections[alias].features.supports_timezones or not isinstance(value, dt.datetime):
-        return True
-    read = timezone.make_naive(value, zone).replace(fold=0)
-    return timezone.make_aware(read, zone).astimezone(dt.UTC) == value
-
-
-def _finds_by_collation(field: Any, alias: str, written: Written) -> bool:
-    """Whether the row's key may be spelled differently: MySQL finds "DE" by "de" and UPDATE writes no key."""
-    if written.inserted or connections[alias].vendor != "mysql" or field not in field.model._meta.pk_fields:
+def _loses(value: dt.datetime, alias: str) -> bool:
+    """Whether a database without zones changes a time: it stores the repeated hour of October once."""
+    connection = connections[alias]
+    zone = connection.timezone
+    if zone is None or connection.features.supports_timezones:
         return False
+    read = timezone.make_naive(value, zone).replace(fold=0)
+    return timezone.make_aware(read, zone).astimezone(dt.UTC) != value
+
+
+def _found_by_collation(model: type[Model], alias: str) -> frozenset[str]:
+    """Key columns that the row may spell differently: MySQL finds "DE" by "de" and UPDATE writes no key."""
+    if connections[alias].vendor != "mysql":
+        return frozenset()
+    keys = (column for column in _columns(model) if column in column.model._meta.pk_fields)
+    return frozenset(key.attname for key in keys if isinstance(_target(key), CharField))
+
+
+def _target(field: Any) -> Any:
+    """The column that a foreign key refers to in the end; another field is its own."""
     while field.remote_field is not None:
         field = field.target_field
-    return isinstance(field, CharField)
+    return field
 
 
 def _by_key(query: QuerySet[Model], keys: Collection[Any]) -> dict[Any, Model]:

@@ -24,8 +24,7 @@ from genesys_eventbridge.db.transactions import around, kept
 from genesys_eventbridge.model_events import deletes, events
 from genesys_eventbridge.model_events.changes import Difference, Values, differences
 from genesys_eventbridge.model_events.columns import is_expression, saves_as_django
-from genesys_eventbridge.model_events.identity import unwrapped
-from genesys_eventbridge.model_events.registry import Plan, concrete, label, needs_of, plan
+from genesys_eventbridge.model_events.registry import Plan, concrete, needs_of, plan, unwrapped
 from genesys_eventbridge.model_events.rows import (
     NOT_WRITTEN,
     Written,
@@ -149,7 +148,7 @@ def _save_table(original: Callable[..., Any], self: Model, *args: Any, **kwargs:
     updated = original(*args, **kwargs)
     if save.recorded:  # by the wrapper of a parent class, which was registered after this one
         return updated
-    if _table_argument(*args, **kwargs) is concrete(type(self)):
+    if _table_argument(*args, **kwargs) is self._meta.concrete_model:
         save.recorded = True
         _record_save(save, inserted=not updated)
     return updated
@@ -195,7 +194,7 @@ def _transaction(planned: Plan, model: type[Model], alias: str) -> AbstractConte
 
 
 def _not_saved(model: type[Model]) -> str:
-    return f"This {label(model)} is not saved"
+    return f"This {model._meta.label} is not saved"
 
 
 def _row_before(save: _Save) -> Values | None:
@@ -281,7 +280,8 @@ def _record(
     untouched: bool = False,
 ) -> None:
     """Write the events of one save of one row."""
-    deletes.row_saved(instance, alias, created=kind == "created")
+    if deletes.runs.get():
+        deletes.row_saved(instance, alias, created=kind == "created")
     model = type(instance)
     registrations = planned.kinds[kind]
     row: Model | None = None

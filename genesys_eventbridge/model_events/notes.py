@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from weakref import ref
 
-from django.utils.functional import LazyObject, empty
-
 Kept = TypeVar("Kept")
-
-
-def unwrapped(instance: Any) -> Any:
-    """The object behind a lazy one such as ``request.user``, whose type is not the model."""
-    while isinstance(instance, LazyObject):
-        if instance._wrapped is empty:
-            instance._setup()
-        instance = instance._wrapped
-    return instance
 
 
 class Notes(Generic[Kept]):
