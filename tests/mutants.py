@@ -1138,7 +1138,7 @@ MUTANTS = [
     ),
     Mutant(
         "answers need the permission for payloads",
-        "admin/timeline.py",
+        "reporting/timeline.py",
         (
             (
                 'redact_text(attempt.response_excerpt, keys)) if payload else ""',

@@ -16,12 +16,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge.admin.badges import exact, state_badge, when
-from genesys_eventbridge.admin.payloads import pretty, redact_keys, shape
-from genesys_eventbridge.admin.timeline import SHOWN, timeline
 from genesys_eventbridge.model_events.catalogue import object_url
-from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent, outbox_alias
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.reporting.explain import explain, facts_for
 from genesys_eventbridge.reporting.facts import Facts
+from genesys_eventbridge.reporting.payloads import pretty, redact_keys, shape
+from genesys_eventbridge.reporting.timeline import SHOWN, history, timeline
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.text import clean
 
@@ -50,10 +50,7 @@ def page(
     request: HttpRequest, site: AdminSite, event: Any, *, payload: bool, url: Callable[[int], str]
 ) -> dict[str, Any]:
     """The template context. ``url`` returns the URL of another event's page."""
-    alias = outbox_alias()
-    acts = list(EventAct.objects.using(alias).filter(event=event.pk).order_by("-id")[:SHOWN])[::-1]
-    log = DeliveryAttempt.objects.using(alias).filter(event=event.pk).order_by("-number")
-    attempts = list(log[:SHOWN])[::-1]
+    attempts, acts = history(event)
     facts = facts_for(event, acts=acts)
     resends = _resends(event)
     return {

@@ -10,10 +10,10 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge.admin.payloads import envelope, shape
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.operations.audit import log, needed
+from genesys_eventbridge.reporting.payloads import envelope, shape
 
 FIELDS = (
     "id",

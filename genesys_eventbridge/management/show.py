@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.utils import timezone
 
-from genesys_eventbridge.formatting import relative, span
+from genesys_eventbridge.formatting import relative
 from genesys_eventbridge.management.output import Result, number
-from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent, outbox_alias
+from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent
 from genesys_eventbridge.reporting.explain import explain, facts_for
-from genesys_eventbridge.reporting.facts import Facts
-from genesys_eventbridge.states import OPEN
-from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact
-
-#: Maximum number of log entries shown, the newest ones.
-ATTEMPTS_SHOWN = 50
+from genesys_eventbridge.reporting.payloads import envelope
+from genesys_eventbridge.reporting.timeline import Entry, history, timeline
+from genesys_eventbridge.text import clean
 
 _FACTS = (
     "event_id",
@@ -34,72 +31,11 @@ _FACTS = (
     "object_id",
     "origin_id",
 )
-
-
-def show(pk: int, *, payload: bool) -> Result:
-    event = OutboxEvent.objects.on_outbox().get(pk=pk)
-    acts = list(EventAct.objects.using(outbox_alias()).filter(event=pk).order_by("id"))
-    attempts = _attempts(pk)
-    facts = facts_for(event, acts=acts)
-    timeline = _timeline(event, attempts, acts)
-    state = event.get_state_display() + (f" ({event.get_reason_display()})" if event.reason else "")
-    lines = [
-        f"Event {event.pk}  {clean(event.type, 255)}  {state}",
-        *(f"  {name}: {value}" for name, value in _known(event)),
-        "",
-        clean(explain(event, facts), 2000),
-        "",
-        *(f"  {_stamp(when)}  {words}" for when, words, _entry in timeline),
-        *_next_entry(event, facts),
-        "",
-        *_payload_lines(event, facts, payload),
-    ]
-    return Result(lines, _data(event, facts, timeline, payload))
-
-
-def _known(event: OutboxEvent) -> list[tuple[str, str]]:
-    values = ((name, getattr(event, name)) for name in _FACTS)
-    return [(name, clean(value, 255)) for name, value in values if value not in (None, "", 0)]
-
-
-def _attempts(pk: int) -> list[DeliveryAttempt]:
-    newest = DeliveryAttempt.objects.using(outbox_alias()).filter(event=pk).order_by("-number")
-    return list(newest[:ATTEMPTS_SHOWN])[::-1]
-
-
-_Entry = tuple[dt.datetime, str, dict[str, Any]]
-
-
-def _timeline(
-    event: OutboxEvent, attempts: Sequence[DeliveryAttempt], acts: Sequence[EventAct]
-) -> list[_Entry]:
-    entries: list[_Entry] = [(event.created_at, "enqueued", {"what": "enqueued", "at": event.created_at})]
-    entries += [(attempt.started_at, _attempt_words(attempt), _attempt_data(attempt)) for attempt in attempts]
-    entries += [(act.at, _act_words(act), _act_data(act)) for act in acts]
-    if event.finished_at is not None:
-        ended = {"what": event.state, "at": event.finished_at}
-        entries.append((event.finished_at, str(event.get_state_display()), ended))
-    return sorted(entries, key=lambda entry: entry[0])
-
-
-def _attempt_words(attempt: DeliveryAttempt) -> str:
-    status = f" {attempt.status_code}" if attempt.status_code else ""
-    words = f"{attempt.kind} {attempt.number}: {attempt.verdict}{status} in {span(attempt.duration)}"
-    if attempt.retry_after is not None:
-        words += f", asked to wait {span(attempt.retry_after)}"
-    if attempt.correlation_id:
-        words += f", correlation id {clean(attempt.correlation_id, 128)}"
-    return f"{words}: {clean(attempt.error, 500)}" if attempt.error else words
-
-
-def _act_words(act: EventAct) -> str:
-    words = f"{act.get_act_display()} by {clean(act.username or act.via, 150)} ({clean(act.via, 64)})"
-    words += f", {act.from_state} to {act.to_state}"
-    return f"{words}: {clean(act.reason, 500)}" if act.reason else words
-
-
-def _attempt_data(attempt: DeliveryAttempt) -> dict[str, Any]:
-    names = (
+_STATE = ("state", "reason", "type", "attempts", "checks", "last_status_code", "last_error")
+_TIMES = ("created_at", "due_at", "accepted_at", "finished_at", "in_doubt_since")
+#: The columns of the rows of the timeline that programs get.
+_COLUMNS: dict[type, tuple[str, ...]] = {
+    DeliveryAttempt: (
         "number",
         "duration",
         "verdict",
@@ -108,50 +44,62 @@ def _attempt_data(attempt: DeliveryAttempt) -> dict[str, Any]:
         "correlation_id",
         "retry_after",
         "worker",
-    )
-    values = {name: getattr(attempt, name) for name in names}
-    return {"what": attempt.kind, "at": attempt.started_at, **values}
+    ),
+    EventAct: ("username", "via", "from_state", "to_state", "reason"),
+}
 
 
-def _act_data(act: EventAct) -> dict[str, Any]:
-    names = ("username", "via", "from_state", "to_state", "reason")
-    return {"what": act.act, "at": act.at, **{name: getattr(act, name) for name in names}}
-
-
-def _next_entry(event: OutboxEvent, facts: Facts) -> list[str]:
-    if event.state not in OPEN or event.due_at is None:
-        return []
-    return [f"  {_stamp(event.due_at)}  next step ({relative(event.due_at, facts.now)})"]
-
-
-def _payload_lines(event: OutboxEvent, facts: Facts, payload: bool) -> list[str]:
-    if not event.body:
-        return ["Its body was blanked (PAYLOAD_RETENTION_DAYS); ids, times and hashes are kept."]
-    if payload:
-        return [json.dumps(_body(event, facts), indent=2)]
-    return [f"Body: {number(len(event.body.encode()))} bytes; --payload shows it, with secrets masked."]
-
-
-def _body(event: OutboxEvent, facts: Facts) -> Any:
-    """The CloudEvent as sent, with the names in REDACT_KEYS masked at any depth."""
-    keys = facts.settings.platform.rules.redact_keys if facts.settings is not None else DEFAULT_REDACT_KEYS
-    return redact(json.loads(event.body), keys)
-
-
-def _data(event: OutboxEvent, facts: Facts, timeline: Sequence[_Entry], payload: bool) -> dict[str, Any]:
-    names = ("state", "reason", "type", "attempts", "checks", "last_status_code", "last_error")
-    times = ("created_at", "due_at", "accepted_at", "finished_at", "in_doubt_since")
-    data = {name: getattr(event, name) for name in ("id", *names, *_FACTS, *times)}
-    found: dict[str, Any] = {
-        "event": data,
-        "next": clean(explain(event, facts), 2000),
-        "timeline": [entry for *_rest, entry in timeline],
+def show(pk: int, *, payload: bool) -> Result:
+    event = OutboxEvent.objects.on_outbox().get(pk=pk)
+    attempts, acts = history(event)
+    facts = facts_for(event, acts=acts)
+    entries = timeline(event, attempts, acts, facts.now)
+    if event.finished_at is not None:  # so no step is planned, and every entry has a time
+        entries.append(Entry(event.state, event.finished_at, event.get_state_display()))
+        entries.sort(key=lambda entry: entry.at or facts.now)
+    body = envelope(event, payload=True) if payload else None
+    state = event.get_state_display() + (f" ({event.get_reason_display()})" if event.reason else "")
+    after = explain(event, facts)
+    lines = [
+        f"Event {event.pk}  {clean(event.type, 255)}  {state}",
+        *_known(event),
+        "",
+        after,
+        "",
+        *(_line(entry, facts.now) for entry in entries),
+        "",
+        _payload_line(event) if body is None else json.dumps(body, indent=2),
+    ]
+    data: dict[str, Any] = {
+        "event": {name: getattr(event, name) for name in ("id", *_STATE, *_FACTS, *_TIMES)},
+        "next": after,
+        "timeline": [_values(entry) for entry in entries if entry.what != "planned"],
     }
-    if payload:
-        found["body"] = _body(event, facts) if event.body else None
-    return found
+    return Result(lines, {**data, "body": body} if payload else data)
 
 
-def _stamp(moment: dt.datetime) -> str:
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    return f"{local:%Y-%m-%d %H:%M:%S}"
+def _known(event: OutboxEvent) -> Iterator[str]:
+    for name in _FACTS:
+        if (value := getattr(event, name)) not in (None, "", 0):
+            yield f"  {name}: {clean(value, 255)}"
+
+
+def _line(entry: Entry, now: dt.datetime) -> str:
+    """ "  2026-11-23 09:10:11  Sent, outcome unknown (HTTP status 503, took 0.1 s): what went wrong"."""
+    at = entry.at or now
+    local = timezone.localtime(at) if timezone.is_aware(at) else at
+    words = [f"{name} {value}" for name, value in entry.facts]
+    words += [relative(at, now)] if entry.what == "planned" else []
+    line = f"  {local:%Y-%m-%d %H:%M:%S}  {entry.title}" + (f" ({', '.join(words)})" if words else "")
+    return f"{line}: {entry.text}" if entry.text else line
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    columns = {name: getattr(entry.row, name) for name in _COLUMNS.get(type(entry.row), ())}
+    return {"what": entry.what, "at": entry.at, **columns}
+
+
+def _payload_line(event: OutboxEvent) -> str:
+    if not event.body:
+        return "Its body was blanked (PAYLOAD_RETENTION_DAYS); ids, times and hashes are kept."
+    return f"Body: {number(len(event.body.encode()))} bytes; --payload shows it, with secrets masked."

@@ -466,7 +466,7 @@ def test_a_renewed_key_is_told(ana):
 
 
 def test_a_long_story_is_cut_at_its_beginning(ana, monkeypatch):
-    monkeypatch.setattr("genesys_eventbridge.admin.event_detail.SHOWN", 3)
+    monkeypatch.setattr("genesys_eventbridge.reporting.timeline.SHOWN", 3)
     row = event()
     for number in range(1, 6):
         DeliveryAttempt.objects.create(

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
 from genesys_eventbridge import conf, counters
-from genesys_eventbridge.admin import payloads
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
+from genesys_eventbridge.reporting import payloads
 from genesys_eventbridge.states import Act, Reason, State
 from tests.outbox_rows import ended, event
 from tests.package import PACKAGE

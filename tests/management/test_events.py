@@ -177,9 +177,10 @@ class TestShow:
         assert out.startswith(f"Event {row.pk}  order.created  pending\n")
         assert "  subject: ORD-7\n" in out
         assert "Retries" in out
-        assert "enqueued\n" in out
-        assert "publish 1: unknown 503 in" in out
-        assert "next step (in " in out
+        assert "Enqueued\n" in out
+        assert "Sent, outcome unknown (after " in out
+        assert ", HTTP status 503, took " in out
+        assert "Next attempt (in " in out
         assert "--payload shows it" in out
         assert "number" not in out
 
@@ -197,7 +198,7 @@ class TestShow:
 
         out = run("show", str(row.pk)).out
 
-        assert "(eventbridge_cancel), dead to cancelled: a test order" in out
+        assert " via eventbridge_cancel (state dead → cancelled): a test order" in out
         assert out.count("cancelled") >= 3
 
     def test_the_payload_is_shown_when_asked_for_with_secrets_masked(self):
@@ -316,5 +317,5 @@ def test_times_are_those_of_the_site(settings):
     timezone.deactivate()
     row = event(row={"created_at": "2026-11-23T09:10:00Z"})
 
-    assert "2026-11-23 18:10:00  enqueued" in run("show", str(row.pk)).out
+    assert "2026-11-23 18:10:00  Enqueued" in run("show", str(row.pk)).out
     assert json.loads(run_json("show", str(row.pk)).out)["event"]["created_at"].startswith("2026-11-23 09:10")
