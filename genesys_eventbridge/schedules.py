@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -12,9 +12,11 @@ from typing import Any
 from django.db import router, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db import first_write, in_small_transaction
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import Destination, outbox_alias
 
 
@@ -67,12 +69,33 @@ class ScheduleStatus:
     started: dt.datetime | None = None
 
     @property
-    def well(self) -> bool:
-        return self.installed == 1 and self.right
+    def fault(self) -> str:
+        """What is wrong with its installation, in words; "" if nothing is."""
+        if not self.installed:
+            return _("missing")
+        if self.installed > 1:
+            return _("installed more than once")
+        return "" if self.right else _("changed to run something else")
+
+    @property
+    def pace(self) -> str:
+        """Whether it runs when it should, in words."""
+        if self.paused:
+            return _("paused in django-q2")
+        return _("%(span)s late") % {"span": span(self.late)} if self.is_late else _("on time")
 
     @property
     def is_late(self) -> bool:
         return self.late > LATE
+
+
+def faults(statuses: Iterable[ScheduleStatus]) -> dict[str, list[str]]:
+    """The names of the schedules that are not installed as planned, by what is wrong with them."""
+    found: dict[str, list[str]] = {}
+    for each in statuses:
+        if each.fault:
+            found.setdefault(each.fault, []).append(each.name)
+    return found
 
 
 @dataclass(slots=True)

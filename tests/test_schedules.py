@@ -183,19 +183,24 @@ def test_an_interval_by_cron_is_the_operators_too():
 
 class TestStanding:
     def test_missing(self):
-        assert [(each.installed, each.well) for each in statuses()] == [(0, False)] * 4
+        assert [(each.installed, each.fault) for each in statuses()] == [(0, "missing")] * 4
 
     def test_installed(self):
         install()
 
-        assert all(each.well and not each.paused and each.late < 60 for each in statuses())
+        assert all(not each.fault and not each.paused and each.late < 60 for each in statuses())
 
     def test_doubled_or_wrong_is_not_well(self):
         install()
         Schedule.objects.create(name=NAMES[0], func=PLANS[0].func, schedule_type="I", minutes=1)
         Schedule.objects.filter(name=NAMES[1]).update(func="else.where")
 
-        assert [each.well for each in statuses()] == [False, False, True, True]
+        assert [each.fault for each in statuses()] == [
+            "installed more than once",
+            "changed to run something else",
+            "",
+            "",
+        ]
 
     def test_the_lag_of_a_schedule_is_seen(self):
         """One malformed schedule of anybody stops all: its lag is how that shows."""

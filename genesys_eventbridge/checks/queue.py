@@ -140,21 +140,12 @@ def _above(value: Any, bound: float) -> bool:
 
 def _status() -> Iterator[Problem]:
     """An operator's own interval or pause is not a problem."""
-    found = schedules.statuses()
-    for names, what in (
-        ([one.name for one in found if one.installed == 0], "missing"),
-        ([one.name for one in found if one.installed > 1], "installed more than once"),
-        (
-            [one.name for one in found if one.installed == 1 and not one.right],
-            "changed to run something else",
-        ),
-    ):
-        if names:
-            yield Problem(
-                "W033",
-                "",
-                f"django-q2 schedules {what}: {', '.join(names)}. Without them django-q2 runs "
-                'no task of this app: with "WAKE": "auto" commits wake no worker, and with "django_q" what '
-                "fails waits for the next commit.",
-                "Run: python manage.py eventbridge_schedules --apply",
-            )
+    for fault, names in schedules.faults(schedules.statuses()).items():
+        yield Problem(
+            "W033",
+            "",
+            f"django-q2 schedules {fault}: {', '.join(names)}. Without them django-q2 runs no task of this "
+            'app: with "WAKE": "auto" commits wake no worker, and with "django_q" what fails waits for the '
+            "next commit.",
+            "Run: python manage.py eventbridge_schedules --apply",
+        )

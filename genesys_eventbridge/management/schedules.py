@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from genesys_eventbridge import schedules
-from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management.output import Result, next_step
 from genesys_eventbridge.schedules import Change, ScheduleStatus
 
@@ -13,11 +12,11 @@ from genesys_eventbridge.schedules import Change, ScheduleStatus
 def show() -> Result:
     """The state of each schedule; a missing, duplicated or wrong one needs an operator."""
     found = schedules.statuses()
-    ill = [each for each in found if not each.well]
-    lines = [f"{each.name:<20} {_words(each)}" for each in found]
+    ill = bool(schedules.faults(found))
+    lines = [f"{each.name:<20} {each.fault or f'{each.interval}, {each.pace}'}" for each in found]
     if ill:
         lines.append(next_step("eventbridge_schedules --apply"))
-    return Result(lines, {"schedules": _data(found)}, needs_operator=bool(ill))
+    return Result(lines, {"schedules": _data(found)}, needs_operator=ill)
 
 
 def change(options: dict[str, Any]) -> Result:
@@ -48,26 +47,11 @@ def change(options: dict[str, Any]) -> Result:
     return Result(lines, data)
 
 
-def _words(schedule: ScheduleStatus) -> str:
-    if not schedule.installed:
-        return "MISSING"
-    words = [schedule.interval]
-    if schedule.installed > 1:
-        words.insert(0, f"DUPLICATE ({schedule.installed} with this name)")
-    if not schedule.right:
-        words.insert(0, "WRONG (it runs something else)")
-    if schedule.paused:
-        words.append("paused")
-    elif schedule.is_late:
-        words.append(f"should have run {span(schedule.late)} ago: is a cluster running?")
-    return ", ".join(words)
-
-
 def _data(found: list[ScheduleStatus]) -> dict[str, Any]:
     return {
         each.name: {
             "installed": each.installed,
-            "well": each.well,
+            "well": not each.fault,
             "paused": each.paused,
             "interval": each.interval,
             "next_run": each.next_run,

@@ -63,11 +63,11 @@ def _not_ours(at: DestinationStatus) -> list[str]:
 
 def _schedule_problems(installed: list[schedules.ScheduleStatus]) -> Iterator[Problem]:
     """None at all is a choice (``--loop``, cron); missing, duplicated or wrong ones are not."""
-    ill = [each.name for each in installed if not each.well]
-    if ill and len([each for each in installed if not each.installed]) < len(installed):
-        remedy = "manage.py eventbridge_schedules --apply"
-        yield Problem("", "schedules", f"schedules missing, duplicated or wrong: {', '.join(ill)}", remedy)
-    late = [each for each in installed if each.well and each.is_late]
+    if any(each.installed for each in installed):
+        for fault, faulty in schedules.faults(installed).items():
+            remedy = "manage.py eventbridge_schedules --apply"
+            yield Problem("", "schedules", f"schedules {fault}: {', '.join(faulty)}", remedy)
+    late = [each for each in installed if each.is_late and not each.fault]
     if late:
         longest = span(max(each.late for each in late))
         names = ", ".join(each.name for each in late)

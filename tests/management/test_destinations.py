@@ -158,7 +158,7 @@ class TestSchedules:
         ran = run("schedules")
 
         assert ran.code == NEEDS_PERSON
-        assert ran.out.count("MISSING") == 4
+        assert ran.out.count("missing") == 4
         assert "-> manage.py eventbridge_schedules --apply" in ran.out
 
     def test_apply_installs_and_says_what_runs_them(self):
@@ -214,10 +214,10 @@ class TestSchedules:
 
         lines = run("schedules").out.splitlines()
 
-        assert "DUPLICATE (2 with this name)" in lines[0]
-        assert "WRONG (it runs something else)" in lines[1]
-        assert lines[2].endswith("paused")
-        assert "should have run 15 min ago" in lines[3]
+        assert lines[0].endswith("installed more than once")
+        assert lines[1].endswith("changed to run something else")
+        assert lines[2].endswith("every 5 min, paused in django-q2")
+        assert lines[3].endswith("every 60 min, 15 min late")
 
     def test_json_has_its_keys(self):
         data = run_json("schedules", "--apply").data

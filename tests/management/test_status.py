@@ -181,7 +181,7 @@ class TestCheck:
         ran = run("status", "--check")
 
         assert ran.code == 3
-        assert "missing, duplicated or wrong: eventbridge:poll" in ran.out
+        assert "PROBLEM  schedules missing: eventbridge:poll\n" in ran.out
         assert "-> manage.py eventbridge_schedules --apply" in ran.out
 
     def test_late_schedules_say_that_no_cluster_runs(self, worker):

@@ -14,7 +14,6 @@ from django.utils.translation import ngettext
 
 from genesys_eventbridge import checks, conf, schedules
 from genesys_eventbridge.admin.badges import when
-from genesys_eventbridge.formatting import span
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
 from genesys_eventbridge.reporting.status import DestinationStatus
@@ -86,18 +85,9 @@ def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
         return
     now = statuses[0].now
     for each in known:
-        if not each.well:
-            text = _("missing") if not each.installed else _("duplicated or wrong")
-            yield Row(each.name, "bad", text, apply)
+        if each.fault:
+            yield Row(each.name, "bad", each.fault, apply)
             continue
         started = when(each.started, now) if each.started else _("last start unknown")
-        text, tone = _pace(each)
-        yield Row(each.name, tone, format_html("{} · {}", started, text), workers.CLUSTER)
-
-
-def _pace(each: schedules.ScheduleStatus) -> tuple[str, str]:
-    if each.paused:
-        return _("paused in django-q2"), ""
-    if each.is_late:
-        return _("%(span)s late") % {"span": span(each.late)}, "bad"
-    return _("on time"), "good"
+        tone = "" if each.paused else "bad" if each.is_late else "good"
+        yield Row(each.name, tone, format_html("{} · {}", started, each.pace), workers.CLUSTER)
