@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from traceback import walk_stack
 
 
 def is_migrating() -> bool:
+    """By the callers: Django does not tell a check which command runs it."""
     from django.core.management.commands.migrate import Command as Migrate
 
-    frame = sys._getframe()
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if isinstance(frame.f_locals.get("self"), Migrate):
-            return True
-    return False
+    return any(isinstance(frame.f_locals.get("self"), Migrate) for frame, _line in walk_stack(None))

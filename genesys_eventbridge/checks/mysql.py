@@ -1,4 +1,7 @@
-"""Whether a MySQL or MariaDB database stores what it is given: engine, character set and sql_mode."""
+"""Whether a MySQL or MariaDB database stores what it is given: engine and character set.
+
+Django itself warns if sql_mode is not strict (mysql.W002).
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from genesys_eventbridge.conf.rules import Problem
 from genesys_eventbridge.model_events.registry import models_of, registrations
 
-_STRICT = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
-
 
 def problems(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
     """What is wrong with this MySQL or MariaDB database. Tables that do not exist yet are not a problem."""
     yield from _engines(connection)
     yield from _character_sets(connection)
-    yield from _sql_mode(connection)
 
 
 def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
@@ -93,19 +93,6 @@ def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
             + ", ".join(f"{table}.{column} ({charset})" for table, column, charset, *_ in columns)
             + ".",
             "\n".join(_modified(connection, column) for column in columns),
-        )
-
-
-def _sql_mode(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
-    [[mode]] = _rows(connection, "SELECT @@sql_mode")
-    if not _STRICT & set(mode.split(",")):
-        yield Problem(
-            "E036",
-            "DATABASES",
-            f"The sql_mode of database {connection.alias!r} is not strict: it truncates what does not fit "
-            "instead of refusing it, so that an event could be stored in part.",
-            f'Set DATABASES["{connection.alias}"]["OPTIONS"]["init_command"] = '
-            "\"SET sql_mode='STRICT_TRANS_TABLES'\".",
         )
 
 

@@ -303,22 +303,6 @@ class TestMySQL:
         execute(_init_command(message.hint))
         assert ours() == []
 
-    @pytest.mark.parametrize("mode", ["", "NO_ENGINE_SUBSTITUTION", "ANSI_QUOTES"])
-    def test_a_sql_mode_that_is_not_strict_is_e036_and_its_line_mends_it(self, mode):
-        execute(f"SET SESSION sql_mode='{mode}'")
-
-        message = only(ours())
-
-        assert message.id == "genesys_eventbridge.E036"
-        execute(_init_command(message.hint))
-        assert ours() == []
-
-    @pytest.mark.parametrize("mode", ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"])
-    def test_a_strict_sql_mode_is_silent(self, mode):
-        execute(f"SET SESSION sql_mode='{mode}'")
-
-        assert ours() == []
-
     def test_a_connection_that_is_not_utf8mb4_is_e036(self):
         execute("SET NAMES latin1")
 
