@@ -1723,7 +1723,7 @@ MUTANTS = [
     Mutant(
         "an orphan is sent again without a move",
         "operations/__init__.py",
-        (("        if orphan:\n            return _not_configured(row)\n", ""),),
+        (("        if orphan:\n            return Skip.NOT_CONFIGURED\n", ""),),
         "outbox/test_orphans.py",
     ),
     Mutant(

@@ -8,6 +8,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.operations import Done
 from genesys_eventbridge.outbox import claim as claims
 from genesys_eventbridge.outbox import destinations, enqueue
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
@@ -55,6 +56,11 @@ def halted(kind=Halt.NETWORK, reason="connection refused", seconds=None):
     """Pause the destination by recording a halted publish request."""
     outcome = Outcome(Verdict.HALTED, halt=kind, error=reason, retry_after=seconds)
     return destinations.record(PUBLISH, conf.destination(), [Reply(0, outcome)])
+
+
+def skipped(done: Done) -> dict[str, list[int]]:
+    """The ids that an action skipped, by the reason in words."""
+    return {str(why.label): ids for why, ids in done.skipped.items()}
 
 
 def fresh(row) -> OutboxEvent:

@@ -203,7 +203,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         if skipped:
             words = {"past": past, "count": skipped, "why": numbers(done.skipped)}
             if len(done.skipped) == 1:
-                words["why"] = next(iter(done.skipped))
+                words["why"] = next(iter(done.skipped)).label
             past = _("%(past)s, %(count)s skipped: %(why)s") % words
         if done.may_duplicate:
             count = len(done.may_duplicate)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genesys_eventbridge.management.output import Result, counted, number
-from genesys_eventbridge.operations import Done
+from genesys_eventbridge.operations import Done, Skip
 
 #: Maximum number of skipped events that are listed.
 NAMED = 10
@@ -35,13 +35,14 @@ def unchanged() -> Result:
     )
 
 
-def skipped_lines(skipped: Mapping[str, Sequence[int]]) -> list[str]:
-    return [f"  Skipped: {number(len(ids))} ({why}): {_names(ids)}" for why, ids in skipped.items()]
+def skipped_lines(skipped: Mapping[Skip, Sequence[int]]) -> list[str]:
+    return [f"  Skipped: {number(len(ids))} ({why.label}): {_names(ids)}" for why, ids in skipped.items()]
 
 
-def skipped_data(skipped: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+def skipped_data(skipped: Mapping[Skip, Sequence[int]]) -> list[dict[str, Any]]:
     return [
-        {"reason": why, "count": len(ids), "ids": list(ids[:NAMED_IN_DATA])} for why, ids in skipped.items()
+        {"reason": why.label, "count": len(ids), "ids": list(ids[:NAMED_IN_DATA])}
+        for why, ids in skipped.items()
     ]
 
 

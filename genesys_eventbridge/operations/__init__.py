@@ -14,12 +14,11 @@ from typing import assert_never
 
 from django.db.models import F
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.operations.audit import Actor, needed, one_line
-from genesys_eventbridge.operations.bulk import Action, Done, Operation, Row, perform
+from genesys_eventbridge.operations.bulk import Action, Done, Operation, Row, Skip, perform
 from genesys_eventbridge.operations.pauses import pause, resume
 from genesys_eventbridge.operations.resends import CannotResend, resend
 from genesys_eventbridge.outbox import destinations
@@ -31,6 +30,7 @@ __all__ = [
     "CannotResend",
     "Done",
     "Resolution",
+    "Skip",
     "cancel",
     "check_now",
     "move",
@@ -60,11 +60,11 @@ def requeue(
     """
     again, new_key, orphans = _same_key(), _new_key(), Orphans()
 
-    def choose(row: Row) -> Action | str:
+    def choose(row: Row) -> Action | Skip:
         if row.state is not State.DEAD:
             return _why_not(row)
         if row.destination in orphans:
-            return _not_configured(row)
+            return Skip.NOT_CONFIGURED
         return new_key if row.reason == Reason.DELIVERY_FAILED else again
 
     return perform(
@@ -78,14 +78,14 @@ def retry_now(
     """Make events that wait for a retry due now; attempts stay counted."""
     due, orphans = Action(State.PENDING), Orphans()
 
-    def choose(row: Row) -> Action | str:
+    def choose(row: Row) -> Action | Skip:
         if row.state is not State.PENDING or row.in_flight:
             return _why_not(row)
         if row.destination in orphans:
-            return _not_configured(row)
+            return Skip.NOT_CONFIGURED
         if row.due_at is not None and row.due_at <= row.now:
-            return _("already due")
-        return due if row.attempts else _("never tried: it is scheduled for later")
+            return Skip.ALREADY_DUE
+        return due if row.attempts else Skip.NEVER_TRIED
 
     return perform(Operation(actor, Act.RETRY, one_line(reason), choose), ids, spread=spread, dry_run=dry_run)
 
@@ -95,16 +95,14 @@ def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bo
     ask = Action(State.ACCEPTED, changes={"accepted_at": Coalesce("accepted_at", DatabaseNow())})
     orphans = Orphans()
 
-    def choose(row: Row) -> Action | str:
+    def choose(row: Row) -> Action | Skip:
         if row.destination in orphans:
-            return _not_configured(row)
-        if not conf.destination(row.destination).platform.protocol.confirms:
-            return _("the protocol of %(alias)s has no delivery status") % {"alias": row.destination}
+            return Skip.NOT_CONFIGURED
         if row.state is State.UNRESOLVED:
-            return ask if row.remote_id else _("the platform returned no id to check")
+            return ask if row.remote_id else Skip.NO_ID
         if row.state is not State.ACCEPTED or row.in_flight:
             return _why_not(row)
-        return _("already due") if row.due_at is not None and row.due_at <= row.now else ask
+        return Skip.ALREADY_DUE if row.due_at is not None and row.due_at <= row.now else ask
 
     return perform(Operation(actor, Act.CHECK, one_line(reason), choose), ids, dry_run=dry_run)
 
@@ -118,7 +116,7 @@ def cancel(ids: Iterable[int], actor: Actor, reason: str, *, dry_run: bool = Fal
     states = (State.PENDING, State.DEAD, State.UNRESOLVED)
     orphans = Orphans()
 
-    def choose(row: Row) -> Action | str:
+    def choose(row: Row) -> Action | Skip:
         withdrawable = row.state in states or (row.state is State.ACCEPTED and row.destination in orphans)
         if withdrawable and not row.in_flight:
             return withdrawn
@@ -151,7 +149,7 @@ def resolve(
     given_up = Action(State.DEAD, reason=Reason.OPERATOR, changes={"in_doubt_since": _doubt()})
     again, new_key, orphans = _same_key(), _new_key(), Orphans()
 
-    def choose(row: Row) -> Action | str:
+    def choose(row: Row) -> Action | Skip:
         orphan = row.destination in orphans
         open_for_ever = orphan and row.state in OPEN and _may_be_known(row) and not row.in_flight
         if row.state is not State.UNRESOLVED and not open_for_ever:
@@ -162,10 +160,10 @@ def resolve(
             case Resolution.GIVE_UP:
                 return given_up
         if orphan:
-            return _not_configured(row)
+            return Skip.NOT_CONFIGURED
         if _key_is_known(row):
             return again
-        return new_key if accept_duplicates else _("may duplicate: it may have been delivered already")
+        return new_key if accept_duplicates else Skip.MAY_DUPLICATE
 
     return perform(
         Operation(actor, Act.RESOLVE, _kept(reason, dry_run), choose), ids, spread=spread, dry_run=dry_run
@@ -199,16 +197,14 @@ def move(
         for why in ("", *Reason.values)
     }
 
-    def choose(row: Row) -> Action | str:
+    def choose(row: Row) -> Action | Skip:
         if row.destination not in orphans:
             return _in_use(row)
         if row.state in FINISHED or row.in_flight:
             return _why_not(row)
         if same_organisation or not _may_be_known(row):
             return moves[row.state, row.reason]
-        if accept_duplicates:
-            return new_key
-        return _("it may have reached the organisation of %(alias)s") % {"alias": row.destination}
+        return new_key if accept_duplicates else Skip.ELSEWHERE
 
     return perform(Operation(actor, Act.MOVE, _kept(reason, dry_run), choose), ids, dry_run=dry_run)
 
@@ -264,38 +260,30 @@ def _may_be_known(row: Row) -> bool:
     return row.remote_id != "" or any(time is not None for time in times)
 
 
-def _not_configured(row: Row) -> str:
-    return _("%(alias)s is no longer in GENESYS_EVENTBRIDGE: move it, or cancel it") % {
-        "alias": row.destination
-    }
-
-
-def _in_use(row: Row) -> str:
-    if row.destination not in conf.aliases():
-        return _("a worker served %(alias)s within the last 3 minutes") % {"alias": row.destination}
-    return _("%(alias)s is in use") % {"alias": row.destination}
+def _in_use(row: Row) -> Skip:
+    return Skip.IN_USE if row.destination in conf.aliases() else Skip.SERVED
 
 
 def _kept(reason: str, dry_run: bool) -> str:
     return one_line(reason) if dry_run else needed(reason)
 
 
-def _why_not(row: Row) -> str:
-    """Why an action skips this event, in words that follow "skipped:"."""
+def _why_not(row: Row) -> Skip:
+    """Why an action skips this event: by its state."""
     if row.in_flight:
-        return _("being sent right now") if row.state is State.PENDING else _("being checked right now")
+        return Skip.BEING_SENT if row.state is State.PENDING else Skip.BEING_CHECKED
     match row.state:
         case State.PENDING:
-            return _("already waiting to be sent")
+            return Skip.PENDING
         case State.ACCEPTED:
-            return _("already accepted by the platform")
+            return Skip.ACCEPTED
         case State.DELIVERED:
-            return _("already delivered")
+            return Skip.DELIVERED
         case State.DEAD:
-            return _("dead: requeue it")
+            return Skip.DEAD
         case State.UNRESOLVED:
-            return _("unresolved: resolve it")
+            return Skip.UNRESOLVED
         case State.CANCELLED:
-            return _("already cancelled")
+            return Skip.CANCELLED
         case _ as never:
             assert_never(never)

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
-from django.db.models import F
-from django.utils.translation import gettext as _
+from django.db.models import F, TextChoices
+from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge import conf, counters, wake
 from genesys_eventbridge.db import first_write, in_small_transaction, still_in
@@ -32,15 +32,46 @@ CHUNK = 500
 STEPS = 100
 
 
+class Skip(TextChoices):
+    """Why an action leaves an event as it is; the label follows "skipped:"."""
+
+    BEING_SENT = "being_sent", gettext_lazy("being sent right now")
+    BEING_CHECKED = "being_checked", gettext_lazy("being checked right now")
+    PENDING = "pending", gettext_lazy("already waiting to be sent")
+    ACCEPTED = "accepted", gettext_lazy("already accepted by the platform")
+    DELIVERED = "delivered", gettext_lazy("already delivered")
+    DEAD = "dead", gettext_lazy("dead: requeue it")
+    UNRESOLVED = "unresolved", gettext_lazy("unresolved: resolve it")
+    CANCELLED = "cancelled", gettext_lazy("already cancelled")
+    ALREADY_DUE = "already_due", gettext_lazy("already due")
+    NEVER_TRIED = "never_tried", gettext_lazy("never tried: it is scheduled for later")
+    NO_ID = "no_id", gettext_lazy("the platform returned no id to check")
+    MAY_DUPLICATE = "may_duplicate", gettext_lazy("may duplicate: it may have been delivered already")
+    NOT_CONFIGURED = (
+        "not_configured",
+        gettext_lazy("its destination is no longer in GENESYS_EVENTBRIDGE: move it, or cancel it"),
+    )
+    IN_USE = "in_use", gettext_lazy("its destination is in use")
+    SERVED = "served", gettext_lazy("a worker served its destination within the last 3 minutes")
+    ELSEWHERE = "elsewhere", gettext_lazy("it may have reached the organisation of its destination")
+    NOT_DELIVERED = "not_delivered", gettext_lazy("only a delivered event can be resent as new")
+    BLANKED = (
+        "blanked",
+        gettext_lazy("its body was blanked (PAYLOAD_RETENTION_DAYS): there is nothing to send"),
+    )
+    CHANGED = "changed", gettext_lazy("it changed just now")
+    NO_SUCH_EVENT = "no_such_event", gettext_lazy("no such event")
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The result of an action: the ``ids`` it changed, and those it ``skipped``, by the reason as text.
+    """The result of an action: the ``ids`` it changed, and those it ``skipped``, by the reason.
 
     ``may_duplicate`` are those of ``ids`` that got a new key: the platform could accept them twice.
     """
 
     ids: list[int] = field(default_factory=list)
-    skipped: dict[str, list[int]] = field(default_factory=dict)
+    skipped: dict[Skip, list[int]] = field(default_factory=dict)
     may_duplicate: list[int] = field(default_factory=list)
 
 
@@ -86,12 +117,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an operator does and why; ``choose`` returns an Action for a row, or the reason to skip it."""
+    """What an operator does and why; ``choose`` returns an Action for a row, or why it is skipped."""
 
     actor: Actor
     act: Act
     reason: str
-    choose: Callable[[Row], Action | str]
+    choose: Callable[[Row], Action | Skip]
 
 
 def perform(operation: Operation, ids: Iterable[int], *, spread: float = 0.0, dry_run: bool = False) -> Done:
@@ -113,7 +144,7 @@ def perform(operation: Operation, ids: Iterable[int], *, spread: float = 0.0, dr
     return done
 
 
-_Plan = list[tuple[Row, Action | str]]
+_Plan = list[tuple[Row, Action | Skip]]
 
 
 def _chunks(ids: Sequence[int], spread: float) -> Iterator[tuple[int, Sequence[int]]]:
@@ -153,7 +184,7 @@ def _write_one(alias: str, operation: Operation, pk: int, due_in: float) -> _Pla
     try:
         return in_small_transaction(alias, partial(_act, operation, [pk], due_in))
     except _Short:
-        return [(row, _("it changed just now")) for row in _read([pk], lock=False)]
+        return [(row, Skip.CHANGED) for row in _read([pk], lock=False)]
 
 
 def _act(operation: Operation, ids: Sequence[int], due_in: float) -> _Plan:
@@ -238,7 +269,7 @@ def _roll_up(won: list[tuple[Row, Action]]) -> None:
 
 def _add(done: Done, ids: Sequence[int], plan: _Plan) -> None:
     for row, chosen in plan:
-        if isinstance(chosen, str):
+        if isinstance(chosen, Skip):
             done.skipped.setdefault(chosen, []).append(row.id)
         else:
             done.ids.append(row.id)
@@ -246,4 +277,4 @@ def _add(done: Done, ids: Sequence[int], plan: _Plan) -> None:
                 done.may_duplicate.append(row.id)
     missing = set(ids) - {row.id for row, _chosen in plan}
     if missing:
-        done.skipped.setdefault(_("no such event"), []).extend(sorted(missing))
+        done.skipped.setdefault(Skip.NO_SUCH_EVENT, []).extend(sorted(missing))

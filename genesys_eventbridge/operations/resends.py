@@ -8,14 +8,14 @@ from base64 import b64decode
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.translation import gettext as _
 
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.cloudevents.attributes import CORE_NAMES
 from genesys_eventbridge.db import first_write, in_small_transaction
 from genesys_eventbridge.errors import EventBridgeError
-from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations.audit import Actor, needed, record
+from genesys_eventbridge.operations.bulk import Skip
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import Act, State
 
@@ -34,26 +34,28 @@ def resend(event_id: int, actor: Actor, reason: str, *, once: str = "") -> Outbo
 
     def work() -> OutboxEvent:
         first_write(outbox_alias())
-        origin = OutboxEvent.objects.on_outbox().select_for_update().filter(id=event_id).first()
-        why_not = _why_not(origin)
-        if origin is None or why_not:
-            raise CannotResend(why_not)
+        origin = _found(OutboxEvent.objects.on_outbox().select_for_update(), event_id)
+        if why_not := _why_not(origin):
+            raise CannotResend(why_not.label)
         return _copy(origin, actor, kept, once)
 
     return in_small_transaction(outbox_alias(), work)
 
 
-def resendable(event_id: int) -> str:
-    """Why this event cannot be resent, as text; "" if it can."""
-    return _why_not(OutboxEvent.objects.on_outbox().filter(id=event_id).first())
+def resendable(event_id: int) -> Skip | None:
+    """Why this event cannot be resent; None if it can."""
+    return _why_not(_found(OutboxEvent.objects.on_outbox(), event_id))
 
 
-def _why_not(origin: OutboxEvent | None) -> str:
-    if origin is None or origin.state != State.DELIVERED:
-        return _("only a delivered event can be resent as new")
-    if not origin.body:
-        return _("its body was blanked (PAYLOAD_RETENTION_DAYS): there is nothing to send")
-    return ""
+def _found(rows: OutboxQuerySet, event_id: int) -> OutboxEvent:
+    """The event, or an empty one, which is not delivered."""
+    return rows.filter(id=event_id).first() or OutboxEvent()
+
+
+def _why_not(origin: OutboxEvent) -> Skip | None:
+    if origin.state != State.DELIVERED:
+        return Skip.NOT_DELIVERED
+    return None if origin.body else Skip.BLANKED
 
 
 def _copy(origin: OutboxEvent, actor: Actor, reason: str, once: str) -> OutboxEvent:

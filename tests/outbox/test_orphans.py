@@ -12,7 +12,7 @@ from genesys_eventbridge.operations import Actor, Resolution
 from genesys_eventbridge.outbox import orphans
 from genesys_eventbridge.relay import publish_due
 from genesys_eventbridge.states import Act, Reason, State
-from tests.outbox_rows import accepted, ended, event, fresh
+from tests.outbox_rows import accepted, ended, event, fresh, skipped
 from tests.prompt import run, run_json
 from tests.scripted import ScriptedPlatform
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 ANA = Actor("tests", name="ana")
 DAY = 86400
-GONE = "old is no longer in GENESYS_EVENTBRIDGE: move it, or cancel it"
+GONE = "its destination is no longer in GENESYS_EVENTBRIDGE: move it, or cancel it"
 
 
 def pending(**row):
@@ -103,22 +103,22 @@ class TestEnds:
 
         done = operations.resolve([row.pk], ANA, Resolution.NOT_DELIVERED, "x", accept_duplicates=True)
 
-        assert done.skipped == {GONE: [row.pk]}
+        assert skipped(done) == {GONE: [row.pk]}
         assert fresh(row).state == row.state
 
     def test_requeue_retry_and_check_say_what_is_missing(self):
         rows = [dead(), pending(attempts=1, due_at=DatabaseNow(60)), taken()]
 
         verbs = (operations.requeue, operations.retry_now, operations.check_now)
-        skipped = [verb([row.pk], ANA).skipped for verb, row in zip(verbs, rows, strict=True)]
+        whys = [skipped(verb([row.pk], ANA)) for verb, row in zip(verbs, rows, strict=True)]
 
-        assert skipped == [{GONE: [row.pk]} for row in rows]
+        assert whys == [{GONE: [row.pk]} for row in rows]
 
     def test_an_accepted_event_of_another_project_is_left_to_it(self, served):
         row = taken()
 
-        assert operations.cancel([row.pk], ANA, "not ours").skipped == {
-            "a worker served old within the last 3 minutes": [row.pk]
+        assert skipped(operations.cancel([row.pk], ANA, "not ours")) == {
+            "a worker served its destination within the last 3 minutes": [row.pk]
         }
         assert not operations.resolve([row.pk], ANA, Resolution.DELIVERED, "not ours").ids
 
@@ -157,7 +157,7 @@ class TestMove:
 
         done = operations.move([row.pk], ANA, "default", "renamed")
 
-        assert done.skipped == {"it may have reached the organisation of old": [row.pk]}
+        assert skipped(done) == {"it may have reached the organisation of its destination": [row.pk]}
         assert fresh(row).destination == "old"
 
     @pytest.mark.parametrize("make", [in_doubt, taken, unresolved])
@@ -195,9 +195,9 @@ class TestMove:
 
         found = operations.move([ours.pk, theirs.pk, done.pk], ANA, "default", "x")
 
-        assert found.skipped == {
-            "default is in use": [ours.pk],
-            "a worker served old within the last 3 minutes": [theirs.pk],
+        assert skipped(found) == {
+            "its destination is in use": [ours.pk],
+            "a worker served its destination within the last 3 minutes": [theirs.pk],
             "already cancelled": [done.pk],
         }
 
@@ -254,7 +254,7 @@ class TestCommands:
 
         assert "Would move 2 events to default." in tried.out
         assert "Moved 2 events to default." in ran.out
-        assert "Skipped: 1 (it may have reached the organisation of old)" in ran.out
+        assert "Skipped: 1 (it may have reached the organisation of its destination)" in ran.out
         assert ran.code == 3
         assert [fresh(row).destination for row in rows] == ["default", "default", "old"]
 
