@@ -20,15 +20,15 @@ from django.http import (
 )
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from genesys_eventbridge.admin.actions import VERBS, Verb
-from genesys_eventbridge.admin.assets import CSS, actor_of
 from genesys_eventbridge.admin.badges import numbers, state_badge
 from genesys_eventbridge.admin.command_lines import command_for
 from genesys_eventbridge.admin.export import export
+from genesys_eventbridge.admin.pages import actor_of
 from genesys_eventbridge.admin.permissions import EventPermissions
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import CannotResend, Done
@@ -54,7 +54,7 @@ def _action(verb: Verb) -> Any:
     return run
 
 
-class EventActs(EventPermissions, admin.ModelAdmin):
+class EventActs(EventPermissions):
     """The actions of the event admin. Every request that changes something is a POST."""
 
     confirm_template = "admin/genesys_eventbridge/confirm.html"
@@ -69,13 +69,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
         filters = request.GET.urlencode()
         if len(ids) > MOST:
             command = command_for(verb, request.GET)
-            context = {
-                **self._page(request, verb),
-                "most": MOST,
-                "command": command,
-                "back": self._list_url(filters),
-            }
-            return TemplateResponse(request, self.confirm_template, context)
+            return self._page(request, verb, most=MOST, command=command, back=self._list_url(filters))
         if verb.single and len(ids) > 1:
             messages.warning(request, _("%(label)s works on one event at a time.") % {"label": verb.label})
             return None
@@ -122,7 +116,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
             self._report(request, verb, done)
             if verb.single and done.ids:
                 event = done.ids[0]
-        return HttpResponseRedirect(self._event_url(event) if event else self._list_url(filters))
+        return HttpResponseRedirect(self.url("change", event) if event else self._list_url(filters))
 
     def acts_for(self, request: HttpRequest, event: OutboxEvent, now: Any) -> list[Verb]:
         """The actions to show as buttons on an event's page for this user."""
@@ -155,34 +149,26 @@ class EventActs(EventPermissions, admin.ModelAdmin):
             form = verb.form(initial={"once": uuid.uuid4().hex})
         if len(ids) == 1:
             form.fields.pop("spread", None)
-        context = {
-            **self._page(request, verb),
-            "form": form,
-            "ids": ",".join(map(str, ids)),
-            "event": event,
-            "filters": filters,
-            "preview": preview,
-            "count": len(preview.ids),
-            "may_duplicate": len(preview.may_duplicate),
-            "skipped": sum(map(len, preview.skipped.values())),
-            "why_skipped": numbers(preview.skipped),
-            "examples": self._examples(request, preview.ids[:EXAMPLES]),
-            "more": max(0, len(preview.ids) - EXAMPLES),
-            "back": self._event_url(event) if event else self._list_url(filters),
-            "act_url": self._url("act", verb.name),
-        }
-        return TemplateResponse(request, self.confirm_template, context)
+        return self._page(
+            request,
+            verb,
+            form=form,
+            ids=",".join(map(str, ids)),
+            event=event,
+            filters=filters,
+            preview=preview,
+            count=len(preview.ids),
+            may_duplicate=len(preview.may_duplicate),
+            skipped=sum(map(len, preview.skipped.values())),
+            why_skipped=numbers(preview.skipped),
+            examples=self._examples(request, preview.ids[:EXAMPLES]),
+            more=max(0, len(preview.ids) - EXAMPLES),
+            back=self.url("change", event) if event else self._list_url(filters),
+            act_url=self.url("act", verb.name),
+        )
 
-    def _page(self, request: HttpRequest, verb: Verb) -> dict[str, Any]:
-        return {
-            **self.admin_site.each_context(request),
-            "title": verb.label,
-            "original": str(verb.label),  # a string: some themes need one
-            "opts": self.opts,
-            "media": CSS,
-            "has_view_permission": True,
-            "verb": verb,
-        }
+    def _page(self, request: HttpRequest, verb: Verb, **context: Any) -> TemplateResponse:
+        return self.page(request, self.confirm_template, verb.label, verb=verb, **context)
 
     def _examples(self, request: HttpRequest, ids: Iterable[int]) -> list[dict[str, Any]]:
         rows = self.get_queryset(request).filter(pk__in=list(ids)).order_by("pk")
@@ -191,7 +177,7 @@ class EventActs(EventPermissions, admin.ModelAdmin):
                 "state": state_badge(row.state),
                 "title": f"#{row.pk} {clean(row.type, EXAMPLE_WIDTH)}",
                 "subject": clean(row.subject, EXAMPLE_WIDTH),
-                "url": self._event_url(row.pk),
+                "url": self.url("change", row.pk),
             }
             for row in rows
         ]
@@ -218,12 +204,5 @@ class EventActs(EventPermissions, admin.ModelAdmin):
             )
         messages.add_message(request, messages.SUCCESS if done.ids else messages.WARNING, f"{past}.")
 
-    def _url(self, name: str, *arguments: Any) -> str:
-        view = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(view, args=arguments)
-
-    def _event_url(self, pk: int) -> str:
-        return self._url("change", pk)
-
     def _list_url(self, filters: str) -> str:
-        return self._url("changelist") + (f"?{filters}" if filters else "")
+        return self.url("changelist") + (f"?{filters}" if filters else "")

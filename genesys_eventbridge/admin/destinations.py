@@ -11,21 +11,19 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.admin.assets import CSS, actor_of
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
-from genesys_eventbridge.admin.permissions import ReadOnly, may
-from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.formatting import pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
@@ -38,19 +36,15 @@ from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
 
 
-class DestinationAdmin(ReadOnly, admin.ModelAdmin):
+class DestinationAdmin(PagesAdmin):
     """A destination's row is created when a worker first reports, or when it is first paused."""
 
     list_display = ("name", "standing", "last_pass", "last_accepted", "rate")
     list_display_links = ("name",)
     ordering = ("alias",)
-    show_full_result_count = False
     sortable_by = ()
     actions = None
     page_template = "admin/genesys_eventbridge/destination/page.html"
-
-    class Media:
-        css = {"all": ("genesys_eventbridge/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
         return Destination.objects.using(outbox_alias()).annotate(now=DatabaseNow())
@@ -117,9 +111,10 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         known = set(self.get_queryset(request).values_list("alias", flat=True))
         unused = [(alias, self._url("change", alias)) for alias in conf.aliases() if alias not in known]
         worker = workers.commands()[0]
-        context = {"unused": unused, "worker": worker, "title": capfirst(self.opts.verbose_name_plural)}
-        return super().changelist_view(request, {**context, **(extra_context or {})})
+        context = {"unused": unused, "worker": worker, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
+    @method_decorator(require_safe)
     def change_view(
         self,
         request: HttpRequest,
@@ -127,8 +122,6 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
         return self._page(request, self._row(request, object_id), extra_context or {})
 
     def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -169,12 +162,6 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
     def _page(self, request: HttpRequest, row: Any, extra: dict[str, Any]) -> HttpResponse:
         settings = settings_of(row.alias)
         context = {
-            **self.admin_site.each_context(request),
-            "title": row.alias,
-            "original": row.alias,
-            "opts": self.opts,
-            "media": CSS,
-            "has_view_permission": True,
             "standing": _status(row),
             "rows": self._rows(row),
             "may_pause": self.has_pause_permission(request),
@@ -185,11 +172,11 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
             "pause_url": self._url("pause", row.alias),
             "resume_url": self._url("resume", row.alias),
             "test_url": self._url("test", row.alias),
-            "history_url": self._url("history", row.pk) if row.pk else "",
+            "history_url": self.url("history", row.pk) if row.pk else "",
             "events_url": self._events_url(row.alias),
             **extra,
         }
-        return TemplateResponse(request, self.page_template, context)
+        return self.page(request, self.page_template, row.alias, **context)
 
     def _row(self, request: HttpRequest, object_id: str) -> Any:
         """By alias, or by id as in Django's history links. A configured destination may have no row yet."""
@@ -268,15 +255,12 @@ class DestinationAdmin(ReadOnly, admin.ModelAdmin):
         return f"{text}, {relative(row.refused_until, row.now)}" if row.refused_until > row.now else text
 
     def _events_url(self, alias: str) -> str:
-        opts = OutboxEvent._meta
         if not self.admin_site.is_registered(OutboxEvent):
             return ""
-        address = reverse(f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_changelist")
-        return f"{address}?{urlencode({'destination': alias})}"
+        return f"{self.url('changelist', model=OutboxEvent)}?{urlencode({'destination': alias})}"
 
-    def _url(self, page: str, *arguments: Any) -> str:
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
-        return reverse(name, args=[quote(argument) for argument in arguments])
+    def _url(self, page: str, alias: str) -> str:
+        return self.url(page, quote(alias))
 
 
 def _status(row: Any) -> Explanation:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
-from django.utils.text import capfirst
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.admin import event_detail, filters
-from genesys_eventbridge.admin.assets import CSS
 from genesys_eventbridge.admin.columns import EventColumns
 from genesys_eventbridge.admin.confirmation import EventActs, actions
 from genesys_eventbridge.admin.dashboard import Dashboard
@@ -61,12 +61,8 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         "Exact event id, idempotency key, platform id or subject; #12 finds event number 12."
     )
     show_facets = admin.ShowFacets.NEVER
-    show_full_result_count = False
     actions = actions()
     event_template = "admin/genesys_eventbridge/outboxevent/event.html"
-
-    class Media:
-        css = {"all": ("genesys_eventbridge/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxEvent]:
         return OutboxEvent.objects.on_outbox().defer("body").annotate(now=DatabaseNow())
@@ -91,12 +87,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         names = list(self.list_display)
         return names if len(conf.aliases()) > 1 else [name for name in names if name != "to"]
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
-        return super().changelist_view(request, context)
-
+    @method_decorator(require_safe)
     def change_view(
         self,
         request: HttpRequest,
@@ -105,32 +96,27 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """One event's page, which is read-only."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
             raise PermissionDenied
         rows = event_detail.with_neighbours(self.get_queryset(request).defer(None))
         event = self._row(rows, object_id)
         if event is None:
             messages.warning(request, gettext("This event does not exist; it may have been pruned."))
-            return HttpResponseRedirect(self._url("changelist"))
+            return HttpResponseRedirect(self.url("changelist"))
         payload = self.has_payload_permission(request)
         context = {
-            **self.admin_site.each_context(request),
-            **event_detail.page(request, self.admin_site, event, payload=payload, url=self._event_url),
-            "title": clean(event.type, 255),
+            **event_detail.page(
+                request, self.admin_site, event, payload=payload, url=partial(self.url, "change")
+            ),
             "subtitle": None,
             "original": event,
-            "opts": self.opts,
-            "media": CSS,
-            "has_view_permission": True,
             "verbs": [
-                (verb, self._url("act", verb.name)) for verb in self.acts_for(request, event, event.now)
+                (verb, self.url("act", verb.name)) for verb in self.acts_for(request, event, event.now)
             ],
-            "history_url": self._url("history", event.pk),
+            "history_url": self.url("history", event.pk),
             **(extra_context or {}),
         }
-        return TemplateResponse(request, self.event_template, context)
+        return self.page(request, self.event_template, clean(event.type, 255), **context)
 
     def _row(self, rows: QuerySet[OutboxEvent], object_id: str) -> Any:
         try:

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
 
-APP = "genesys_eventbridge"
+from genesys_eventbridge.admin.pages import PagesAdmin, may
 
 
-class ReadOnly:
-    """For a ModelAdmin whose rows change only through actions."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+def _permission(codename: str) -> Callable[[Any, HttpRequest], bool]:
+    return lambda _admin, request: may(request, codename)
 
 
-class EventPermissions(ReadOnly):
+class EventPermissions(PagesAdmin):
     """Django calls ``has_<permission>_permission`` for each action before it shows or runs it."""
 
-    def has_requeue_permission(self, request: HttpRequest) -> bool:
-        return may(request, "requeue_event")
-
-    def has_resolve_permission(self, request: HttpRequest) -> bool:
-        return may(request, "resolve_event")
-
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return may(request, "cancel_event")
-
-    def has_resend_permission(self, request: HttpRequest) -> bool:
-        return may(request, "resend_event")
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return may(request, "export_event")
-
-    def has_payload_permission(self, request: HttpRequest) -> bool:
-        return may(request, "view_event_payload")
-
-
-def may(request: HttpRequest, codename: str) -> bool:
-    return request.user.has_perm(f"{APP}.{codename}")
+    has_requeue_permission = _permission("requeue_event")
+    has_resolve_permission = _permission("resolve_event")
+    has_cancel_permission = _permission("cancel_event")
+    has_resend_permission = _permission("resend_event")
+    has_export_permission = _permission("export_event")
+    has_payload_permission = _permission("view_event_payload")

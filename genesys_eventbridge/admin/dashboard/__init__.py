@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
 
 from genesys_eventbridge.admin import charts
-from genesys_eventbridge.admin.assets import CSS
 from genesys_eventbridge.admin.dashboard import health
 from genesys_eventbridge.admin.dashboard import numbers as dashboard_numbers
 from genesys_eventbridge.admin.listing import COUNTED
-from genesys_eventbridge.admin.permissions import may
+from genesys_eventbridge.admin.pages import PagesAdmin, may
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting import figures as rollups_figures
@@ -30,7 +30,7 @@ from genesys_eventbridge.reporting.summary import Summary, summarize, worst
 from genesys_eventbridge.text import clean
 
 
-class Dashboard(admin.ModelAdmin):
+class Dashboard(PagesAdmin):
     """The dashboard page of the event admin; requires only the permission to view events."""
 
     dashboard_template = "admin/genesys_eventbridge/dashboard.html"
@@ -39,28 +39,19 @@ class Dashboard(admin.ModelAdmin):
         view = self.admin_site.admin_view(self.dashboard_view)
         return [path("dashboard/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_dashboard")]
 
+    @method_decorator(require_safe)
     def dashboard_view(self, request: HttpRequest) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
             raise PermissionDenied
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Dashboard"),
-            "original": _("Dashboard"),
-            "opts": self.opts,
-            "media": CSS,
-            "has_view_permission": True,
-            "events_url": self._page_url("changelist"),
-        }
         try:
-            context |= self._told(request)
+            context = self._context(request)
         except ImproperlyConfigured as error:
             wrong = Summary("", "unknown", _("Stopped: invalid settings"), clean(error, 2000))
-            context |= {"verdict": wrong, "health": [health.system_checks()]}
-        return TemplateResponse(request, self.dashboard_template, context)
+            context = {"verdict": wrong, "health": [health.system_checks()]}
+        events_url = self.url("changelist")
+        return self.page(request, self.dashboard_template, _("Dashboard"), events_url=events_url, **context)
 
-    def _told(self, request: HttpRequest) -> dict[str, Any]:
+    def _context(self, request: HttpRequest) -> dict[str, Any]:
         now = next_due.database_now()
         figures = rollups_figures.figures(now)
         everywhere = status.sampled(now, figures, COUNTED)
@@ -79,7 +70,7 @@ class Dashboard(admin.ModelAdmin):
             "chosen": chosen,
             "several": len(everywhere) > 1,
             "destinations": self._destinations(everywhere, figures) if len(everywhere) > 1 else [],
-            "numbers": dashboard_numbers.numbers(here, numbers, self._page_url("changelist"), chosen),
+            "numbers": dashboard_numbers.numbers(here, numbers, self.url("changelist"), chosen),
             "pictures": [
                 charts.day(rollups_figures.quarters(now, aliases), now),
                 charts.wave(retries, now, more=more),
@@ -92,7 +83,7 @@ class Dashboard(admin.ModelAdmin):
 
     def _destinations(self, statuses: Sequence[DestinationStatus], figures: dict[str, Figures]) -> list[Any]:
         """One row per destination, with the URL of its own dashboard."""
-        here = self._page_url("dashboard")
+        here = self.url("dashboard")
         return [
             (
                 f"{here}?{urlencode({'destination': at.alias})}",
@@ -103,14 +94,8 @@ class Dashboard(admin.ModelAdmin):
             for at in statuses
         ]
 
-    def _page_url(self, page: str) -> str:
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
-        return reverse(name)
-
     def _destination_url(self, request: HttpRequest, chosen: str) -> str:
         """The page of the chosen destination, or the list of all; "" if the user may not see it."""
-        opts = Destination._meta
         if not (self.admin_site.is_registered(Destination) and may(request, "view_destination")):
             return ""
-        name = f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_"
-        return reverse(f"{name}change", args=[chosen]) if chosen else reverse(f"{name}changelist")
+        return self.url(*(("change", quote(chosen)) if chosen else ("changelist",)), model=Destination)

@@ -1,0 +1,74 @@
+"""Shared by all our admin pages: read-only rows, addresses, the context of a page, the acting user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.text import capfirst
+
+from genesys_eventbridge.operations import Actor
+
+APP = "genesys_eventbridge"
+#: Only a local style sheet: the pages need no scripts and work under a strict content security policy.
+CSS = forms.Media(css={"all": ["genesys_eventbridge/admin.css"]})
+
+
+class PagesAdmin(admin.ModelAdmin):
+    """A ModelAdmin whose rows change only through actions, with pages of its own."""
+
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": ("genesys_eventbridge/admin.css",)}
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
+        """One of our pages, with what Django's templates and those of themes need."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "original": str(title),  # a string: some themes need one
+            "opts": self.opts,
+            "media": CSS,
+            "has_view_permission": True,
+            **context,
+        }
+        return TemplateResponse(request, template, context)
+
+    def url(self, page: str, *arguments: Any, model: type[Model] | None = None) -> str:
+        """The address of a page of this model, or of another one that is registered."""
+        opts = (model or self.model)._meta
+        name = f"{self.admin_site.name}:{opts.app_label}_{opts.model_name}_{page}"
+        return reverse(name, args=arguments)
+
+
+def may(request: HttpRequest, codename: str) -> bool:
+    """Whether the user has this permission of the app."""
+    return request.user.has_perm(f"{APP}.{codename}")
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """The logged-in user, as the actor of an operation."""
+    user = request.user
+    return Actor("admin", user=user if isinstance(user, AbstractBaseUser) else None)
