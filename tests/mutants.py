@@ -612,6 +612,36 @@ MUTANTS = [
         "relay/test_relay.py chaos/test_points.py",
     ),
     Mutant(
+        "a protocol's error before the request leaves no doubt",
+        "client/sender.py",
+        (
+            (
+                "nothing = Verdict.UNAVAILABLE if undecided is Verdict.UNKNOWN else undecided",
+                "nothing = undecided",
+            ),
+        ),
+        "platform/protocols/test_interface.py::TestPublishing"
+        "::test_another_error_before_the_request_is_counted_and_tried_again",
+    ),
+    Mutant(
+        "a protocol is asked whether it carries an event",
+        "outbox/rows.py",
+        (("    destination_settings.platform.protocol.check_event(event)\n", ""),),
+        "platform/protocols/test_interface.py::TestEnqueue",
+    ),
+    Mutant(
+        "an account that cannot be read is unknown",
+        "outbox/destinations.py",
+        (
+            (
+                "        name = platform.protocol.account(platform)\n    except Exception:",
+                "        name = platform.protocol.account(platform)\n    except ValueError:",
+            ),
+        ),
+        "platform/protocols/test_interface.py::TestPublishing"
+        "::test_an_account_that_cannot_be_read_stops_nothing",
+    ),
+    Mutant(
         "the earlier doubt is written back",
         "outbox/decide.py",
         (("doubt=claimed.doubt_before,", "doubt=None,"),),
