@@ -327,8 +327,8 @@ MUTANTS = [
         "conf/__init__.py",
         (
             (
-                "platform = Platform(rules=Rules(**of_rules), **of_platform)",
-                "platform = Platform(rules=Rules(), **of_platform)",
+                "platform = Platform(rules=Rules(**of_rules), protocol",
+                "platform = Platform(rules=Rules(), protocol",
             ),
         ),
         "conf/test_effects.py",
@@ -468,8 +468,8 @@ MUTANTS = [
         "outbox/expiry.py",
         (
             (
-                "    accepted = due_events(settings.alias, State.ACCEPTED)\n",
-                "    accepted = OutboxEvent.objects.on_outbox().filter(state=State.ACCEPTED)\n",
+                'delivered. Returns rows by state."""\n    accepted = due_events(settings.alias, ',
+                'delivered."""\n    accepted = OutboxEvent.objects.on_outbox().filter(state=',
             ),
         ),
         "relay/test_side.py",
@@ -1199,8 +1199,8 @@ MUTANTS = [
         "checks/settings.py",
         (
             (
-                "not settings.DEBUG and not _is_pretended(destination.platform.client_secret):",
-                "not settings.DEBUG and not any(map(_is_pretended, (destination.platform.client_secret, "
+                "if not _is_pretended(destination.platform.value(*secret)):",
+                "if not any(map(_is_pretended, (destination.platform.client_secret, "
                 "destination.platform.client_id))):",
             ),
         ),
@@ -1292,19 +1292,19 @@ MUTANTS = [
     Mutant(
         "no PROXY in front of an http address",
         "platform/config.py",
-        (('proxied=isinstance(given["proxy"], str)', "proxied=False"),),
+        (('if isinstance(given["proxy"], str) and plain:', "if not plain and False:"),),
         "platform/test_config.py",
     ),
     Mutant(
         "the settings are judged for contradictions",
         "conf/rules.py",
-        (("    found += contradictions(values)\n", ""),),
+        (("    found += contradictions(values, protocol)\n", ""),),
         "conf/test_settings.py",
     ),
     Mutant(
         "events and tokens have addresses of their own",
-        "platform/wire.py",
-        (("if api_base_url + events_path == login_base_url + token_path:", "if not events_path:"),),
+        "platform/protocols/eventbridge/__init__.py",
+        (('given["login_base_url"] + given["token_path"]:', "None:"),),
         "platform/test_config.py",
     ),
     Mutant(
@@ -1316,7 +1316,7 @@ MUTANTS = [
     Mutant(
         "real credentials for this machine are a warning where DEBUG is False",
         "checks/settings.py",
-        (("if local and not settings.DEBUG and not _is_pretended(", "if not ("),),
+        (("if not local or not secret or settings.DEBUG:", "if not local or not secret:"),),
         "checks/test_settings.py",
     ),
     Mutant(
@@ -1324,8 +1324,8 @@ MUTANTS = [
         "checks/settings.py",
         (
             (
-                "not settings.DEBUG and not _is_pretended(destination.platform.client_secret):",
-                "not settings.DEBUG:",
+                "if not _is_pretended(destination.platform.value(*secret)):",
+                "if secret:",
             ),
         ),
         "checks/test_settings.py",
@@ -2643,11 +2643,11 @@ MUTANTS = [
     ),
     Mutant(
         "a body that breaks off is the network's, event",
-        "platform/protocols/eventbridge/publish.py",
+        "platform/protocols/verdicts.py",
         (
             (
-                '    if answer.broken_off:\n        hint = "The response broke off',
-                '    if answer.broken_off is None:\n        hint = "The response broke off',
+                "    if answer.broken_off:\n        return answer.outcome(Verdict.UNK",
+                "    if answer.broken_off is None:\n        return answer.outcome(Verdict.UNK",
             ),
         ),
         "platform/protocols/test_eventbridge_publish.py::test_a_body_that_broke_off_is_trouble_of_the_network_and_of_no_setting",
@@ -2667,18 +2667,18 @@ MUTANTS = [
     Mutant(
         "http through a proxy that a callable returns",
         "platform/config.py",
-        (("contradictions({**vars(self), setting.lower(): value})", "contradictions(vars(self))"),),
+        (("{**self._given(), setting.lower(): value}, self.protocol", "self._given(), self.protocol"),),
         "client/test_secrets.py::test_http_through_a_proxy_that_a_callable_returns_is_refused",
     ),
     Mutant(
         "only the platform's own words refuse",
-        "platform/protocols/eventbridge/publish.py",
+        "platform/protocols/verdicts.py",
         (("    if answer.is_refusal:", "    if answer.status:"),),
         "platform/protocols/test_eventbridge_publish.py::test_without_the_platforms_own_words_a_gateway_answered",
     ),
     Mutant(
         "a login accuses no event",
-        "platform/protocols/eventbridge/publish.py",
+        "platform/protocols/verdicts.py",
         (("accuses=status not in _NOT_THE_EVENT", "accuses=True"),),
         "platform/protocols/test_eventbridge_publish.py::test_every_status_code_has_its_verdict",
     ),
@@ -2976,7 +2976,7 @@ MUTANTS = [
     ),
     Mutant(
         "a gateway's page uses up no attempts",
-        "platform/protocols/eventbridge/publish.py",
+        "platform/protocols/verdicts.py",
         (("in {421, 423, 425} and not answer.is_page", "in {421, 423, 425}"),),
         "platform/protocols/test_eventbridge_publish.py::test_a_gateways_page_uses_up_no_attempts",
     ),
@@ -3276,8 +3276,156 @@ MUTANTS = [
     Mutant(
         "checks leave most senders to due events",
         "relay/batch.py",
-        (("return max(1, self.settings.batch_size // 5)", "return self.settings.batch_size"),),
+        (("return max(1, self.rows // 5)", "return self.rows"),),
         "relay/test_batch.py::test_without_a_rate_checks_leave_most_senders_to_events_that_are_due",
+    ),
+    # The webhook and other protocols
+    Mutant(
+        "an acceptance by the webhook needs an invocationId",
+        "platform/protocols/webhook.py",
+        (('answer.usable_id(answer.member("invocationId"))', 'str(answer.member("invocationId"))'),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "an invocationId beside a complaint is no proof",
+        "platform/protocols/webhook.py",
+        (("if invocation and not answer.complains(event):", "if invocation:"),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "no webhook with this token halts",
+        "platform/protocols/webhook.py",
+        (("    404: _NO_WEBHOOK,\n", ""),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "a token is one path segment",
+        "platform/protocols/webhook.py",
+        (("[A-Za-z0-9._~-]{4,255}", ".{4,255}"),),
+        "platform/protocols/test_webhook.py conf/test_protocols.py",
+    ),
+    Mutant(
+        "an invocation URL of another host is refused when it is read",
+        "platform/protocols/webhook.py",
+        (("if base not in (None, platform.api_base_url):", "if base is platform:"),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "the token in an invocation URL is masked alone",
+        "platform/protocols/webhook.py",
+        (("tuple(_parts(value)[1] for value", "tuple(value for value"),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "the secrets of a protocol are masked",
+        "platform/config.py",
+        (("        found += maskable(*self.protocol.secrets(self), shortest=_SHORTEST_SECRET)\n", ""),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "attributes that fit no gateway's headers are refused",
+        "platform/protocols/webhook.py",
+        (("MOST_HEADER_BYTES = 8192", "MOST_HEADER_BYTES = 81920"),),
+        "platform/protocols/test_webhook.py",
+    ),
+    Mutant(
+        "enqueue asks the protocol",
+        "outbox/rows.py",
+        (("    destination_settings.platform.protocol.check_event(event)\n", ""),),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "a percent sign in an attribute is encoded",
+        "cloudevents/binary.py",
+        (("if chr(code) not in '\"%'", "if chr(code) not in '\"'"),),
+        "cloudevents/test_binary.py",
+    ),
+    Mutant(
+        "what has no effect with a protocol is named",
+        "conf/__init__.py",
+        (("    problems += rules.without_effect(alias, raw, kind)\n", ""),),
+        "conf/test_protocols.py",
+    ),
+    Mutant(
+        "a project is asked what it prefers without a key",
+        "conf/__init__.py",
+        (("    problems += rules.undecided_doubt(alias, raw, kind)\n", ""),),
+        "conf/test_protocols.py",
+    ),
+    Mutant(
+        "without a key the window of a doubt is empty",
+        "conf/__init__.py",
+        (("if self.honours_key else 0.0", "if self.idempotency_window else 0.0"),),
+        "relay/test_webhook.py conf/test_protocols.py",
+    ),
+    Mutant(
+        "a doubt that is resent has no end",
+        "outbox/expiry.py",
+        (("    if settings.resends_in_doubt:\n        return Counter()\n", ""),),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "three unknown outcomes pause where each is a question",
+        "outbox/destinations.py",
+        (("short_run = few or settings.asks_in_doubt", "short_run = few"),),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "without a key a pass holds no more rows than it sends",
+        "relay/batch.py",
+        (
+            (
+                "return settings.batch_size if settings.honours_key else",
+                "return settings.batch_size if settings else",
+            ),
+        ),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "a repetition without a key is marked",
+        "relay/batch.py",
+        (("            may_duplicate=self._may_duplicate(claimed),\n", ""),),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "an accepted event that nobody can ask about is unresolved",
+        "relay/batch.py",
+        (
+            (
+                "self.report.states.update(expiry.end_without_status(self.settings))",
+                "pass",
+            ),
+        ),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "accepted is the end for a protocol without a status",
+        "conf/__init__.py",
+        (("return self.confirm and self.platform.protocol.confirms", "return self.confirm"),),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "a doubt about another protocol is not sent again",
+        "platform/protocols/base.py",
+        (("        return self.name\n", '        return ""\n'),),
+        "relay/test_webhook.py",
+    ),
+    Mutant(
+        "a ping of a webhook writes no request",
+        "client/sockets.py",
+        (("if self.only_connects and self.established:", "if self.only_connects and not self.established:"),),
+        "test_ping.py",
+    ),
+    Mutant(
+        "no status is asked where there is none",
+        "operations/__init__.py",
+        (
+            (
+                "if not conf.destination(row.destination).platform.protocol.confirms:",
+                "if not row.destination:",
+            ),
+        ),
+        "operations/test_operations.py",
     ),
 ]
 

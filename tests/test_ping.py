@@ -2,6 +2,7 @@
 
 import email.utils
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import httpx
@@ -17,6 +18,7 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.platform.outcomes import Token
 from tests.prompt import run, run_json, sandboxed
+from tests.socket_server import Conversation, SocketServer, proxy, self_signed
 
 pytestmark = pytest.mark.django_db
 
@@ -364,3 +366,87 @@ class TestCommand:
         assert [set(step) for step in data["destinations"]["default"]] == [
             {"name", "ok", "message", "remedy"}
         ] * 4
+
+
+class TestAWebhook:
+    """Any request would be an event, so a ping only connects."""
+
+    TOKEN = "canarytoken-0123456789"
+
+    @contextmanager
+    def webhook(self, **more):
+        own = {"PROTOCOL": "webhook", "WEBHOOK_TOKEN": self.TOKEN, "ON_DOUBT": "ask", **more}
+        gone = dict.fromkeys(["CLIENT_ID", "CLIENT_SECRET", "LOGIN_BASE_URL", "CHECK_DELAYS"])
+        with sandboxed(more={**own, **gone}, webhook_token=self.TOKEN) as sandbox:
+            yield sandbox
+
+    def test_it_connects_sends_nothing_and_says_what_proves_more(self):
+        with self.webhook() as sandbox:
+            found = steps()
+
+        assert list(found) == ["settings", "connection", "clocks"]
+        assert all(step.ok for step in found.values()), found
+        assert "only a real event proves more" in found["connection"].message
+        assert "eventbridge_ping --send" in found["connection"].remedy
+        assert sandbox.ledger()["attempts"] == []
+
+    def test_a_tunnel_and_tls_are_made_and_nothing_goes_through_them(self, settings, tmp_path):
+        made = self_signed(tmp_path)
+        if made is None:
+            pytest.skip("openssl is needed for the certificate")
+        context, bundle = made
+        with SocketServer(Conversation.read_request, tls=context) as server, SocketServer(proxy) as between:
+            own = {"PROTOCOL": "webhook", "WEBHOOK_TOKEN": self.TOKEN, "SOURCE": "com.example"}
+            where = {"API_BASE_URL": server.url, "PROXY": between.url, "CA_BUNDLE": bundle}
+            settings.GENESYS_EVENTBRIDGE = {"default": {**own, **where}}
+            step = steps()["connection"]
+
+        assert step.ok, step
+        assert "with TLS" in step.message
+        assert [request.method for request in between.requests] == ["CONNECT"]
+        assert (server.connections, server.requests) == (1, [])
+
+    def test_a_host_that_is_not_there_is_named(self):
+        with self.webhook(API_BASE_URL="https://api.nowhere.invalid"):
+            assert "host name was not found" in steps()["connection"].message
+
+    def test_a_callable_that_fails_is_named(self):
+        with self.webhook(WEBHOOK_TOKEN=lambda: "a/b"):
+            assert "WEBHOOK_TOKEN must be the token" in steps()["connection"].message
+
+    def test_one_marked_event_is_sent_if_asked_for(self):
+        with self.webhook() as sandbox:
+            ran = run("ping", "--send")
+
+        (sent,) = [each for each in sandbox.ledger()["attempts"] if each["accepted"]]
+        assert sent["type"] == ping.TEST_TYPE
+        assert f"accepted as {sent['remote_id']}" in ran.out
+        assert f"for type {ping.TEST_TYPE} and id {sent['id']}" in ran.out
+        assert ran.code == 0
+        assert OutboxEvent.objects.count() == 0
+
+    def test_an_event_that_is_not_accepted_is_a_failure(self):
+        with self.webhook(WEBHOOK_TOKEN="another-token-0123"):
+            ran = run("ping", "--send")
+
+        assert "No webhook has this token" in ran.out
+        assert ran.code == 3
+
+    def test_nothing_is_sent_after_a_failure(self):
+        with self.webhook(API_BASE_URL="https://api.nowhere.invalid"):
+            assert "not sent: fix the connection first" in run("ping", "--send").out
+
+    @pytest.mark.parametrize("arguments", [[], ["--send"], ["--format", "json"]])
+    def test_its_token_is_in_no_text(self, arguments):
+        with self.webhook() as sandbox:
+            well = run("ping", *arguments).out
+            sandbox.fail_next(404, times=9)
+            assert self.TOKEN not in well + run("ping", *arguments).out
+
+
+def test_an_event_may_be_sent_by_any_protocol():
+    with sandboxed() as sandbox:
+        ran = run("ping", "--send")
+
+    assert ran.code == 0
+    assert [event["type"] for event in sandbox.received] == [ping.TEST_TYPE]

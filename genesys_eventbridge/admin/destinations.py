@@ -228,14 +228,14 @@ class DestinationAdmin(PagesAdmin):
         """Its name and, if the platform recognises no repetition, what happens to events in doubt."""
         if settings is None:
             return ""
-        name = settings.platform.protocol.name
+        name = format_html("<code>{}</code>", settings.platform.protocol.name)
         if settings.honours_key:
             return name
         if settings.asks_in_doubt:
             doubt = _("no idempotency key: an event of unknown outcome waits for an operator (ON_DOUBT: ask)")
         else:
             doubt = _("no idempotency key: an event of unknown outcome is sent again (ON_DOUBT: resend)")
-        return f"{name}, {doubt}"
+        return format_html("{}, {}", name, doubt)
 
     @staticmethod
     def pauses(row: Any, kind: AttemptKind) -> str:

@@ -148,8 +148,9 @@ def _real_credentials_on_this_machine(destination: DestinationSettings, number: 
         if regions.is_this_machine(url)
     ]
     secret = destination.platform.protocol.credentials[-1:]
-    real = secret and not _is_pretended(destination.platform.value(*secret))
-    if local and real and not settings.DEBUG:
+    if not local or not secret or settings.DEBUG:
+        return
+    if not _is_pretended(destination.platform.value(*secret)):
         yield Problem(
             number,
             local[0].partition(" ")[0],

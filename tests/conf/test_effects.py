@@ -96,7 +96,7 @@ class World:
 
     def _handle(self, request):
         request.read()
-        if request.headers["Authorization"].startswith("Basic"):
+        if request.headers.get("Authorization", "").startswith("Basic"):
             self.logins.append(request)
             token = {"access_token": "token-canary", "token_type": "bearer", "expires_in": 3600}
             return httpx.Response(200, json=token)
@@ -267,6 +267,16 @@ EFFECTS: dict[str, tuple[Any, Observe]] = {
     ),
     "RETENTION_DAYS": (5, pruned),
     "PAYLOAD_RETENTION_DAYS": (5, pruned),
+    "PROTOCOL": ("webhook", lambda world: world.send().request.url.path),
+    "WEBHOOK_TOKEN": ("another-0123", lambda world: world.send().request.url.path),
+    "WEBHOOK_BODY": ("data", lambda world: "ce-type" in world.send().request.headers),
+    "ON_DOUBT": ("resend", lambda world: world.send(500).row.state),
+}
+_WEBHOOK = {"PROTOCOL": "webhook", "WEBHOOK_TOKEN": "a-token-0123"}
+#: What else must be set for these settings to have an effect.
+BESIDE: dict[str, dict[str, Any]] = {
+    "PROTOCOL": {"WEBHOOK_TOKEN": "a-token-0123"},
+    **dict.fromkeys(["WEBHOOK_TOKEN", "WEBHOOK_BODY", "ON_DOUBT"], _WEBHOOK),
 }
 
 
@@ -284,7 +294,7 @@ def observe(settings, monkeypatch):
         for model in (DeliveryAttempt, OutboxEvent, Destination):
             model.objects.all().delete()
         random.seed(1)
-        settings.GENESYS_EVENTBRIDGE = {"default": {**BASE, **changes}}
+        settings.GENESYS_EVENTBRIDGE = {"default": {**BASE, **BESIDE.get(key, {}), **changes}}
         assert [
             problem for problem in conf.problems() if problem.is_error and problem.key != "CLIENT_CERT"
         ] == []

@@ -106,4 +106,5 @@ def test_a_check_pause_remembers_its_kind(simulate, answer, kind):
     bench.run(3)
 
     gate = destinations.gate(AttemptKind.CHECK, "default", "tests")
-    assert (gate.open, gate.kind) == (False, kind)
+    seen = (bench.states(), bench.platform.exchanges, bench.passes, bench.senders.settings)
+    assert (gate.open, gate.kind) == (False, kind), seen
