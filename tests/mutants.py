@@ -3425,7 +3425,7 @@ MUTANTS = [
                 "if not row.destination:",
             ),
         ),
-        "operations/test_operations.py",
+        "relay/test_webhook.py",
     ),
 ]
 

@@ -43,6 +43,7 @@ _COLUMNS: dict[type, tuple[str, ...]] = {
         "error",
         "correlation_id",
         "retry_after",
+        "may_duplicate",
         "worker",
     ),
     EventAct: ("username", "via", "from_state", "to_state", "reason"),

@@ -98,6 +98,7 @@ def _attempt(attempt: DeliveryAttempt, waited: dt.timedelta, keys: tuple[str, ..
         (_("after"), span(max(0.0, waited.total_seconds()))),
         (_("HTTP status"), attempt.status_code),
         (_("took"), span(attempt.duration)),
+        (_("repeated"), _("an earlier attempt may have arrived") if attempt.may_duplicate else None),
         (_("asked to wait"), None if attempt.retry_after is None else span(attempt.retry_after)),
         (_("correlation id"), clean(attempt.correlation_id, 128)),
         (_("worker"), clean(attempt.worker, 128)),

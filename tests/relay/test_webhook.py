@@ -6,15 +6,21 @@ import uuid
 
 import httpx
 import pytest
+from django.utils import timezone
 
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
+from genesys_eventbridge.operations import Actor, Resolution, check_now, resolve
+from genesys_eventbridge.operations.bulk import Skip
 from genesys_eventbridge.outbox import enqueue, expiry
 from genesys_eventbridge.relay.batch import Pass
 from genesys_eventbridge.relay.senders import Senders
+from genesys_eventbridge.reporting.explain import explain, facts_for
+from genesys_eventbridge.reporting.timeline import history, timeline
 from genesys_eventbridge.states import Reason, State
-from tests.outbox_rows import PUBLISH, accepted, claim, event, fresh
+from tests.outbox_rows import PUBLISH, accepted, claim, ended, event, fresh
 
 pytestmark = pytest.mark.django_db
 
@@ -274,6 +280,119 @@ def _eventbridge(request):
             200, json={"access_token": "t-canary", "token_type": "bearer", "expires_in": 3600}
         )
     return httpx.Response(202, json={"id": "evt-1", "status": "accepted"})
+
+
+class TestBareData:
+    def test_the_very_bytes_of_the_data_are_sent(self, webhook):
+        webhook(WEBHOOK_BODY="data")
+        event(data={"n": 1, "text": "Ä"}, subject="Ä 1")
+        hook = Hook()
+
+        publish(hook)
+
+        (request,) = hook.requests
+        assert request.content == '{"n":1,"text":"Ä"}'.encode()
+        assert (request.headers["ce-type"], request.headers["ce-subject"]) == ("order.created", "%C3%84%201")
+        assert states() == [("delivered", "")]
+
+    @pytest.mark.parametrize(
+        ("field", "keywords"),
+        [
+            ("data", {"data": b"bytes"}),
+            ("datacontenttype", {"data": "text", "datacontenttype": "text/plain"}),
+            ("comment", {"data": {}, "extensions": {"comment": "x" * 9000}}),
+        ],
+    )
+    def test_what_headers_or_json_cannot_carry_is_refused_when_it_is_enqueued(self, webhook, field, keywords):
+        webhook(WEBHOOK_BODY="data")
+
+        with pytest.raises(InvalidEvent) as caught:
+            enqueue("order.created", standalone=True, **keywords)
+
+        assert caught.value.field == field
+        assert OutboxEvent.objects.count() == 0
+
+    def test_an_event_enqueued_before_the_switch_that_cannot_be_carried_is_dead_and_says_why(self, webhook):
+        row = event(data="text", datacontenttype="text/plain")
+        webhook(WEBHOOK_BODY="data")
+        hook = Hook()
+
+        publish(hook)
+
+        assert (fresh(row).state, fresh(row).reason) == (State.DEAD, Reason.REJECTED)
+        assert (
+            fresh(row).last_error
+            == 'Not sent: datacontenttype: must be JSON, because WEBHOOK_BODY is "data".'
+        )
+        assert hook.requests == []
+
+
+class TestOperators:
+    @pytest.mark.parametrize("on_doubt", ["ask", "resend"])
+    def test_sending_an_unresolved_event_again_may_duplicate(self, webhook, on_doubt):
+        webhook(ON_DOUBT=on_doubt)
+        row = event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, in_doubt_since=DatabaseNow(-5)))
+        actor = Actor("command", name="ben")
+
+        refused = resolve([row.pk], actor, Resolution.NOT_DELIVERED, "not there")
+        done = resolve([row.pk], actor, Resolution.NOT_DELIVERED, "not there", accept_duplicates=True)
+
+        assert list(refused.skipped) == [Skip.MAY_DUPLICATE]
+        assert done.may_duplicate == [row.pk]
+        assert fresh(row).in_doubt_since is None
+
+    def test_there_is_no_status_to_ask_for(self, webhook):
+        row = event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, remote_id="an-id"))
+
+        assert check_now([row.pk], Actor("command")).skipped == {Skip.NO_STATUS: [row.pk]}
+
+
+class TestWords:
+    """What people read about an event by the webhook."""
+
+    def words(self, row):
+        found = fresh(row)
+        return explain(found, facts_for(found))
+
+    def test_an_accepted_event_has_no_delivery_confirmation(self, webhook):
+        row = event()
+        publish(Hook())
+
+        assert "this protocol has no delivery confirmation" in self.words(row)
+
+    def test_a_doubt_is_explained_by_what_follows_it(self, webhook):
+        row = event()
+        publish(Hook(BROKEN))
+        asked = self.words(row)
+        webhook(ON_DOUBT="resend")
+        OutboxEvent.objects.update(state=State.PENDING, reason="", due_at=DatabaseNow(60), attempts=1)
+        resent = self.words(row)
+
+        assert "recognises no repetition with this protocol" in asked
+        assert "Look for id" in asked
+        assert "Check status now" not in asked
+        assert "ON_DOUBT is “resend”, so the platform may accept it twice" in resent
+        assert "same" not in resent
+
+    def test_a_retry_is_safe_for_another_reason_than_a_key(self, webhook):
+        row = event()
+        publish(Hook(423))
+
+        assert "no earlier attempt was accepted" in self.words(row)
+        assert "idempotency key" not in self.words(row)
+
+    def test_the_log_marks_a_repetition(self, webhook):
+        webhook(ON_DOUBT="resend", BACKOFF_BASE=0.001, BACKOFF_CAP=0.001)
+        row = event()
+        publish(Hook(BROKEN, 200))
+
+        entries = timeline(fresh(row), *history(row), timezone.now())
+
+        assert [("repeated", "an earlier attempt may have arrived") in entry.facts for entry in entries] == [
+            False,
+            False,
+            True,
+        ]
 
 
 class TestHeld:
