@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party gateways browser screenshots coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party sdk sdk-install gateways browser screenshots coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -37,6 +37,7 @@ help:
 	@echo '               EVENTBRIDGE_SIMULATION=full runs outages of twelve simulated hours'
 	@echo 'make install   create the environment for the tests'
 	@echo 'make third-party  test events from models of other libraries: trees, histories, soft deletes'
+	@echo 'make sdk       let the official SDK (172 MB) invoke the webhook of the sandbox'
 	@echo 'make gateways  test with real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
 	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
 	@echo 'make screenshots  recreate docs/images with the same browser'
@@ -62,6 +63,17 @@ test: $(DEV)
 
 third-party: $(THIRD_PARTY)
 	$(VENV)/bin/python -m pytest --ds=tests.third_party.settings $(or $(PYTEST_ARGS),tests/third_party)
+
+# Not pinned: a newer SDK shows whether something has changed. It never goes into the environment of the tests.
+sdk: $(DEV) sdk-install
+	SDK_PYTHON='$(abspath $(VENV)-sdk/bin/python)' $(VENV)/bin/python -m pytest $(or $(PYTEST_ARGS),tests/sdk)
+
+sdk-install: $(VENV)-sdk/.installed
+
+$(VENV)-sdk/.installed: | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VENV)-sdk
+	$(VENV)-sdk/bin/python -m pip install --quiet --disable-pip-version-check PureCloudPlatformClientV2
+	@touch $@
 
 # A gateway that is not installed is skipped, and pytest's summary says so.
 gateways: $(DEV)

@@ -58,6 +58,16 @@ third_party() { # third_party PYTHON ENVIRONMENT CONSTRAINT: models of other lib
     ran_on "$2"
 }
 
+sdk() { # sdk PYTHON ENVIRONMENT CONSTRAINT: the SDK has 172 MB; a slow or missing download is not our defect
+    constrain "$3"
+    if ! timeout 180 make sdk-install PYTHON="$1" VENV="$2"; then
+        printf '\n!!! SKIPPED: the official SDK could not be installed within 3 minutes, so this run does not test with it\n'
+        return
+    fi
+    make sdk PYTHON="$1" VENV="$2"
+    ran_on "$2"
+}
+
 gateways() { # gateways PYTHON ENVIRONMENT CONSTRAINT: a gateway that is not installed is a failure here
     constrain "$3"
     EVENTBRIDGE_REQUIRE_GATEWAYS=1 make gateways PYTHON="$1" VENV="$2" PYTEST_ARGS="tests/gateways --durations=15"

@@ -18,6 +18,7 @@ from genesys_eventbridge.sandbox.hostile import TRICKS
 from genesys_eventbridge.sandbox.options import Protocol
 from genesys_eventbridge.sandbox.webhook import masked
 from tests.sandbox.callers import CANARY, EVENTS_PATH, TOKEN_PATH, Caller, event, outcome, webhook_path
+from tests.sandbox.invocations import OFFICIAL, Recorder
 
 MASKED = "/api/v2/integrations/webhooks/{token}/events"
 BINARY = {
@@ -193,6 +194,18 @@ def test_only_the_endpoints_of_the_protocol_answer(sandbox, protocol, answered):
 def test_both_protocols_are_spoken_unless_told_otherwise():
     assert Sandbox().state()["protocol"] == "both"
     assert Sandbox().state()["endpoints"] == ["publish", "status", "token", "webhook"]
+
+
+def test_the_request_of_the_official_sdk_is_accepted(sandbox):
+    """As `make sdk` recorded it."""
+    recorder = Recorder(sandbox, WEBHOOK_TOKEN)
+    headers = {"Content-Type": OFFICIAL.content_type, "Accept": OFFICIAL.accept}
+    path = OFFICIAL.path.replace("{token}", WEBHOOK_TOKEN)
+    answer = Caller(recorder).http.request(OFFICIAL.method, path, headers=headers, json=event())
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == OFFICIAL.accept
+    assert recorder.received == [OFFICIAL]
 
 
 # ----------------------------------------------------------------------------------- the event in the ledger
