@@ -82,7 +82,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
-_WEBHOOK_TOKEN = re.compile(r"[A-Za-z0-9._~-]{1,255}")
+_WEBHOOK_TOKEN = re.compile(r"[A-Za-z0-9._~-]{4,255}")  # as WEBHOOK_TOKEN of the settings
 
 
 def shown(value: object) -> str:
@@ -168,8 +168,8 @@ class Options:
         if self.token_path == self.events_path:
             raise ValueError(f"events_path: {self.events_path!a} is the token_path, too")
         token: object = self.webhook_token
-        if not (isinstance(token, str) and _WEBHOOK_TOKEN.fullmatch(token) and is_url_path(f"/{token}")):
-            raise ValueError("webhook_token: must be 1 to 255 letters, digits or the characters . _ ~ -")
+        if not (isinstance(token, str) and _WEBHOOK_TOKEN.fullmatch(token) and token.strip(".")):
+            raise ValueError("webhook_token: must be 4 to 255 letters, digits or the characters . _ ~ -")
         if not is_media_type(self.content_type):
             raise ValueError(f"content_type: {self.content_type!a} is not a media type")
         if not is_free_header_name(self.idempotency_header):

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CLIENT = "c4n4ry-client"
 SECRET = "c4n4ry-s3cret/+=&%41 c0lon:"
 TOKEN = "c4n4ry-t0ken.9f8e7d6c-5b4a~3+2/1=="
+HOOK = "c4n4ry-w3bh00k~t0ken.5b4a"
 BASIC = f"{CLIENT}:{SECRET}"
 PAYLOAD = "c4n4ry-payl0ad"
 MEMBERS = ("message", "code", "contextId", "error", "error_description", "description", "status", "title")
@@ -243,6 +244,30 @@ def test_no_trick_of_the_hostile_sandbox_leaves_a_credential_behind(settings, ev
     assert len(bearers - {""}) >= 2
     assert OutboxEvent.objects.count() == len(TRICKS[endpoint])
     assert canary.found_in(everything(), SECRETS | canary.forms(*bearers - {""})) == []
+
+
+def test_no_trick_of_the_hostile_webhook_leaves_its_token_behind(settings, everything):
+    sandbox = Sandbox(webhook_token=HOOK)
+    with serve(sandbox) as server:
+        settings.GENESYS_EVENTBRIDGE = {
+            "default": {
+                "PROTOCOL": "webhook",
+                "API_BASE_URL": server.url,
+                "WEBHOOK_TOKEN": HOOK,
+                "SOURCE": "com.example.tests",
+                "REQUEST_DEADLINE": 5,
+            }
+        }
+        for trick in TRICKS["webhook"]:
+            sandbox.fail_next(trick, on="webhook")
+            event("order.created", {"trick": trick})
+            resumed()
+            relay.publish_due()
+        told = [run("ping"), run("status"), run("publish")]
+
+    assert DeliveryAttempt.objects.filter(error__contains="[redacted]").exists()  # echo-secret
+    printed = {"commands": "".join(one.out + one.err + one.error for one in told)}
+    assert canary.found_in(everything() | printed, canary.forms(HOOK)) == []
 
 
 def test_nothing_of_an_event_but_its_attributes_is_logged_or_queued(settings, everything):
