@@ -91,7 +91,8 @@ def status_reply(request: Request, endpoint: str, status: int, retry_after: str)
     if endpoint == "token" and status in (400, 401):
         known = ("invalid_request", "rate limit exceeded;") if status == 400 else _UNKNOWN_CLIENT
         return oauth_error(status, *known).adding(headers)
-    return error_reply(request, status, _MESSAGES.get(status, "The sandbox was set to fail."), headers)
+    message = _MESSAGES.get((endpoint, status)) or _MESSAGES.get(status, "The sandbox was set to fail.")
+    return error_reply(request, status, message, headers)
 
 
 def too_many(request: Request, seconds: int) -> Reply:
@@ -101,7 +102,8 @@ def too_many(request: Request, seconds: int) -> Reply:
 
 
 _UNKNOWN_CLIENT = ("invalid_client", "client not found")
-_MESSAGES = {
+_MESSAGES: dict[int | tuple[str, int], str] = {
+    ("webhook", 403): "Unable to perform the requested action.",
     403: "Unable to perform the requested action. You are missing the following permission(s): "
     "eventbridge:event:publish",
     404: "The requested resource was not found.",

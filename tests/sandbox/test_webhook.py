@@ -540,6 +540,15 @@ def test_a_planned_0_closes_the_connection_and_accepts_nothing(sandbox):
             assert remote.invoke(event()).status_code == 200
 
 
+def test_a_planned_403_of_the_webhook_names_no_permission_because_none_is_needed(caller, sandbox):
+    sandbox.fail_next(403, on="webhook")
+    message = caller.invoke(event()).json()["message"]
+    sandbox.fail_next(403)
+
+    assert message == "Unable to perform the requested action."
+    assert "eventbridge:event:publish" in caller.publish(event()).json()["message"]
+
+
 def test_faults_hit_the_endpoint_for_events_unless_told_otherwise(caller, sandbox):
     sandbox.configure(protocol="webhook")
     sandbox.fail_next(503)
