@@ -47,7 +47,7 @@ class Attempt:
 
     @property
     def event(self) -> str:
-        """Source and id of the event; unambiguous, since a URI-reference contains no space."""
+        """Source and id of the event; unambiguous if the source is a URI-reference, without spaces."""
         return f"{self.source} {self.id}" if self.source and self.id else ""
 
 
