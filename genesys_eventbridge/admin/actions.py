@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -17,8 +18,6 @@ from genesys_eventbridge.operations.resends import resendable
 from genesys_eventbridge.outbox.orphans import Orphans
 from genesys_eventbridge.reporting.explain import is_in_flight
 from genesys_eventbridge.states import FINISHED, State
-
-Given = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +34,10 @@ class Verb:
     form: type[ActForm]
     #: Whether to show a button for it on this event's page now. The operation checks again.
     fits: Callable[[OutboxEvent, dt.datetime], bool]
-    #: A dry run, before the form is filled in.
+    #: A dry run, before the form is filled in: takes ids and the actor.
     preview: Callable[[Sequence[int], Actor], Done]
-    #: Runs it. None for actions whose response is not a page.
-    perform: Callable[[Sequence[int], Actor, Given], Done] | None = None
+    #: Runs it: takes ids, the actor, and the form's fields. None for actions whose response is not a page.
+    perform: Callable[..., Done] | None = None
     #: Acts on one event at a time.
     single: bool = False
     #: Ends the event for good; its button is styled accordingly.
@@ -98,34 +97,13 @@ def _resolvable(ids: Sequence[int], actor: Actor) -> Done:
     return Done(sorted([*again.ids, *ended.ids]), ended.skipped, again.may_duplicate)
 
 
-def _resolve(ids: Sequence[int], actor: Actor, given: Given) -> Done:
-    return operations.resolve(
-        ids,
-        actor,
-        Resolution(given["outcome"]),
-        given["reason"],
-        accept_duplicates=given["accept_duplicates"],
-    )
-
-
-def _move(ids: Sequence[int], actor: Actor, given: Given) -> Done:
-    return operations.move(
-        ids,
-        actor,
-        given["to"],
-        given["reason"],
-        same_organisation=given["same_organisation"],
-        accept_duplicates=given["accept_duplicates"],
-    )
-
-
 def _has_no_destination(event: OutboxEvent, now: dt.datetime) -> bool:
     unfinished = event.state not in FINISHED and not is_in_flight(event, now)
     return unfinished and event.destination in Orphans()
 
 
-def _resend(ids: Sequence[int], actor: Actor, given: Given) -> Done:
-    return Done(ids=[operations.resend(pk, actor, given["reason"], once=given["once"]).pk for pk in ids])
+def _resend(ids: Sequence[int], actor: Actor, reason: str, once: str) -> Done:
+    return Done(ids=[operations.resend(pk, actor, reason, once=once).pk for pk in ids])
 
 
 def _resendable(ids: Sequence[int], _actor: Actor) -> Done:
@@ -151,10 +129,8 @@ VERBS = {
             past=_("%(count)s due now"),
             form=SpreadForm,
             fits=_waits_for_retry,
-            preview=lambda ids, actor: operations.retry_now(ids, actor, dry_run=True),
-            perform=lambda ids, actor, given: operations.retry_now(
-                ids, actor, reason=given["reason"], spread=given["spread"] or 0
-            ),
+            preview=partial(operations.retry_now, dry_run=True),
+            perform=operations.retry_now,
             command="eventbridge_retry",
         ),
         Verb(
@@ -168,10 +144,8 @@ VERBS = {
             past=_("%(count)s requeued"),
             form=SpreadForm,
             fits=_fits(State.DEAD),
-            preview=lambda ids, actor: operations.requeue(ids, actor, dry_run=True),
-            perform=lambda ids, actor, given: operations.requeue(
-                ids, actor, reason=given["reason"], spread=given["spread"] or 0
-            ),
+            preview=partial(operations.requeue, dry_run=True),
+            perform=operations.requeue,
             command="eventbridge_retry --state dead",
         ),
         Verb(
@@ -182,8 +156,8 @@ VERBS = {
             past=_("%(count)s will be checked now"),
             form=ActForm,
             fits=_can_be_asked,
-            preview=lambda ids, actor: operations.check_now(ids, actor, dry_run=True),
-            perform=lambda ids, actor, given: operations.check_now(ids, actor, reason=given["reason"]),
+            preview=partial(operations.check_now, dry_run=True),
+            perform=operations.check_now,
             command="eventbridge_poll",
         ),
         Verb(
@@ -195,7 +169,7 @@ VERBS = {
             form=ResolveForm,
             fits=_can_be_resolved,
             preview=_resolvable,
-            perform=_resolve,
+            perform=operations.resolve,
             command="eventbridge_retry --state unresolved",
         ),
         Verb(
@@ -206,8 +180,8 @@ VERBS = {
             past=_("%(count)s cancelled"),
             form=ActForm,
             fits=_can_be_cancelled,
-            preview=lambda ids, actor: operations.cancel(ids, actor, "", dry_run=True),
-            perform=lambda ids, actor, given: operations.cancel(ids, actor, given["reason"]),
+            preview=partial(operations.cancel, reason="", dry_run=True),
+            perform=operations.cancel,
             destructive=True,
         ),
         Verb(
@@ -224,8 +198,7 @@ VERBS = {
             preview=lambda ids, actor: operations.move(
                 ids, actor, conf.aliases()[0], "", same_organisation=True, dry_run=True
             ),
-            perform=_move,
-            command="",
+            perform=operations.move,
         ),
         Verb(
             name="resend",

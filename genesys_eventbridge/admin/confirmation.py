@@ -109,7 +109,7 @@ class EventActs(EventPermissions):
             rows = self.get_queryset(request).filter(pk__in=ids)
             return export(rows, actor, given["reason"], payload=self.has_payload_permission(request))
         try:
-            done = verb.perform(ids, actor, given)
+            done = verb.perform(ids, actor, **given)
         except CannotResend as error:
             messages.error(request, _("Not resent: %(why)s.") % {"why": error})
         else:

@@ -23,6 +23,11 @@ Choices = Iterable[tuple[str, Any]]
 class _ListFilter(admin.SimpleListFilter):
     """An unknown value matches nothing instead of everything."""
 
+    choices_offered: Choices = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return self.choices_offered
+
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value()
         if value is None:
@@ -39,12 +44,11 @@ class AttentionFilter(_ListFilter):
     title = _("attention")
     parameter_name = "attention"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [
-            ("needed", _("Needs attention")),
-            ("person", _("Needs an operator")),
-            ("overdue", _("Overdue by 5 min")),
-        ]
+    choices_offered = (
+        ("needed", _("Needs attention")),
+        ("person", _("Needs an operator")),
+        ("overdue", _("Overdue by 5 min")),
+    )
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         person = Q(state__in=NEEDS_OPERATOR)
@@ -57,14 +61,12 @@ class ProgressFilter(_ListFilter):
 
     title = _("progress")
     parameter_name = "progress"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [
-            ("open", _("Not delivered yet")),
-            ("waiting", _("Waiting for first attempt")),
-            ("retrying", _("Waiting for a retry")),
-            ("in_flight", _("In flight")),
-        ]
+    choices_offered = (
+        ("open", _("Not delivered yet")),
+        ("waiting", _("Waiting for first attempt")),
+        ("retrying", _("Waiting for a retry")),
+        ("in_flight", _("In flight")),
+    )
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         rows = cast("OutboxQuerySet", queryset)
@@ -86,9 +88,7 @@ class ProgressFilter(_ListFilter):
 class StateFilter(_ListFilter):
     title = _("state")
     parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return State.choices
+    choices_offered = State.choices
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         """With an empty ``due_at`` as well as state and destination, the index returns rows in list order.
@@ -114,9 +114,7 @@ def _only_destination() -> str:
 class ReasonFilter(_ListFilter):
     title = _("reason")
     parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return Reason.choices
+    choices_offered = Reason.choices
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         return queryset.filter(state__in=[*NEEDS_OPERATOR, State.CANCELLED], reason=value)
@@ -139,14 +137,12 @@ class AnswerFilter(_ListFilter):
 
     title = _("last response")
     parameter_name = "answer"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [
-            ("none", _("no response")),
-            ("3xx", _("3xx redirect")),
-            ("4xx", _("4xx refused")),
-            ("5xx", _("5xx platform error")),
-        ]
+    choices_offered = (
+        ("none", _("no response")),
+        ("3xx", _("3xx redirect")),
+        ("4xx", _("4xx refused")),
+        ("5xx", _("5xx platform error")),
+    )
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         rows = queryset.filter(state__in=[*OPEN, *NEEDS_OPERATOR])
@@ -159,11 +155,8 @@ class AnswerFilter(_ListFilter):
 class CreatedFilter(_ListFilter):
     title = _("created")
     parameter_name = "created"
-
+    choices_offered = (("1h", _("Past hour")), ("24h", _("Past 24 hours")), ("7d", _("Past 7 days")))
     SECONDS = {"1h": 3600, "24h": 86400, "7d": 7 * 86400}
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [("1h", _("Past hour")), ("24h", _("Past 24 hours")), ("7d", _("Past 7 days"))]
 
     def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
         """Ids follow creation time, so the newest row that is too old bounds the scan."""

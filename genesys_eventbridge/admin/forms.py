@@ -26,7 +26,7 @@ class ActForm(forms.Form):
 
 
 class SpreadForm(ActForm):
-    """For actions that make many events due at once."""
+    """For actions that make many events due at once; ``spread`` is 0 if nothing was given."""
 
     spread = forms.IntegerField(
         label=_("Spread over (seconds)"),
@@ -36,16 +36,23 @@ class SpreadForm(ActForm):
         help_text=_("Send many events gradually, to avoid a burst."),
     )
 
+    def clean_spread(self) -> int:
+        return self.cleaned_data["spread"] or 0
+
 
 class ResolveForm(ActForm):
     """What the operator found out. A possible duplicate must be accepted explicitly."""
 
-    OUTCOMES = [
-        (Resolution.DELIVERED.value, _("It was delivered")),
-        (Resolution.NOT_DELIVERED.value, _("It was not delivered: send it again")),
-        (Resolution.GIVE_UP.value, _("Give up: it is no longer needed")),
-    ]
-    outcome = forms.ChoiceField(label=_("What happened"), choices=OUTCOMES, widget=forms.RadioSelect)
+    outcome = forms.TypedChoiceField(
+        label=_("What happened"),
+        choices=[
+            (Resolution.DELIVERED.value, _("It was delivered")),
+            (Resolution.NOT_DELIVERED.value, _("It was not delivered: send it again")),
+            (Resolution.GIVE_UP.value, _("Give up: it is no longer needed")),
+        ],
+        coerce=Resolution,
+        widget=forms.RadioSelect,
+    )
     accept_duplicates = forms.BooleanField(
         label=_("Also send events that may already have been delivered"),
         required=False,
