@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -37,50 +37,42 @@ class WrongUsage(CommandError):
         super().__init__(message, returncode=2)
 
 
-def count(text: str) -> int:
-    """A whole number of 1 or more."""
-    if not _NUMBER.fullmatch(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a whole number of 1 or more")
-    return int(text)
+def _whole(what: str, holds: Callable[[int], bool]) -> Callable[[str], int]:
+    """The type of a whole number that ``holds``; ``what`` describes it in errors."""
+
+    def parse(text: str) -> int:
+        if not _NUMBER.fullmatch(text) or not holds(int(text)):
+            raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not {what}")
+        return int(text)
+
+    return parse
 
 
-def count_or_zero(text: str) -> int:
-    """A whole number of 0 or more."""
-    if not _NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a whole number of 0 or more")
-    return int(text)
+def _number(what: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
+    """The type of a number that ``holds``; ``what`` describes it in errors."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a number of {what}")
+        return value
+
+    return parse
 
 
-def seconds(text: str) -> float:
-    """A number of seconds above 0, a hundred years at most."""
-    return _number(text, f"seconds above 0, at most {_LONGEST:.0f}", lambda value: 0 < value <= _LONGEST)
-
-
-def wait(text: str) -> float:
-    """Seconds until a due time, or the length of a pause."""
-    what = f"seconds above 0, at most {LONGEST_WAIT:.0f}"
-    return _number(text, what, lambda value: 0 < value <= LONGEST_WAIT)
-
-
-def seconds_or_zero(text: str) -> float:
-    what = f"seconds, 0 or more, at most {_LONGEST:.0f}"
-    return _number(text, what, lambda value: 0 <= value <= _LONGEST)
-
-
-def milliseconds(text: str) -> float:
-    return _number(text, "milliseconds, 0 or more, at most an hour", lambda value: 0 <= value <= 3_600_000)
-
-
-def port(text: str) -> int:
-    """A TCP port, or 0 for any free one."""
-    if not _NUMBER.fullmatch(text) or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a port: a whole number from 0 to 65535")
-    return int(text)
-
-
-def days(text: str) -> float:
-    """A number of days above 0, a hundred years at most."""
-    return _number(text, "days above 0, at most 36600", lambda value: 0 < value <= _LONGEST / 86_400)
+count = _whole("a whole number of 1 or more", lambda value: value >= 1)
+count_or_zero = _whole("a whole number of 0 or more", lambda value: value >= 0)
+#: A TCP port, or 0 for any free one.
+port = _whole("a port: a whole number from 0 to 65535", lambda value: value <= 65_535)
+seconds = _number(f"seconds above 0, at most {_LONGEST:.0f}", lambda value: 0 < value <= _LONGEST)
+#: Seconds until a due time, or the length of a pause.
+wait = _number(f"seconds above 0, at most {LONGEST_WAIT:.0f}", lambda value: 0 < value <= LONGEST_WAIT)
+seconds_or_zero = _number(f"seconds, 0 or more, at most {_LONGEST:.0f}", lambda value: 0 <= value <= _LONGEST)
+milliseconds = _number("milliseconds, 0 or more, at most an hour", lambda value: 0 <= value <= 3_600_000)
+days = _number("days above 0, at most 36600", lambda value: 0 < value <= _LONGEST / 86_400)
 
 
 def moment(text: str) -> dt.datetime:
@@ -173,16 +165,6 @@ def _names(text: str) -> Q:
         return names | Q(idempotency_key=UUID(text))
     except ValueError:
         return names
-
-
-def _number(text: str, what: str, holds: Any) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not holds(value):
-        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a number of {what}")
-    return value
 
 
 def _midnight(day: dt.date | None) -> dt.datetime | None:

@@ -23,6 +23,10 @@ from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.text import clean
 
 
+class Declined(Exception):
+    """The operator did not confirm; nothing was changed."""
+
+
 class OutboxCommand(BaseCommand):
     """A command whose ``work`` returns a Result, which is printed as text or JSON.
 
@@ -67,7 +71,12 @@ class OutboxCommand(BaseCommand):
             if self.sends(options):
                 refuse_in_transaction(outbox_alias(), f"{self.name} does nothing")
                 require_steady_zone(outbox_alias(), f"{self.name} does nothing")
-            result = self.work(options)
+            try:
+                result = self.work(options)
+            except Declined:
+                result = Result(["Nothing was changed."], {"dry_run": False})
+        if options.get("dry_run"):
+            result.lines.append("Nothing was changed (dry run).")
         text = result.as_json() if options["format"] == "json" else result.as_text()
         self.stdout.write(text)
         self.stdout.flush()
@@ -89,11 +98,11 @@ class OutboxCommand(BaseCommand):
             user = ""  # a container without a passwd entry
         return Actor(via=self.name, name=user)
 
-    def confirmed(self, question: str, options: dict[str, Any]) -> bool:
-        """Ask for confirmation on a terminal. True without a terminal or with ``--no-input``."""
-        if not options["ask"] or not sys.stdin.isatty() or not self.stdout.isatty():
-            return True
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    def confirm(self, question: str, options: dict[str, Any]) -> None:
+        """Ask on a terminal, unless nothing is changed or with ``--no-input``. Raises Declined."""
+        asks = options["ask"] and not options["dry_run"] and sys.stdin.isatty() and self.stdout.isatty()
+        if asks and input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Declined
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:

@@ -29,6 +29,37 @@ WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a destination sends nothing, and for how many seconds; infinite for a pause until resumed."""
+
+    alias: str
+    seconds: float
+    reason: str
+    #: Events that wait because of it.
+    events: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        """Why it sends nothing, and the command that shows more."""
+        until = "until resumed" if math.isinf(self.seconds) else f"for another {span(self.seconds)}"
+        return [
+            f"  {self.alias} is paused {until}: {clean(self.reason, 300) or 'no reason was given'}",
+            next_step(f"eventbridge_status --destination {self.alias}"),
+        ]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """``seconds`` is None for a pause until resumed."""
+        seconds = None if math.isinf(self.seconds) else round(self.seconds, 1)
+        return {"seconds": seconds, "reason": clean(self.reason, 500)}
+
+    @property
+    def skipped(self) -> dict[str, Any]:
+        """The same with the destination and the number of its events."""
+        return {"destination": self.alias, "events": self.events, **self.data}
+
+
 @dataclass(slots=True)
 class Drained:
     """What the passes over one destination did; ``states`` counts settled events by their new state."""
@@ -48,6 +79,13 @@ class Drained:
     @property
     def moved(self) -> int:
         return sum(self.states.values())
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause that ended it; None if there was none."""
+        if not self.paused_for:
+            return None
+        return Pause(self.destination, self.paused_for, self.paused_reason, self.halted + self.released)
 
     @property
     def needs_operator(self) -> bool:
@@ -107,7 +145,7 @@ def lines(done: Drained) -> list[str]:
     rate = f", {done.moved / done.seconds:,.0f}/s" if done.moved and done.seconds > 1 else ""
     lines = [f"{done.destination}: {counted(done.moved, 'event')} {verb} in {span(done.seconds)}{rate}"]
     if done.moved:
-        lines.append(f"  {listed({_word(state): count for state, count in done.states.items()})}")
+        lines.append(f"  {listed({word(state): count for state, count in done.states.items()})}")
     elif done.drained:
         lines = [f"{done.destination}: nothing was due"]
     if done.halted or done.released:
@@ -117,22 +155,13 @@ def lines(done: Drained) -> list[str]:
         )
     if done.lost:
         lines.append(f"  {counted(done.lost, 'event')} lost to another worker, which took over the claim")
-    if done.paused_for:
-        lines += pause_lines(done.destination, done.paused_for, done.paused_reason)
+    if done.pause:
+        lines += done.pause.lines
     if done.states[State.DEAD]:
         lines.append(next_step("eventbridge_retry --state dead --dry-run"))
     if done.states[State.UNRESOLVED]:
         lines.append(next_step("eventbridge_retry --state unresolved --dry-run"))
     return lines
-
-
-def pause_lines(alias: str, seconds: float, reason: str) -> list[str]:
-    """Why a destination sends nothing, and the command that shows more."""
-    until = "until resumed" if math.isinf(seconds) else f"for another {span(seconds)}"
-    return [
-        f"  {alias} is paused {until}: {clean(reason, 300) or 'no reason was given'}",
-        next_step(f"eventbridge_status --destination {alias}"),
-    ]
 
 
 def data(done: Drained) -> dict[str, Any]:
@@ -144,16 +173,10 @@ def data(done: Drained) -> dict[str, Any]:
         "lost": done.lost,
         "seconds": round(done.seconds, 3),
         "drained": done.drained,
-        "paused": paused_data(done.paused_for, done.paused_reason),
+        "paused": done.pause.data if done.pause else None,
     }
 
 
-def paused_data(seconds: float, reason: str) -> dict[str, Any] | None:
-    """``seconds`` is None for a pause until resumed."""
-    if not seconds:
-        return None
-    return {"seconds": None if math.isinf(seconds) else round(seconds, 1), "reason": clean(reason, 500)}
-
-
-def _word(state: str) -> str:
+def word(state: str) -> str:
+    """The display word of a stored state."""
     return WORDS.get(State(state), state)

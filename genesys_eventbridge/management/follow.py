@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import draining
-from genesys_eventbridge.management.output import listed, next_step, number
+from genesys_eventbridge.management.output import listed, next_step
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.management.stopping import stop_on_signal
@@ -40,33 +40,22 @@ class FollowResult:
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     example: int | None = None
     #: Destinations that the platform's responses paused during this run.
-    paused: list[draining.Drained] = field(default_factory=list)
+    paused: list[draining.Pause] = field(default_factory=list)
 
     @property
     def needs_operator(self) -> bool:
         return bool(self.paused) or any(self.states[state] for state in NEEDS_OPERATOR)
 
     def lines(self) -> list[str]:
-        words = {draining.WORDS.get(State(state), state): count for state, count in self.states.items()}
+        words = {draining.word(state): count for state, count in self.states.items()}
         lines = [f"Then sent: {listed(words)}"] if words else []
         for (state, error), count in self.errors.most_common(ERRORS_SHOWN):
-            lines.append(f"  {draining.WORDS.get(State(state), state)} {number(count)}: {error}")
-        for done in self.paused:
-            lines += draining.pause_lines(done.destination, done.paused_for, done.paused_reason)
+            lines.append(f"  {draining.word(state)} {count:,}: {error}")
+        for pause in self.paused:
+            lines += pause.lines
         if self.example is not None:
             lines.append(next_step(f"eventbridge_show {self.example}"))
         return lines
-
-    def paused_data(self) -> list[dict[str, Any]]:
-        """In the format of the destinations that were skipped because they were paused before."""
-        return [
-            {
-                "destination": done.destination,
-                "events": done.halted + done.released,
-                **(draining.paused_data(done.paused_for, done.paused_reason) or {}),
-            }
-            for done in self.paused
-        ]
 
     def data(self) -> dict[str, Any]:
         return {
@@ -83,14 +72,14 @@ def follow(
 ) -> FollowResult:
     """Publish until these have been tried, check while a result is near, and report their states."""
     aliases = sorted({alias for rows in _rows(ids) for alias in rows.values_list("destination", flat=True)})
-    paused: list[draining.Drained] = []
+    paused: list[draining.Pause] = []
     with (
         stop_on_signal(partial(report_line, options)) as stop,
         progress("Published", len(ids), options) as shown,
     ):
         if aliases:
             sent = side_by_side(aliases, lambda alias: _send(alias, ids, shown, stop))
-            paused = [done for done in sent.values() if done and done.paused_for]
+            paused = [done.pause for done in sent.values() if done and done.pause]
             _confirm(aliases, ids, shown, stop, clock)
     return _result(ids, paused)
 
@@ -132,7 +121,7 @@ def _confirm(
         stop.wait(LOOK_EVERY)
 
 
-def _result(ids: Sequence[int], paused: list[draining.Drained]) -> FollowResult:
+def _result(ids: Sequence[int], paused: list[draining.Pause]) -> FollowResult:
     result = FollowResult(paused=paused)
     for rows in _rows(ids):
         for pk, state, error in rows.order_by("state", "id").values_list("id", "state", "last_error"):

@@ -26,20 +26,15 @@ class Result:
         return json.dumps({**self.data, "needs_person": self.needs_operator}, indent=2, default=str)
 
 
-def number(count: int) -> str:
-    """1204 -> "1,204"."""
-    return f"{count:,}"
-
-
 def counted(count: int, word: str) -> str:
     """ "1 event", "1,204 events"."""
-    return f"{number(count)} {word}{'' if count == 1 else 's'}"
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def listed(counts: Mapping[str, int]) -> str:
     """ "order.created 1,100 · order.cancelled 104", the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return " · ".join(f"{name} {number(count)}" for name, count in ordered)
+    return " · ".join(f"{name} {count:,}" for name, count in ordered)
 
 
 def next_step(command: str) -> str:

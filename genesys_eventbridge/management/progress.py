@@ -11,7 +11,6 @@ from typing import Any, Self, TextIO
 from tqdm import tqdm
 
 from genesys_eventbridge.formatting import span
-from genesys_eventbridge.management.output import number
 from genesys_eventbridge.platform.outcomes import Verdict
 from genesys_eventbridge.relay.senders import Report
 
@@ -44,9 +43,14 @@ class Progress:
         self.done = self.failed = 0
         on_terminal = stream.isatty()
         self._lines = verbosity > 0 and not on_terminal
-        self._bar: tqdm[Any] | None = None
-        if verbosity > 0 and on_terminal:
-            self._bar = tqdm(desc=doing, total=total, unit=" events", file=stream, dynamic_ncols=True)
+        self._bar: tqdm[Any] = tqdm(
+            desc=doing,
+            total=total,
+            unit=" events",
+            file=stream,
+            dynamic_ncols=True,
+            disable=not (verbosity > 0 and on_terminal),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -54,18 +58,16 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
     def add(self, count: int = 1, *, good: bool = True) -> None:
         with self._lock:
             self.done += count
             self.failed += 0 if good else count
-            if self._bar is not None:
-                if not good:
-                    self._bar.set_postfix_str(f"{number(self.failed)} not accepted", refresh=False)
-                self._bar.update(count)
-            elif self._lines and self._clock() - self._shown >= EVERY:
+            if not good:
+                self._bar.set_postfix_str(f"{self.failed:,} not accepted", refresh=False)
+            self._bar.update(count)
+            if self._lines and self._clock() - self._shown >= EVERY:
                 self._shown = self._clock()
                 self._stream.write(self._line() + "\n")
                 self._stream.flush()
@@ -77,11 +79,11 @@ class Progress:
 
     def _line(self) -> str:
         rate = self.done / max(self._clock() - self._began, 0.001)
-        line = f"{self._doing}: {number(self.done)}"
+        line = f"{self._doing}: {self.done:,}"
         if self._total:
-            line += f" of {number(self._total)}"
+            line += f" of {self._total:,}"
         if self.failed:
-            line += f", {number(self.failed)} not accepted"
+            line += f", {self.failed:,} not accepted"
         line += f", {rate:,.0f}/s"
         if self._total and self._total > self.done:
             line += f", about {span((self._total - self.done) / max(rate, 0.001))} left"

@@ -25,9 +25,7 @@ def prune(options: dict[str, Any]) -> Result:
             done[alias] = _prune(alias, left, options)
             shown.add(done[alias].rows + done[alias].blanked)
     lines = [_line(alias, pruned, options["dry_run"]) for alias, pruned in done.items()]
-    if options["dry_run"]:
-        lines.append("Nothing was changed (dry run).")
-    elif not all(pruned.complete for pruned in done.values()):
+    if not options["dry_run"] and not all(pruned.complete for pruned in done.values()):
         lines += ["Time limit reached; run it again for the rest:", next_step("eventbridge_prune")]
     return Result(
         lines,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genesys_eventbridge.management.output import Result, counted, number
+from genesys_eventbridge.management.base import OutboxCommand
+from genesys_eventbridge.management.output import Result, counted
+from genesys_eventbridge.management.selection import undecided
 from genesys_eventbridge.operations import Done, Skip
 
 #: Maximum number of skipped events that are listed.
@@ -13,12 +15,26 @@ NAMED = 10
 NAMED_IN_DATA = 100
 
 
-def result(verb: str, done: Done, how: str = "", *, dry_run: bool) -> Result:
-    """The result of an action on events named individually; skipped ones need an operator."""
-    lines = [f"{verb} {counted(len(done.ids), 'event')}{how}."]
+def act(
+    command: OutboxCommand,
+    options: dict[str, Any],
+    operation: Callable[..., Done],
+    *,
+    verb: tuple[str, str],
+    how: str = "",
+    question: str = "",
+) -> Result:
+    """Act on the events that the options name, once confirmed; skipped ones need an operator.
+
+    ``operation`` takes ids, the actor and ``dry_run``; ``verb`` is such as ("Move", "Moved"); ``question``
+    ends the question if it says more than ``how``.
+    """
+    ids, dry_run = undecided(options), options["dry_run"]
+    command.confirm(f"{verb[0]} {counted(len(ids), 'event')}{question or f'{how}?'}", options)
+    done = operation(ids, command.actor(), dry_run=dry_run)
+    said = f"Would {verb[0].lower()}" if dry_run else verb[1]
+    lines = [f"{said} {counted(len(done.ids), 'event')}{how}."]
     lines += [*duplicate_lines(done.may_duplicate, dry_run=dry_run), *skipped_lines(done.skipped)]
-    if dry_run:
-        lines.append("Nothing was changed (dry run).")
     data = {
         "dry_run": dry_run,
         "done": done.ids,
@@ -28,15 +44,8 @@ def result(verb: str, done: Done, how: str = "", *, dry_run: bool) -> Result:
     return Result(lines, data, needs_operator=bool(done.skipped) and not dry_run)
 
 
-def unchanged() -> Result:
-    """The operator answered no."""
-    return Result(
-        ["Nothing was changed."], {"dry_run": False, "done": [], "may_duplicate": [], "skipped": []}
-    )
-
-
 def skipped_lines(skipped: Mapping[Skip, Sequence[int]]) -> list[str]:
-    return [f"  Skipped: {number(len(ids))} ({why.label}): {_names(ids)}" for why, ids in skipped.items()]
+    return [f"  Skipped: {len(ids):,} ({why.label}): {_names(ids)}" for why, ids in skipped.items()]
 
 
 def skipped_data(skipped: Mapping[Skip, Sequence[int]]) -> list[dict[str, Any]]:
@@ -70,4 +79,4 @@ def merged(*results: Done) -> Done:
 
 def _names(ids: Sequence[int]) -> str:
     named = ", ".join(str(pk) for pk in ids[:NAMED])
-    return f"{named} and {number(len(ids) - NAMED)} more" if len(ids) > NAMED else named
+    return f"{named} and {len(ids) - NAMED:,} more" if len(ids) > NAMED else named

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import Any
 
 from genesys_eventbridge import conf, operations
 from genesys_eventbridge.formatting import span
-from genesys_eventbridge.management import results
 from genesys_eventbridge.management.arguments import WrongUsage, aliases
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.follow import FollowResult, due_among, follow
-from genesys_eventbridge.management.output import Result, counted, listed, next_step, number
-from genesys_eventbridge.management.results import duplicate_lines, merged, skipped_data, skipped_lines
-from genesys_eventbridge.management.selection import Selection, rows, select, undecided
+from genesys_eventbridge.management.output import Result, counted, listed, next_step
+from genesys_eventbridge.management.results import act, duplicate_lines, merged, skipped_data, skipped_lines
+from genesys_eventbridge.management.selection import Selection, rows, select
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Done, Resolution
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
@@ -30,8 +30,8 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
     dry_run = options["dry_run"]
     question = f"{_verb(options, plain=True)} {counted(len(picked.ids), 'event')}{picked.words}?"
     asks = picked.of(State.DEAD, State.UNRESOLVED) and not options["ids"]
-    if asks and not dry_run and not command.confirmed(question, options):
-        return Result(["Nothing was changed."], {"dry_run": False, "done": 0})
+    if asks:
+        command.confirm(question, options)
     done = _act(command, picked, options)
     due_now = [] if dry_run or options["spread"] or options["no_publish"] else _due_now(picked, done)
     result = follow(due_now, options) if due_now else FollowResult()
@@ -44,7 +44,7 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
             "may_duplicate": len(done.may_duplicate),
             "types": dict(picked.types),
             "skipped": skipped_data(done.skipped),
-            "paused": [*(each.data for each in picked.paused), *result.paused_data()],
+            "paused": [pause.skipped for pause in (*picked.paused, *result.paused)],
             **result.data(),
         },
         needs_operator=not dry_run
@@ -55,20 +55,14 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
 def _move(command: OutboxCommand, options: dict[str, Any]) -> Result:
     """Move events of a destination that is no longer configured to another one."""
     (to,) = aliases({"destination": [options["move_to"]]}, "--move-to: ")
-    ids, dry_run = undecided(options), options["dry_run"]
-    question = f"Move {counted(len(ids), 'event')} to {to}?"
-    if not dry_run and not command.confirmed(question, options):
-        return results.unchanged()
-    done = operations.move(
-        ids,
-        command.actor(),
-        to,
-        options["because"] or "",
+    operation = partial(
+        operations.move,
+        to=to,
+        reason=options["because"] or "",
         same_organisation=options["same_organisation"],
         accept_duplicates=options["accept_duplicates"],
-        dry_run=dry_run,
     )
-    return results.result("Would move" if dry_run else "Moved", done, f" to {to}", dry_run=dry_run)
+    return act(command, options, operation, verb=("Move", "Moved"), how=f" to {to}")
 
 
 def _check_flags(options: dict[str, Any]) -> None:
@@ -121,15 +115,15 @@ def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
         return [f"No event matches{picked.words}: nothing to retry.", *_others(options)]
     dry_run = options["dry_run"]
     count = counted(len(done.ids), "event")
-    of = f" of {number(picked.matched)}" if picked.matched != len(done.ids) else ""
+    of = f" of {picked.matched:,}" if picked.matched != len(done.ids) else ""
     lines = [f"{_verb(options)} {count}{of}{picked.words}."]
     if picked.types:
-        whole = f"all {number(picked.matched)}: " if picked.matched > len(picked.ids) else ""
+        whole = f"all {picked.matched:,}: " if picked.matched > len(picked.ids) else ""
         lines.append(f"  {whole}{listed(picked.types)}")
     lines += duplicate_lines(done.may_duplicate, dry_run=dry_run)
     lines += skipped_lines(done.skipped)
-    for paused in picked.paused:
-        lines += paused.lines
+    for pause in picked.paused:
+        lines += [f"  Skipped: {pause.events:,} ({pause.alias} is paused)", *pause.lines]
     return lines
 
 
@@ -157,14 +151,12 @@ def _sent(done: Done, result: FollowResult, options: dict[str, Any]) -> list[str
 
 
 def _rest(picked: Selection, options: dict[str, Any]) -> list[str]:
-    """The notes on the limit, on bursts, and on the dry run."""
+    """The notes on the limit and on bursts."""
     lines = []
     if picked.matched > len(picked.ids):
-        lines.append(f"Limit is {number(options['limit'])} per run; add --limit {picked.matched}.")
+        lines.append(f"Limit is {options['limit']:,} per run; add --limit {picked.matched}.")
         if not options["spread"]:
             lines[-1] += " To avoid a burst add --spread 600."
-    if options["dry_run"]:
-        lines.append("Nothing was changed (dry run).")
     return lines
 
 

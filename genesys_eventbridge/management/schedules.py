@@ -34,9 +34,7 @@ def change(options: dict[str, Any]) -> Result:
         lines.append("There were no schedules to remove.")
     if changes.notes:
         lines.append("Your settings were kept; --reset overwrites them.")
-    if dry_run:
-        lines.append("Nothing was changed (dry run).")
-    elif not options["remove"] and set().union(*changes.done.values()) - {Change.KEPT}:
+    if not (dry_run or options["remove"]) and set().union(*changes.done.values()) - {Change.KEPT}:
         lines.append("They run while a cluster is running:")
         lines.append(next_step("qcluster"))
     data = {

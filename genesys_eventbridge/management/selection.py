@@ -12,38 +12,12 @@ from django.db.models import Count, Max, Min
 from genesys_eventbridge.formatting import moment
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.arguments import WrongUsage
-from genesys_eventbridge.management.draining import pause_lines, paused_data
+from genesys_eventbridge.management.draining import Pause
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting.facts import healths
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
 from genesys_eventbridge.text import clean, is_storable
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """A destination that is skipped because it is paused."""
-
-    alias: str
-    events: int
-    seconds: float
-    reason: str
-
-    @property
-    def lines(self) -> list[str]:
-        return [
-            f"  Skipped: {self.events:,} ({self.alias} is paused)",
-            *pause_lines(self.alias, *self._pause),
-        ]
-
-    @property
-    def data(self) -> dict[str, Any]:
-        found = {"destination": self.alias, "events": self.events}
-        return {**found, **(paused_data(*self._pause) or {})}
-
-    @property
-    def _pause(self) -> tuple[float, str]:
-        return self.seconds, self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +28,8 @@ class Selection:
     matched: int = 0
     ids: dict[int, State] = field(default_factory=dict)
     types: Counter[str] = field(default_factory=Counter)
-    paused: list[Paused] = field(default_factory=list)
+    #: Destinations that are skipped because they are paused.
+    paused: list[Pause] = field(default_factory=list)
 
     def of(self, *states: State) -> list[int]:
         return [pk for pk, state in self.ids.items() if state in states]
@@ -118,7 +93,7 @@ def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:
     return rows.filter(**{name: value for name, value in filters.items() if value})
 
 
-def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Paused]:
+def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Pause]:
     """Destinations paused by an operator, or by errors for some time to come."""
     found = []
     now = next_due.database_now()
@@ -132,12 +107,12 @@ def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Paused]:
         events = rows.filter(destination=alias).count()
         seconds = (until - now).total_seconds() if until else float("inf")
         if events:
-            found.append(Paused(alias, events, seconds, reason))
+            found.append(Pause(alias, seconds, reason, events))
     return found
 
 
 def _selected(
-    rows: OutboxQuerySet, options: dict[str, Any], state: State | None, paused: list[Paused]
+    rows: OutboxQuerySet, options: dict[str, Any], state: State | None, paused: list[Pause]
 ) -> Selection:
     types = Counter(dict(rows.order_by().values_list("type").annotate(Count("id"))))
     times = rows.aggregate(first=Min("created_at"), last=Max("created_at"))

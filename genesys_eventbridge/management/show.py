@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from genesys_eventbridge.formatting import relative
-from genesys_eventbridge.management.output import Result, number
+from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent
 from genesys_eventbridge.reporting.explain import explain, facts_for
 from genesys_eventbridge.reporting.payloads import envelope
@@ -103,4 +103,4 @@ def _values(entry: Entry) -> dict[str, Any]:
 def _payload_line(event: OutboxEvent) -> str:
     if not event.body:
         return "Its body was blanked (PAYLOAD_RETENTION_DAYS); ids, times and hashes are kept."
-    return f"Body: {number(len(event.body.encode()))} bytes; --payload shows it, with secrets masked."
+    return f"Body: {len(event.body.encode()):,} bytes; --payload shows it, with secrets masked."

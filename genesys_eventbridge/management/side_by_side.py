@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from django.db import connections
@@ -14,27 +14,19 @@ T = TypeVar("T")
 def side_by_side(aliases: Sequence[str], work: Callable[[str], T]) -> dict[str, T]:
     """The result of ``work(alias)`` by alias; one alias is served in this thread.
 
-    Raises the first error after all have ended.
+    Raises an error of one of them after all have ended.
     """
     if len(aliases) == 1:
         return {aliases[0]: work(aliases[0])}
-    results: dict[str, T] = {}
-    errors: list[BaseException] = []
 
-    def run(alias: str) -> None:
+    def run(alias: str) -> T:
         try:
-            results[alias] = work(alias)
-        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits
-            errors.append(error)
+            return work(alias)
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=run, args=(alias,), name=f"eventbridge-{alias}") for alias in aliases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(1)  # an unlimited wait would ignore Ctrl-C on Windows
-    if errors:
-        raise errors[0]
-    return {alias: results[alias] for alias in aliases}
+    with ThreadPoolExecutor(len(aliases), thread_name_prefix="eventbridge") as pool:
+        futures = {alias: pool.submit(run, alias) for alias in aliases}
+        while wait(futures.values(), timeout=1).not_done:
+            continue  # an unlimited wait would ignore Ctrl-C on Windows
+    return {alias: future.result() for alias, future in futures.items()}

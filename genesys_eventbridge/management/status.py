@@ -11,7 +11,7 @@ from django.apps import apps
 from genesys_eventbridge import conf, schedules, wake
 from genesys_eventbridge.formatting import moment, span
 from genesys_eventbridge.management import arguments
-from genesys_eventbridge.management.output import Result, number
+from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.reporting import status
 from genesys_eventbridge.reporting.problems import Limits, Problem, problems
 from genesys_eventbridge.reporting.status import DestinationStatus
@@ -113,8 +113,8 @@ def _lines(at: DestinationStatus) -> list[str]:
         "unresolved": at.unresolved,
         "dead": at.dead,
     }
-    line = " · ".join(f"{name} {number(count)}" for name, count in numbers.items())
-    lines = [f"{at.alias}  {line} · delivered 1 h {number(at.delivered_1h)}{least}{success}"]
+    line = " · ".join(f"{name} {count:,}" for name, count in numbers.items())
+    lines = [f"{at.alias}  {line} · delivered 1 h {at.delivered_1h:,}{least}{success}"]
     if not at.configured:
         lines[0] += "  NOT IN SETTINGS"
     return [*lines, *_pause_lines(at)]

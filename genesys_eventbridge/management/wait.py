@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +31,7 @@ def watch(pk: int, options: dict[str, Any], *, clock: Callable[[], float] = time
                 seen = event.state
                 report_line(options, f"{clock() - began:6.1f} s  {event.get_state_display()}")
             final = event.state not in OPEN
-            if final or clock() - began >= options["wait"] or _stopped(stop):
+            if final or clock() - began >= options["wait"] or stop.wait(EVERY):
                 break
     waited = clock() - began
     verb = "is" if final else "is still"
@@ -58,7 +57,3 @@ def data(event: OutboxEvent) -> dict[str, Any]:
         "remote_id": event.remote_id,
         "last_error": event.last_error,
     }
-
-
-def _stopped(stop: threading.Event) -> bool:
-    return stop.wait(EVERY)

@@ -4,14 +4,15 @@ JSON: ``dry_run``, ``done`` (the ids), ``may_duplicate`` (empty), ``skipped`` (a
 ``count``, ``ids``), ``needs_person``.
 """
 
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.management import arguments, results, selection
+from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
-from genesys_eventbridge.management.output import Result, counted
+from genesys_eventbridge.management.output import Result
 
 
 class Command(OutboxCommand):
@@ -25,9 +26,6 @@ class Command(OutboxCommand):
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
-        ids = selection.undecided(options)
-        dry_run = options["dry_run"]
-        if not dry_run and not self.confirmed(f"Cancel {counted(len(ids), 'event')} permanently?", options):
-            return results.unchanged()
-        done = operations.cancel(ids, self.actor(), options["reason"], dry_run=dry_run)
-        return results.result("Would cancel" if dry_run else "Cancelled", done, dry_run=dry_run)
+        operation = partial(operations.cancel, reason=options["reason"])
+        verb = ("Cancel", "Cancelled")
+        return results.act(self, options, operation, verb=verb, question=" permanently?")

@@ -32,8 +32,6 @@ class Command(OutboxCommand):
         )
 
     def work(self, options: dict[str, Any]) -> Result:
-        question = "Remove old events? This cannot be undone."
-        asked = options["delivered_older_than"] is not None and not options["dry_run"]
-        if asked and not self.confirmed(question, options):
-            return Result(["Nothing was changed."], {"dry_run": False, "destinations": {}})
+        if options["delivered_older_than"] is not None:
+            self.confirm("Remove old events? This cannot be undone.", options)
         return prune.prune(options)

@@ -4,14 +4,15 @@ JSON: ``dry_run``, ``done`` (the ids), ``may_duplicate`` (those with a new key),
 ``reason``, ``count``, ``ids``), ``needs_person``.
 """
 
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from genesys_eventbridge import operations
-from genesys_eventbridge.management import arguments, results, selection
+from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
-from genesys_eventbridge.management.output import Result, counted
+from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.operations import Resolution
 
 VERBS = {
@@ -43,16 +44,15 @@ class Command(OutboxCommand):
         add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
 
     def work(self, options: dict[str, Any]) -> Result:
-        ids, outcome, dry_run = (
-            selection.undecided(options),
-            options["outcome"],
-            options["dry_run"],
-        )
+        outcome = options["outcome"]
         twice = " It may be delivered twice, if it did arrive." if outcome is Resolution.NOT_DELIVERED else ""
-        question = f"Resolve {counted(len(ids), 'event')} as {VERBS[outcome]}?{twice}"
-        if not dry_run and not self.confirmed(question, options):
-            return results.unchanged()
-        how = {"accept_duplicates": True, "dry_run": dry_run}  # implied by the chosen outcome
-        done = operations.resolve(ids, self.actor(), outcome, options["reason"], **how)
-        verb = "Would resolve" if dry_run else "Resolved"
-        return results.result(verb, done, f" as {VERBS[outcome]}", dry_run=dry_run)
+        operation = partial(
+            operations.resolve,
+            outcome=outcome,
+            reason=options["reason"],
+            accept_duplicates=True,  # implied by the chosen outcome
+        )
+        how = f" as {VERBS[outcome]}"
+        return results.act(
+            self, options, operation, verb=("Resolve", "Resolved"), how=how, question=f"{how}?{twice}"
+        )

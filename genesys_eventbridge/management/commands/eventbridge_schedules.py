@@ -40,7 +40,6 @@ class Command(OutboxCommand):
         changing = options["apply"] or options["reset"] or options["remove"]
         if options["dry_run"] and not changing:
             raise WrongUsage("--dry-run needs --apply, --reset or --remove.")
-        question = "Delete the schedules? Events will wait for eventbridge_publish."
-        if options["remove"] and not options["dry_run"] and not self.confirmed(question, options):
-            return Result(["Nothing was changed."])
+        if options["remove"]:
+            self.confirm("Delete the schedules? Events will wait for eventbridge_publish.", options)
         return schedules.change(options) if changing else schedules.show()
