@@ -2782,7 +2782,7 @@ MUTANTS = [
         "reporting/destination.py",
         (
             (
-                "if health.refused is not None and health.refused_until is not None:",
+                "if run is not None and health.refused_until is not None:",
                 "if health.refused is ...:",
             ),
         ),

@@ -1,13 +1,14 @@
 """Rows and claims for the tests of the outbox, written and read through the app's own functions."""
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
 from django.db import connections
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit import Reply
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Done
 from genesys_eventbridge.outbox import claim as claims
 from genesys_eventbridge.outbox import destinations, enqueue
@@ -56,6 +57,14 @@ def halted(kind=Halt.NETWORK, reason="connection refused", seconds=None):
     """Pause the destination by recording a halted publish request."""
     outcome = Outcome(Verdict.HALTED, halt=kind, error=reason, retry_after=seconds)
     return destinations.record(PUBLISH, conf.destination(), [Reply(0, outcome)])
+
+
+def changed(destination: Destination, **columns) -> Destination:
+    """A copy of the row with other values; nothing is stored."""
+    row = copy(destination)
+    for name, value in columns.items():
+        setattr(row, name, value)
+    return row
 
 
 def skipped(done: Done) -> dict[str, list[int]]:

@@ -11,8 +11,9 @@ from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge.admin.badges import state_badge, when
 from genesys_eventbridge.formatting import moment, relative
+from genesys_eventbridge.models import Destination
 from genesys_eventbridge.reporting.explain import is_in_flight
-from genesys_eventbridge.reporting.facts import Health, settings_of
+from genesys_eventbridge.reporting.facts import is_held, settings_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, Reason, State
 from genesys_eventbridge.text import clean
 
@@ -87,11 +88,11 @@ def next_step(event: Any) -> str:
 
 
 def _held(event: Any) -> str:
-    health: Health | None = event.health
+    health: Destination | None = event.health
     if health is None:
         return ""
     start = max(event.due_at, event.now)
-    if health.is_held(start):
+    if is_held(health, start):
         return _("paused by %(who)s") % {"who": clean(health.held_by, WIDTH)}
     until = health.paused_until if event.state == State.PENDING else health.check_paused_until
     if until is not None and until > start:

@@ -31,7 +31,7 @@ from genesys_eventbridge.operations import pause, resume
 from genesys_eventbridge.outbox.destinations import pauses_of
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.destination import Explanation, explain_destination
-from genesys_eventbridge.reporting.facts import health_of, settings_of
+from genesys_eventbridge.reporting.facts import refused, settings_of
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
 
@@ -247,7 +247,7 @@ class DestinationAdmin(PagesAdmin):
     @staticmethod
     def refused_types(row: Any) -> str:
         """Types sent one event at a time, and when the next may be sent; "" if there are none."""
-        run = health_of(row).refused
+        run = refused(row)
         if run is None:
             return ""
         words = {"types": clean(", ".join(run.types), 300), "count": f"{run.count:,}"}
@@ -264,4 +264,4 @@ class DestinationAdmin(PagesAdmin):
 
 
 def _status(row: Any) -> Explanation:
-    return explain_destination(health_of(row), settings_of(row.alias), row.now)
+    return explain_destination(row, settings_of(row.alias), row.now)

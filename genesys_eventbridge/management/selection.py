@@ -15,7 +15,7 @@ from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import Pause
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.outbox import next_due
-from genesys_eventbridge.reporting.facts import healths
+from genesys_eventbridge.reporting.facts import healths, is_held
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
 from genesys_eventbridge.text import clean, is_storable
 
@@ -98,7 +98,7 @@ def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Pause]:
     found = []
     now = next_due.database_now()
     for alias, health in healths(*aliases).items():
-        if health.is_held(now):
+        if is_held(health, now):
             until, reason = health.held_until, health.held_reason
         elif health.paused_until is not None and health.paused_until > now:
             until, reason = health.paused_until, health.paused_reason

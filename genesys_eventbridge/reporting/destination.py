@@ -10,11 +10,12 @@ from django.utils.translation import gettext as _
 from genesys_eventbridge import formatting
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.formatting import moment, refused_since, relative
+from genesys_eventbridge.models import Destination
 from genesys_eventbridge.outbox.orphans import is_served
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.explain import LONGEST, NO_WORKER_AFTER
-from genesys_eventbridge.reporting.facts import Health
+from genesys_eventbridge.reporting.facts import is_held, refused
 from genesys_eventbridge.text import clean
 
 
@@ -28,17 +29,17 @@ class Explanation:
 
 
 def explain_destination(
-    health: Health, settings: DestinationSettings | None, now: dt.datetime
+    health: Destination, settings: DestinationSettings | None, now: dt.datetime
 ) -> Explanation:
     """What stops the destination, the longest-lasting cause first; plain text on one line."""
     explanation = _status(health, settings, now)
     return replace(explanation, sentence=clean(explanation.sentence, LONGEST))
 
 
-def _status(health: Health, settings: DestinationSettings | None, now: dt.datetime) -> Explanation:
+def _status(health: Destination, settings: DestinationSettings | None, now: dt.datetime) -> Explanation:
     if settings is None:
         return _not_configured(health, now)
-    if health.is_held(now):
+    if is_held(health, now):
         words = {"who": health.held_by, "why": health.held_reason}
         if health.held_until is None:
             sentence = _("Paused by %(who)s until resumed: “%(why)s”.") % words
@@ -59,7 +60,7 @@ def _status(health: Health, settings: DestinationSettings | None, now: dt.dateti
     return _trouble(health, now) or _connected(health, now)
 
 
-def _not_configured(health: Health, now: dt.datetime) -> Explanation:
+def _not_configured(health: Destination, now: dt.datetime) -> Explanation:
     if is_served(health.heartbeat_at, now):
         sentence = _("Another project on this database serves it; it is not monitored here.")
     else:
@@ -70,11 +71,12 @@ def _not_configured(health: Health, now: dt.datetime) -> Explanation:
     return Explanation("unknown", _("Not configured"), sentence)
 
 
-def _trouble(health: Health, now: dt.datetime) -> Explanation | None:
+def _trouble(health: Destination, now: dt.datetime) -> Explanation | None:
+    run = refused(health)
     if health.paused_until is not None:
         why = health.paused_reason
-        if health.paused_kind == Halt.REFUSALS and health.refused is not None:
-            why = f"{refused_since(health.refused, now)}."
+        if health.paused_kind == Halt.REFUSALS and run is not None:
+            why = f"{refused_since(run, now)}."
         words = {"why": why, "until": moment(health.paused_until, now)}
         if health.paused_until > now:
             return Explanation("paused", _("Paused"), _("Nothing is sent until %(until)s: %(why)s") % words)
@@ -87,18 +89,18 @@ def _trouble(health: Health, now: dt.datetime) -> Explanation | None:
         words = {"why": health.check_paused_reason, "until": moment(health.check_paused_until, now)}
         sentence = _("Events are sent; status checks are paused until %(until)s: %(why)s") % words
         return Explanation("paused", _("Checks paused"), sentence)
-    if health.refused is not None and health.refused_until is not None:
+    if run is not None and health.refused_until is not None:
         words = {
-            "types": formatting.types(health.refused),
+            "types": formatting.types(run),
             "until": moment(health.refused_until, now),
-            "why": health.refused.error,
+            "why": run.error,
         }
         sentence = _("Refused types (%(types)s) are sent one event at a time, the next at %(until)s: %(why)s")
         return Explanation("paused", _("Some types held back"), sentence % words)
     return None
 
 
-def _connected(health: Health, now: dt.datetime) -> Explanation:
+def _connected(health: Destination, now: dt.datetime) -> Explanation:
     if health.accepted_at is None:
         return Explanation("connected", _("Ready"), _("Workers are running; nothing has been sent yet."))
     sentence = _("Last event accepted: %(when)s.") % {"when": relative(health.accepted_at, now)}

@@ -13,7 +13,7 @@ from genesys_eventbridge.models import OutboxEvent, is_claimed
 from genesys_eventbridge.outbox.orphans import is_served
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.ends import dead, finished, unresolved
-from genesys_eventbridge.reporting.facts import Facts, facts_for
+from genesys_eventbridge.reporting.facts import Facts, facts_for, is_held, refused
 from genesys_eventbridge.reporting.retries import last_try, window_closes
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
@@ -127,7 +127,7 @@ def _no_worker(_event: OutboxEvent, facts: Facts) -> str:
 def _held(event: OutboxEvent, facts: Facts) -> str:
     """An operator paused the destination: nothing is sent or checked."""
     health = facts.health
-    if not health.is_held(_next_step(event, facts)):
+    if not is_held(health, _next_step(event, facts)):
         return ""
     words = {"who": health.held_by, "why": health.held_reason}
     if health.held_until is None:
@@ -184,7 +184,7 @@ def _used_up(event: OutboxEvent, facts: Facts) -> str:
 
 def _of_a_refused_type(event: OutboxEvent, facts: Facts) -> str:
     """The platform keeps refusing events of its type, so they are sent one at a time."""
-    run, until = facts.health.refused, facts.health.refused_until
+    run, until = refused(facts.health), facts.health.refused_until
     is_delayed = event.not_before is not None and event.not_before > facts.now
     if run is None or until is None or event.type not in run.types or is_delayed:
         return ""
@@ -250,8 +250,8 @@ def _checks_paused(event: OutboxEvent, facts: Facts) -> str:
     """The platform refuses status checks, or asked us to slow down."""
     health = facts.health
     until, why = health.check_paused_until, health.check_paused_reason
-    if health.rate_until is not None and (until is None or health.rate_until > until):
-        until, why = health.rate_until, health.rate_reason
+    if facts.rate is not None and (until is None or facts.rate.until > until):
+        until, why = facts.rate.until, facts.rate.reason
     if until is None or until <= _next_step(event, facts):
         return ""
     words = {"until": moment(until, facts.now), "why": why}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 from django.db.models import Subquery
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.circuit import Pause
 from genesys_eventbridge.circuit.refusals import Refusals
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db.clock import DatabaseNow
@@ -27,54 +28,15 @@ class Blocker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """A destination's row; all fields are empty if no worker has reported yet."""
-
-    heartbeat_at: dt.datetime | None = None
-    heartbeat_worker: str = ""
-    #: When a django-q2 task last ran; if that was recently, commits wake a worker.
-    task_at: dt.datetime | None = None
-    paused_until: dt.datetime | None = None
-    paused_reason: str = ""
-    paused_kind: str = ""
-    check_paused_until: dt.datetime | None = None
-    check_paused_reason: str = ""
-    check_paused_kind: str = ""
-    #: Until when the platform asked us to slow down, and its message; checks wait as well.
-    rate_until: dt.datetime | None = None
-    rate_reason: str = ""
-    held_by: str = ""
-    held_reason: str = ""
-    held_until: dt.datetime | None = None
-    #: When the platform last accepted an event.
-    accepted_at: dt.datetime | None = None
-    #: The stored ``Refusals``: events of its types are sent one at a time, the next at ``refused_until``.
-    refusals: str | None = None
-    refused_until: dt.datetime | None = None
-
-    def is_held(self, now: dt.datetime) -> bool:
-        """Whether an operator's pause lasts longer than ``now``."""
-        return destinations.is_held(self.held_by, self.held_until, now)
-
-    @property
-    def refused(self) -> Refusals | None:
-        """The run of refusals that holds events back; None if there is none."""
-        return Refusals.read(self.refusals) if self.refused_until is not None else None
-
-    @property
-    def others_flow(self) -> bool:
-        """Whether events of other types were accepted since that run began."""
-        run = self.refused
-        return run is not None and self.accepted_at is not None and self.accepted_at > run.since
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """``now`` is the database clock; ``settings`` is None if the destination is no longer configured."""
 
     now: dt.datetime
     settings: DestinationSettings | None
-    health: Health = Health()
+    #: The destination's row; an empty one if no worker has reported yet.
+    health: Destination = field(default_factory=Destination)
+    #: The pause that the platform asked for by a rate limit; checks wait for it as well.
+    rate: Pause | None = None
     blocker: Blocker | None = None
     #: The last operator action on it.
     last_act: EventAct | None = None
@@ -95,10 +57,12 @@ def facts_for(event: OutboxEvent, *, acts: Sequence[EventAct] | None = None) -> 
         now = row.values_list("now", flat=True).get()
     if acts is None:
         acts = list(EventAct.objects.using(outbox_alias()).filter(event=event.pk).order_by("-id")[:1])
+    health = healths(event.destination).get(event.destination, Destination())
     return Facts(
         now=now,
         settings=settings_of(event.destination),
-        health=healths(event.destination).get(event.destination, Health()),
+        health=health,
+        rate=destinations.pauses_of(health, AttemptKind.PUBLISH).of(Halt.RATE),
         blocker=blocker,
         last_act=acts[-1] if acts else None,
     )
@@ -108,18 +72,25 @@ def settings_of(destination: str) -> DestinationSettings | None:
     return conf.destination(destination) if destination in conf.aliases() else None
 
 
-def healths(*aliases: str) -> dict[str, Health]:
-    """Health by alias of these destinations, or of all; only those that have a row. One query."""
+def healths(*aliases: str) -> dict[str, Destination]:
+    """The rows of these destinations, or of all, by alias. One query."""
     rows = Destination.objects.using(outbox_alias())
     if aliases:
         rows = rows.filter(alias__in=aliases)
-    return {row.alias: health_of(row) for row in rows}
+    return {row.alias: row for row in rows}
 
 
-def health_of(row: Destination) -> Health:
-    rate = destinations.pauses_of(row, AttemptKind.PUBLISH).of(Halt.RATE)
-    return Health(
-        **{field.name: getattr(row, field.name) for field in fields(Health) if hasattr(row, field.name)},
-        rate_until=rate.until if rate else None,
-        rate_reason=rate.reason if rate else "",
-    )
+def is_held(health: Destination, now: dt.datetime) -> bool:
+    """Whether an operator's pause lasts longer than ``now``."""
+    return destinations.is_held(health.held_by, health.held_until, now)
+
+
+def refused(health: Destination) -> Refusals | None:
+    """The run of refusals that holds events back; None if there is none."""
+    return Refusals.read(health.refusals) if health.refused_until is not None else None
+
+
+def others_flow(health: Destination) -> bool:
+    """Whether events of other types were accepted since that run began."""
+    run = refused(health)
+    return run is not None and health.accepted_at is not None and health.accepted_at > run.since

@@ -12,6 +12,7 @@ from genesys_eventbridge.formatting import moment, refusals, span
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
+from genesys_eventbridge.reporting.facts import others_flow, refused
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
@@ -88,13 +89,13 @@ def _worker(at: DestinationStatus) -> Iterator[Problem]:
 
 def _pauses(at: DestinationStatus) -> Iterator[Problem]:
     health = at.health
-    run = health.refused
+    run = refused(health)
     if run is not None:
         waiting = at.shown(at.waiting + at.retrying, "waiting", "retrying")
         yield Problem(
             at.alias,
             "refusals",
-            refusals(run, waiting, at.now, others_accepted=health.others_flow),
+            refusals(run, waiting, at.now, others_accepted=others_flow(health)),
             _(
                 "correct what the platform refuses (SOURCE, the event type, its schema), or cancel these "
                 "events, then: %(resume)s, and %(retry)s"

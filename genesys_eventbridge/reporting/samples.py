@@ -28,7 +28,6 @@ class Sample:
     number: int = 0
     in_flight: int = 0
     retrying: int = 0
-    recent: int = 0
     oldest: dt.datetime | None = None
     is_least: bool = False
 
@@ -47,7 +46,7 @@ class Samples:
 def samples(aliases: Sequence[str], now: dt.datetime, most: int) -> dict[str, Samples]:
     """Samples by alias, up to ``most`` rows of each kind; one query for all destinations."""
     parts = [_facts(rows, now)[: most + 1] for alias in aliases for rows in _kinds(alias, now)]
-    found = iter(_aggregated(parts, "COUNT(*), SUM(flying), SUM(again), SUM(recent), MIN(since)"))
+    found = iter(_aggregated(parts, "COUNT(*), SUM(flying), SUM(again), MIN(since)"))
     return {alias: Samples(*(_sample(next(found), most) for _kind in range(5))) for alias in aliases}
 
 
@@ -97,9 +96,8 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
     return rows.annotate(
         flying=_flag(taken),
         again=_flag(Q(attempts__gt=0) & ~taken),
-        recent=_flag(Q(created_at__gte=now - dt.timedelta(hours=1))),
         since=Case(When(could_go, then=Coalesce("not_before", "created_at")), output_field=DateTimeField()),
-    ).values("flying", "again", "recent", "since")
+    ).values("flying", "again", "since")
 
 
 def _aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tuple[Any, ...]]:
@@ -121,8 +119,8 @@ def _aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tup
 
 def _sample(row: tuple[Any, ...], most: int) -> Sample:
     _part, number, *sums, oldest = row
-    flying, again, recent = (int(found or 0) for found in sums)
-    return Sample(number, flying, again, recent, _moment(oldest), is_least=number > most)
+    flying, again = (int(found or 0) for found in sums)
+    return Sample(number, flying, again, _moment(oldest), is_least=number > most)
 
 
 def _moment(value: Any) -> dt.datetime | None:

@@ -16,9 +16,9 @@ from django.db.models.functions import Coalesce
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import OutboxEvent, in_flight
+from genesys_eventbridge.models import Destination, OutboxEvent, in_flight
 from genesys_eventbridge.outbox import next_due, orphans
-from genesys_eventbridge.reporting.facts import Health, healths
+from genesys_eventbridge.reporting.facts import healths, is_held
 from genesys_eventbridge.reporting.figures import Figures
 from genesys_eventbridge.reporting.samples import Samples, samples
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
@@ -52,7 +52,8 @@ class DestinationStatus:
     success_1h: float | None = None
     #: Names of the numbers above that are lower bounds.
     least: frozenset[str] = frozenset()
-    health: Health = field(default_factory=Health)
+    #: The row; an empty one if no worker has reported yet.
+    health: Destination = field(default_factory=Destination)
 
     @property
     def undelivered(self) -> int:
@@ -70,7 +71,7 @@ class DestinationStatus:
     @property
     def held(self) -> bool:
         """An operator has paused it."""
-        return self.health.is_held(self.now)
+        return is_held(self.health, self.now)
 
     @property
     def heartbeat_ago(self) -> float | None:
@@ -97,7 +98,7 @@ def sampled(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list
         alias: _sampled(alias, now, found[alias], figures.get(alias, Figures()), most) for alias in wanted
     }
     found_statuses = [
-        replace(at, health=known.get(alias, Health())) for alias, at in sampled_by_alias.items()
+        replace(at, health=known.get(alias, Destination())) for alias, at in sampled_by_alias.items()
     ]
     return [at for at in found_statuses if at.configured or at.undelivered or at.dead or at.unresolved]
 
@@ -151,7 +152,7 @@ def _sampled(alias: str, now: dt.datetime, found: Samples, figures: Figures, mos
 
 
 def _status(
-    alias: str, now: dt.datetime, counts: dict[str, dict[str, object]], known: dict[str, Health]
+    alias: str, now: dt.datetime, counts: dict[str, dict[str, object]], known: dict[str, Destination]
 ) -> DestinationStatus:
     pending, accepted = counts.get(State.PENDING, {}), counts.get(State.ACCEPTED, {})
     dead, unresolved = counts.get(State.DEAD, {}), counts.get(State.UNRESOLVED, {})
@@ -173,7 +174,7 @@ def _status(
         delivered_1h=delivered,
         delivered_1h_is_least=is_least,
         success_1h=delivered / (delivered + failed) if delivered + failed else None,
-        health=known.get(alias, Health()),
+        health=known.get(alias, Destination()),
     )
 
 

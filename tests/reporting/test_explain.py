@@ -3,23 +3,24 @@
 import datetime as dt
 import itertools
 import uuid
-from dataclasses import replace
 
 import pytest
 from django.utils import timezone
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.circuit import Pause
 from genesys_eventbridge.circuit.refusals import Refusals
 from genesys_eventbridge.db.clock import shifted
 from genesys_eventbridge.formatting import day, moment, relative, span
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent
 from genesys_eventbridge.reporting.explain import Facts, explain, facts_for, is_in_flight
-from genesys_eventbridge.reporting.facts import Blocker, Health
+from genesys_eventbridge.reporting.facts import Blocker
 from genesys_eventbridge.states import Act, Reason, State
 from tests import outbox_rows as rows
+from tests.outbox_rows import changed
 
 NOW = dt.datetime(2026, 11, 23, 14, 35, tzinfo=dt.UTC)
-ALIVE = Health(heartbeat_at=NOW - dt.timedelta(seconds=5), heartbeat_worker="web1:4711")
+ALIVE = Destination(heartbeat_at=NOW - dt.timedelta(seconds=5), heartbeat_worker="web1:4711")
 
 
 def at(**ago) -> dt.datetime:
@@ -44,9 +45,9 @@ def event(state=State.PENDING, **columns) -> OutboxEvent:
     return OutboxEvent(**{**given, **columns})
 
 
-def facts(health=ALIVE, *, blocker=None, last_act=None, **settings) -> Facts:
+def facts(health=ALIVE, *, rate=None, blocker=None, last_act=None, **settings) -> Facts:
     chosen = conf.destination().changed(**settings)
-    return Facts(now=NOW, settings=chosen, health=health, blocker=blocker, last_act=last_act)
+    return Facts(now=NOW, settings=chosen, health=health, rate=rate, blocker=blocker, last_act=last_act)
 
 
 def deed(act, to_state, reason="customer asked twice") -> EventAct:
@@ -61,7 +62,7 @@ def test_a_pending_event_with_workers_alive_is_sent_soon():
 
 
 def test_without_a_heartbeat_nothing_will_happen_and_the_command_is_named():
-    silent = Health(heartbeat_at=at(minutes=4))
+    silent = Destination(heartbeat_at=at(minutes=4))
 
     assert explain(event(), facts(silent)) == (
         "Nothing will happen: no worker has reported since 14:31. "
@@ -72,18 +73,18 @@ def test_without_a_heartbeat_nothing_will_happen_and_the_command_is_named():
 def test_a_cluster_is_no_advice_where_django_q_is_not_installed(settings):
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
 
-    assert explain(event(), facts(Health())).endswith("Start one: manage.py eventbridge_publish --loop.")
+    assert explain(event(), facts(Destination())).endswith("Start one: manage.py eventbridge_publish --loop.")
 
 
 def test_where_no_worker_ever_came_by_it_says_so():
-    assert explain(event(), facts(Health())).startswith(
+    assert explain(event(), facts(Destination())).startswith(
         "Nothing will happen: no worker has ever reported. Start one: manage.py qcluster"
     )
 
 
 def test_a_paused_destination_holds_until_a_time_and_names_its_reason():
     reason = "429: the platform asked us to slow down (Retry-After 480 s)."
-    paused = replace(ALIVE, paused_until=at(minutes=-5), paused_reason=reason, paused_kind="rate")
+    paused = changed(ALIVE, paused_until=at(minutes=-5), paused_reason=reason, paused_kind="rate")
 
     assert explain(event(), facts(paused)) == (
         f"Held until 14:40, because the destination is paused: {reason}"
@@ -91,28 +92,28 @@ def test_a_paused_destination_holds_until_a_time_and_names_its_reason():
 
 
 def test_after_a_pause_one_event_is_tried_first():
-    over = replace(ALIVE, paused_until=at(seconds=2), paused_reason="connection refused")
+    over = changed(ALIVE, paused_until=at(seconds=2), paused_reason="connection refused")
 
     assert explain(event(), facts(over)).startswith("Will be sent once the event being tried gets through")
 
 
 def test_a_persons_pause_names_who_and_why_and_until_when():
-    held = replace(ALIVE, held_by="ben", held_reason="their maintenance", held_until=at(minutes=-25))
+    held = changed(ALIVE, held_by="ben", held_reason="their maintenance", held_until=at(minutes=-25))
 
     assert explain(event(), facts(held)) == "Held until 15:00: paused by ben, “their maintenance”."
-    assert explain(event(), facts(replace(held, held_until=None))) == (
+    assert explain(event(), facts(changed(held, held_until=None))) == (
         "Held until the destination is resumed: paused by ben, “their maintenance”."
     )
 
 
 def test_a_persons_pause_that_is_over_holds_nothing():
-    over = replace(ALIVE, held_by="ben", held_reason="their maintenance", held_until=at(minutes=1))
+    over = changed(ALIVE, held_by="ben", held_reason="their maintenance", held_until=at(minutes=1))
 
     assert explain(event(), facts(over)) == "Will be sent within about 60 s."
 
 
 def test_a_pause_that_ends_before_the_next_try_does_not_matter():
-    paused = replace(ALIVE, paused_until=at(seconds=-5), paused_reason="503", held_by="x", held_until=NOW)
+    paused = changed(ALIVE, paused_until=at(seconds=-5), paused_reason="503", held_by="x", held_until=NOW)
     waiting = event(attempts=2, due_at=at(minutes=-20))
 
     assert explain(waiting, facts(paused)).startswith("Retries in 20 min")
@@ -137,8 +138,8 @@ def test_behind_its_key_it_names_the_event_to_look_at(state, words):
 def test_behind_a_dead_event_no_worker_helps_so_a_missing_one_is_not_the_news():
     waiting = event(ordering_key="ORD-7")
 
-    assert "#123" in explain(waiting, facts(Health(), blocker=Blocker(123, State.DEAD)))
-    assert "no worker" in explain(waiting, facts(Health(), blocker=Blocker(123, State.PENDING)))
+    assert "#123" in explain(waiting, facts(Destination(), blocker=Blocker(123, State.DEAD)))
+    assert "no worker" in explain(waiting, facts(Destination(), blocker=Blocker(123, State.PENDING)))
 
 
 def test_in_flight_it_says_since_when_and_what_if_that_worker_died():
@@ -248,29 +249,26 @@ def test_a_check_that_ran_out_is_taken_over():
 
 
 @pytest.mark.parametrize(
-    "health",
+    ("columns", "rate"),
     [
-        replace(ALIVE, check_paused_until=at(minutes=-5), check_paused_reason="403: no read right"),
-        replace(ALIVE, rate_until=at(minutes=-5), rate_reason="403: no read right"),
-        replace(
-            ALIVE,
-            check_paused_until=at(minutes=1),
-            check_paused_reason="an older one, which is over",
-            rate_until=at(minutes=-5),
-            rate_reason="403: no read right",
+        ({"check_paused_until": at(minutes=-5), "check_paused_reason": "403: no read right"}, None),
+        ({}, Pause("rate", at(minutes=-5), "403: no read right")),
+        (
+            {"check_paused_until": at(minutes=1), "check_paused_reason": "an older one, which is over"},
+            Pause("rate", at(minutes=-5), "403: no read right"),
         ),
     ],
 )
-def test_checks_that_are_paused_say_why(health):
+def test_checks_that_are_paused_say_why(columns, rate):
     accepted = event(State.ACCEPTED, accepted_at=NOW)
 
-    assert explain(accepted, facts(health)) == (
+    assert explain(accepted, facts(changed(ALIVE, **columns), rate=rate)) == (
         "The platform accepted it; status checks are paused until 14:40: 403: no read right"
     )
 
 
 def test_trouble_with_publishing_does_not_hold_the_checks():
-    paused = replace(ALIVE, paused_until=at(minutes=-5), paused_kind="network", paused_reason="refused")
+    paused = changed(ALIVE, paused_until=at(minutes=-5), paused_kind="network", paused_reason="refused")
 
     assert "is checked again" in explain(event(State.ACCEPTED, accepted_at=NOW), facts(paused))
 
@@ -388,7 +386,7 @@ def test_a_cancelled_event_names_who_and_why():
 
 @pytest.mark.parametrize("state", [State.PENDING, State.ACCEPTED])
 def test_an_event_of_a_destination_that_is_gone_says_what_to_do(state):
-    gone, elsewhere = (Facts(now=NOW, settings=None, health=health) for health in (Health(), ALIVE))
+    gone, elsewhere = (Facts(now=NOW, settings=None, health=health) for health in (Destination(), ALIVE))
 
     assert explain(event(state, destination="old"), gone) == (
         "Nothing will happen: GENESYS_EVENTBRIDGE has no destination old. Add it again, move this event to "
@@ -405,7 +403,7 @@ def test_a_state_of_a_newer_release_is_no_error():
 
 def test_an_event_of_a_refused_type_is_held_back():
     run = Refusals(since=at(minutes=9), count=8, types=("order.created",), error="HTTP 400: no such schema.")
-    holding = replace(ALIVE, refusals=run.stored(), refused_until=at(minutes=-1))
+    holding = changed(ALIVE, refusals=run.stored(), refused_until=at(minutes=-1))
 
     held = explain(event(due_at=at(minutes=-1)), facts(holding))
 
@@ -413,7 +411,7 @@ def test_an_event_of_a_refused_type_is_held_back():
     assert "the next at about 14:36. Latest refusal: HTTP 400: no such schema." in held
     assert "may have been accepted" in explain(event(in_doubt_since=at(hours=1)), facts(holding))
     assert "Held back" not in explain(event(type="order.paid"), facts(holding))
-    assert "Held back" not in explain(event(), facts(replace(holding, refused_until=None)))
+    assert "Held back" not in explain(event(), facts(changed(holding, refused_until=None)))
     later = event(due_at=at(hours=-1), not_before=at(hours=-1))
     assert explain(later, facts(holding)) == "Will be sent in 1 h, at 15:35."
 
@@ -421,13 +419,13 @@ def test_an_event_of_a_refused_type_is_held_back():
 # ---------------------------------------------------------------------------------------- all combinations
 
 HEALTHS = [
-    Health(),
+    Destination(),
     ALIVE,
-    replace(ALIVE, paused_until=at(minutes=-5), paused_kind="rate", paused_reason="429."),
-    replace(ALIVE, paused_until=at(minutes=1), paused_kind="network", paused_reason="refused."),
-    replace(ALIVE, held_by="ben", held_reason="why"),
-    replace(ALIVE, check_paused_until=at(minutes=-1), check_paused_reason="403."),
-    replace(
+    changed(ALIVE, paused_until=at(minutes=-5), paused_kind="rate", paused_reason="429."),
+    changed(ALIVE, paused_until=at(minutes=1), paused_kind="network", paused_reason="refused."),
+    changed(ALIVE, held_by="ben", held_reason="why"),
+    changed(ALIVE, check_paused_until=at(minutes=-1), check_paused_reason="403."),
+    changed(
         ALIVE,
         refusals=Refusals(at(hours=1), types=("order.created",), error="400.").stored(),
         refused_until=NOW,
@@ -519,7 +517,9 @@ def test_facts_need_no_row_of_the_destination(django_assert_num_queries):
     with django_assert_num_queries(2):
         found = facts_for(waiting, acts=[])
 
-    assert found == Facts(now=found.now, settings=None)
+    assert (found.settings, found.rate, found.blocker, found.last_act) == (None, None, None, None)
+    assert found.health._state.adding
+    assert not found.health.alias
 
 
 @pytest.mark.django_db

@@ -11,7 +11,6 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting import status
-from genesys_eventbridge.reporting.facts import Health
 from genesys_eventbridge.reporting.figures import figures
 from genesys_eventbridge.reporting.problems import Limits, problems
 from genesys_eventbridge.reporting.samples import BARS, coming
@@ -145,7 +144,7 @@ class TestProblems:
         assert self.kinds(at, Limits(max_age=30, max_dead=2)) == ["dead"]
 
     def test_no_worker_ever(self, well):
-        (problem,) = problems(replace(well, health=Health()), Limits())
+        (problem,) = problems(replace(well, health=Destination()), Limits())
 
         assert (problem.kind, problem.message) == ("worker", "no worker has ever reported")
         assert "manage.py qcluster" in problem.remedy
@@ -209,8 +208,8 @@ class TestProblems:
         assert f"--state {state}" in problem.remedy
 
     def test_a_destination_that_is_gone(self, well):
-        gone = replace(well, configured=False, waiting=3, dead=1, health=Health())
-        held = replace(gone, health=Health(held_by="ana", held_reason="another project's"))
+        gone = replace(well, configured=False, waiting=3, dead=1, health=Destination())
+        held = replace(gone, health=Destination(held_by="ana", held_reason="another project's"))
 
         assert self.kinds(gone) == ["not_configured"]
         assert self.kinds(replace(gone, waiting=0)) == []
@@ -343,7 +342,7 @@ class TestTheJudgement:
             ({"dead": 1, "oldest": 840.0}, "delayed", "Delayed: oldest event waiting for 14 min"),
             ({"configured": False, "waiting": 3}, "unused", "Not configured"),
             (
-                {"configured": False, "waiting": 3, "health": Health()},
+                {"configured": False, "waiting": 3, "health": Destination()},
                 "unknown",
                 "Stopped: no longer in the settings",
             ),
@@ -369,7 +368,7 @@ class TestTheJudgement:
         assert self.said(here()) == (word, title)
 
     def test_what_was_never_used_is_not_in_trouble(self, well):
-        never = replace(well, health=Health())
+        never = replace(well, health=Destination())
 
         assert self.said(never) == ("unused", "Not used yet")
         for name in ("waiting", "dead", "unresolved"):
