@@ -106,6 +106,10 @@ class Changes:
     notes: dict[str, str] = field(default_factory=dict)
 
 
+#: A change to a schedule, and the function that makes it.
+Step = tuple[Change, Callable[[], object]]
+
+
 def statuses() -> list[ScheduleStatus]:
     """Each planned schedule as it is now."""
     rows: dict[str, list[Any]] = {plan.name: [] for plan in PLANS}
@@ -120,38 +124,15 @@ def install(*, reset: bool = False, dry_run: bool = False) -> Changes:
 
     The operator's interval and pause (``repeats`` 0) are kept, unless ``reset``.
     """
-
-    def work() -> Changes:
-        changes = Changes()
-        rows = list(_ours(lock=True))
-        for plan in PLANS:
-            mine = [row for row in rows if row.name == plan.name]
-            for change, operation in _steps(plan, mine, reset):
-                changes.done.setdefault(plan.name, []).append(change)
-                if not dry_run:
-                    operation()
-            if mine and not reset and (note := _operators_choice(plan, mine[0])):
-                changes.notes[plan.name] = note
-        return changes
-
-    return _in_turn(work)
+    return _change(partial(_steps, reset=reset), dry_run=dry_run, notes=not reset)
 
 
 def remove(*, dry_run: bool = False) -> Changes:
     """Delete the planned schedules; events and queued tasks stay."""
-
-    def work() -> Changes:
-        changes = Changes()
-        for row in _ours(lock=True):
-            changes.done.setdefault(row.name, []).append(Change.REMOVED)
-            if not dry_run:
-                row.delete()
-        return changes
-
-    return _in_turn(work)
+    return _change(lambda _plan, rows: [(Change.REMOVED, row.delete) for row in rows], dry_run=dry_run)
 
 
-def _steps(plan: Plan, rows: list[Any], reset: bool) -> Iterator[tuple[Change, Callable[[], object]]]:
+def _steps(plan: Plan, rows: list[Any], *, reset: bool) -> Iterator[Step]:
     """The changes to one schedule, each with the function that makes it."""
     if not rows:
         new = _schedule()(name=plan.name, **_runs(plan), **_pace(plan))
@@ -204,12 +185,27 @@ def _status(plan: Plan, rows: list[Any], started: dict[str, dt.datetime]) -> Sch
     )
 
 
-def _in_turn(work: Callable[[], Changes]) -> Changes:
-    """One installer at a time, on every database, by locking a row of our own.
+def _change(
+    steps: Callable[[Plan, list[Any]], Iterable[Step]], *, dry_run: bool, notes: bool = False
+) -> Changes:
+    """Change each schedule; one installer at a time, on every database, by locking a row of our own.
 
     django-q2's table has no unique name, and before the first installation it has nothing to lock.
     """
     alias = conf.aliases()[0]
+
+    def work() -> Changes:
+        changes = Changes()
+        rows = list(_ours(lock=True))
+        for plan in PLANS:
+            mine = [row for row in rows if row.name == plan.name]
+            for change, operation in steps(plan, mine):
+                changes.done.setdefault(plan.name, []).append(change)
+                if not dry_run:
+                    operation()
+            if notes and mine and (note := _operators_choice(plan, mine[0])):
+                changes.notes[plan.name] = note
+        return changes
 
     def locked() -> Changes:
         first_write(outbox_alias())

@@ -42,7 +42,7 @@ def problems(aliases: Collection[str]) -> Iterator[Problem]:
         yield from list(_migrations(connection)) or _tables(connection)
         yield from _clock(connection)
         if connection.vendor == "mysql":
-            yield from mysql.problems(connection)
+            yield from mysql.problems(connection, _our_tables())
     except DatabaseError as error:
         first_line = str(error).partition("\n")[0]
         yield Problem(
@@ -94,15 +94,18 @@ def _small_pool(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
 
 
 def _tables(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
-    there = set(connection.introspection.table_names())
-    wanted = {model._meta.db_table for model in apps.get_app_config("genesys_eventbridge").get_models()}
-    if wanted - there and not is_migrating():
+    missing = _our_tables() - set(connection.introspection.table_names())
+    if missing and not is_migrating():
         yield Problem(
             "E030",
             "",
-            f"Tables missing in database {connection.alias!r}: {', '.join(sorted(wanted - there))}.",
+            f"Tables missing in database {connection.alias!r}: {', '.join(sorted(missing))}.",
             f"Run: python manage.py migrate --database {connection.alias}",
         )
+
+
+def _our_tables() -> set[str]:
+    return {model._meta.db_table for model in apps.get_app_config("genesys_eventbridge").get_models()}
 
 
 def _migrations(connection: BaseDatabaseWrapper) -> Iterator[Problem]:

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from genesys_eventbridge.conf.rules import Problem
 from genesys_eventbridge.model_events.registry import models_of, registrations
 
 
-def problems(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+def problems(connection: BaseDatabaseWrapper, tables: set[str]) -> Iterator[Problem]:
     """What is wrong with this MySQL or MariaDB database. Tables that do not exist yet are not a problem."""
-    yield from _engines(connection)
-    yield from _character_sets(connection)
+    yield from _engines(connection, tables)
+    yield from _character_sets(connection, tables)
 
 
-def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+def _engines(connection: BaseDatabaseWrapper, tables: set[str]) -> Iterator[Problem]:
     """Includes the registered models: without transactions they cannot roll back with their events."""
     registered = {model._meta.db_table for found in registrations() for model in models_of(found)}
-    looked_at = _tables() | registered
     without = _rows(
         connection,
         "SELECT t.table_name, t.engine FROM information_schema.tables t "
@@ -31,7 +29,7 @@ def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         "WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' "
         "AND COALESCE(e.transactions, 'NO') <> 'YES' ORDER BY t.table_name",
     )
-    unsafe = [(table, engine) for table, engine in without if table in looked_at]
+    unsafe = [(table, engine) for table, engine in without if table in tables | registered]
     if unsafe:
         named = ", ".join(f"{table} ({engine})" for table, engine in unsafe)
         yield Problem(
@@ -56,7 +54,7 @@ def _engines(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         )
 
 
-def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
+def _character_sets(connection: BaseDatabaseWrapper, tables: set[str]) -> Iterator[Problem]:
     [[database, of_database, of_connection]] = _rows(
         connection, "SELECT DATABASE(), @@character_set_database, @@character_set_connection"
     )
@@ -82,7 +80,6 @@ def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
         "FROM information_schema.columns WHERE table_schema = DATABASE() "
         "AND character_set_name <> 'utf8mb4' ORDER BY table_name, ordinal_position",
     )
-    tables = _tables()
     columns = [column for column in others if column[0] in tables]
     if columns:
         # Column by column: CONVERT TO would also remove the collations that distinguish "A" from "a".
@@ -94,10 +91,6 @@ def _character_sets(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
             + ".",
             "\n".join(_modified(connection, column) for column in columns),
         )
-
-
-def _tables() -> set[str]:
-    return {model._meta.db_table for model in apps.get_app_config("genesys_eventbridge").get_models()}
 
 
 def _modified(connection: BaseDatabaseWrapper, found: Sequence[str]) -> str:
