@@ -55,9 +55,9 @@ def page(
     resends = _resends(event)
     return {
         "event": event,
-        "name": _text(event.type),
+        "name": clean(event.type, 255),
         "state": state_badge(event.state),
-        "reason": Reason(event.reason).label if event.reason in Reason.values else _text(event.reason),
+        "reason": Reason(event.reason).label if event.reason in Reason.values else clean(event.reason, 255),
         "next": explain(event, facts),
         "now": facts.now,
         "timeline": timeline(
@@ -74,7 +74,7 @@ def page(
         "resends": [(pk, url(pk)) for pk in resends],
         "blocker": (facts.blocker.id, url(facts.blocker.id)) if facts.blocker else None,
         "object_url": _object_url(request, site, event),
-        "object_name": _text(f"{event.object_type} {event.object_id}"),
+        "object_name": clean(f"{event.object_type} {event.object_id}", 255),
     }
 
 
@@ -94,13 +94,13 @@ def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
     if event.key_epoch:
         key = _("%(key)s, renewed %(count)s times by an operator") % {"key": key, "count": event.key_epoch}
     pairs = [
-        (_("Type"), _text(event.type)),
-        (_("Subject"), _text(event.subject)),
-        (_("Source"), _text(event.source)),
-        (_("Event id"), _text(event.event_id)),
+        (_("Type"), clean(event.type, 255)),
+        (_("Subject"), clean(event.subject, 255)),
+        (_("Source"), clean(event.source, 255)),
+        (_("Event id"), clean(event.event_id, 255)),
         (_("Idempotency key"), key),
-        (_("Ordering key"), _text(event.ordering_key)),
-        (_("Destination"), _text(event.destination)),
+        (_("Ordering key"), clean(event.ordering_key, 255)),
+        (_("Destination"), clean(event.destination, 255)),
         (_("Happened"), exact(event.time)),
         (_("Enqueued"), when(event.created_at, facts.now)),
         (_("Attempts"), tries),
@@ -108,16 +108,12 @@ def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
         (_("In doubt since"), when(event.in_doubt_since, facts.now) if event.in_doubt_since else ""),
         (_("Accepted"), when(event.accepted_at, facts.now) if event.accepted_at else ""),
         (_("Finished"), when(event.finished_at, facts.now) if event.finished_at else ""),
-        (_("Platform id"), _text(event.remote_id)),
+        (_("Platform id"), clean(event.remote_id, 255)),
         (_("Last HTTP status"), event.last_status_code or ""),
-        (_("Last error"), _text(event.last_error, 500)),
-        (_("Correlation id"), _text(event.correlation_id)),
+        (_("Last error"), clean(event.last_error, 500)),
+        (_("Correlation id"), clean(event.correlation_id, 255)),
     ]
     return [(name, value) for name, value in pairs if value != ""]
-
-
-def _text(text: str, limit: int = 255) -> str:
-    return clean(text, limit)
 
 
 def _object_url(request: HttpRequest, site: AdminSite, event: OutboxEvent) -> str:

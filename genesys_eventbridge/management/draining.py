@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from genesys_eventbridge import conf, relay
@@ -61,24 +60,13 @@ class Pause:
 
 
 @dataclass(slots=True)
-class Drained:
-    """What the passes over one destination did; ``states`` counts settled events by their new state."""
+class Drained(PassReport):
+    """What the passes over one destination did together, in how many seconds.
 
-    destination: str
-    kind: AttemptKind
-    states: Counter[str] = field(default_factory=Counter)
-    released: int = 0
-    halted: int = 0
-    lost: int = 0
+    Unless it is ``drained``, a limit, the time limit, a signal or a pause ended it.
+    """
+
     seconds: float = 0.0
-    #: Nothing is due any more; if False, a limit, the time limit, a signal or a pause ended it.
-    drained: bool = False
-    paused_for: float = 0.0
-    paused_reason: str = ""
-
-    @property
-    def moved(self) -> int:
-        return sum(self.states.values())
 
     @property
     def pause(self) -> Pause | None:
@@ -93,6 +81,7 @@ class Drained:
         return bool(ended_badly or self.paused_for)
 
     def add(self, report: PassReport) -> None:
+        self.claimed += report.claimed
         self.states.update(report.states)
         self.released += report.released
         self.halted += report.halted
@@ -118,14 +107,12 @@ def drain(
     run = relay.publish_due if kind is AttemptKind.PUBLISH else relay.check_accepted
     done = Drained(alias, kind)
     began = time.monotonic()
-    claimed = 0
     with Senders(settings, concurrency or settings.concurrency, on_report=progress.saw) as senders:
         while (seconds := _left(settings, max_seconds, began)) and not stop.is_set():
-            left = None if limit is None else limit - claimed
+            left = None if limit is None else limit - done.claimed
             report = run(alias, limit=left, max_seconds=seconds, stop=stop, senders=senders)
             done.add(report)
-            claimed += report.claimed
-            if report.drained or report.paused_for or (limit is not None and claimed >= limit):
+            if report.drained or report.paused_for or (limit is not None and done.claimed >= limit):
                 break
     done.seconds = time.monotonic() - began
     return done

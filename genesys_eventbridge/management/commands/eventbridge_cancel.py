@@ -22,8 +22,13 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("ids", nargs="*", metavar="ID", help="number, event id, idempotency key, or the platform's id")
-        why = "the reason, in a few words; stored with each event"
-        add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
+        add(
+            "--reason",
+            type=arguments.reason,
+            metavar="R",
+            required=True,
+            help="the reason, in a few words; stored with each event",
+        )
 
     def work(self, options: dict[str, Any]) -> Result:
         operation = partial(operations.cancel, reason=options["reason"])

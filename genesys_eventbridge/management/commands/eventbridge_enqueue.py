@@ -23,8 +23,12 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("type", metavar="TYPE", help="CloudEvents type, such as order.created")
-        data = "the payload: JSON, @file, or - for standard input; null is a payload too"
-        add("--data", metavar="JSON|@file|-", required=True, help=data)
+        add(
+            "--data",
+            metavar="JSON|@file|-",
+            required=True,
+            help="the payload: JSON, @file, or - for standard input; null is a payload too",
+        )
         add("--subject", metavar="S", help="CloudEvents subject")
         add("--wait", type=arguments.seconds, metavar="S", help="watch it for at most S seconds")
         add("--destination", default="default", metavar="ALIAS", help="the destination (default: default)")

@@ -30,8 +30,13 @@ class Command(OutboxCommand):
             metavar="S",
             help="pause for S seconds (default: until resumed)",
         )
-        why = "the reason, in a few words; shown wherever the pause is reported"
-        add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
+        add(
+            "--reason",
+            type=arguments.reason,
+            metavar="R",
+            required=True,
+            help="the reason, in a few words; shown wherever the pause is reported",
+        )
 
     def work(self, options: dict[str, Any]) -> Result:
         (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="", stored=True)

@@ -20,8 +20,12 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--limit", type=arguments.count, metavar="N", help="check at most N events per destination")
-        older = "check events accepted more than S seconds ago now, due or not"
-        add("--older-than", type=arguments.seconds_or_zero, metavar="S", help=older)
+        add(
+            "--older-than",
+            type=arguments.seconds_or_zero,
+            metavar="S",
+            help="check events accepted more than S seconds ago now, due or not",
+        )
 
     def sends(self, options: dict[str, Any]) -> bool:
         return True

@@ -18,8 +18,12 @@ class Command(OutboxCommand):
 
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        days = "use this instead of RETENTION_DAYS; not shorter than the platform remembers keys"
-        add("--delivered-older-than", type=arguments.days, metavar="D", help=days)
+        add(
+            "--delivered-older-than",
+            type=arguments.days,
+            metavar="D",
+            help="use this instead of RETENTION_DAYS; not shorter than the platform remembers keys",
+        )
         add(
             "--batch-size",
             type=arguments.count,

@@ -40,8 +40,13 @@ class Command(OutboxCommand):
         ):
             name = f"--{flag.replace('_', '-')}"
             outcome.add_argument(name, dest="outcome", action="store_const", const=flag, help=help_text)
-        why = "the reason, in a few words; stored with each event"
-        add("--reason", type=arguments.reason, metavar="R", required=True, help=why)
+        add(
+            "--reason",
+            type=arguments.reason,
+            metavar="R",
+            required=True,
+            help="the reason, in a few words; stored with each event",
+        )
 
     def work(self, options: dict[str, Any]) -> Result:
         outcome = options["outcome"]

@@ -47,15 +47,28 @@ class Command(OutboxCommand):
             default=1000,
             help="at most N events (default: 1000)",
         )
-        spread = "spread the due times over S seconds, to avoid a burst"
-        add("--spread", type=arguments.wait, metavar="S", help=spread)
+        add(
+            "--spread",
+            type=arguments.wait,
+            metavar="S",
+            help="spread the due times over S seconds, to avoid a burst",
+        )
         add("--no-publish", action="store_true", help="leave the sending to the workers")
-        twice = "also unresolved events whose key may have expired: they may be delivered twice"
-        add("--accept-duplicates", action="store_true", help=twice)
-        move = "move events of a destination that is no longer configured to this one; sends nothing"
-        add("--move-to", metavar="ALIAS", help=move)
-        same = "with --move-to: same organisation under another name, so keys and ids stay valid"
-        add("--same-organisation", action="store_true", help=same)
+        add(
+            "--accept-duplicates",
+            action="store_true",
+            help="also unresolved events whose key may have expired: they may be delivered twice",
+        )
+        add(
+            "--move-to",
+            metavar="ALIAS",
+            help="move events of a destination that is no longer configured to this one; sends nothing",
+        )
+        add(
+            "--same-organisation",
+            action="store_true",
+            help="with --move-to: same organisation under another name, so keys and ids stay valid",
+        )
         add(
             "--because",
             type=arguments.reason,

@@ -29,10 +29,18 @@ class Command(OutboxCommand):
             action="store_true",
             help="report what needs an operator, and exit with 3 if anything does",
         )
-        age = "with --check: maximum age of an undelivered event in seconds (default: 300)"
-        add("--max-age", type=arguments.seconds, metavar="S", help=age)
-        dead = "with --check: maximum number of dead, and of unresolved, events (default: 0)"
-        add("--max-dead", type=arguments.count_or_zero, metavar="N", help=dead)
+        add(
+            "--max-age",
+            type=arguments.seconds,
+            metavar="S",
+            help="with --check: maximum age of an undelivered event in seconds (default: 300)",
+        )
+        add(
+            "--max-dead",
+            type=arguments.count_or_zero,
+            metavar="N",
+            help="with --check: maximum number of dead, and of unresolved, events (default: 0)",
+        )
         add("--watch", action="store_true", help="refresh in place every 2 s, until Ctrl-C")
 
     def work(self, options: dict[str, Any]) -> Result:
