@@ -59,9 +59,10 @@ class EventActs(EventPermissions):
 
     confirm_template = "admin/genesys_eventbridge/confirm.html"
 
-    def act_urls(self) -> list[URLPattern]:
+    def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.act_view)
-        return [path("act/<slug:name>/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_act")]
+        name = f"{self.opts.app_label}_{self.opts.model_name}_act"
+        return [path("act/<slug:name>/", view, name=name), *super().get_urls()]
 
     def ask(self, request: HttpRequest, verb: Verb, queryset: QuerySet) -> HttpResponse | None:
         """From the list: the confirmation page, or the command if too many events are selected."""

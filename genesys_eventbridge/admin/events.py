@@ -10,7 +10,6 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -66,9 +65,6 @@ class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxEvent]:
         return OutboxEvent.objects.on_outbox().defer("body").annotate(now=DatabaseNow())
-
-    def get_urls(self) -> list[URLPattern]:
-        return [*self.act_urls(), *self.dashboard_urls(), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
         return EventChangeList

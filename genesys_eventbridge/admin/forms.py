@@ -14,15 +14,20 @@ from genesys_eventbridge.operations.audit import MAX_REASON
 DAY = 86400
 
 
+def _reason(help_text: Any = "", *, required: bool = True) -> forms.CharField:
+    return forms.CharField(
+        label=_("Reason"),
+        max_length=MAX_REASON,
+        required=required,
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 60}),
+        help_text=help_text,
+    )
+
+
 class ActForm(forms.Form):
     """The reason, required for every action."""
 
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=MAX_REASON,
-        widget=forms.Textarea(attrs={"rows": 2, "cols": 60}),
-        help_text=_("Stored with each event, together with your name and the time."),
-    )
+    reason = _reason(_("Stored with each event, together with your name and the time."))
 
 
 class SpreadForm(ActForm):
@@ -84,8 +89,8 @@ class ResendForm(ActForm):
     once = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
 
-class PauseForm(ActForm):
-    """How long to pause a destination."""
+class PauseForm(forms.Form):
+    """How long to pause a destination, and why."""
 
     minutes = forms.IntegerField(
         label=_("Duration (minutes)"),
@@ -94,11 +99,7 @@ class PauseForm(ActForm):
         required=False,
         help_text=_("Leave empty to pause until resumed."),
     )
-    field_order = ("minutes", "reason")
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self.fields["reason"].help_text = _("Shown to all users, with your name.")
+    reason = _reason(_("Shown to all users, with your name."))
 
     def seconds(self) -> float | None:
         minutes: Any = self.cleaned_data["minutes"]
@@ -108,12 +109,7 @@ class PauseForm(ActForm):
 class ResumeForm(forms.Form):
     """The reason is optional here: running is the normal state."""
 
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=MAX_REASON,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 2, "cols": 60}),
-    )
+    reason = _reason(required=False)
     also_trouble = forms.BooleanField(
         label=_("Also end automatic pauses"),
         required=False,

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_datetime
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import LONGEST_WAIT
@@ -80,7 +80,7 @@ def moment(text: str) -> dt.datetime:
     try:
         if age := _AGE.fullmatch(text.strip()):
             return timezone.now() - dt.timedelta(seconds=int(age[1]) * _UNITS[age[2]])
-        found = parse_datetime(text) or _midnight(parse_date(text))
+        found = parse_datetime(text)  # midnight if it is only a date
     except (ValueError, OverflowError):
         found = None
     if found is None:
@@ -165,7 +165,3 @@ def _names(text: str) -> Q:
         return names | Q(idempotency_key=UUID(text))
     except ValueError:
         return names
-
-
-def _midnight(day: dt.date | None) -> dt.datetime | None:
-    return None if day is None else dt.datetime.combine(day, dt.time.min)

@@ -35,9 +35,10 @@ class Dashboard(PagesAdmin):
 
     dashboard_template = "admin/genesys_eventbridge/dashboard.html"
 
-    def dashboard_urls(self) -> list[URLPattern]:
+    def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.dashboard_view)
-        return [path("dashboard/", view, name=f"{self.opts.app_label}_{self.opts.model_name}_dashboard")]
+        name = f"{self.opts.app_label}_{self.opts.model_name}_dashboard"
+        return [path("dashboard/", view, name=name), *super().get_urls()]
 
     @method_decorator(require_safe)
     def dashboard_view(self, request: HttpRequest) -> HttpResponse:
