@@ -248,7 +248,7 @@ def after(circuit: Circuit, reply: Reply, limits: Limits, *, checking: bool) -> 
     if reply.turn and now.refusals is not None and now.refused_until == circuit.refused_until:
         # The probe had no result: the next one need not wait for the lease to expire.
         now = replace(now, refused_until=now.now + dt.timedelta(seconds=now.refusals.seconds))
-    return replace(step, circuit=now)
+    return step if now is step.circuit else replace(step, circuit=now)
 
 
 # ---- publishing
@@ -278,12 +278,14 @@ def _published(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits)
 
 def _accepted(circuit: Circuit, reply: Reply) -> Circuit:
     """Requests get through: end every pause whose time is up or that an acceptance disproves."""
-    now, run = circuit.now, circuit.refusals
+    now, run, refused_until = circuit.now, circuit.refusals, circuit.refused_until
     ended = (each for each in circuit.publish.all if each.until <= now or each.kind in ENDS_BY_SUCCESS)
-    if run is None or circuit.refused_until is None or reply.type in run.types:
-        circuit = replace(circuit, refusals=None, refused_until=None)
+    if run is None or refused_until is None or reply.type in run.types:
+        run = refused_until = None
     return replace(
         circuit,
+        refusals=run,
+        refused_until=refused_until,
         publish=circuit.publish.without(ended),
         accepted_at=now,
         cleared_at=now if reply.halts else circuit.cleared_at,

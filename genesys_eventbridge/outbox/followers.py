@@ -78,6 +78,8 @@ def release_missed(destination: str) -> int:
 
 
 def _release(rows: OutboxQuerySet, ids: Collection[int], *, wait: bool = False) -> int:
+    if not ids:
+        return 0
     # ``moved``: rescheduled by a worker of the previous release, which does not set key_held.
     not_asked_for = Q(not_before__isnull=True) | Q(not_before__lte=NOW)
     moved = Q(not_asked_for, attempts=0, key_held__isnull=True)

@@ -16,7 +16,6 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import Error, IntegrityError, connections
-from django.db.models import Max
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
@@ -430,32 +429,32 @@ _plain = attrgetter(*[name for name in _ATTEMPT_COLUMNS if name not in {"started
 def write_log(alias: str, attempts: Sequence[Attempt]) -> None:
     """Number the attempts, each of a different event, and insert them.
 
-    Not with bulk_create, which compiles each value and took a third of a worker's own time per event.
+    Without the ORM, which compiles each value: with it this took a third of a worker's own time per event.
     """
     if not attempts:
         return
-    ids = [attempt.event_id for attempt in attempts]
-    last: dict[Any, int] = dict(
-        DeliveryAttempt.objects.using(alias)
-        # The range makes PostgreSQL use the index even before the table has statistics.
-        .filter(event__in=ids, event__gte=min(ids), event__lte=max(ids))
-        .values("event")
-        .annotate(last=Max("number"))
-        .values_list("event", "last")
-    )
     connection = connections[alias]
+    log = connection.ops.quote_name(DeliveryAttempt._meta.db_table)
+    ids = [attempt.event_id for attempt in attempts]
     started_at: Any = DeliveryAttempt._meta.get_field("started_at")
-    rows = [
-        (
-            *_plain(attempt),
-            started_at.get_db_prep_save(attempt.started_at, connection),
-            last.get(attempt.event_id, 0) + 1,
-        )
-        for attempt in attempts
-    ]
     names = ", ".join(_ATTEMPT_COLUMNS)
-    into = f"INSERT INTO {connection.ops.quote_name(DeliveryAttempt._meta.db_table)} ({names})"
+    into = f"INSERT INTO {log} ({names})"
     with connection.cursor() as cursor:
+        cursor.execute(
+            # The range makes PostgreSQL use the index even before the table has statistics.
+            f"SELECT event_id, MAX(number) FROM {log} WHERE event_id IN ({', '.join(['%s'] * len(ids))}) "  # noqa: S608
+            "AND event_id BETWEEN %s AND %s GROUP BY event_id",
+            [*ids, min(ids), max(ids)],
+        )
+        last: dict[int, int] = dict(cursor.fetchall())
+        rows = [
+            (
+                *_plain(attempt),
+                started_at.get_db_prep_save(attempt.started_at, connection),
+                last.get(attempt.event_id, 0) + 1,
+            )
+            for attempt in attempts
+        ]
         if connection.vendor == "postgresql":
             table = json_table(_ATTEMPT_COLUMNS)
             cursor.execute(f"{into} SELECT {names} FROM {table}", [json_rows(_ATTEMPT_COLUMNS, rows)])  # noqa: S608
