@@ -177,6 +177,8 @@ def read_rows(
 
     MariaDB cannot lock only one table of a join: there the related rows of a locked row are read on access.
     """
+    if not keys:
+        return {}
     query: QuerySet[Model] = QuerySet(model, using=alias)
     names = {field.attname: field.name for field in _columns(model)}
     if not names.keys() <= needs.columns:
@@ -320,8 +322,6 @@ def _target(field: Any) -> Any:
 
 def _by_key(query: QuerySet[Model], keys: Collection[Any]) -> dict[Any, Model]:
     """Rows by key, in one query. A key may be ``"5"`` for 5, or equal only by MySQL's collation."""
-    if not keys:
-        return {}
     if len(keys) == 1:
         row = next(iter(query.filter(pk__in=list(keys))), None)
         return {} if row is None else dict.fromkeys(keys, row)
