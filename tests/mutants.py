@@ -1054,6 +1054,12 @@ MUTANTS = [
         "text/test_text.py",
     ),
     Mutant(
+        "an escaped secret is not searched",
+        "text/__init__.py",
+        (("(*ESCAPE_SIGNS, *anywhere, *encoded)", "(*anywhere, *encoded)"),),
+        "text/test_text.py",
+    ),
+    Mutant(
         "escapes within escapes",
         "text/readings.py",
         (("ROUNDS = 4", "ROUNDS = 1"),),

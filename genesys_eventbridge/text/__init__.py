@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from genesys_eventbridge.text.readings import has_escapes, plain, readings
+from genesys_eventbridge.text.readings import ESCAPE_SIGNS, plain, readings
 from genesys_eventbridge.text.values import LONGEST_SEARCHED, PayloadValues
 
 REDACTED = "[redacted]"
@@ -278,15 +278,12 @@ class _Forms(NamedTuple):
     anywhere: tuple[str, ...]
     encoded: tuple[str, ...]
     words: re.Pattern[str] | None
+    #: A text that contains none of these contains no secret but words, even if its escapes are undone.
+    telltales: tuple[str, ...]
 
     def may_stand_in(self, text: str) -> bool:
-        if self.anywhere and has_escapes(text):
-            return True
-        for form in self.anywhere:
-            if form in text:
-                return True
-        for form in self.encoded:
-            if form in text:
+        for telltale in self.telltales:
+            if telltale in text:
                 return True
         return self.words is not None and self.words.search(text) is not None
 
@@ -317,6 +314,7 @@ def _forms(secrets: tuple[str, ...]) -> _Forms:
         tuple(sorted(anywhere, key=len, reverse=True)),
         tuple(sorted(encoded)),
         re.compile(rf"(?<!\w)(?:{boundary})(?!\w)") if words else None,
+        (*ESCAPE_SIGNS, *anywhere, *encoded) if anywhere else (),
     )
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 #: A repeated text is escaped once, and again by each envelope around it.
 ROUNDS = 4
+#: Each escape begins with one of these.
+ESCAPE_SIGNS = ("\\", "%", "&")
 _ESCAPE = re.compile(
     r"""
     (?P<bytes> (?: %[0-9A-Fa-f]{2} )+ | (?: \\x[0-9A-Fa-f]{2} )+ )
@@ -40,7 +42,10 @@ def readings(text: str) -> Iterator[Reading]:
     reading = Reading(text, range(len(text) + 1))
     yield reading
     for _round in range(ROUNDS):
-        if not has_escapes(reading.text) or (undone := _undone(reading)).text == reading.text:
+        if not any(sign in reading.text for sign in ESCAPE_SIGNS):
+            return
+        undone = _undone(reading)
+        if undone.text == reading.text:
             return
         reading = undone
         yield reading
@@ -50,11 +55,6 @@ def plain(text: str) -> str:
     """``text`` with all escapes undone."""
     *_others, last = readings(text)
     return last.text
-
-
-def has_escapes(text: str) -> bool:
-    """A cheap test for possible escapes."""
-    return "\\" in text or "%" in text or "&" in text
 
 
 def _undone(reading: Reading) -> Reading:
