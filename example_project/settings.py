@@ -1,6 +1,7 @@
 """Settings of the example shop: one SQLite file, no credentials, and the platform stand-in on loopback.
 
-To talk to a real organisation set GENESYS_REGION, GENESYS_CLIENT_ID and GENESYS_CLIENT_SECRET.
+To talk to a real organisation set GENESYS_REGION, GENESYS_CLIENT_ID and GENESYS_CLIENT_SECRET, and
+GENESYS_WEBHOOK_TOKEN for the workflow.
 """
 
 import os
@@ -98,5 +99,16 @@ else:
         "BACKOFF_BASE": 1,  # keeps the demo short
     }
 
+# A workflow in Architect, started by the integration "Webhook for Events".
+WORKFLOW: dict[str, Any] = {"PROTOCOL": "webhook", "ON_DOUBT": "resend"}
+if "GENESYS_WEBHOOK_TOKEN" in os.environ:
+    WORKFLOW |= {
+        "REGION": os.environ.get("GENESYS_REGION", "us-east-1"),
+        "WEBHOOK_TOKEN": os.environ["GENESYS_WEBHOOK_TOKEN"],
+    }
+else:
+    WORKFLOW |= {"API_BASE_URL": SANDBOX_URL, "WEBHOOK_TOKEN": "sandbox-webhook-token", "BACKOFF_BASE": 1}
+
 # "auto", the default, would wake workers only after the first scheduled task (up to 30 s).
-GENESYS_EVENTBRIDGE = {"default": {**PLATFORM, "SOURCE": "com.example.shop", "WAKE": "django_q"}}
+COMMON = {"SOURCE": "com.example.shop", "WAKE": "django_q"}
+GENESYS_EVENTBRIDGE = {"default": PLATFORM | COMMON, "workflow": WORKFLOW | COMMON}

@@ -13,11 +13,18 @@ class Customer(models.Model):
         return self.name
 
 
+# A new order goes two ways: to the event bus, and to an Architect workflow.
 @publishes(
     created="order.created",
     fields=["number", "amount", "currency", "customer.email"],
     subject="number",
     ordering_key="number",
+)
+@publishes(
+    created="order.created",
+    fields=["number", "amount", "currency"],
+    subject="number",
+    destination="workflow",
 )
 @publishes(
     updated="order.status_changed",

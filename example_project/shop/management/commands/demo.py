@@ -70,12 +70,16 @@ class Command(BaseCommand):
     def _use(self, folder: Path, url: str) -> None:
         """Point this process at the demo's own database and platform."""
         settings.GENESYS_EVENTBRIDGE["default"].update(API_BASE_URL=url, LOGIN_BASE_URL=url)
+        settings.GENESYS_EVENTBRIDGE["workflow"].update(API_BASE_URL=url)
         conf.reset()
         connections["default"].close()
         connections["default"].settings_dict["NAME"] = str(folder / "shop.sqlite3")
 
     def _orders(self) -> None:
-        self._say(f"Placing {ORDERS} orders. Every third event gets 503 twice before it is accepted.")
+        self._say(
+            f"Placing {ORDERS} orders. Each goes to the event bus (default) and, by a webhook, to a workflow."
+        )
+        self._say("Every third event gets 503 twice before it is accepted.")
         ana = Customer.objects.create(name="Ana", email="ana@example.com")
         for number in range(1, ORDERS + 1):
             with transaction.atomic():
@@ -101,7 +105,12 @@ class Command(BaseCommand):
         retried = [event for event in delivered if event.attempts > 1]
         self._say(f"\n{len(delivered)} of {len(events)} events delivered in {seconds:.0f} s:")
         self._say(f"  {len(retried)} after retries, {len(self._watched.died)} after being dead and requeued.")
-        if len(events) != ORDERS + 1 or len(delivered) != len(events):
+        for alias in conf.aliases():
+            count = sum(event.destination == alias for event in delivered)
+            confirmed = "confirmed" if conf.destination(alias).confirms else "accepted, without confirmation"
+            name = conf.destination(alias).platform.protocol.name
+            self._say(f"  {count} by {alias} (protocol {name}): {confirmed}.")
+        if len(events) != 2 * ORDERS + 1 or len(delivered) != len(events):
             raise DemoFailed("Not every event was delivered.")
         if not retried or len(self._watched.died) != 1:
             raise DemoFailed(
@@ -160,8 +169,10 @@ class _Watch:
             self.died.add(event.pk)
             what = f"dead ({event.reason}): {_first_sentence(event.last_error)}"
         elif event.state == State.DELIVERED:
-            what = f"delivered, {event.attempts} attempt{'s' if event.attempts > 1 else ''}"
-        self.command._say(f"  {elapsed:5.1f} s  {event.subject:<6} {event.type:<21} {what}")
+            end = "delivered" if conf.destination(event.destination).confirms else "accepted"
+            what = f"{end}, {event.attempts} attempt{'s' if event.attempts > 1 else ''}"
+        who = f"{event.subject:<6} {event.type:<21} {event.destination:<8}"
+        self.command._say(f"  {elapsed:5.1f} s  {who} {what}")
 
 
 def _first_sentence(text: str) -> str:
