@@ -132,7 +132,7 @@ def without_effect(alias: str, raw: Mapping[str, Any], protocol: type[Protocol])
         verb, them = ("has", "it") if len(keys) == 1 else ("have", "them")
         message = f"{where}: {', '.join(keys)} {verb} no effect with the protocol {protocol.name}."
         if "CONFIRM" in keys:
-            message += " It has no delivery status to ask for: accepted is the end."
+            message += " There is no delivery status to confirm: accepted is the end."
         found.append(Problem("W025", keys[0], message, f"Remove {them}."))
     return found
 

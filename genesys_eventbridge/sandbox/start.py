@@ -22,7 +22,12 @@ def settings_block(url: str, options: "Options") -> str:
             "CLIENT_ID": CLIENT_ID,
             "CLIENT_SECRET": CLIENT_SECRET,
         },
-        "webhook": {"PROTOCOL": "webhook", "API_BASE_URL": url, "WEBHOOK_TOKEN": options.webhook_token},
+        "webhook": {
+            "PROTOCOL": "webhook",
+            "API_BASE_URL": url,
+            "WEBHOOK_TOKEN": options.webhook_token,
+            "ON_DOUBT": "ask",
+        },
     }
     first, *others = [_as_python(destinations[protocol]) for protocol in options.protocol.spoken]
     alternatives = "".join(f"Or, with the protocol webhook:\n\n{other}\n\n" for other in others)

@@ -127,7 +127,7 @@ class TestUnused:
         assert f"{key} has no effect with the protocol webhook" in found["W025", key]
 
     def test_confirm_has_no_effect_because_nothing_can_be_asked(self):
-        assert "no delivery status" in problems(CONFIRM=True)["W025", "CONFIRM"]
+        assert "no delivery status to confirm" in problems(CONFIRM=True)["W025", "CONFIRM"]
 
     def test_several_are_named_at_once(self):
         (text,) = problems(CLIENT_ID="i", CLIENT_SECRET="s-0123").values()
