@@ -227,8 +227,9 @@ class Sender:
         return self._headers
 
     def _forget(self) -> None:
-        """After a refusal, read the callables of PROXY and EXTRA_HEADERS again."""
+        """After a refusal, read the callables of PROXY, EXTRA_HEADERS and the protocol again."""
         self._headers = None
+        self._platform.forget()
         if self._direct and callable(self._platform.proxy):
             self._direct.close()
             self._direct = None

@@ -61,6 +61,8 @@ class Platform:
     protocol: Protocol = field(default_factory=EventBridge)
     #: Recent results of callables, by setting. They are masked in texts as well.
     _returned: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False, default_factory=dict)
+    #: The present results of callables that ``read`` called.
+    _current: dict[str, str] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_base_url", check_url(self.api_base_url, "API_BASE_URL"))
@@ -94,12 +96,20 @@ class Platform:
         return {**vars(self), **vars(self.protocol), **self.rules.statuses}
 
     def read(self, name: str, value: Secret, check: Check) -> str:
-        """The text of a protocol's setting, given by key and value. Raises Halted(config) if unusable."""
-        return value if isinstance(value, str) else str(self._read(name, value, check))
+        """The text of a protocol's setting, given by key and value. Raises Halted(config) if unusable.
 
-    def unusable(self, reason: str) -> Halted:
-        """The error for a setting that turns out to be unusable; ``reason`` begins with its name."""
-        return Halted(f"Nothing was sent: {reason}.", kind=Halt.CONFIG.value)
+        A callable is called once, and again after ``forget``.
+        """
+        if isinstance(value, str):
+            return value
+        known = self._current.get(name)
+        if known is None:  # not "not in": another thread may forget it meanwhile
+            known = self._current[name] = str(self._read(name, value, check))
+        return known
+
+    def forget(self) -> None:
+        """After a refusal: let ``read`` call callables again."""
+        self._current.clear()
 
     def known_secrets(self, protocol: Protocol) -> tuple[str, ...]:
         """The texts of the protocol's secret settings; for callables, their recent results."""
@@ -171,7 +181,7 @@ class Platform:
                 reason = str(error)
         if reason:
             value = None  # error reports show the variables of this frame
-            raise self.unusable(reason)
+            raise Halted(f"Nothing was sent: {reason}.", kind=Halt.CONFIG.value)
         known = self._returned.get(setting, ())
         if value is not None and value not in known[-1:]:
             self._returned[setting] = (*known, value)[-_REMEMBERED_VALUES:]

@@ -148,6 +148,15 @@ class TestProof:
         ]
         assert states() == [("delivered", "")]
 
+    def test_a_callable_is_not_called_for_each_event(self, webhook):
+        tokens = iter([TOKEN])
+        webhook(WEBHOOK_TOKEN=lambda: next(tokens), CONCURRENCY=1)
+        events(5)
+
+        publish(Hook())
+
+        assert states() == [("delivered", "")] * 5
+
     def test_a_callable_that_raises_pauses_and_every_event_waits(self, webhook):
         webhook(WEBHOOK_TOKEN=lambda: 1 / 0)
         events(2)
