@@ -3412,8 +3412,8 @@ MUTANTS = [
     ),
     Mutant(
         "a doubt about another protocol is not sent again",
-        "platform/protocols/base.py",
-        (("        return self.name\n", '        return ""\n'),),
+        "outbox/destinations.py",
+        (("name = platform.protocol.account(platform)", 'name = ""'),),
         "relay/test_webhook.py",
     ),
     Mutant(
