@@ -1600,6 +1600,7 @@ BY_WEBHOOK = {
     "PROTOCOL": "webhook",
     "API_BASE_URL": "http://127.0.0.1:8900",
     "WEBHOOK_TOKEN": "token-1",
+    "ON_DOUBT": "ask",
     "SOURCE": "com.example.sandbox",
 }
 
@@ -1648,6 +1649,7 @@ GENESYS_EVENTBRIDGE = {
         "PROTOCOL": "webhook",
         "API_BASE_URL": "http://127.0.0.1:8900",
         "WEBHOOK_TOKEN": "sandbox-webhook-token",
+        "ON_DOUBT": "ask",
         "SOURCE": "com.example.sandbox",
     },
 }
