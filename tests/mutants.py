@@ -3276,7 +3276,7 @@ MUTANTS = [
     Mutant(
         "an outage pauses where only one event is due",
         "outbox/destinations.py",
-        (("short_run = few or settings.asks_in_doubt", "short_run = settings.asks_in_doubt"),),
+        (("settings.run_length, few, settings", "settings.run_length, False, settings"),),
         "simulation/test_outages.py::test_no_event_ends_in_an_outage_of_half_a_day[503-1-4]",
     ),
     Mutant(
@@ -3373,8 +3373,20 @@ MUTANTS = [
     Mutant(
         "three unknown outcomes pause where each is a question",
         "outbox/destinations.py",
-        (("short_run = few or settings.asks_in_doubt", "short_run = few"),),
+        (("few, settings.asks_in_doubt)", "few)"),),
         "relay/test_webhook.py",
+    ),
+    Mutant(
+        "where failures are costly pauses get longer",
+        "circuit/__init__.py",
+        (("limits = replace(limits, cap=max(limits.cap, TROUBLE_CAP))", "pass"),),
+        "circuit/test_circuit.py",
+    ),
+    Mutant(
+        "where failures are costly one failed probe is enough",
+        "circuit/__init__.py",
+        (("if failed and not (checking or limits.costly) and", "if failed and not checking and"),),
+        "circuit/test_circuit.py",
     ),
     Mutant(
         "without a key a pass holds no more rows than it sends",

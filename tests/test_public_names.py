@@ -21,6 +21,10 @@ PUBLIC = {
     "operations": "cancel check_now pause requeue resend resolve resume retry_now",
     "outbox": "aenqueue enqueue enqueue_many",
     "ping": "ping",
+    "platform.outcomes": "Halt Outcome Sent Verdict",
+    "platform.protocols": "Answer EventBridge Protocol Request Webhook",
+    "platform.protocols.verdicts": "not_accepted without_proof",
+    "platform.values": "Secret or_callable setting",
     "relay": "check_accepted publish_due",
     "sandbox": "Sandbox serve",
     "signals": "destination_paused destination_resumed event_accepted event_dead event_delivered "

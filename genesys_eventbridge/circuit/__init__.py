@@ -118,8 +118,15 @@ class Limits:
     base: float
     cap: float
     run_length: int
-    #: RUN_EVENTS failures in a row are a run: few events are due, or each failure costs an operator's time.
-    short_run: bool = False
+    #: Besides the failing events, fewer than RUN_EVENTS are due: then RUN_EVENTS failures are a run.
+    few_due: bool = False
+    #: Each failure leaves an event to an operator: runs are as short, and pauses get as long as for problems
+    #: that only an operator can fix.
+    costly: bool = False
+
+    @property
+    def short_run(self) -> bool:
+        return self.few_due or self.costly
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +358,8 @@ def _failed(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) ->
     enough = RUN_EVENTS if limits.short_run else limits.run_length
     run = circuit.failures >= enough and (limits.short_run or len(failed) >= RUN_EVENTS)
     if (reply.probe and pauses) or (run and not pauses):
+        if limits.costly:
+            limits = replace(limits, cap=max(limits.cap, TROUBLE_CAP))
         kind = Halt.NETWORK if circuit.accepted_lately else outcome.outage or Halt.NETWORK
         circuit = _paused(circuit, kind, outcome.error, limits, probe=reply.probe)
     return Step(circuit, paused=bool(circuit.publish), uncounted=uncounted)
@@ -425,7 +434,7 @@ def _paused(
     pauses = circuit.check if checking else circuit.publish
     before, now = pauses.of(kind), circuit.now
     failed = probe and before is not None and before.until <= now
-    if failed and not checking and circuit.accepted_lately and kind in _TRIED_AGAIN:
+    if failed and not (checking or limits.costly) and circuit.accepted_lately and kind in _TRIED_AGAIN:
         circuit = replace(circuit, probes=circuit.probes + 1)
         failed = circuit.probes >= PROBES
     grows = before is None or failed

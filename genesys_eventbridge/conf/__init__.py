@@ -271,12 +271,10 @@ def _unknown(alias: str, raw: Mapping[Any, Any], known: Collection[str]) -> list
 def _combined(alias: str, found: dict[str, Any], kind: type[Protocol]) -> list[Problem]:
     """Replace the protocol's own settings by the protocol, and return what cannot be combined."""
     try:
-        protocol = kind(**_taken(found, kind))
+        protocol = found["protocol"] = kind(**_taken(found, kind))
+        return rules.combinations(alias, found | vars(protocol), protocol)
     except Exception as error:  # noqa: BLE001 - a protocol may be the user's code
-        message = f"{SETTING}[{alias!r}][{PROTOCOL!r}]: {kind.__name__} raised {type(error).__name__}."
-        return [Problem("E004", PROTOCOL, message, "Its fields must be made by platform.values.setting().")]
-    found["protocol"] = protocol
-    return rules.combinations(alias, found | vars(protocol), protocol)
+        return [rules.broken(alias, kind, error)]
 
 
 def _check(key: str, item: dataclasses.Field[Any]) -> values.Check:

@@ -47,7 +47,10 @@ def hosts(
     """
     where = f"GENESYS_EVENTBRIDGE[{alias!r}]"
     region, login = raw.get("REGION"), raw.get("LOGIN_BASE_URL")
-    api = raw.get("API_BASE_URL") or (None if region else protocol.api_base_url(raw))
+    try:
+        api = raw.get("API_BASE_URL") or (None if region else protocol.api_base_url(raw))
+    except Exception as error:  # noqa: BLE001 - a protocol may be the user's code
+        return {}, [broken(alias, protocol, error)]
     if not region and not api:
         explicit = "API_BASE_URL and LOGIN_BASE_URL" if protocol.authenticates else "API_BASE_URL"
         hint = f'Set "REGION": "us-east-1" (or your region), or {explicit}.'
@@ -112,6 +115,14 @@ def missing(alias: str, key: str, protocol: type[Protocol]) -> Problem:
     return Problem(number, key, f"GENESYS_EVENTBRIDGE[{alias!r}] has no {key}.", hint)
 
 
+def broken(alias: str, protocol: type[Protocol], error: Exception) -> Problem:
+    """A protocol raised while the settings were read; its message may hold a secret."""
+    message = (
+        f"GENESYS_EVENTBRIDGE[{alias!r}]: the protocol {protocol.__name__} raised {type(error).__name__}."
+    )
+    return Problem("E004", "PROTOCOL", message, "Its fields must be made by platform.values.setting().")
+
+
 def without_effect(alias: str, raw: Mapping[str, Any], protocol: type[Protocol]) -> list[Problem]:
     """Settings that the protocol refuses or does not use, and those that belong to other protocols."""
     where = f"GENESYS_EVENTBRIDGE[{alias!r}]"
@@ -139,7 +150,7 @@ def without_effect(alias: str, raw: Mapping[str, Any], protocol: type[Protocol])
 
 def undecided_doubt(alias: str, raw: Mapping[str, Any], protocol: type[Protocol]) -> list[Problem]:
     """Without a key, an event may be lost or doubled: the project should say which it prefers."""
-    if protocol.honours_key or raw.get("ON_DOUBT") is not None:
+    if protocol.honours_key or "ON_DOUBT" in raw:
         return []
     message = (
         f"GENESYS_EVENTBRIDGE[{alias!r}]: the protocol {protocol.name} honours no idempotency key, and "

@@ -389,8 +389,7 @@ def _limits(settings: DestinationSettings, circuit: Circuit, replies: Sequence[R
     if failing and len(failing) < RUN_EVENTS:
         due = _due(settings.alias).order_by("due_at", "id").values_list("id", flat=True)
         few = len(failing.union(due[: 2 * RUN_EVENTS])) < RUN_EVENTS
-    short_run = few or settings.asks_in_doubt  # each further failure would be a question to an operator
-    return Limits(settings.pause_base, settings.pause_cap, settings.run_length, short_run)
+    return Limits(settings.pause_base, settings.pause_cap, settings.run_length, few, settings.asks_in_doubt)
 
 
 def pauses_of(row: Destination, kind: AttemptKind) -> Pauses:

@@ -28,8 +28,8 @@ def unresolved(event: OutboxEvent, facts: Facts) -> str:
     match _reason(event):
         case Reason.OUTCOME_UNKNOWN if is_elsewhere(event.doubt_about, today):
             unknown = _(
-                "Another organisation may have accepted it: API_BASE_URL, REGION or CLIENT_ID has changed "
-                "since. Look for it there as well."
+                "Another organisation or endpoint may have accepted it: PROTOCOL, API_BASE_URL, REGION or "
+                "CLIENT_ID has changed since. Look for it there as well."
             )
         case Reason.CONFLICT:
             unknown = _(
@@ -155,7 +155,7 @@ def _delivered(event: OutboxEvent, facts: Facts) -> str:
     if act is not None and act.act == Act.RESOLVE and act.to_state == State.DELIVERED:
         return _by_operator(_("Marked as delivered by %(who)s (%(at)s): “%(why)s”."), facts, "")
     words = {"span": span(_took(event))}
-    if _has_no_status(facts):
+    if _has_no_status(facts) and not event.checks:
         return _("Accepted by the platform in %(span)s; this protocol has no delivery confirmation.") % words
     return _("Delivered in %(span)s.") % words
 

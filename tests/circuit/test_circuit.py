@@ -332,10 +332,31 @@ class TestRunsOfFailures:
         assert pauses(self.fail(Circuit(NOW), *[1, 2] * 20)[0]) == {}
 
     def test_three_in_a_row_are_a_run_where_no_others_are_due(self):
-        few = replace(LIMITS, short_run=True)
+        few = replace(LIMITS, few_due=True)
 
         assert pauses(self.fail(Circuit(NOW), 1, 1, limits=few)[0]) == {}
         assert pauses(self.fail(Circuit(NOW), 1, 2, 1, limits=few)[0]) == {"network": 5}
+
+    def test_where_failures_are_costly_each_failed_probe_makes_the_pause_longer_without_the_usual_cap(self):
+        """Each probe that fails leaves an event to an operator."""
+        costly = replace(LIMITS, costly=True)
+        lately = replace(Circuit(NOW), accepted_at=at(-60))
+        circuit, _steps = self.fail(lately, 1, 2, 3, limits=costly)
+        lengths = []
+        for event in range(4, 14):
+            lengths += pauses(circuit).values()
+            over = replace(circuit, publish=circuit.publish.over(NOW))
+            circuit = after(over, Reply(event, BROKEN, probe=True), costly, checking=False).circuit
+
+        assert lengths == [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]
+
+    def test_where_failures_are_costly_a_host_that_is_not_reached_keeps_the_usual_cap(self):
+        costly = replace(LIMITS, costly=True)
+        circuit = after(
+            paused("network", seconds=60.0), Reply(1, UNREACHED, probe=True), costly, checking=False
+        )
+
+        assert pauses(circuit.circuit) == {"network": 60}
 
     def test_an_acceptance_between_begins_a_new_run(self):
         circuit, _steps = self.fail(Circuit(NOW), *range(7))

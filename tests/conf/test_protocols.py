@@ -237,7 +237,20 @@ class TestOfOnesOwn:
         with override_settings(GENESYS_EVENTBRIDGE={"default": {**self.BASE, "PROTOCOL": Protocol}}):
             (problem,) = conf.problems()
 
-        assert "Protocol raised TypeError" in problem.message
+        assert "the protocol Protocol raised TypeError" in problem.message
+
+    @pytest.mark.parametrize("method", ["problems", "api_base_url"])
+    def test_a_method_that_raises_is_a_problem_of_the_settings(self, monkeypatch, method):
+        def fail(*_given):
+            raise LookupError("canary")
+
+        monkeypatch.setattr(Mine, method, fail)
+        found = problems(
+            self.BASE, MINE_KEY="a-secret", REGION=... if method == "api_base_url" else "us-east-1"
+        )
+
+        assert "the protocol Mine raised LookupError" in found["E004", "PROTOCOL"]
+        assert "canary" not in repr(found)
 
 
 class TestDeployment:
