@@ -54,22 +54,18 @@ def _always(_event: OutboxEvent, _now: dt.datetime) -> bool:
     return True
 
 
+def _waits(event: OutboxEvent, now: dt.datetime) -> bool:
+    return event.due_at is not None and event.due_at > now and event.claim_token is None
+
+
 def _waits_for_retry(event: OutboxEvent, now: dt.datetime) -> bool:
-    due = event.due_at
-    return (
-        event.state == State.PENDING
-        and event.attempts > 0
-        and due is not None
-        and due > now
-        and (event.claim_token is None)
-    )
+    return event.state == State.PENDING and event.attempts > 0 and _waits(event, now)
 
 
 def _can_be_asked(event: OutboxEvent, now: dt.datetime) -> bool:
     if event.state == State.UNRESOLVED:
         return bool(event.remote_id)
-    due = event.due_at
-    return event.state == State.ACCEPTED and due is not None and due > now and event.claim_token is None
+    return event.state == State.ACCEPTED and _waits(event, now)
 
 
 def _can_be_cancelled(event: OutboxEvent, now: dt.datetime) -> bool:

@@ -56,7 +56,18 @@ class EventColumns:
 
     @admin.display(description=gettext_lazy("next step"))
     def next_step(self, event: Any) -> str:
-        return next_step(event)
+        """When the event moves next, or what it waits for, in a few words."""
+        if event.state in NEEDS_OPERATOR:
+            return _("needs an operator")
+        if event.due_at is None:
+            return "-"
+        if is_in_flight(event, event.now):
+            return _("being sent") if event.state == State.PENDING else _("being checked")
+        if event.blocked:
+            return _("waiting for an earlier event")
+        if held := _held(event):
+            return held
+        return relative(event.due_at, event.now) if event.due_at > event.now else _("due")
 
     @admin.display(description=gettext_lazy("last result"))
     def last_result(self, event: Any) -> str:
@@ -69,22 +80,6 @@ class EventColumns:
     def short_id(self, event: Any) -> str:
         whole = clean(event.event_id, 255)
         return format_html('<code title="{}">{}</code>', whole, whole if len(whole) <= 8 else f"{whole[:8]}…")
-
-
-def next_step(event: Any) -> str:
-    """When the event moves next, or what it waits for, in a few words."""
-    if event.state in NEEDS_OPERATOR:
-        return _("needs an operator")
-    if event.due_at is None:
-        return "-"
-    if is_in_flight(event, event.now):
-        return _("being sent") if event.state == State.PENDING else _("being checked")
-    if event.blocked:
-        return _("waiting for an earlier event")
-    held = _held(event)
-    if held:
-        return held
-    return relative(event.due_at, event.now) if event.due_at > event.now else _("due")
 
 
 def _held(event: Any) -> str:

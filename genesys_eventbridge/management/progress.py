@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ EVERY = 10.0
 _GOOD = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
 
 
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """Counts what is done, from any thread, and shows it on ``stream`` (standard error).
 
     ``total`` is the number of events expected at the start; None if unknown.
@@ -51,9 +52,6 @@ class Progress:
             dynamic_ncols=True,
             disable=not (verbosity > 0 and on_terminal),
         )
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -32,8 +32,8 @@ def act(
     ids, dry_run = undecided(options), options["dry_run"]
     command.confirm(f"{verb[0]} {counted(len(ids), 'event')}{question or f'{how}?'}", options)
     done = operation(ids, command.actor(), dry_run=dry_run)
-    said = f"Would {verb[0].lower()}" if dry_run else verb[1]
-    lines = [f"{said} {counted(len(done.ids), 'event')}{how}."]
+    did = f"Would {verb[0].lower()}" if dry_run else verb[1]
+    lines = [f"{did} {counted(len(done.ids), 'event')}{how}."]
     lines += [*duplicate_lines(done.may_duplicate, dry_run=dry_run), *skipped_lines(done.skipped)]
     data = {
         "dry_run": dry_run,
