@@ -99,7 +99,7 @@ def _shop(folder: str) -> Iterator[tuple[str, int]]:
     with serve(sandbox) as platform:
         site = LiveServerThread("127.0.0.1", StaticFilesHandler)
         site.daemon = True
-        with override_settings(GENESYS_EVENTBRIDGE=_destination(platform.url)):
+        with override_settings(GENESYS_EVENTBRIDGE=_destinations(platform.url)):
             dead = _day(sandbox)
             site.start()
             site.is_ready.wait()
@@ -111,11 +111,15 @@ def _shop(folder: str) -> Iterator[tuple[str, int]]:
                 connections.close_all()
 
 
-def _destination(url: str) -> dict[str, dict[str, object]]:
+def _destinations(url: str) -> dict[str, dict[str, object]]:
     from django.conf import settings
 
-    where = {"API_BASE_URL": url, "LOGIN_BASE_URL": url, "WAKE": None, "BACKOFF_BASE": 60}
-    return {"default": {**settings.GENESYS_EVENTBRIDGE["default"], **where, "RATE_PER_MINUTE": 300}}
+    where = {"API_BASE_URL": url, "WAKE": None, "BACKOFF_BASE": 60}
+    given = settings.GENESYS_EVENTBRIDGE
+    return {
+        "default": {**given["default"], **where, "LOGIN_BASE_URL": url, "RATE_PER_MINUTE": 300},
+        "workflow": {**given["workflow"], **where},
+    }
 
 
 def _day(sandbox: Any) -> int:
@@ -161,6 +165,7 @@ def _relay(hours: float) -> None:
 
     with _ago(hours):
         publish_due()
+        publish_due("workflow")
     with _ago(hours - 0.002):
         check_accepted()
 
