@@ -332,13 +332,15 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 def _suspicious(text: str, folded: tuple[str, ...], forms: _Forms) -> bool:
     """Whether ``text`` may contain something to mask: a cheap test, as almost no text does."""
-    squeezed = _fold(text).replace(" ", "").replace(".", "")
+    # Not four calls of replace(): faster, but hostile answers of 1 MiB then take half as much memory again.
+    squeezed = text.translate(_SQUEEZE).lower()
     for word in (*_TELLTALES, *folded):  # not any(): this runs three times for every event
         if word in squeezed:
             return True
     return forms.may_stand_in(text)
 
 
+_SQUEEZE = str.maketrans("", "", "-_ .")
 _TELLTALES = ("bearer", "basic", "eyj")
 
 
