@@ -126,11 +126,13 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
     """Mark an unresolved row as accepted, because a late answer brings its remote id. Needs no token.
 
     This worker was frozen, and the row became unresolved meanwhile. With the remote id its status can be
-    checked. Returns whether the row was changed; raises Locked if another transaction has locked it.
-    ``until`` is as for ``settle``.
+    checked; if the answer itself means ``delivered``, the row is. Returns whether the row was changed; raises
+    Locked if another transaction has locked it. ``until`` is as for ``settle``.
     """
     if not row.remote_id:
         return False
+    delivered = row.state is State.DELIVERED
+    state = State.DELIVERED if delivered else State.ACCEPTED
     unresolved = OutboxEvent.objects.on_outbox().filter(
         id=row.id, state=State.UNRESOLVED, remote_id="", claim_token__isnull=True
     )
@@ -139,7 +141,7 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
         if len(unlocked(unresolved).values_list("id")) < len(unresolved.values_list("id")):
             raise Locked
         taken = unresolved.update(
-            state=State.ACCEPTED,
+            state=state,
             reason="",
             remote_id=row.remote_id,
             remote_key=remote_key(row.destination, row.remote_id),
@@ -148,7 +150,8 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
             # acceptance.
             key_known_since=Coalesce("key_known_since", "in_doubt_since"),
             in_doubt_since=None,
-            due_at=NOW,
+            due_at=None if delivered else NOW,
+            finished_at=NOW if delivered else None,
         )
         if taken:
             release([row.id])
@@ -160,7 +163,7 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
         logger.error("A late answer has the remote id of another event; event %d stays unresolved", row.id)
         return False
     if taken:
-        logger.warning("Event %d was unresolved and is accepted now: a late answer arrived", row.id)
+        logger.warning("Event %d was unresolved and is %s now: a late answer arrived", row.id, state.value)
     return bool(taken)
 
 

@@ -425,6 +425,9 @@ class Side:
             else:
                 moved.append(row)
                 self._count(answer, answer.outcome, row)
+        self._announce(moved)
+
+    def _announce(self, moved: list[Transition]) -> None:
         try:
             announce(self.settings.alias, moved)
         except Error as error:  # the outcomes are written, but signal receivers are not called
@@ -432,13 +435,16 @@ class Side:
 
     def _take_late_answers(self) -> None:
         late, self.late = self.late, []
+        taken: list[Transition] = []
         for row in late:
             try:
-                take_late_answer(row, until=time.monotonic() + self.settings.lease_seconds)
+                if take_late_answer(row, until=time.monotonic() + self.settings.lease_seconds):
+                    taken.append(row)
             except Locked:
                 self.late.append(row)
             except Error as error:
                 self._report_error(error, f"The late acceptance of event {row.id} is lost")
+        self._announce(taken)
 
     def _report_error(self, error: Error, what: str) -> None:
         """Log a database error after which the pass continues."""

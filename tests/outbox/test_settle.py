@@ -401,6 +401,16 @@ class TestLateAnswers:
         assert now.key_known_since == doubt is not None
         assert OutboxEvent.objects.due().exists()
 
+    def test_an_answer_that_needs_no_check_is_the_end(self):
+        """By a protocol without a status request nobody could ever check it."""
+        stale = self.late(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, in_doubt_since=DatabaseNow(-HOUR))
+
+        assert take_late_answer(settled(stale, state=State.DELIVERED))
+
+        now = fresh(stale)
+        assert (now.state, now.reason, now.due_at, now.in_doubt_since) == (State.DELIVERED, "", None, None)
+        assert now.finished_at is not None
+
     def test_its_key_is_free_for_the_next(self):
         head, follower = event(ordering_key="k"), event(ordering_key="k")
         (stale,) = claim().rows
