@@ -21,10 +21,16 @@ def server(sandbox: Sandbox) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def start(server: SandboxServer, settings: Any) -> Iterator[Any]:
+def target(server: SandboxServer) -> dict[str, Any]:
+    """The setting GENESYS_EVENTBRIDGE; a module overrides it to use another protocol."""
+    return destination(server.url)
+
+
+@pytest.fixture
+def start(target: dict[str, Any], settings: Any) -> Iterator[Any]:
     """``start(job, **orders)`` starts a child process that uses the platform; so does this process."""
     children = []
-    settings.GENESYS_EVENTBRIDGE = destination(server.url)
+    settings.GENESYS_EVENTBRIDGE = target
 
     def start(job: Any, **orders: Any) -> Child:
         child = Child(job, destination=settings.GENESYS_EVENTBRIDGE, **orders)

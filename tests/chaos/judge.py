@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
-from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.states import State
+from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
+from genesys_eventbridge.platform.outcomes import Verdict
+from genesys_eventbridge.states import AttemptKind, State
 from tests.chaos.crew import GHOST
 from tests.invariants import broken
 from tests.shop.models import Order
@@ -22,8 +23,10 @@ class Findings:
 
     #: Committed, but not delivered or not at the platform.
     lost: list[str] = field(default_factory=list)
-    #: Accepted more than once.
+    #: Accepted more than once; with ON_DOUBT "resend" only what was sent again after a known acceptance.
     doubled: list[str] = field(default_factory=list)
+    #: Sent again although it may have been accepted: by itself with "ask", without the mark with "resend".
+    blind: list[str] = field(default_factory=list)
     #: Sent or stored with other bytes than were enqueued.
     drifted: list[str] = field(default_factory=list)
     #: At the platform or in the outbox without a committed business row.
@@ -44,21 +47,37 @@ class Findings:
         return {each.name: len(getattr(self, each.name)) for each in fields(self)}
 
 
-def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings:
-    """Everything that is wrong, once the backlog is drained."""
+#: Endpoints that bring events.
+PUBLISHES = ("publish", "webhook")
+#: Answers after which an event was certainly not accepted.
+REFUSED = {"400", "401", "403", "404", "405", "410", "415", "421", "422", "423", "425", "429"}
+
+
+def judge(ledger: dict[str, Any], *, stale: list[str] | None = None, on_doubt: str = "") -> Findings:
+    """Everything that is wrong, once the backlog is drained.
+
+    ``on_doubt`` is the setting of that name if the protocol honours no key: with "ask" an event may be
+    unresolved, with "resend" it may be accepted twice, if the attempt log says so.
+    """
     found = Findings(stale=list(stale or ()), broken=broken())
     rows = {f"{row.source} {row.event_id}": row for row in OutboxEvent.objects.all()}
     accepted = _acceptances(ledger)
     for name, row in rows.items():
-        if row.state != State.DELIVERED or name not in accepted:
+        asked = on_doubt == "ask" and row.state == State.UNRESOLVED
+        if not asked and (row.state != State.DELIVERED or name not in accepted):
             found.lost.append(f"{name} is {row.state} {row.reason}")
         if hashlib.sha256(row.body.encode()).hexdigest() != row.body_sha256:
             found.drifted.append(name)
-    found.doubled += [name for name, times in ledger["accepts"].items() if times > 1]
+    twice = {name for name, times in ledger["accepts"].items() if times > 1}
+    if on_doubt:
+        found.blind += blind(ledger, on_doubt)
+    if on_doubt == "resend":
+        twice &= _sent_again_though_known(ledger)
+    found.doubled += sorted(twice)
     for attempt in ledger["attempts"]:
         row_sent = rows.get(f"{attempt['source']} {attempt['id']}")
         # Half a body, from a sender that was killed, names no event.
-        if attempt["endpoint"] == "publish" and row_sent and attempt["body_sha256"] != row_sent.body_sha256:
+        if attempt["endpoint"] in PUBLISHES and row_sent and attempt["body_sha256"] != row_sent.body_sha256:
             found.drifted.append(row_sent.event_id)
     for name, attempt in accepted.items():
         if name not in rows or attempt["subject"].startswith(GHOST):
@@ -67,6 +86,77 @@ def judge(ledger: dict[str, Any], *, stale: list[str] | None = None) -> Findings
     found.overlapping += [overlap["event"] for overlap in ledger["overlaps"]]
     found.misordered += _misordered(rows, accepted)
     return found
+
+
+def blind(ledger: dict[str, Any], on_doubt: str) -> list[str]:
+    """Events sent again although an earlier request may have arrived.
+
+    With "ask" every one, unless an operator has sent it again (``key_epoch``); with "resend" those whose
+    repeated requests are not marked in the attempt log.
+    """
+    arrived = _may_have_arrived(ledger)
+    if on_doubt == "ask":
+        sent = _requests(ledger)
+        rows = OutboxEvent.objects.filter(key_epoch=0)
+        names = [f"{row.source} {row.event_id}" for row in rows]
+        return [name for name in names if any(arrived[name] < start for start in sent[name])]
+    began = _began(ledger)
+    return [
+        f"{name}, attempt {attempt.number}"
+        for name, attempt in _logged()
+        if arrived[name] < began.get(attempt.correlation_id, attempt.started_at.timestamp())
+        and not attempt.may_duplicate
+    ]
+
+
+def never_requested(ledger: dict[str, Any]) -> list[str]:
+    """Unresolved events without a request that may have arrived: their worker died before it began one."""
+    arrived = _may_have_arrived(ledger)
+    unknown = {name for name, attempt in _logged() if attempt.verdict == Verdict.UNKNOWN}
+    rows = OutboxEvent.objects.filter(state=State.UNRESOLVED)
+    names = [f"{row.source} {row.event_id}" for row in rows]
+    return [name for name in names if name not in unknown and arrived[name] == float("inf")]
+
+
+def _sent_again_though_known(ledger: dict[str, Any]) -> set[str]:
+    """Events with a request after one whose acceptance is in the attempt log."""
+    sent, began = _requests(ledger), _began(ledger)
+    return {
+        name
+        for name, attempt in _logged()
+        if attempt.verdict == Verdict.ACCEPTED
+        and any(began.get(attempt.correlation_id, float("inf")) < start for start in sent[name])
+    }
+
+
+def _requests(ledger: dict[str, Any]) -> dict[str, list[float]]:
+    """By event, when its requests began."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for attempt in ledger["attempts"]:
+        if attempt["endpoint"] in PUBLISHES:
+            found[f"{attempt['source']} {attempt['id']}"].append(attempt["started_at"])
+    return found
+
+
+def _began(ledger: dict[str, Any]) -> dict[str, float]:
+    """By correlation id, when the request began; the attempt log may be of a worker with another clock."""
+    return {attempt["correlation_id"]: attempt["started_at"] for attempt in ledger["attempts"]}
+
+
+def _may_have_arrived(ledger: dict[str, Any]) -> dict[str, float]:
+    """By event, when the first request began after which it may have been accepted; else infinity."""
+    found: dict[str, float] = defaultdict(lambda: float("inf"))
+    for attempt in ledger["attempts"]:
+        name = f"{attempt['source']} {attempt['id']}"
+        if attempt["endpoint"] in PUBLISHES and attempt["status"] not in REFUSED:
+            found[name] = min(found[name], attempt["started_at"])
+    return found
+
+
+def _logged() -> list[tuple[str, DeliveryAttempt]]:
+    """The attempts in the log, each with the name of its event."""
+    publishes = DeliveryAttempt.objects.filter(kind=AttemptKind.PUBLISH).select_related("event")
+    return [(f"{each.event.source} {each.event.event_id}", each) for each in publishes.order_by("id")]
 
 
 #: Seconds that an event may wait between two steps by design: a lapsed lease and a backoff.

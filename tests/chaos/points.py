@@ -24,8 +24,8 @@ from genesys_eventbridge.relay import batch, senders
 from genesys_eventbridge.relay.batch import Pass, Side
 from genesys_eventbridge.relay.senders import Senders
 
-#: The first bytes of a publish request.
-PUBLISH = b"POST /api/v2/eventbridge/events "
+#: The first bytes of a publish request, by either protocol.
+PUBLISH = (b"POST /api/v2/eventbridge/events ", b"POST /api/v2/integrations/webhooks/")
 
 
 class Point:

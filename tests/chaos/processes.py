@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from genesys_eventbridge.sandbox import CLIENT_ID, CLIENT_SECRET
+from genesys_eventbridge.sandbox import CLIENT_ID, CLIENT_SECRET, WEBHOOK_TOKEN
 
 #: Seconds that a test waits for another process before it fails.
 PATIENCE = 120.0
@@ -42,6 +42,15 @@ def destination(url: str, **changes: Any) -> dict[str, Any]:
         "WAKE": None,
     }
     return {"default": {**values, **changes}}
+
+
+def webhook(url: str, on_doubt: str, **changes: Any) -> dict[str, Any]:
+    """The same for the protocol without a key; ``on_doubt`` is "ask" or "resend"."""
+    values = destination(url)["default"]
+    for unused in ("LOGIN_BASE_URL", "CLIENT_ID", "CLIENT_SECRET", "CHECK_DELAYS"):
+        del values[unused]
+    own = {"PROTOCOL": "webhook", "WEBHOOK_TOKEN": WEBHOOK_TOKEN, "ON_DOUBT": on_doubt}
+    return {"default": {**values, **own, **changes}}
 
 
 class Child:

@@ -13,14 +13,16 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection, connections
 
+from genesys_eventbridge import operations
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.operations import Actor, Resolution
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.sandbox import Sandbox, serve
 from genesys_eventbridge.states import State
 from tests.chaos import crew
 from tests.chaos.cuts import cut_connections
-from tests.chaos.judge import Findings, Standstill, judge, longest_standstills
-from tests.chaos.processes import PATIENCE, Child, destination, heard
+from tests.chaos.judge import Findings, Standstill, blind, judge, longest_standstills, never_requested
+from tests.chaos.processes import PATIENCE, Child, destination, heard, webhook
 from tests.shop.models import Order
 
 #: How the platform behaves for a while; most of the time it works. Nothing here needs an operator, because a
@@ -38,6 +40,9 @@ CALM: dict[str, Any] = {"scenario": "happy", "rate": None, "rate_window": 60.0, 
 #: Faults for a few requests: the fault, and how many requests.
 SPITE: list[tuple[int | str, int]] = [(503, 5), (0, 3), (429, 1), (504, 2), (500, 4), ("gateway-timeout", 3)]
 SPITE += [("conflict-in-progress", 2), (423, 2)]
+#: A webhook has no conflicts, because it knows no keys.
+WEBHOOK_SPITE: list[tuple[int | str, int]] = [each for each in SPITE if each[0] != "conflict-in-progress"]
+WEBHOOK_SPITE += [("no-id", 2), ("half-body", 2), ("html-200", 1)]
 #: Seconds between two measurements of the backlog.
 LOOK_EVERY = 10.0
 #: Longer than LEASE_SECONDS: a process frozen for this long loses its claims.
@@ -63,12 +68,20 @@ class Report:
     #: The most events due at once, measured every few seconds.
     backlog: int = 0
     findings: Findings = field(default_factory=Findings)
+    #: ON_DOUBT, if the protocol is the webhook.
+    on_doubt: str = ""
+    #: Events that an operator was asked about, and those of them that no request may have brought.
+    questions: int = 0
+    never_requested: int = 0
+    #: Events accepted more than once.
+    accepted_again: int = 0
 
     def __str__(self) -> str:
         deeds = ", ".join(f"{count} {deed}" for deed, count in sorted(self.deeds.items()))
         found = ", ".join(f"{name} {count}" for name, count in self.findings.counts().items())
         return (
-            f"chaos on {self.database}, seed {self.seed}, {self.workers} workers, {self.seconds:.0f} s:\n"
+            f"chaos on {self.database}, seed {self.seed}, {self.workers} workers, {self.seconds:.0f} s"
+            f"{self._on_doubt()}:\n"
             f"  {self.committed} transactions committed ({self.events} events), "
             f"{self.rolled_back} rolled back\n"
             f"  {deeds}\n"
@@ -78,13 +91,24 @@ class Report:
             f"  at most {self.backlog} events due at once, drained {self.drain:.1f} s after the storm"
         )
 
+    def _on_doubt(self) -> str:
+        if not self.on_doubt:
+            return ""
+        return (
+            f", webhook, ON_DOUBT {self.on_doubt}, {self.questions} unresolved "
+            f"({self.never_requested} never requested), {self.accepted_again} accepted again"
+        )
+
 
 def _due() -> int:
     return due_events("default", State.PENDING).count() + due_events("default", State.ACCEPTED).count()
 
 
 class Storm:
-    """``commits`` limits it; ``restart``, if given, restarts the database now and then."""
+    """``commits`` limits it; ``restart``, if given, restarts the database now and then.
+
+    With ``on_doubt`` ("ask" or "resend") the destination is a webhook.
+    """
 
     def __init__(
         self,
@@ -94,13 +118,15 @@ class Storm:
         commits: int,
         seconds: float,
         restart: Callable[[], None] | None = None,
+        on_doubt: str = "",
     ) -> None:
         self.draw = random.Random(seed)
         self.restart = restart
         self.commits = commits
         self.pause = 2 * seconds / commits
-        self.report = Report(connection.vendor, seed, workers)
-        self.sandbox = Sandbox(deliver_after=0.3)
+        self.report = Report(connection.vendor, seed, workers, on_doubt=on_doubt)
+        self.on_doubt = on_doubt
+        self.sandbox = Sandbox(deliver_after=0.3, protocol="webhook" if on_doubt else "eventbridge")
         self.server = serve(self.sandbox)
         self.children: dict[str, Child] = {}
         self.frozen: dict[str, float] = {}
@@ -126,7 +152,10 @@ class Storm:
 
     def _start(self, name: str) -> None:
         self.born += 1
-        orders: dict[str, Any] = {"destination": destination(self.server.url)}
+        url = self.server.url
+        orders: dict[str, Any] = {
+            "destination": webhook(url, self.on_doubt) if self.on_doubt else destination(url)
+        }
         if name.startswith("worker"):
             self.children[name] = Child(crew.loop, watched=True, **orders)
         else:
@@ -194,7 +223,7 @@ class Storm:
         # A paused destination sends few probes, so leftover faults would become an endless outage.
         self.sandbox.stop_failing()
         if self.draw.random() < 0.4:
-            fault, times = self.draw.choice(SPITE)
+            fault, times = self.draw.choice(WEBHOOK_SPITE if self.on_doubt else SPITE)
             self.sandbox.fail_next(fault, times)
         if self.draw.random() < 0.05:
             self.report.deeds["platform restarts"] += 1
@@ -242,7 +271,7 @@ class Storm:
             child.close()
         self._thaw(float("inf"))
         began = time.monotonic()
-        while self._with_database(OutboxEvent.objects.open().exists) is not False:
+        while self._with_database(self._is_unfinished) is not False:
             self._listen(0.2)
             self._revive()
             if time.monotonic() - began > PATIENCE:
@@ -254,6 +283,27 @@ class Storm:
             self._hear_out(self.children[name])
             code = self.children[name].process.exitcode
             assert code in (0, -signal.SIGTERM), f"a worker told to stop exited with {code}"
+
+    def _is_unfinished(self) -> bool:
+        """Whether events are open. Those that wait for an unresolved one wait until it has been looked up."""
+        if OutboxEvent.objects.open().exclude(key_held=True).exists():
+            return True
+        if self.on_doubt == "ask" and OutboxEvent.objects.filter(state=State.UNRESOLVED).exists():
+            self._look_up()
+            return True
+        return OutboxEvent.objects.open().exists()
+
+    def _look_up(self) -> None:
+        """What an operator does with unresolved events: look whether the platform has each of them."""
+        ledger = self.sandbox.ledger()
+        self.report.findings.blind += blind(ledger, self.on_doubt)
+        self.report.never_requested += len(never_requested(ledger))
+        asked = list(OutboxEvent.objects.filter(state=State.UNRESOLVED))
+        self.report.questions += len(asked)
+        for row in asked:
+            arrived = f"{row.source} {row.event_id}" in ledger["accepts"]
+            decision = Resolution.DELIVERED if arrived else Resolution.NOT_DELIVERED
+            operations.resolve([row.pk], Actor("chaos"), decision, "looked up", accept_duplicates=True)
 
     def _hear_out(self, child: Child) -> None:
         """Read its messages until it has ended."""
@@ -273,7 +323,10 @@ class Storm:
 
     def _sum_up(self) -> None:
         ledger = self.sandbox.ledger()
-        self.report.findings = judge(ledger, stale=self.stale)
+        before = self.report.findings.blind
+        self.report.findings = judge(ledger, stale=self.stale, on_doubt=self.on_doubt)
+        self.report.findings.blind += before
+        self.report.accepted_again = sum(times > 1 for times in ledger["accepts"].values())
         self.report.standstill, self.report.standstill_alone = longest_standstills(ledger)
         self.report.committed = Order.objects.values("note").distinct().count()
         self.report.events = OutboxEvent.objects.count()
