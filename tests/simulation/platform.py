@@ -20,6 +20,7 @@ ORDINARY = "ordinary"
 NO_ANSWER = 20.0
 NO_CONNECTION = 5.0
 TOKEN_LIFE = 3600.0
+WEBHOOK = "/api/v2/integrations/webhooks/"
 
 
 class Kind(StrEnum):
@@ -75,7 +76,8 @@ Rule = Callable[[Question], httpx.Response | None]
 class SimulatedPlatform(httpx.BaseTransport):
     """The first rule that applies decides. Otherwise every event is accepted, and delivered when checked.
 
-    A key that was used before gets a 409 with the id of its event, as on the platform.
+    A key that was used before gets a 409 with the id of its event, as on the platform. The webhook reads no
+    key: each request that arrives is accepted.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class SimulatedPlatform(httpx.BaseTransport):
         self.exchanges: list[Exchange] = []
         #: By event number, the simulated time of the first response that reported its acceptance.
         self.accepted_at: dict[int, float] = {}
-        #: How often an event was accepted under a new key.
+        #: How often an event was accepted: by the webhook, or under a new key.
         self.taken: Counter[int] = Counter()
         self._asked: Counter[tuple[Kind, int]] = Counter()
         self._keys: dict[str, int] = {}
@@ -168,6 +170,9 @@ class SimulatedPlatform(httpx.BaseTransport):
         remote_id = f"remote-{event}"
         if kind is Kind.CHECK:
             return httpx.Response(200, json={"id": remote_id, "status": "delivered"})
+        if request.url.path.startswith(WEBHOOK):
+            self.taken[event] += 1
+            return httpx.Response(200, json={"invocationId": f"invocation-{event}-{self.taken[event]}"})
         key = request.headers["Idempotency-Key"]
         if key in self._keys:
             return httpx.Response(409, json={"id": f"remote-{self._keys[key]}", "status": "accepted"})
