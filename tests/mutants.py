@@ -3280,6 +3280,82 @@ MUTANTS = [
         "simulation/test_outages.py::test_no_event_ends_in_an_outage_of_half_a_day[503-1-4]",
     ),
     Mutant(
+        "without a key a pass holds only rows that are being sent",
+        "relay/batch.py",
+        (
+            (
+                "return settings.batch_size if settings.honours_key else min(",
+                "return settings.batch_size if settings.batch_size else min(",
+            ),
+        ),
+        "chaos/test_webhook.py::test_a_killed_worker_leaves_no_more_doubts_than_it_has_senders",
+    ),
+    Mutant(
+        "without a key the window is 0",
+        "conf/__init__.py",
+        (
+            (
+                "return self.idempotency_window - self.idempotency_margin if self.honours_key else 0.0",
+                "return self.idempotency_window - self.idempotency_margin",
+            ),
+        ),
+        "faults/test_webhook.py::test_each_fault_has_one_end[ask-gateway-timeout]",
+    ),
+    Mutant(
+        "an event that is sent again in doubt has a window without end",
+        "conf/__init__.py",
+        (("return math.inf if self.resends_in_doubt else self.key_seconds", "return self.key_seconds"),),
+        "faults/test_webhook.py::test_each_fault_has_one_end[resend-gateway-timeout]",
+    ),
+    Mutant(
+        "without a key three unknown outcomes in a row pause",
+        "outbox/destinations.py",
+        (("short_run = few or settings.asks_in_doubt", "short_run = few"),),
+        "simulation/test_webhook.py::test_a_phase_of_500_over_a_backlog_costs_few_questions[1-False-5]",
+    ),
+    *(
+        Mutant(
+            name,
+            "relay/batch.py",
+            (("return True if publishes and claimed.doubt_before and not self", text),),
+            f"faults/test_webhook.py::test_each_fault_has_one_end[resend-{fault}]",
+        )
+        for name, text, fault in (
+            ("a repetition is marked", "return True if publishes is None and not self", "no-id"),
+            (
+                "a retry of what was not accepted is not marked",
+                "return True if publishes and claimed.attempts > 1 and not self",
+                "423",
+            ),
+        )
+    ),
+    Mutant(
+        "a lapsed claim without a key ends",
+        "relay/batch.py",
+        (("            self.report.states.update(expiry.expire(self.settings))\n", ""),),
+        "chaos/test_webhook.py::test_killed_between_claim_and_commit_an_event_is_asked_about_or_sent_again_"
+        "and_marked[ask-E-1]",
+    ),
+    Mutant(
+        "a claim ends only after its lease",
+        "outbox/expiry.py",
+        (("closed = pending.not_in_flight().filter(", "closed = pending.filter("),),
+        "chaos/test_webhook.py::test_killed_between_claim_and_commit_an_event_is_asked_about_or_sent_again_"
+        "and_marked[ask-E-1]",
+    ),
+    Mutant(
+        "a late answer that needs no check is the end",
+        "outbox/settle.py",
+        (("delivered = row.state is State.DELIVERED", "delivered = False"),),
+        "faults/test_webhook.py::test_a_late_answer_with_proof_ends_the_question",
+    ),
+    Mutant(
+        "a late answer is announced",
+        "relay/batch.py",
+        (("        self._announce(taken)\n", ""),),
+        "faults/test_webhook.py::test_a_late_answer_with_proof_ends_the_question",
+    ),
+    Mutant(
         "checks leave most senders to due events",
         "relay/batch.py",
         (("return max(1, self.rows // 5)", "return self.rows"),),
