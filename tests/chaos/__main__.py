@@ -25,6 +25,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--workers", type=int, help="4, on SQLite 2")
     parser.add_argument("--private-postgresql", action="store_true")
+    parser.add_argument(
+        "--on-doubt", choices=["ask", "resend"], default="", help="a webhook, with this ON_DOUBT"
+    )
     options = parser.parse_args()
     with ExitStack() as stack:
         restart = None
@@ -53,7 +56,12 @@ def _storm(stack: ExitStack, options: argparse.Namespace, restart: Callable[[], 
     commits = options.commits or round(options.seconds * 25)
     say(f"seed {options.seed}: {commits} commits in about {options.seconds:.0f} s on {connection.vendor}")
     report = Storm(
-        seed=options.seed, workers=workers, commits=commits, seconds=options.seconds, restart=restart
+        seed=options.seed,
+        workers=workers,
+        commits=commits,
+        seconds=options.seconds,
+        restart=restart,
+        on_doubt=options.on_doubt,
     ).run()
     say(str(report))
     return 1 if report.findings else 0
