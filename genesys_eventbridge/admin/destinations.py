@@ -30,7 +30,7 @@ from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
 from genesys_eventbridge.outbox.destinations import pauses_of
 from genesys_eventbridge.reporting import workers
-from genesys_eventbridge.reporting.destination import Explanation, explain_destination
+from genesys_eventbridge.reporting.destination import Explanation, explain_destination, without_a_key
 from genesys_eventbridge.reporting.facts import refused, settings_of
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
@@ -231,11 +231,7 @@ class DestinationAdmin(PagesAdmin):
         name = format_html("<code>{}</code>", settings.platform.protocol.name)
         if settings.honours_key:
             return name
-        if settings.asks_in_doubt:
-            doubt = _("no idempotency key: an event of unknown outcome waits for an operator (ON_DOUBT: ask)")
-        else:
-            doubt = _("no idempotency key: an event of unknown outcome is sent again (ON_DOUBT: resend)")
-        return format_html("{}, {}", name, doubt)
+        return format_html("{}, {}", name, without_a_key(settings))
 
     @staticmethod
     def pauses(row: Any, kind: AttemptKind) -> str:

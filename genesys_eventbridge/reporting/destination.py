@@ -28,6 +28,15 @@ class Explanation:
     sentence: str
 
 
+def without_a_key(settings: DestinationSettings) -> str:
+    """What happens to events of unknown outcome if the platform recognises no repetition; else ""."""
+    if settings.asks_in_doubt:
+        return _("no idempotency key: an event of unknown outcome waits for an operator (ON_DOUBT: ask)")
+    if settings.resends_in_doubt:
+        return _("no idempotency key: an event of unknown outcome is sent again (ON_DOUBT: resend)")
+    return ""
+
+
 def explain_destination(
     health: Destination, settings: DestinationSettings | None, now: dt.datetime
 ) -> Explanation:

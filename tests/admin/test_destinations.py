@@ -23,6 +23,7 @@ from tests.prompt import sandboxed
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/genesys_eventbridge/destination/"
+DASHBOARD = "/admin/genesys_eventbridge/outboxevent/dashboard/"
 PAGE = f"{LIST}default/change/"
 PAUSE = f"{LIST}default/pause/"
 RESUME = f"{LIST}default/resume/"
@@ -101,6 +102,30 @@ def test_a_destination_that_is_not_there_is_not_found(ana, name):
 def test_no_secret_is_shown(ana, row):
     assert "test-secret-sample" not in text(ana.get(PAGE)) + text(ana.get(LIST))
     assert "test-client" not in text(ana.get(PAGE))
+
+
+@pytest.mark.parametrize(
+    ("on_doubt", "follows"), [("ask", "waits for an operator"), ("resend", "is sent again")]
+)
+def test_its_page_and_the_dashboard_say_what_a_doubt_means_without_a_key(
+    ana, row, settings, on_doubt, follows
+):
+    assert "no idempotency key" not in text(ana.get(PAGE)) + text(ana.get(DASHBOARD))
+    settings.GENESYS_EVENTBRIDGE = {
+        "default": {
+            "REGION": "us-east-1",
+            "SOURCE": "com.example",
+            "PROTOCOL": "webhook",
+            "WEBHOOK_TOKEN": "canarytoken-0123456789",
+            "ON_DOUBT": on_doubt,
+        }
+    }
+
+    for address in (PAGE, DASHBOARD):
+        shown = text(ana.get(address))
+        assert "<code>webhook</code>, no idempotency key" in shown
+        assert f"{follows} (ON_DOUBT: {on_doubt})" in shown
+        assert "canarytoken" not in shown
 
 
 def test_the_rate_is_shown(ana, row, settings):

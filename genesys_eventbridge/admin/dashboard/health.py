@@ -15,7 +15,9 @@ from django.utils.translation import ngettext
 from genesys_eventbridge import checks, conf, schedules
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.reporting import workers
+from genesys_eventbridge.reporting.destination import without_a_key
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
+from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
@@ -67,6 +69,10 @@ def _destination(at: DestinationStatus, *, many: bool) -> Iterator[Row]:
     took = at.health.accepted_at
     text = when(took, at.now) if took else _("no event accepted yet")
     yield Row(_("Last successful call") + where, "good" if took else "", text, ping)
+    settings = settings_of(at.alias)
+    if settings and (doubt := without_a_key(settings)):
+        name = settings.platform.protocol.name
+        yield Row(_("Protocol") + where, "", format_html("<code>{}</code>, {}", name, doubt))
 
 
 def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
