@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from django.conf import settings as django_settings
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
-from genesys_eventbridge import defects
+from genesys_eventbridge import conf, defects
 from genesys_eventbridge.outbox import due, sweep
 from tests import databases, flushes, loopback
 
@@ -90,7 +91,13 @@ def _only_loopback() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _new_process() -> Iterator[None]:
-    """Clear what the process remembers about the outbox and about logged errors after each test."""
+    """Clear what the process remembers about the outbox and about logged errors after each test.
+
+    And before it, Django's copy of our setting: a thread left over from a test may have read the setting while
+    the test ended, and ``LazySettings`` keeps for the whole process what it read.
+    """
+    vars(django_settings).pop(conf.SETTING, None)
+    conf.reset()
     yield
     defects.forget()
     due.forget()
