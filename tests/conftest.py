@@ -93,7 +93,7 @@ def _only_loopback() -> Iterator[None]:
 def _new_process() -> Iterator[None]:
     """Clear what the process remembers about the outbox and about logged errors after each test.
 
-    And before it, Django's copy of our setting: a thread left over from a test may have read the setting while
+    And before it, Django's copy of our setting: a thread left over from a test may have read it while
     the test ended, and ``LazySettings`` keeps for the whole process what it read.
     """
     vars(django_settings).pop(conf.SETTING, None)

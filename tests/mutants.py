@@ -3310,7 +3310,7 @@ MUTANTS = [
     Mutant(
         "without a key three unknown outcomes in a row pause",
         "outbox/destinations.py",
-        (("short_run = few or settings.asks_in_doubt", "short_run = few"),),
+        (("few, settings.asks_in_doubt)", "few)"),),
         "simulation/test_webhook.py::test_a_phase_of_500_over_a_backlog_costs_few_questions[1-False-5]",
     ),
     *(
