@@ -20,7 +20,7 @@ from genesys_eventbridge.client.transport import DEADLINE, USER_AGENT, DirectTra
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.platform.config import Platform
-from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
+from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict, storable
 from genesys_eventbridge.platform.protocols import Answer, Request
 from genesys_eventbridge.platform.values import header_value, named
 
@@ -130,8 +130,15 @@ class Sender:
         body: str,
     ) -> Outcome:
         try:
-            request = build()
-        except (Halted, InvalidEvent) as error:
+            self._platform.secrets()  # if they cannot be masked, nothing may be sent
+            request = self._http_request(build())
+        except (
+            Halted,
+            InvalidEvent,
+            httpx.LocalProtocolError,
+            httpx.InvalidURL,
+            UnicodeEncodeError,
+        ) as error:
             return self._failed(error, undecided, body)
         except Exception as error:  # noqa: BLE001 - a protocol is the user's code; nothing was sent
             line = f"Nothing was sent: the protocol raised {type(error).__name__}."
@@ -139,12 +146,12 @@ class Sender:
             nothing = Verdict.UNAVAILABLE if undecided is Verdict.UNKNOWN else undecided
             return Outcome(nothing, error=line, outage=Halt.CONFIG)
         try:
-            response = self._answer(self._http_request(request))
+            response = self._answer(request)
         except Exception as error:  # noqa: BLE001 - an error of any kind has a meaning for the event
             return self._failed(error, undecided, body)
         try:
             with _large_answers.lock if len(response.content) > LARGE_ANSWER_BYTES else nullcontext():
-                return judge(read(response, self._platform.rules, self._secrets(), body))
+                return storable(judge(read(response, self._platform.rules, self._secrets(), body)))
         except Exception as error:  # noqa: BLE001 - our bugs must not make it look as if nothing was sent
             status, name = response.status_code, type(error).__name__
             line = (
@@ -181,9 +188,11 @@ class Sender:
             flow.close()
 
     def _http_request(self, request: Request) -> httpx.Request:
+        if not request.path.startswith("/"):  # appended to the host, "@" would name another one
+            raise ValueError("a path begins with a slash")
         content = request.body.encode()
         headers = [*self._common_headers(), *(_header(name, text) for name, text in request.headers)]
-        if request.method == "POST":
+        if content or request.method == "POST":
             headers.append((b"Content-Length", b"%d" % len(content)))
         deadline = Deadline(self._platform.request_deadline, self._clock)
         # With stream= httpx adds no headers: this list is complete.
@@ -239,6 +248,8 @@ class Sender:
 
 
 def _header(name: str, text: str) -> tuple[bytes, bytes]:
+    if text == "" and name.startswith("ce-"):  # an attribute of the event may be empty
+        return name.encode(), b""
     try:
         return name.encode(), str(named(header_value, text, f"The header {name}")).encode()
     except ValueError as error:

@@ -1,14 +1,14 @@
 """What a response from the platform means, as plain values: verdict, halt, outcome, token, and the rules."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from genesys_eventbridge.platform import values
 from genesys_eventbridge.platform.values import clean_all, setting
-from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED
+from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, REDACTED, clean
 
 
 class Verdict(StrEnum):
@@ -113,6 +113,38 @@ class Outcome:
     found: bool | None = None
     outage: Halt | None = None
     excerpt: str = field(default="", repr=False)
+
+
+#: Characters that are stored of each text.
+_LIMITS = {"error": 500, "correlation_id": 128, "excerpt": 4096}
+
+
+def storable(outcome: object) -> Outcome:
+    """A protocol's outcome, with its texts cut and cleaned. Raises TypeError, naming an unusable field.
+
+    A protocol may be a user's code. A value that no column takes would keep its row from being settled.
+    """
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"not an Outcome: {type(outcome).__name__}")
+    given: Any = outcome
+    halt, status, wait, remote_id = given.halt, given.status_code, given.retry_after, given.remote_id
+    fits = {
+        "verdict": isinstance(given.verdict, Verdict),
+        "halt": isinstance(halt, Halt) or (halt is None and outcome.verdict is not Verdict.HALTED),
+        "outage": given.outage is None or isinstance(given.outage, Halt),
+        "status_code": status is None or (isinstance(status, int) and 0 <= status <= 999),
+        "retry_after": wait is None or (isinstance(wait, (int, float)) and 0 <= wait <= values.LONGEST),
+        "remote_id": isinstance(remote_id, str) and len(remote_id) <= 255 and remote_id.isprintable(),
+        **{name: isinstance(getattr(outcome, name), str) for name in _LIMITS},
+    }
+    if wrong := [name for name, good in fits.items() if not good]:
+        raise TypeError(f"an Outcome with an unusable {wrong[0]}")
+    changed: dict[str, Any] = {
+        name: clean(text, limit)
+        for name, limit in _LIMITS.items()
+        if len(text := getattr(outcome, name)) > limit or not text.isprintable()
+    }
+    return replace(outcome, **changed) if changed else outcome
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,7 +1,7 @@
 """A protocol is a user's code: whatever its methods raise has the meaning that docs/protocols.md says."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.models import Destination, OutboxEvent
-from genesys_eventbridge.platform.outcomes import Verdict
+from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.platform.protocols import Protocol, Request
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, event, fresh
@@ -26,6 +26,10 @@ class Faulty(Protocol):
 
     name: ClassVar = "faulty"
     raises: ClassVar[dict[str, Exception]] = {}
+
+    def secrets(self, platform):
+        self._may_raise("secrets")
+        return ()
 
     def publish_request(self, platform, event, key):
         self._may_raise("publish_request")
@@ -79,6 +83,11 @@ def faulty(settings, monkeypatch):
         assert conf.problems() == []
 
     return use
+
+
+def unchecked(verdict: Any, **fields: Any) -> Outcome:
+    """What an untyped protocol may return."""
+    return Outcome(verdict, **fields)
 
 
 def publish():
@@ -135,6 +144,87 @@ class TestPublishing:
         assert len(publish().published) == 1
         assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
         assert SECRET not in caplog.text
+
+    def test_an_error_of_the_texts_to_mask_comes_before_the_request(self, faulty):
+        faulty(secrets=RuntimeError(SECRET))
+        row = event()
+
+        assert publish().published == []
+        assert (fresh(row).state, fresh(row).in_doubt_since) == (State.PENDING, None)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            None,
+            ("POST", "/events"),
+            Request("POST", "events"),
+            Request("POST", "@elsewhere.example.com/events"),
+            Request("POST", "/events", ("X-One", "1")),  # type: ignore[arg-type]
+        ],
+    )
+    def test_what_is_no_request_is_not_sent_and_leaves_no_doubt(self, faulty, monkeypatch, given):
+        faulty()
+        monkeypatch.setattr(Faulty, "publish_request", lambda *_: given)
+        row = event()
+
+        assert publish().published == []
+        assert (fresh(row).state, fresh(row).attempts) == (State.PENDING, 1)
+        assert fresh(row).in_doubt_since is None
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            None,
+            "accepted",
+            Verdict.ACCEPTED,
+            unchecked("accepted"),
+            unchecked(Verdict.HALTED),
+            unchecked(Verdict.ACCEPTED, remote_id=None),
+            unchecked(Verdict.ACCEPTED, remote_id=7),
+            unchecked(Verdict.ACCEPTED, remote_id="x" * 256),
+            unchecked(Verdict.ACCEPTED, remote_id="a\0b"),
+            unchecked(Verdict.UNKNOWN, error=None),
+            unchecked(Verdict.UNKNOWN, status_code="200"),
+            unchecked(Verdict.UNKNOWN, status_code=10**12),
+            unchecked(Verdict.UNKNOWN, outage="network"),
+            unchecked(Verdict.UNAVAILABLE, retry_after=float("nan")),
+            unchecked(Verdict.UNAVAILABLE, retry_after=1e300),
+        ],
+    )
+    def test_what_is_no_outcome_leaves_the_outcome_unknown(self, faulty, monkeypatch, outcome):
+        faulty()
+        monkeypatch.setattr(Faulty, "publish_outcome", lambda *_: outcome)
+        row = event()
+        publish()
+
+        assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+        assert fresh(row).last_error.startswith("HTTP 200: the response could not be judged (TypeError).")
+
+    def test_texts_of_an_outcome_are_made_fit_to_be_stored(self, faulty, monkeypatch):
+        faulty()
+        outcome = Outcome(Verdict.REJECTED, error="a\0b" * 999, correlation_id="c" * 999, excerpt="\0" * 9999)
+        monkeypatch.setattr(Faulty, "publish_outcome", lambda *_: outcome)
+        row = event()
+        publish()
+
+        assert (fresh(row).state, len(fresh(row).last_error)) == (State.DEAD, 500)
+        assert "\0" not in fresh(row).last_error
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH", "put"])
+    def test_a_body_is_sent_by_any_method(self, faulty, monkeypatch, method):
+        faulty()
+        row = event()
+        body = fresh(row).body
+        monkeypatch.setattr(Faulty, "publish_request", lambda *_: Request(method, "/events", body=body))
+        lengths = []
+
+        def answer(request):
+            lengths.append(request.headers["content-length"])
+            return httpx.Response(200, json={})
+
+        relay.publish_due(transport=lambda: httpx.MockTransport(answer))
+
+        assert lengths == [str(len(body.encode()))]
 
     def test_an_account_that_cannot_be_read_stops_nothing(self, faulty):
         faulty(account=RuntimeError(SECRET))
