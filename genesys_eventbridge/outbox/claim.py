@@ -78,6 +78,8 @@ class Claimed:
     turn: bool = False
     #: The body was changed after it was enqueued.
     altered: bool = False
+    #: An operator gave it a new key: what was sent under an earlier one may have been accepted.
+    renewed: bool = False
     #: The lease of its last claim expired (``lapsed``), and that of the claim before, too (``suspect``).
     lapsed: bool = False
     suspect: bool = False
@@ -439,6 +441,7 @@ def _claimed(
         last_status_code=row["last_status_code"],
         last_error=row["last_error"],
         correlation_id=row["correlation_id"],
+        renewed=bool(epoch),
         altered=publishing and sha256(row["body"].encode()).hexdigest() != row["body_sha256"],
         lapsed=row["claim_token"] is not None,
         suspect=row["claim_token"] is not None and bool(row["lapses"]),

@@ -535,7 +535,8 @@ class Side:
     def _may_duplicate(self, claimed: Claimed) -> bool | None:
         """Whether the platform may have accepted the event before and could not recognise it."""
         publishes = claimed.kind is AttemptKind.PUBLISH
-        return True if publishes and claimed.doubt_before and not self.settings.honours_key else None
+        repeated = claimed.doubt_before is not None or claimed.renewed
+        return True if publishes and repeated and not self.settings.honours_key else None
 
     def _attempt(self, answer: Report, outcome: Outcome) -> Attempt:
         claimed = answer.claimed

@@ -338,6 +338,16 @@ class TestBareData:
         assert hook.requests == []
 
 
+def test_an_attribute_may_be_empty_in_binary_mode(webhook):
+    webhook(WEBHOOK_BODY="data")
+    row = event(extensions={"empty": ""})
+    hook = Hook(200)
+    publish(hook)
+
+    assert fresh(row).state == State.DELIVERED
+    assert hook.requests[0].headers["ce-empty"] == ""
+
+
 class TestOperators:
     @pytest.mark.parametrize("on_doubt", ["ask", "resend"])
     def test_sending_an_unresolved_event_again_may_duplicate(self, webhook, on_doubt):
@@ -351,6 +361,11 @@ class TestOperators:
         assert list(refused.skipped) == [Skip.MAY_DUPLICATE]
         assert done.may_duplicate == [row.pk]
         assert fresh(row).in_doubt_since is None
+
+        publish(Hook(200))
+
+        assert fresh(row).state == State.DELIVERED
+        assert DeliveryAttempt.objects.get().may_duplicate is True
 
     def test_there_is_no_status_to_ask_for(self, webhook):
         row = event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, remote_id="an-id"))
