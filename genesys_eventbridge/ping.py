@@ -22,6 +22,7 @@ from genesys_eventbridge.client.sockets import Deadline
 from genesys_eventbridge.client.transport import DirectTransport
 from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.outbox import next_due
@@ -179,6 +180,9 @@ def _connection(settings: DestinationSettings, sender: Sender) -> Step:
         platform.protocol.publish_request(platform, _test_event(settings), str(uuid.uuid4()))
     except (Halted, InvalidEvent) as error:
         return Step("connection", False, str(error))
+    except Exception as error:  # noqa: BLE001 - a protocol is the user's code
+        report(error, "Nothing was sent: the protocol raised %s", type(error).__name__)
+        return Step("connection", False, f"nothing was sent: the protocol raised {type(error).__name__}")
     if failure := sender.connect():
         return Step("connection", False, failure.error)
     secured = "with TLS" if platform.api_base_url.startswith("https:") else "without TLS"
@@ -195,14 +199,15 @@ def _connection(settings: DestinationSettings, sender: Sender) -> Step:
 def _event(settings: DestinationSettings, sender: Sender) -> Step:
     event = _test_event(settings)
     outcome = sender.publish(event.body, str(uuid.uuid4()), event)
+    place = f"Look {settings.platform.protocol.look_at} for type {TEST_TYPE} and id {event.event_id}."
     if outcome.verdict is not Verdict.ACCEPTED:
-        return Step("event", False, outcome.error)
+        return Step("event", False, outcome.error, place if outcome.verdict is Verdict.UNKNOWN else "")
     given = f" as {outcome.remote_id}" if outcome.remote_id else ""
     return Step(
         "event",
         True,
         f"accepted{given}",
-        f"Look {settings.platform.protocol.look_at} for type {TEST_TYPE} and id {event.event_id}.",
+        place,
     )
 
 

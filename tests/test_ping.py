@@ -17,6 +17,7 @@ from genesys_eventbridge.client.transport import DirectTransport
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.platform.outcomes import Token
+from genesys_eventbridge.platform.protocols import Webhook
 from tests.prompt import run, run_json, sandboxed
 from tests.socket_server import Conversation, SocketServer, proxy, self_signed
 
@@ -414,6 +415,26 @@ class TestAWebhook:
         with self.webhook(WEBHOOK_TOKEN=lambda: "a/b"):
             assert "WEBHOOK_TOKEN must be the token" in steps()["connection"].message
 
+    def test_a_protocol_that_fails_is_named_by_its_error_alone(self, monkeypatch):
+        def fails(*_):
+            raise RuntimeError(self.TOKEN)
+
+        monkeypatch.setattr(Webhook, "publish_request", fails)
+        with self.webhook():
+            ran = run("ping")
+
+        assert "nothing was sent: the protocol raised RuntimeError" in ran.out
+        assert self.TOKEN not in ran.out
+        assert ran.code == 3
+
+    def test_a_test_event_of_unknown_outcome_can_be_looked_for(self):
+        with self.webhook() as sandbox:
+            sandbox.fail_next(500, on="webhook")
+            ran = run("ping", "--send")
+
+        assert f"for type {ping.TEST_TYPE} and id " in ran.out
+        assert ran.code == 3
+
     def test_one_marked_event_is_sent_if_asked_for(self):
         with self.webhook() as sandbox:
             ran = run("ping", "--send")
@@ -440,7 +461,7 @@ class TestAWebhook:
     def test_its_token_is_in_no_text(self, arguments):
         with self.webhook() as sandbox:
             well = run("ping", *arguments).out
-            sandbox.fail_next(404, times=9)
+            sandbox.fail_next(404, times=9, on="webhook")
             assert self.TOKEN not in well + run("ping", *arguments).out
 
 
