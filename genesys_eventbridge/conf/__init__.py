@@ -16,13 +16,13 @@ from django.dispatch import receiver
 
 from genesys_eventbridge.conf import rules
 from genesys_eventbridge.conf.rules import Problem
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import without_arguments
 from genesys_eventbridge.platform import values
 from genesys_eventbridge.platform.config import Platform
 from genesys_eventbridge.platform.outcomes import Rules
 from genesys_eventbridge.platform.protocols import BUILT_IN, EventBridge, Protocol, protocol_class
 from genesys_eventbridge.platform.values import setting, settings_of
-from genesys_eventbridge.text import clean
 
 SETTING = "GENESYS_EVENTBRIDGE"
 HOUR = 3600.0
@@ -224,9 +224,23 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
     try:
         kind = protocol_class(raw.get(PROTOCOL, EventBridge.name))
     except ValueError as error:
-        got = clean(repr(raw[PROTOCOL]), 100)
+        got = rules.shown(raw[PROTOCOL])
         message = f"{SETTING}[{alias!r}][{PROTOCOL!r}] must be {error}, got {got}."
         return {}, [*problems, Problem("E004", PROTOCOL, message, f"The default is {EventBridge.name!r}.")]
+    if kind in BUILT_IN.values():
+        return _read_as(kind, alias, raw, problems)
+    if flaws := list(rules.flaws(kind, {*_FIELDS, PROTOCOL, "REGION", rules.REPLACED_BY_WAKE})):
+        return {}, [*problems, *(rules.unusable(alias, kind, flaw) for flaw in flaws)]
+    try:
+        return _read_as(kind, alias, raw, problems)
+    except Exception as error:  # noqa: BLE001 - a protocol may be the user's code, and its text hold a secret
+        report(error, "The protocol of destination %s: %s", alias, type(error).__name__)
+        return {}, [rules.unusable(alias, kind, f"raised {type(error).__name__}")]
+
+
+def _read_as(
+    kind: type[Protocol], alias: str, raw: Mapping[str, Any], problems: list[Problem]
+) -> tuple[dict[str, Any], list[Problem]]:
     fields = _FIELDS | settings_of(kind)
     problems += _unknown(alias, raw, {*DEFAULTS, *fields, "REGION", rules.REPLACED_BY_WAKE})
     hosts, host_problems = rules.hosts(alias, raw, kind)
@@ -248,8 +262,9 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
         try:
             found[key.lower()] = _check(key, item)(value)
         except ValueError as error:
-            known_default = "" if default is dataclasses.MISSING or needed else f"The default is {default!r}."
-            shown = "" if item.metadata["secret"] else f", got {clean(repr(value), 100)}"
+            hidden = default is dataclasses.MISSING or needed or (default and item.metadata["secret"])
+            known_default = "" if hidden else f"The default is {default!r}."
+            shown = "" if item.metadata["secret"] else f", got {rules.shown(value)}"
             problems.append(
                 Problem("E004", key, f"{SETTING}[{alias!r}][{key!r}] must be {error}{shown}.", known_default)
             )

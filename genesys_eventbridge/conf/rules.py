@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from genesys_eventbridge.platform import regions
 from genesys_eventbridge.platform.config import contradictions
 from genesys_eventbridge.platform.protocols import BUILT_IN, Protocol
 from genesys_eventbridge.platform.values import settings_of
+from genesys_eventbridge.platform.wire import without_token
+from genesys_eventbridge.text import clean
 from genesys_eventbridge.tls import load_trust
 
 HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
@@ -106,6 +109,36 @@ def publish_on_commit(alias: str, raw: Mapping[str, Any]) -> tuple[dict[str, Any
         else "Remove it: WAKE is on by default.",
     )
     return {"WAKE": None} if off else {}, [problem]
+
+
+def shown(value: object) -> str:
+    """A value for a message: short, and without the token of an invocation URL in the wrong place."""
+    return clean(without_token(repr(value)), 100)
+
+
+def flaws(protocol: Any, app_keys: Collection[str]) -> Iterator[str]:
+    """What is wrong with the class of a user's protocol. ``app_keys`` are the settings of the app itself."""
+    if not isinstance(name := getattr(protocol, "name", None), str) or not name:
+        yield "has no name"
+    if any(
+        isinstance(value, dataclasses.Field) for each in protocol.__mro__ for value in vars(each).values()
+    ):
+        yield "has settings but is not decorated with @dataclass(frozen=True, kw_only=True, repr=False)"
+    own = settings_of(protocol)
+    yield from (f"has a field named like the setting {key}" for key in own if key in app_keys)
+    if not isinstance(protocol.unused, Set) or not isinstance(protocol.refused, Mapping):
+        yield "must declare unused as a frozenset and refused as a mapping"
+    if not isinstance(protocol.credentials, tuple) or not {*protocol.credentials} <= {*own, *app_keys}:
+        yield "must declare credentials as a tuple of its settings, in upper case"
+    elif protocol.authenticates and not {"CLIENT_ID", "CLIENT_SECRET"} <= {*protocol.credentials}:
+        yield "authenticates, so its credentials must contain CLIENT_ID and CLIENT_SECRET"
+    if protocol.confirms and protocol.status_request is Protocol.status_request:
+        yield "confirms, so it needs the methods status_request and status_outcome"
+
+
+def unusable(alias: str, protocol: type[Protocol], flaw: str) -> Problem:
+    message = f"GENESYS_EVENTBRIDGE[{alias!r}]['PROTOCOL']: {protocol.__name__} {flaw}."
+    return Problem("E004", "PROTOCOL", message, "See the page Protocols.")
 
 
 def missing(alias: str, key: str, protocol: type[Protocol]) -> Problem:

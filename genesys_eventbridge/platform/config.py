@@ -181,7 +181,7 @@ class Platform:
                 reason = str(error)
         if reason:
             value = None  # error reports show the variables of this frame
-            raise Halted(f"Nothing was sent: {reason}.", kind=Halt.CONFIG.value)
+            raise Halted(f"Nothing was sent: {reason.rstrip('.')}.", kind=Halt.CONFIG.value)
         known = self._returned.get(setting, ())
         if value is not None and value not in known[-1:]:
             self._returned[setting] = (*known, value)[-_REMEMBERED_VALUES:]

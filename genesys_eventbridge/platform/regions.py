@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from genesys_eventbridge.platform.wire import LONGEST_PATH, is_loopback, normal_host
+from genesys_eventbridge.platform.wire import LONGEST_PATH, is_loopback, normal_host, without_token
 from genesys_eventbridge.text import clean
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -179,7 +179,7 @@ def _stem(given: str) -> str:
 def _shown(given: str) -> str:
     """The value for an error message, without user name, password and query."""
     place = "***" + given[given.rfind("@") :] if "@" in given else given
-    return repr(clean(re.sub(r"([?#]).+", r"\1***", place, count=1), 100))
+    return repr(clean(without_token(re.sub(r"([?#]).+", r"\1***", place, count=1)), 100))
 
 
 def _port(port: str | None, scheme: str, setting: str) -> str:

@@ -41,6 +41,7 @@ _MEDIA_TYPE = re.compile(
     rf"{_NAME.pattern}/{_NAME.pattern}"
     rf'(?:[ \t]*;[ \t]*{_NAME.pattern}=(?:{_NAME.pattern}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*'
 )
+_INVOCATION = re.compile(r"(/integrations/+(?:\./+)*webhooks/+)[^/?#\'\"\s]+", re.IGNORECASE)
 _PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~:@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)+")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -83,6 +84,16 @@ def is_url_path(value: object) -> TypeGuard[str]:
         and _PATH.fullmatch(value) is not None
         and not {".", ".."} & set(map(unquote, value.split("/")))
     )
+
+
+def is_invocation(url: str) -> bool:
+    """Whether a URL or path, however it is spelled, is that of a webhook: it holds a credential then."""
+    return _INVOCATION.search(unquote(url)) is not None
+
+
+def without_token(text: str) -> str:
+    """Configured text for an error message, without the token of an invocation URL."""
+    return _INVOCATION.sub(r"\1***", text)
 
 
 def is_credential(value: object) -> TypeGuard[str]:

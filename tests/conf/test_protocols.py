@@ -71,6 +71,11 @@ class TestWebhook:
         )
         assert problems(WEBHOOK_TOKEN=URL) == {}
 
+    def test_a_base_url_that_is_an_invocation_url_is_refused(self):
+        found = problems(API_BASE_URL=URL)
+
+        assert "Put it into WEBHOOK_TOKEN" in found["E005", "API_BASE_URL"]
+
     def test_a_url_of_another_host_is_refused(self):
         found = problems(REGION="us-east-1", WEBHOOK_TOKEN=URL)
 
@@ -176,6 +181,42 @@ class TestEventBridge:
         assert list(found) == [("E005", "EVENTS_PATH")]
         assert 'Set PROTOCOL to "webhook"' in found["E005", "EVENTS_PATH"]
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"EVENTS_PATH": f"/API/v2/Integrations/WEBHOOKS/{TOKEN}/events"},
+            {"EVENTS_PATH": f"/api/v2/integrations/web%68ooks/{TOKEN}/events"},
+            {"EVENTS_PATH": f"/gateway/api/v2/integrations/webhooks/{TOKEN}/events"},
+            {"API_BASE_URL": URL},
+            {
+                "API_BASE_URL": "https://gateway.example.com/api/v2/integrations",
+                "LOGIN_BASE_URL": "https://login.example.com",
+                "EVENTS_PATH": f"/webhooks/{TOKEN}/events",
+            },
+        ],
+    )
+    def test_a_webhook_is_recognised_however_its_path_is_written(self, changes):
+        found = problems(OAUTH, **{"LOGIN_BASE_URL": "https://login.mypurecloud.de", **changes})
+
+        assert list(found) == [("E005", "EVENTS_PATH")]
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("EVENTS_PATH", f"/api/v2/integrations/webhooks/{TOKEN}/events/"),
+            ("EVENTS_PATH", f"/api/v2/integrations/./webhooks/{TOKEN}/events"),
+            ("EVENTS_PATH", f"/api/v2/integrations//webhooks/{TOKEN}/events"),
+            ("REGION", URL.replace("https", "http")),
+            ("API_BASE_URL", URL + "?x"),
+            ("PROTOCOL", URL),
+            ("CONTENT_TYPE", URL),
+        ],
+    )
+    def test_a_token_in_the_wrong_setting_is_not_shown(self, key, value):
+        found = problems(OAUTH, **{key: value})
+
+        assert key in {named for _id, named in found}
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Mine(Protocol):
@@ -222,35 +263,111 @@ class TestOfOnesOwn:
         assert (problem.id, problem.key) == ("E004", "PROTOCOL")
         assert '"eventbridge", "webhook"' in problem.message
 
-    def test_a_module_that_fails_to_import_is_named_by_its_error(self, monkeypatch):
+    @pytest.mark.parametrize("error", [AttributeError, KeyError, NameError, SyntaxError])
+    def test_a_module_that_fails_to_import_is_named_by_its_error(self, monkeypatch, error):
         class Broken(types.ModuleType):
             def __getattr__(self, name):
-                raise AttributeError(name)
+                raise error(name)
 
         monkeypatch.setitem(sys.modules, "broken_protocols", Broken("broken_protocols"))
 
-        assert (
-            "raised AttributeError" in problems(self.BASE, PROTOCOL="broken_protocols.X")["E004", "PROTOCOL"]
-        )
+        found = problems(self.BASE, PROTOCOL="broken_protocols.X")
+
+        assert f"raised {error.__name__}" in found["E004", "PROTOCOL"]
 
     def test_a_class_that_cannot_be_made_is_refused(self):
-        with override_settings(GENESYS_EVENTBRIDGE={"default": {**self.BASE, "PROTOCOL": Protocol}}):
+        abstract = type("Abstract", (Protocol,), {"name": "abstract"})
+        with override_settings(GENESYS_EVENTBRIDGE={"default": {**self.BASE, "PROTOCOL": abstract}}):
             (problem,) = conf.problems()
 
-        assert "the protocol Protocol raised TypeError" in problem.message
+        assert "Abstract raised TypeError" in problem.message
 
-    @pytest.mark.parametrize("method", ["problems", "api_base_url"])
-    def test_a_method_that_raises_is_a_problem_of_the_settings(self, monkeypatch, method):
-        def fail(*_given):
-            raise LookupError("canary")
 
-        monkeypatch.setattr(Mine, method, fail)
-        found = problems(
-            self.BASE, MINE_KEY="a-secret", REGION=... if method == "api_base_url" else "us-east-1"
-        )
+class NoName(Protocol):
+    publish_request = Mine.publish_request
+    publish_outcome = Mine.publish_outcome
 
-        assert "the protocol Mine raised LookupError" in found["E004", "PROTOCOL"]
-        assert "canary" not in repr(found)
+
+class Plain(NoName):
+    """Settings, but no dataclass."""
+
+    name = "plain"
+    plain_key: str = values.setting(values.credential)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Taken(NoName):
+    source: str = values.setting(values.credential)
+    name = "taken"
+
+
+class TestFlaws:
+    """A mistake in the class of a protocol is one error of the checks, and enqueue() names it, too."""
+
+    def found(self, kind, **changes):
+        keys = {**TestOfOnesOwn.BASE, "PROTOCOL": kind, **changes}
+        with override_settings(GENESYS_EVENTBRIDGE={"default": keys}):
+            (problem,) = conf.problems()
+            with pytest.raises(ImproperlyConfigured, match="PROTOCOL"):
+                conf.destination()
+        assert (problem.id, problem.key) == ("E004", "PROTOCOL")
+        return problem.message
+
+    @pytest.mark.parametrize(
+        ("kind", "words"),
+        [
+            (NoName, "NoName has no name"),
+            (Plain, "is not decorated with @dataclass"),
+            (Taken, "a field named like the setting SOURCE"),
+        ],
+    )
+    def test_a_class_is_refused_by_what_it_lacks(self, kind, words):
+        assert words in self.found(kind)
+
+    @pytest.mark.parametrize(
+        ("attribute", "value", "words"),
+        [
+            ("name", 7, "has no name"),
+            ("unused", ["CONFIRM"], "unused as a frozenset"),
+            ("refused", ("CONFIRM",), "refused as a mapping"),
+            ("credentials", "MINE_KEY", "credentials as a tuple"),
+            ("credentials", ("MINE_KEI",), "credentials as a tuple"),
+            ("authenticates", True, "must contain CLIENT_ID and CLIENT_SECRET"),
+            ("confirms", True, "needs the methods status_request and status_outcome"),
+        ],
+    )
+    def test_an_attribute_of_the_wrong_kind_is_named(self, attribute, value, words):
+        assert words in self.found(type("Mine", (Mine,), {attribute: value}))
+
+    @pytest.mark.parametrize(
+        ("method", "result"),
+        [
+            ("problems", None),
+            ("problems", ["text"]),
+            ("problems", RuntimeError(TOKEN)),
+            ("api_base_url", RuntimeError(TOKEN)),
+        ],
+    )
+    def test_a_method_that_fails_is_named_by_its_error_alone(self, method, result, caplog):
+        def fails(*_):
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        kind = type("Mine", (Mine,), {method: fails})
+        found = self.found(kind, MINE_KEY="a-secret", **({} if method == "problems" else {"REGION": None}))
+
+        assert "Mine raised" in found
+        assert TOKEN not in found + caplog.text
+
+    def test_the_default_of_a_secret_is_not_shown(self):
+        @dataclass(frozen=True, kw_only=True, repr=False)
+        class Defaulted(Mine):
+            mine_other: str = values.setting(values.credential, TOKEN, secret=True)
+
+        found = problems({**TestOfOnesOwn.BASE, "PROTOCOL": Defaulted}, MINE_KEY="a-secret", MINE_OTHER=7)
+
+        assert list(found) == [("E004", "MINE_OTHER")]
 
 
 class TestDeployment:

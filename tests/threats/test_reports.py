@@ -17,6 +17,7 @@ from genesys_eventbridge.client import EventBridgeClient, Platform
 from genesys_eventbridge.errors import Halted, InvalidEvent, without_arguments
 from genesys_eventbridge.model_events import EventQuerySet, enqueue_for
 from genesys_eventbridge.outbox import aenqueue, enqueue, enqueue_many
+from genesys_eventbridge.platform.protocols import Webhook
 from genesys_eventbridge.relay import batch
 from tests.outbox_rows import event
 from tests.scripted import ScriptedPlatform
@@ -138,6 +139,14 @@ class TestCredentials:
         error = raised(conf.destination)
 
         assert isinstance(error, ImproperlyConfigured)
+        assert not leaks(str(error))
+        assert not leaks(our_variables(error))
+
+    @pytest.mark.parametrize("end", ["/", "\n", "%2f"])
+    def test_a_refused_token_of_a_webhook_is_not_repeated(self, end):
+        error = raised(lambda: Webhook(webhook_token=SECRET + end))
+
+        assert isinstance(error, ValueError)
         assert not leaks(str(error))
         assert not leaks(our_variables(error))
 

@@ -25,7 +25,7 @@ def protocol_class(value: Any) -> type[Protocol]:
         module, _dot, name = value.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the module is the user's code
             reason = f" (importing it raised {type(error).__name__})"
     if isinstance(found, type) and issubclass(found, Protocol):
         return found

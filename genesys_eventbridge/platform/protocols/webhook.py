@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genesys_eventbridge.cloudevents import attributes
 from genesys_eventbridge.cloudevents.binary import binary
-from genesys_eventbridge.errors import InvalidEvent
+from genesys_eventbridge.errors import InvalidEvent, without_arguments
 from genesys_eventbridge.platform import values
 from genesys_eventbridge.platform.answers import Answer
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
@@ -18,6 +18,7 @@ from genesys_eventbridge.platform.protocols.base import Protocol, Request
 from genesys_eventbridge.platform.protocols.verdicts import not_accepted, without_proof
 from genesys_eventbridge.platform.regions import check_url
 from genesys_eventbridge.platform.values import Secret, setting
+from genesys_eventbridge.platform.wire import is_invocation
 
 if TYPE_CHECKING:
     from genesys_eventbridge.cloudevents import CloudEvent
@@ -117,7 +118,8 @@ class Webhook(Protocol):
 
     def _answered(self, answer: Answer, event: Sent) -> Outcome:
         invocation = answer.usable_id(answer.member("invocationId"))
-        if invocation and not answer.complains(event):
+        failed = answer.final_verdict() is Verdict.FAILED
+        if invocation and not failed and not answer.complains(event):
             return answer.outcome(Verdict.ACCEPTED, remote_id=invocation)
         hint = "No proof that the event was accepted: the response has no usable invocationId."
         broken_off = f"The response broke off. {self.after_unknown}"
@@ -128,6 +130,12 @@ class Webhook(Protocol):
             _binary(event.encode())
 
     def problems(self, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        if is_invocation(given["api_base_url"]):
+            yield (
+                "API_BASE_URL",
+                "API_BASE_URL is the invocation URL of a webhook. Put it into WEBHOOK_TOKEN, and remove "
+                "API_BASE_URL.",
+            )
         token = given["webhook_token"]
         base = None if callable(token) else _parts(token)[0]
         if base not in (None, given["api_base_url"]):
@@ -155,6 +163,10 @@ class Webhook(Protocol):
 
     def secrets(self, platform: Platform) -> tuple[str, ...]:
         return tuple(_parts(value)[1] for value in platform.known_secrets(self))
+
+
+# The frame of the generated __init__ would contain the token.
+Webhook.__init__ = without_arguments(Webhook.__init__)  # type: ignore[method-assign]
 
 
 def _binary(body: str) -> tuple[tuple[tuple[str, str], ...], str, str]:

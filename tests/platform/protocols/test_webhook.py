@@ -131,6 +131,7 @@ class TestAnswers:
             {"invocationId": "../.."}, {"invocationId": "x" * 300},
             {"invocationId": [INVOCATION]}, {"invocationId": TOKEN}, {"invocationID": INVOCATION},
             {"invocationId": INVOCATION, "errors": ["x"]},
+            {"invocationId": INVOCATION, "status": "failed"},
             {"invocationId": INVOCATION, "status": 500, "message": "x"},
         ],
     )  # fmt: skip

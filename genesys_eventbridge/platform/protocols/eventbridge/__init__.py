@@ -12,14 +12,13 @@ from genesys_eventbridge.platform.answers import Answer
 from genesys_eventbridge.platform.outcomes import Outcome, Sent
 from genesys_eventbridge.platform.protocols.base import Protocol, Request
 from genesys_eventbridge.platform.protocols.eventbridge import publish, status
+from genesys_eventbridge.platform.wire import is_invocation
 from genesys_eventbridge.text import clean
 
 if TYPE_CHECKING:
     from genesys_eventbridge.platform.config import Platform
 
 _REMOTE_ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
-#: The path of another protocol's endpoint, which holds a credential.
-_WEBHOOK_PATH = "/api/v2/integrations/webhooks/"
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,12 +64,12 @@ class EventBridge(Protocol):
             )
         if given.get("delivered_statuses", frozenset()) & given.get("failed_statuses", frozenset()):
             yield "FAILED_STATUSES", "DELIVERED_STATUSES and FAILED_STATUSES have a value in common."
-        if given["events_path"].startswith(_WEBHOOK_PATH):
+        if is_invocation(given["api_base_url"] + given["events_path"]):
             yield (
                 "EVENTS_PATH",
-                "EVENTS_PATH is the path of a webhook, which confirms nothing and honours no idempotency "
-                'key. Set PROTOCOL to "webhook" and WEBHOOK_TOKEN to the token in that path, and remove '
-                "EVENTS_PATH.",
+                "EVENTS_PATH is the path of a webhook, or API_BASE_URL its URL. A webhook confirms nothing "
+                'and honours no idempotency key. Set PROTOCOL to "webhook" and WEBHOOK_TOKEN to the token in '
+                "that path, and remove both.",
             )
         if given["api_base_url"] + given["events_path"] == given["login_base_url"] + given["token_path"]:
             yield (
