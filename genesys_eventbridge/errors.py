@@ -57,7 +57,10 @@ class Unavailable(PlatformError):
 
 
 class OutcomeUnknown(PlatformError):
-    """The platform may have accepted this event. Send only the same bytes under the same key."""
+    """The platform may have accepted this event. Send only the same bytes under the same key.
+
+    If the protocol honours no key, as with the webhook, sending them again may create a second event.
+    """
 
 
 class Halted(PlatformError):

@@ -132,7 +132,8 @@ class EventBridgeClient:
     def publish(self, body: str, idempotency_key: str | UUID) -> Accepted:
         """Send one encoded CloudEvent, ``event.encode()``, exactly as it is.
 
-        The same body may be sent again under the same key within the platform's window; it is accepted once.
+        If the protocol honours keys, the same body may be sent again under the same key within the platform's
+        window; it is accepted once. With the webhook each call may create an event.
         Raises Rejected, Unavailable, OutcomeUnknown or Halted. Raises InvalidEvent if ``body`` is not a
         CloudEvent and ValueError if the key is not valid in a header, both before anything is sent.
         """
