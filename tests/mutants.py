@@ -632,7 +632,7 @@ MUTANTS = [
     Mutant(
         "what is no request leaves no doubt",
         "client/sender.py",
-        (("request = self._http_request(build())", "request = build()"),),
+        (("request = self._http_request(build(), deadline)", "request = build()"),),
         "platform/protocols/test_interface.py::TestPublishing::test_what_is_no_request_is_not_sent_and_leaves_no_doubt",
     ),
     Mutant(
@@ -811,6 +811,17 @@ MUTANTS = [
         "platform/protocols/__init__.py",
         (("except Exception as error:", "except (ImportError, AttributeError) as error:"),),
         "conf/test_protocols.py::TestOfOnesOwn",
+    ),
+    Mutant(
+        "the deadline of a request begins before its callables",
+        "client/sender.py",
+        (
+            (
+                "self._http_request(build(), deadline)",
+                "self._http_request(build(), Deadline(self._platform.request_deadline, self._clock))",
+            ),
+        ),
+        "client/test_sender.py::test_the_deadline_includes_the_callables",
     ),
     Mutant(
         "a protocol is asked whether it carries an event",
@@ -3560,7 +3571,7 @@ MUTANTS = [
     Mutant(
         "an invocationId beside a complaint is no proof",
         "platform/protocols/webhook.py",
-        (("if invocation and not answer.complains(event):", "if invocation:"),),
+        (("if invocation and not failed and not answer.complains(event):", "if invocation and not failed:"),),
         "platform/protocols/test_webhook.py",
     ),
     Mutant(

@@ -129,9 +129,11 @@ class Sender:
         undecided: Verdict,
         body: str,
     ) -> Outcome:
+        # It includes the callables: a slow one must not let a request outlive its lease.
+        deadline = Deadline(self._platform.request_deadline, self._clock)
         try:
             self._platform.secrets()  # if they cannot be masked, nothing may be sent
-            request = self._http_request(build())
+            request = self._http_request(build(), deadline)
         except (
             Halted,
             InvalidEvent,
@@ -187,14 +189,13 @@ class Sender:
         finally:
             flow.close()
 
-    def _http_request(self, request: Request) -> httpx.Request:
+    def _http_request(self, request: Request, deadline: Deadline) -> httpx.Request:
         if not request.path.startswith("/"):  # appended to the host, "@" would name another one
             raise ValueError("a path begins with a slash")
         content = request.body.encode()
         headers = [*self._common_headers(), *(_header(name, text) for name, text in request.headers)]
         if content or request.method == "POST":
             headers.append((b"Content-Length", b"%d" % len(content)))
-        deadline = Deadline(self._platform.request_deadline, self._clock)
         # With stream= httpx adds no headers: this list is complete.
         return httpx.Request(
             request.method,

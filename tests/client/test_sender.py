@@ -19,7 +19,7 @@ from genesys_eventbridge.client.transport import DEADLINE, MAX_ANSWER_BYTES
 from genesys_eventbridge.cloudevents import build_event
 from genesys_eventbridge.platform.config import Platform
 from genesys_eventbridge.platform.outcomes import Halt, Sent, Verdict
-from genesys_eventbridge.platform.protocols import EventBridge
+from genesys_eventbridge.platform.protocols import EventBridge, Webhook
 from tests.socket_server import HANG, Conversation, Script, SocketServer, answer, replies, self_signed
 
 KEY = "5b6e1f7c-6f0c-4a53-9a59-1d6a1f0e3b11"
@@ -534,3 +534,27 @@ def test_a_sender_made_before_a_fork_works_in_every_child():
 
         assert verdicts == [Verdict.ACCEPTED] * 4
         assert (api.connections, len(login.requests)) == (5, 5)
+
+
+def test_the_deadline_includes_the_callables() -> None:
+    now = [0.0]
+    left: list[float] = []
+
+    def token() -> str:
+        now[0] += 15.0
+        return "token-0123456789"
+
+    def invoked(request: httpx.Request) -> httpx.Response:
+        left.append(request.extensions[DEADLINE].left())
+        return httpx.Response(200, json={"invocationId": "an-id"})
+
+    platform = Platform(
+        api_base_url="https://api.example.com",
+        request_deadline=20.0,
+        protocol=Webhook(webhook_token=token),
+    )
+    transport = httpx.MockTransport(invoked)
+    sender = Sender(platform, ClientCredentials(platform), transport=transport, clock=lambda: now[0])
+
+    assert sender.publish(BODY, KEY, SENT).verdict is Verdict.ACCEPTED
+    assert left == [5.0]
