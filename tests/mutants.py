@@ -3517,7 +3517,7 @@ MUTANTS = [
         Mutant(
             name,
             "relay/batch.py",
-            (("return True if publishes and claimed.doubt_before and not self", text),),
+            (("return True if publishes and repeated and not self", text),),
             f"faults/test_webhook.py::test_each_fault_has_one_end[resend-{fault}]",
         )
         for name, text, fault in (

@@ -285,11 +285,8 @@ def _unknown(alias: str, raw: Mapping[Any, Any], known: Collection[str]) -> list
 
 def _combined(alias: str, found: dict[str, Any], kind: type[Protocol]) -> list[Problem]:
     """Replace the protocol's own settings by the protocol, and return what cannot be combined."""
-    try:
-        protocol = found["protocol"] = kind(**_taken(found, kind))
-        return rules.combinations(alias, found | vars(protocol), protocol)
-    except Exception as error:  # noqa: BLE001 - a protocol may be the user's code
-        return [rules.broken(alias, kind, error)]
+    protocol = found["protocol"] = kind(**_taken(found, kind))
+    return rules.combinations(alias, found | vars(protocol), protocol)
 
 
 def _check(key: str, item: dataclasses.Field[Any]) -> values.Check:

@@ -50,10 +50,7 @@ def hosts(
     """
     where = f"GENESYS_EVENTBRIDGE[{alias!r}]"
     region, login = raw.get("REGION"), raw.get("LOGIN_BASE_URL")
-    try:
-        api = raw.get("API_BASE_URL") or (None if region else protocol.api_base_url(raw))
-    except Exception as error:  # noqa: BLE001 - a protocol may be the user's code
-        return {}, [broken(alias, protocol, error)]
+    api = raw.get("API_BASE_URL") or (None if region else protocol.api_base_url(raw))
     if not region and not api:
         explicit = "API_BASE_URL and LOGIN_BASE_URL" if protocol.authenticates else "API_BASE_URL"
         hint = f'Set "REGION": "us-east-1" (or your region), or {explicit}.'
@@ -146,14 +143,6 @@ def missing(alias: str, key: str, protocol: type[Protocol]) -> Problem:
     sample = '"com.example.ordering"' if key == "SOURCE" else f'os.environ["GENESYS_{key}"]'
     hint = f'Add "{key}": {sample}.'
     return Problem(number, key, f"GENESYS_EVENTBRIDGE[{alias!r}] has no {key}.", hint)
-
-
-def broken(alias: str, protocol: type[Protocol], error: Exception) -> Problem:
-    """A protocol raised while the settings were read; its message may hold a secret."""
-    message = (
-        f"GENESYS_EVENTBRIDGE[{alias!r}]: the protocol {protocol.__name__} raised {type(error).__name__}."
-    )
-    return Problem("E004", "PROTOCOL", message, "Its fields must be made by platform.values.setting().")
 
 
 def without_effect(alias: str, raw: Mapping[str, Any], protocol: type[Protocol]) -> list[Problem]:
