@@ -774,7 +774,8 @@ class Machine(RuleBasedStateMachine):
         if not outcome.remote_id:
             assert _columns(was) == _columns(row), "an answer without an id wrote"
             return
-        assert (row["state"], row["remote_id"]) == (State.ACCEPTED, outcome.remote_id), "a late proof is lost"
+        state = State.DELIVERED if outcome.final is Verdict.DELIVERED else State.ACCEPTED
+        assert (row["state"], row["remote_id"]) == (state, outcome.remote_id), "a late proof is lost"
         known = was["key_known_since"] or was["in_doubt_since"]
         assert row["key_known_since"] == known is not None, "the platform's memory of the key is forgotten"
         assert was["accepted_at"] in (None, row["accepted_at"]), "the acceptance moved"
