@@ -24,6 +24,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
 from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
+from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.formatting import pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias

@@ -98,6 +98,8 @@ def check_now(ids: Iterable[int], actor: Actor, *, reason: str = "", dry_run: bo
     def choose(row: Row) -> Action | Skip:
         if row.destination in orphans:
             return Skip.NOT_CONFIGURED
+        if not conf.destination(row.destination).platform.protocol.confirms:
+            return Skip.NO_STATUS
         if row.state is State.UNRESOLVED:
             return ask if row.remote_id else Skip.NO_ID
         if row.state is not State.ACCEPTED or row.in_flight:

@@ -46,6 +46,7 @@ class Skip(TextChoices):
     ALREADY_DUE = "already_due", gettext_lazy("already due")
     NEVER_TRIED = "never_tried", gettext_lazy("never tried: it is scheduled for later")
     NO_ID = "no_id", gettext_lazy("the platform returned no id to check")
+    NO_STATUS = "no_status", gettext_lazy("the protocol of its destination has no delivery status")
     MAY_DUPLICATE = "may_duplicate", gettext_lazy("may duplicate: it may have been delivered already")
     NOT_CONFIGURED = (
         "not_configured",

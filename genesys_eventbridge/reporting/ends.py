@@ -28,8 +28,8 @@ def unresolved(event: OutboxEvent, facts: Facts) -> str:
     match _reason(event):
         case Reason.OUTCOME_UNKNOWN if is_elsewhere(event.doubt_about, today):
             unknown = _(
-                "Another organisation may have accepted it: API_BASE_URL, REGION, CLIENT_ID or PROTOCOL has "
-                "changed since. Look for it there as well."
+                "Another organisation or endpoint may have accepted it: PROTOCOL, API_BASE_URL, REGION or "
+                "CLIENT_ID has changed since. Look for it there as well."
             )
         case Reason.CONFLICT:
             unknown = _(
