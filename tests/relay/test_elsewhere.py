@@ -56,7 +56,7 @@ def test_a_doubt_about_another_organisation_is_never_sent_by_itself(change, keys
     row = fresh(row)
     assert platform.published == []
     assert (row.state, row.reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
-    assert "Another organisation may have accepted it" in explain(row, facts_for(row))
+    assert "Another organisation or endpoint may have accepted it" in explain(row, facts_for(row))
 
 
 def test_a_doubt_about_this_organisation_is_sent_again(change):
