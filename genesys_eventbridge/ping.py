@@ -7,7 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,7 @@ def ping(alias: str, *, seconds: float | None = None, send: bool = False) -> Ite
             short = settings.changed(request_deadline=_share(platform, clock, requests=2 + send))
             sender = Sender(short.platform, credentials_for(platform), transport=transport)
             step = _permission(short, sender) if name == "permission" else _connection(short, sender)
-            yield step
+            yield replace(step, remedy="") if send and step.ok else step  # it would suggest --send
             if send:
                 yield (
                     _event(short, sender)

@@ -442,6 +442,7 @@ class TestAWebhook:
         (sent,) = [each for each in sandbox.ledger()["attempts"] if each["accepted"]]
         assert sent["type"] == ping.TEST_TYPE
         assert f"accepted as {sent['remote_id']}" in ran.out
+        assert "--send" not in ran.out
         assert f"for type {ping.TEST_TYPE} and id {sent['id']}" in ran.out
         assert ran.code == 0
         assert OutboxEvent.objects.count() == 0

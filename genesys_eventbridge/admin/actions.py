@@ -17,6 +17,7 @@ from genesys_eventbridge.operations import Actor, Done, Resolution
 from genesys_eventbridge.operations.resends import resendable
 from genesys_eventbridge.outbox.orphans import Orphans
 from genesys_eventbridge.reporting.explain import is_in_flight
+from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.states import FINISHED, State
 
 
@@ -63,6 +64,9 @@ def _waits_for_retry(event: OutboxEvent, now: dt.datetime) -> bool:
 
 
 def _can_be_asked(event: OutboxEvent, now: dt.datetime) -> bool:
+    settings = settings_of(event.destination)
+    if settings is None or not settings.platform.protocol.confirms:
+        return False
     if event.state == State.UNRESOLVED:
         return bool(event.remote_id)
     return event.state == State.ACCEPTED and _waits(event, now)

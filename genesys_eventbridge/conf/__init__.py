@@ -226,7 +226,9 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
     except ValueError as error:
         got = rules.shown(raw[PROTOCOL])
         message = f"{SETTING}[{alias!r}][{PROTOCOL!r}] must be {error}, got {got}."
-        return {}, [*problems, Problem("E004", PROTOCOL, message, f"The default is {EventBridge.name!r}.")]
+        close = get_close_matches(str(raw[PROTOCOL]).lower(), BUILT_IN, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"The default is {EventBridge.name!r}."
+        return {}, [*problems, Problem("E004", PROTOCOL, message, hint)]
     if kind in BUILT_IN.values():
         return _read_as(kind, alias, raw, problems)
     if flaws := list(rules.flaws(kind, {*_FIELDS, PROTOCOL, "REGION", rules.REPLACED_BY_WAKE})):

@@ -166,7 +166,11 @@ def without_effect(alias: str, raw: Mapping[str, Any], protocol: type[Protocol])
         message = f"{where}: {', '.join(keys)} {verb} no effect with the protocol {protocol.name}."
         if "CONFIRM" in keys:
             message += " There is no delivery status to confirm: accepted is the end."
-        found.append(Problem("W025", keys[0], message, f"Remove {them}."))
+        hint = f"Remove {them}."
+        owner = next((name for name, each in BUILT_IN.items() if keys[0] in settings_of(each)), None)
+        if owner and "PROTOCOL" not in raw:
+            hint = f'Set "PROTOCOL": "{owner}", or remove {them}.'
+        found.append(Problem("W025", keys[0], message, hint))
     return found
 
 

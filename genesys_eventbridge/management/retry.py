@@ -16,6 +16,7 @@ from genesys_eventbridge.management.results import act, duplicate_lines, merged,
 from genesys_eventbridge.management.selection import Selection, rows, select
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Done, Resolution
+from genesys_eventbridge.operations.bulk import Skip
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: Stored with unresolved events if the operator gave no reason.
@@ -122,6 +123,9 @@ def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
         lines.append(f"  {whole}{listed(picked.types)}")
     lines += duplicate_lines(done.may_duplicate, dry_run=dry_run)
     lines += skipped_lines(done.skipped)
+    if Skip.MAY_DUPLICATE in done.skipped:
+        lines.append("  Look each one up, and say what happened to it:")
+        lines.append(next_step("eventbridge_resolve ID --delivered|--not-delivered|--give-up --reason TEXT"))
     for pause in picked.paused:
         lines += [f"  Skipped: {pause.events:,} ({pause.alias} is paused)", *pause.lines]
     return lines

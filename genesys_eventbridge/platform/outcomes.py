@@ -39,6 +39,10 @@ class Halt(StrEnum):
     REFUSALS = "refusals"  # the platform refuses one event after another
 
 
+#: How the error of an event begins that was refused before a request: no platform was asked.
+NOT_SENT = "Not sent: "
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """The attributes of our event, to compare with a response."""

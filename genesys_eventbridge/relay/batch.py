@@ -29,7 +29,7 @@ from genesys_eventbridge.outbox.destinations import Gate, Recorded
 from genesys_eventbridge.outbox.followers import Locked
 from genesys_eventbridge.outbox.settle import Attempt, Transition, announce, owners, settle, take_late_answer
 from genesys_eventbridge.outbox.sweep import sweep
-from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
+from genesys_eventbridge.platform.outcomes import NOT_SENT, Halt, Outcome, Verdict
 from genesys_eventbridge.relay.senders import Report, Senders
 from genesys_eventbridge.states import OPEN, AttemptKind, State
 from genesys_eventbridge.text import clean
@@ -558,7 +558,7 @@ class Side:
 
 _ALTERED = Outcome(
     Verdict.REJECTED,
-    error="Not sent: the body was changed after the event was enqueued. Cancel it and enqueue a new event.",
+    error=f"{NOT_SENT}the body was changed after the event was enqueued. Cancel it and enqueue a new event.",
 )
 
 

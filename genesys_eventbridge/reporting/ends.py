@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from genesys_eventbridge.formatting import day, moment, span
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox.destinations import is_elsewhere, organisation
+from genesys_eventbridge.platform.outcomes import NOT_SENT
 from genesys_eventbridge.reporting.facts import Facts
 from genesys_eventbridge.states import Act, Reason, State
 
@@ -86,6 +87,8 @@ def _reason(event: OutboxEvent) -> Reason | None:
 def _why_dead(event: OutboxEvent, facts: Facts) -> str:
     words = {"attempts": event.attempts, "error": _sentence(event.last_error)}
     match _reason(event):
+        case Reason.REJECTED if event.last_error.startswith(NOT_SENT):
+            return str(words["error"])  # "Not sent: ...": no platform was asked
         case Reason.REJECTED:
             return _("The platform rejected it permanently: %(error)s") % words
         case Reason.EXPIRED:
@@ -111,6 +114,8 @@ def _why_dead(event: OutboxEvent, facts: Facts) -> str:
 
 def _hint(event: OutboxEvent) -> str:
     match _reason(event):
+        case Reason.REJECTED if event.last_error.startswith(NOT_SENT):
+            return _("correct what the error names, then requeue it; if that is impossible, cancel it.")
         case Reason.REJECTED:
             return _(
                 "fix what the error names on the platform, then requeue. The event itself never changes: if "

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent, outbox_alias
-from genesys_eventbridge.platform.outcomes import Verdict
+from genesys_eventbridge.platform.outcomes import NOT_SENT, Verdict
 from genesys_eventbridge.reporting.explain import is_in_flight
 from genesys_eventbridge.reporting.payloads import visible
 from genesys_eventbridge.states import AttemptKind, State
@@ -94,11 +94,16 @@ def _attempt(attempt: DeliveryAttempt, waited: dt.timedelta, keys: tuple[str, ..
     tone, title = _VERDICTS.get(attempt.verdict, ("plain", clean(attempt.verdict, 16)))
     if attempt.kind == AttemptKind.CHECK:
         title = _CHECKS.get(attempt.verdict, title)
+    elif attempt.error.startswith(NOT_SENT):
+        title = _("Refused before it was sent")
     facts = [
         (_("after"), span(max(0.0, waited.total_seconds()))),
         (_("HTTP status"), attempt.status_code),
         (_("took"), span(attempt.duration)),
-        (_("repeated"), _("an earlier attempt may have arrived") if attempt.may_duplicate else None),
+        (
+            _("repeated, although"),
+            _("an earlier attempt may have arrived") if attempt.may_duplicate else None,
+        ),
         (_("asked to wait"), None if attempt.retry_after is None else span(attempt.retry_after)),
         (_("correlation id"), clean(attempt.correlation_id, 128)),
         (_("worker"), clean(attempt.worker, 128)),

@@ -146,7 +146,20 @@ class TestUnused:
     def test_the_settings_of_the_webhook_have_no_effect_elsewhere(self, key):
         value = {"WEBHOOK_TOKEN": TOKEN, "WEBHOOK_BODY": "data", "ON_DOUBT": "resend"}[key]
 
-        assert list(problems(OAUTH, **{key: value})) == [("W025", key)]
+        found = problems(OAUTH, **{key: value})
+        assert list(found) == [("W025", key)]
+        assert ('Set "PROTOCOL": "webhook", or remove it.' in found["W025", key]) is (key != "ON_DOUBT")
+
+    def test_a_forgotten_protocol_is_suggested(self):
+        found = problems(PROTOCOL=..., ON_DOUBT=...)
+
+        assert 'Set "PROTOCOL": "webhook", or remove it.' in found["W025", "WEBHOOK_TOKEN"]
+
+    @pytest.mark.parametrize(
+        ("given", "meant"), [("webhooks", "webhook"), ("Webhook", "webhook"), ("eventbrige", "eventbridge")]
+    )
+    def test_a_misspelled_protocol_is_suggested(self, given, meant):
+        assert f"Did you mean '{meant}'?" in problems(PROTOCOL=given)["E004", "PROTOCOL"]
 
 
 class TestOnDoubt:

@@ -250,6 +250,9 @@ class TestUnresolved:
 
         assert (fresh(row).state, sandbox.received, ran.code) == (State.UNRESOLVED, [], 3)
         assert f"Skipped: 1 (may duplicate: it may have been delivered already): {row.pk}" in ran.out
+        assert (
+            "manage.py eventbridge_resolve ID --delivered|--not-delivered|--give-up --reason TEXT" in ran.out
+        )
 
     def test_a_person_may_accept_duplicates_and_the_words_are_kept(self):
         with sandboxed():

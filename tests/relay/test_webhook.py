@@ -6,6 +6,8 @@ import uuid
 
 import httpx
 import pytest
+from django.contrib.auth import get_user_model
+from django.test import override_settings
 from django.utils import timezone
 
 from genesys_eventbridge import conf, relay
@@ -335,6 +337,11 @@ class TestBareData:
             fresh(row).last_error
             == 'Not sent: datacontenttype: must be JSON, because WEBHOOK_BODY is "data".'
         )
+        words = explain(fresh(row), facts_for(fresh(row)))
+        assert words.startswith("Not sent: datacontenttype")
+        assert "The platform" not in words
+        assert "correct what the error names" in words
+        assert timeline(fresh(row), *history(row), timezone.now())[-1].title == "Refused before it was sent"
         assert hook.requests == []
 
 
@@ -371,6 +378,21 @@ class TestOperators:
         row = event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN, remote_id="an-id"))
 
         assert check_now([row.pk], Actor("command")).skipped == {Skip.NO_STATUS: [row.pk]}
+
+
+def test_the_page_of_an_event_offers_no_check_where_there_is_no_status(webhook, client):
+    row = event(row=ended(State.UNRESOLVED, Reason.UNCONFIRMED, remote_id="an-id"))
+    client.force_login(get_user_model().objects.create_superuser("ana"))
+    page = f"/admin/genesys_eventbridge/outboxevent/{row.pk}/change/"
+    without = client.get(page).content.decode()
+    oauth = {"CLIENT_ID": "i", "CLIENT_SECRET": "s-0123"}
+    with override_settings(
+        GENESYS_EVENTBRIDGE={"default": {"REGION": "us-east-1", "SOURCE": "com.example", **oauth}}
+    ):
+        with_status = client.get(page).content.decode()
+
+    assert "Check status now…" not in without
+    assert "Check status now…" in with_status
 
 
 class TestWords:
@@ -414,7 +436,9 @@ class TestWords:
 
         entries = timeline(fresh(row), *history(row), timezone.now())
 
-        assert [("repeated", "an earlier attempt may have arrived") in entry.facts for entry in entries] == [
+        assert [
+            ("repeated, although", "an earlier attempt may have arrived") in entry.facts for entry in entries
+        ] == [
             False,
             False,
             True,

@@ -11,7 +11,7 @@ import httpx
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.platform.answers import CORRELATION_LIMIT, ERROR_LIMIT
-from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
+from genesys_eventbridge.platform.outcomes import NOT_SENT, Halt, Outcome, Verdict
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 from genesys_eventbridge.text.values import PayloadValues
 from genesys_eventbridge.tls import EXHAUSTED, certificate_alert
@@ -53,7 +53,7 @@ def failure_outcome(
             retry_after=error.retry_after,
         )
     if isinstance(error, InvalidEvent):
-        return Outcome(Verdict.REJECTED, error=clean(f"Not sent: {error}.", ERROR_LIMIT))
+        return Outcome(Verdict.REJECTED, error=clean(f"{NOT_SENT}{error}.", ERROR_LIMIT))
     verdict, halt, outage, hint = _judged(error)
     if verdict is Verdict.UNKNOWN:
         hint = f"{hint} {_CHECKED_AGAIN if checking else after_unknown}".strip()
