@@ -63,10 +63,10 @@ def ping(alias: str, *, seconds: float | None = None, send: bool = False) -> Ite
         return
     platform = settings.platform
     yield _settings(settings)
-    goes_on = True
+    can_continue = True
     if platform.protocol.authenticates:
         token = _token(platform, clock)
-        goes_on = bool(token.ok)
+        can_continue = bool(token.ok)
         yield token
     name = "permission" if platform.protocol.refuses_empty_body else "connection"
     try:
@@ -78,7 +78,7 @@ def ping(alias: str, *, seconds: float | None = None, send: bool = False) -> Ite
         yield Step("clocks", None, "not checked: it needs a connection")
         return
     try:
-        if not goes_on:
+        if not can_continue:
             yield Step(name, None, "not checked: it needs a token")
         elif clock.left() <= 0:
             yield Step(name, None, "not checked: time limit reached")

@@ -253,10 +253,10 @@ class Sender:
 
 
 def _header(name: str, text: str) -> tuple[bytes, bytes]:
-    if text == "" and name.startswith("ce-"):  # an attribute of the event may be empty
-        return name.encode(), b""
+    """A header of the protocol; its value may be empty (RFC 9110, section 5.5)."""
     try:
-        return name.encode(), str(named(header_value, text, f"The header {name}")).encode()
+        value: str = text if text == "" else named(header_value, text, f"The header {name}")
+        return name.encode(), value.encode()
     except ValueError as error:
         raise httpx.LocalProtocolError(str(error)) from None
 

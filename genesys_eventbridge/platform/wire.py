@@ -7,10 +7,9 @@ import re
 from typing import TypeGuard
 from urllib.parse import unquote
 
-#: Parts of the request itself, in lower case. Neither EXTRA_HEADERS nor IDEMPOTENCY_HEADER may name one.
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, names_a_key
 
-#: Parts of the request itself; EXTRA_HEADERS cannot replace them.
+#: Parts of the request itself, in lower case. Neither EXTRA_HEADERS nor IDEMPOTENCY_HEADER may name one.
 RESERVED_HEADERS = frozenset(
     {
         "accept",

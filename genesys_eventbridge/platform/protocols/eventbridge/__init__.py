@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
+from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.platform.answers import Answer
 from genesys_eventbridge.platform.outcomes import Outcome, Sent
 from genesys_eventbridge.platform.protocols.base import Protocol, Request
@@ -35,6 +36,8 @@ class EventBridge(Protocol):
     after_unknown: ClassVar = "It may have arrived; the same key and bytes are sent again."
 
     def publish_request(self, platform: Platform, event: Sent, key: str) -> Request:
+        if not key:
+            raise InvalidEvent("idempotency_key", "is empty")
         headers = (("Content-Type", platform.content_type), (platform.idempotency_header, key))
         return Request("POST", platform.events_path, headers, event.body)
 
