@@ -106,5 +106,6 @@ def test_a_check_pause_remembers_its_kind(simulate, answer, kind):
     bench.run(3)
 
     gate = destinations.gate(AttemptKind.CHECK, "default", "tests")
-    seen = (bench.states(), bench.platform.exchanges, bench.passes, bench.senders.settings)
+    asked = [(each.at, each.kind.value, each.status) for each in bench.platform.exchanges]
+    seen = f"{bench.states()} {asked} {bench.senders.settings.check_delays} {bench.senders.settings.confirm}"
     assert (gate.open, gate.kind) == (False, kind), seen
