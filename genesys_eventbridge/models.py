@@ -14,7 +14,16 @@ from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
-from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
+from genesys_eventbridge.states import (
+    FINISHED,
+    NEEDS_OPERATOR,
+    OPEN,
+    Act,
+    AttemptKind,
+    JobState,
+    Reason,
+    State,
+)
 
 # Imported within methods if only they need it: at startup these would cost more than the models
 # (benchmarks/starting.py).
@@ -184,6 +193,9 @@ class OutboxEvent(models.Model):
             ("requeue_event", "Can requeue, retry and check events"),
             ("cancel_event", "Can cancel events"),
             ("resend_event", "Can resend events as new"),
+            ("replay_event", "Can replay events"),
+            ("correct_event", "Can correct and resend events"),
+            ("erase_event", "Can erase events"),
             ("resolve_event", "Can resolve events of unknown outcome"),
             ("export_event", "Can export events"),
         ]
@@ -280,11 +292,95 @@ class DeliveryAttempt(models.Model):
         return f"{self.kind} {self.number}: {self.verdict}"
 
 
-class EventAct(models.Model):
-    """An operator action on an event: append-only audit."""
+class Job(models.Model):
+    """What an operator decided to do, with events or a destination, and how far it is: also the audit.
+
+    Its events are listed in JobItem when the operator confirms. Whoever holds ``claim_token`` works on them
+    in the order of their numbers, ``position`` being the last one done; the lease is renewed by each batch.
+    """
 
     id = models.BigAutoField(primary_key=True)
-    event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="acts")
+    key = models.UUIDField(unique=True, help_text=_("A form submitted twice makes one job."))
+    act = models.CharField(max_length=16, choices=Act.choices)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_constraint=False,  # `migrate` would have to lock the table of users
+    )
+    username = models.CharField(max_length=150, blank=True, default="", help_text=_("The name at that time."))
+    via = models.CharField(max_length=64, help_text=_("admin, or the name of the command."))
+    reason = models.CharField(max_length=500, blank=True, default="")
+    about = models.CharField(max_length=500, blank=True, default="", help_text=_("What it applies to."))
+    destination = ExactCharField(
+        max_length=64, blank=True, default="", help_text=_("For acts on a destination.")
+    )
+    # Not JSONFields: their system check queries the database, which may be down.
+    options = models.TextField(default="{}", help_text=_("How the act is done, as JSON."))
+    state = models.CharField(max_length=16, choices=JobState.choices, default=JobState.PREPARING)
+    total = models.BigIntegerField(default=0, help_text=_("Number of events it applies to."))
+    done = models.BigIntegerField(default=0, help_text=_("Number of events that were acted on."))
+    skipped = models.BigIntegerField(default=0, help_text=_("Number of events that were left as they are."))
+    results = models.TextField(default="[]", help_text=_("Numbers of events by result and type, as JSON."))
+    position = models.BigIntegerField(default=0, help_text=_("Number of the last event that was handled."))
+    created_at = ReadableDateTimeField()
+    finished_at = ReadableDateTimeField(null=True, blank=True)
+    claim_token = models.UUIDField(null=True, blank=True)
+    due_at = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("When a worker continues, or the lease ends.")
+    )
+    ended_by = models.CharField(max_length=150, blank=True, default="", help_text=_("Who cancelled it."))
+
+    class Meta:
+        verbose_name = _("act of an operator")
+        verbose_name_plural = _("audit")
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["state", "due_at"], name="eventbridge_job_due")]
+
+    def __str__(self) -> str:
+        return f"{self.act} by {self.username or self.via}"
+
+
+class JobItem(models.Model):
+    """One event of a job; removed some time after the job has ended."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="items", db_index=False)
+    event_number = models.BigIntegerField(help_text=_("The id of the event, which may be pruned."))
+    outcome = models.CharField(
+        max_length=24, blank=True, default="", help_text=_("done, or why it was skipped; empty: not yet.")
+    )
+    new_number = models.BigIntegerField(null=True, blank=True, help_text=_("The event that was made of it."))
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["job", "event_number"], name="eventbridge_job_item")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}: {self.event_number}"
+
+
+class EventAct(models.Model):
+    """What an operator did to one event: append-only audit, which outlives the event."""
+
+    id = models.BigAutoField(primary_key=True)
+    event = models.ForeignKey(
+        OutboxEvent, null=True, blank=True, on_delete=models.SET_NULL, related_name="acts"
+    )
+    event_number = models.BigIntegerField(
+        null=True, blank=True, help_text=_("The id of the event, kept when it is pruned.")
+    )
+    cloudevent_id = ExactCharField(
+        max_length=255, blank=True, default="", db_default="", help_text=_("CloudEvents id of the event.")
+    )
+    job = models.ForeignKey(
+        Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="acts", db_index=False
+    )
+    details = models.TextField(  # noqa: DJ001 - a worker of the release before makes rows without it
+        null=True, blank=True, help_text=_("What was changed, of a corrected event.")
+    )
     act = models.CharField(max_length=16, choices=Act.choices)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -300,6 +396,14 @@ class EventAct(models.Model):
         verbose_name = _("act")
         verbose_name_plural = _("acts")
         default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["event_number"], name="eventbridge_act_number"),
+            models.Index(fields=["cloudevent_id"], name="eventbridge_act_event"),
+        ]
+        constraints = [
+            # However often a job is resumed, it acts on an event once.
+            models.UniqueConstraint(fields=["job", "event"], name="eventbridge_act_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.act} by {self.username or self.via}"

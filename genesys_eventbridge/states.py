@@ -46,7 +46,7 @@ class Reason(TextChoices):
 
 
 class Act(TextChoices):
-    """An operator action on an event."""
+    """An operator action on events or on a destination."""
 
     REQUEUE = "requeue", _("requeued")
     RETRY = "retry", _("retried now")
@@ -55,6 +55,24 @@ class Act(TextChoices):
     RESEND = "resend", _("resent as new")
     CHECK = "check", _("status check asked for")
     MOVE = "move", _("moved to another destination")
+    REPLAY = "replay", _("replayed")
+    CORRECT = "correct", _("corrected and sent as new")
+    ERASE = "erase", _("erased")
+    EXPORT = "export", _("exported")
+    PAUSE = "pause", _("paused")
+    RESUME = "resume", _("resumed")
+
+
+class JobState(TextChoices):
+    """The state of a job: an act on any number of events."""
+
+    #: Its events are being listed. One whose process died here does nothing.
+    PREPARING = "preparing", _("being prepared")
+    #: Waits for a worker, or a worker is at it.
+    QUEUED = "queued", _("in progress")
+    FINISHED = "finished", _("finished")
+    #: An operator stopped it; what it had done until then stays.
+    CANCELLED = "cancelled", _("cancelled")
 
 
 class AttemptKind(TextChoices):

@@ -19,6 +19,7 @@ from genesys_eventbridge.db.clock import require_steady_zone
 from genesys_eventbridge.db.transactions import refuse_in_transaction
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.operations import jobs as operations_jobs
 from genesys_eventbridge.outbox import next_due, retention
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.relay.worker import HORIZON, run_worker
@@ -105,8 +106,19 @@ def prune(destination: str) -> int:
     return _run("prune", destination, work)
 
 
+def jobs(destination: str, _asked_at: int = 0) -> int:
+    """Carry out jobs of operators, of any destination; returns how many were worked on."""
+
+    def work(settings: DestinationSettings) -> int:
+        return operations_jobs.work(max_seconds=settings.pass_seconds / 2)
+
+    return _run("jobs", destination, work)
+
+
 def publish_all() -> int:
-    """Run by the schedule ``eventbridge:publish``: serves every configured destination."""
+    """Run by the schedule ``eventbridge:publish``: serves every configured destination, and jobs."""
+    if operations_jobs.are_due() and not _start("jobs", conf.aliases()[0]):
+        jobs(conf.aliases()[0])
     return _each("publish_backlog", publish_backlog)
 
 

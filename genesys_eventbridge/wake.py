@@ -44,8 +44,9 @@ class _Memory:
         self.forget()
 
     def forget(self) -> None:
+        #: By task and destination.
+        self.last: dict[tuple[str, str], float] = {}
         #: By destination.
-        self.last: dict[str, float] = {}
         self.looked: dict[str, tuple[float, bool]] = {}
         self.announced: dict[str, float] = {}
         self.broken_until = 0.0
@@ -56,6 +57,10 @@ _memory = _Memory()
 
 def wake(destination: str) -> None:
     """Ask a django-q2 worker to publish what is due. Never raises if the broker or the database is down."""
+    _ask("publish", destination)
+
+
+def _ask(task: str, destination: str) -> None:
     setting = conf.destination(destination).wake
     if setting is None or not _can_queue():
         return
@@ -63,14 +68,15 @@ def wake(destination: str) -> None:
 
     now = time.monotonic()
     with _memory.lock:
-        if now < _memory.broken_until or now - _memory.last.get(destination, float("-inf")) < COALESCE:
+        last = _memory.last.get((task, destination), float("-inf"))
+        if now < _memory.broken_until or now - last < COALESCE:
             return
-        _memory.last[destination] = now
+        _memory.last[task, destination] = now
     if setting == AUTO and not _is_read(destination, now):
         return
     try:
         asked_at = int(time.time())  # lets a worker drop what an earlier pass has already done
-        async_task("genesys_eventbridge.tasks.publish", destination, asked_at, ack_failure=True, save=False)
+        async_task(f"genesys_eventbridge.tasks.{task}", destination, asked_at, ack_failure=True, save=False)
     except Exception as error:  # noqa: BLE001 - a broker fails in its own ways, and none may reach the request
         _memory.broken_until = now + BROKEN
         logger.warning(
@@ -78,6 +84,14 @@ def wake(destination: str) -> None:
             type(error).__name__,
             BROKEN,
         )
+
+
+def wake_jobs() -> None:
+    """Ask a django-q2 worker to carry out jobs of operators; without one, a ``--loop`` or a schedule will."""
+    for alias in conf.aliases():
+        if conf.destination(alias).wake is not None:
+            _ask("jobs", alias)
+            return
 
 
 def announce(destination: str) -> None:

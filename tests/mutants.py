@@ -78,7 +78,7 @@ MUTANTS = [
     Mutant(
         "an act locks what it reads",
         "operations/bulk.py",
-        (("_read(ids, lock=True)", "_read(ids, lock=False)"),),
+        (("_plan(_locked(_read(_named(batch.ids))), choose)", "_plan(_read(_named(batch.ids)), choose)"),),
         "relay/test_locks.py",
         "postgresql",
     ),
@@ -230,7 +230,7 @@ MUTANTS = [
     ),
     Mutant(
         "a key that another organisation knows duplicates",
-        "operations/__init__.py",
+        "operations/choices.py",
         (
             (
                 "    if destinations.is_elsewhere(row.doubt_about, destinations.organisation(settings)):\n",
@@ -550,7 +550,7 @@ MUTANTS = [
     ),
     Mutant(
         "the key known since the first try, at a person's decision",
-        "operations/__init__.py",
+        "operations/choices.py",
         (("since = row.key_known_since or row.in_doubt_since", "since = row.in_doubt_since"),),
         "operations/test_operations.py",
     ),
@@ -1879,8 +1879,8 @@ MUTANTS = [
     ),
     Mutant(
         "a spread in milliseconds",
-        "operations/bulk.py",
-        (("    if not 0 <= spread <= LONGEST_WAIT:", "    if False:"),),
+        "operations/jobs.py",
+        (("        if not 0 <= order.options.get(name, 0.0) <= LONGEST_WAIT:", "        if False:"),),
         "operations/test_operations.py",
     ),
     Mutant(
@@ -1934,7 +1934,7 @@ MUTANTS = [
     ),
     Mutant(
         "what another organisation may have taken is moved",
-        "operations/__init__.py",
+        "operations/choices.py",
         (("        if same_organisation or not _may_be_known(row):", "        if True:"),),
         "outbox/test_orphans.py",
     ),
@@ -1952,19 +1952,19 @@ MUTANTS = [
     ),
     Mutant(
         "a moved event keeps the proof of its old destination",
-        "operations/__init__.py",
+        "operations/choices.py",
         (('"remote_key": None, "doubt_about": None}', '"doubt_about": None}'),),
         "outbox/test_orphans.py",
     ),
     Mutant(
         "an orphan is sent again without a move",
-        "operations/__init__.py",
-        (("        if orphan:\n            return Skip.NOT_CONFIGURED\n", ""),),
+        "operations/choices.py",
+        (("                if orphan:\n                    return Skip.NOT_CONFIGURED\n", ""),),
         "outbox/test_orphans.py",
     ),
     Mutant(
         "accepted events of any destination can be cancelled",
-        "operations/__init__.py",
+        "operations/choices.py",
         (("(row.state is State.ACCEPTED and row.destination in orphans)", "row.state is State.ACCEPTED"),),
         "outbox/test_orphans.py operations/test_operations.py",
     ),
@@ -3712,7 +3712,7 @@ MUTANTS = [
     ),
     Mutant(
         "no status is asked where there is none",
-        "operations/__init__.py",
+        "operations/choices.py",
         (
             (
                 "if not conf.destination(row.destination).platform.protocol.confirms:",

@@ -69,7 +69,7 @@ def changed(destination: Destination, **columns) -> Destination:
 
 def skipped(done: Done) -> dict[str, list[int]]:
     """The ids that an action skipped, by the reason in words."""
-    return {str(why.label): ids for why, ids in done.skipped.items()}
+    return {str(why.label): some.ids for why, some in done.skipped.items()}
 
 
 def fresh(row) -> OutboxEvent:

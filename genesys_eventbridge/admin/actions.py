@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from genesys_eventbridge import conf, operations
-from genesys_eventbridge.admin.forms import ActForm, MoveForm, ResendForm, ResolveForm, SpreadForm
-from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.operations import Actor, Done, Resolution
-from genesys_eventbridge.operations.resends import resendable
+from genesys_eventbridge import conf
+from genesys_eventbridge.admin.forms import ActForm, MoveForm, ResolveForm, SpreadForm
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.operations import choices, resends
+from genesys_eventbridge.operations.bulk import Choose, foresee
+from genesys_eventbridge.operations.results import Result
 from genesys_eventbridge.outbox.orphans import Orphans
 from genesys_eventbridge.reporting.explain import is_in_flight
 from genesys_eventbridge.reporting.facts import settings_of
-from genesys_eventbridge.states import FINISHED, State
+from genesys_eventbridge.states import FINISHED, Act, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +35,13 @@ class Verb:
     form: type[ActForm]
     #: Whether to show a button for it on this event's page now. The operation checks again.
     fits: Callable[[OutboxEvent, dt.datetime], bool]
-    #: A dry run, before the form is filled in: takes ids and the actor.
-    preview: Callable[[Sequence[int], Actor], Done]
-    #: Runs it: takes ids, the actor, and the form's fields. None for actions whose response is not a page.
-    perform: Callable[..., Done] | None = None
+    act: Act
+    #: What it would do with these events, before the form is filled in.
+    foresee: Callable[[OutboxQuerySet], list[Result]]
     #: Acts on one event at a time.
     single: bool = False
     #: Ends the event for good; its button is styled accordingly.
     destructive: bool = False
-    #: The command, with its fixed flags, to suggest if too many events are selected.
-    command: str = ""
 
 
 def _fits(*states: State) -> Callable[[OutboxEvent, dt.datetime], bool]:
@@ -84,38 +81,22 @@ def _can_be_resolved(event: OutboxEvent, now: dt.datetime) -> bool:
     return _fits(State.UNRESOLVED)(event, now)
 
 
-def _resolvable(ids: Sequence[int], actor: Actor) -> Done:
-    """The events that at least one outcome applies to.
-
-    If the destination is no longer configured, an event cannot be sent again; the other outcomes apply.
-    """
-    again = operations.resolve(ids, actor, Resolution.NOT_DELIVERED, "", accept_duplicates=True, dry_run=True)
-    left = [pk for skipped in again.skipped.values() for pk in skipped]
-    if not left:
-        return again
-    ended = operations.resolve(left, actor, Resolution.GIVE_UP, "", dry_run=True)
-    return Done(sorted([*again.ids, *ended.ids]), ended.skipped, again.may_duplicate)
-
-
 def _has_no_destination(event: OutboxEvent, now: dt.datetime) -> bool:
     unfinished = event.state not in FINISHED and not is_in_flight(event, now)
     return unfinished and event.destination in Orphans()
 
 
-def _resend(ids: Sequence[int], actor: Actor, reason: str, once: str) -> Done:
-    return Done(ids=[operations.resend(pk, actor, reason, once=once).pk for pk in ids])
+def _move_anywhere(rows: OutboxQuerySet) -> list[Result]:
+    anywhere = choices.move(conf.aliases()[0], same_organisation=True)
+    return foresee(anywhere, rows)
 
 
-def _resendable(ids: Sequence[int], _actor: Actor) -> Done:
-    done = Done()
-    for pk in ids:
-        why_not = resendable(pk)
-        (done.skipped.setdefault(why_not, []) if why_not else done.ids).append(pk)
-    return done
+def _all(rows: OutboxQuerySet) -> list[Result]:
+    return [Result(pk) for pk in rows.values_list("pk", flat=True)]
 
 
-def _all(ids: Sequence[int], _actor: Actor) -> Done:
-    return Done(ids=list(ids))
+def _of(choose: Callable[[], Choose]) -> Callable[[OutboxQuerySet], list[Result]]:
+    return lambda rows: foresee(choose(), rows)
 
 
 VERBS = {
@@ -129,9 +110,8 @@ VERBS = {
             past=_("%(count)s due now"),
             form=SpreadForm,
             fits=_waits_for_retry,
-            preview=partial(operations.retry_now, dry_run=True),
-            perform=operations.retry_now,
-            command="eventbridge_retry",
+            act=Act.RETRY,
+            foresee=_of(choices.retry_now),
         ),
         Verb(
             name="requeue",
@@ -144,9 +124,8 @@ VERBS = {
             past=_("%(count)s requeued"),
             form=SpreadForm,
             fits=_fits(State.DEAD),
-            preview=partial(operations.requeue, dry_run=True),
-            perform=operations.requeue,
-            command="eventbridge_retry --state dead",
+            act=Act.REQUEUE,
+            foresee=_of(choices.requeue),
         ),
         Verb(
             name="check_now",
@@ -156,9 +135,8 @@ VERBS = {
             past=_("%(count)s will be checked now"),
             form=ActForm,
             fits=_can_be_asked,
-            preview=partial(operations.check_now, dry_run=True),
-            perform=operations.check_now,
-            command="eventbridge_poll",
+            act=Act.CHECK,
+            foresee=_of(choices.check_now),
         ),
         Verb(
             name="resolve",
@@ -168,9 +146,8 @@ VERBS = {
             past=_("%(count)s resolved"),
             form=ResolveForm,
             fits=_can_be_resolved,
-            preview=_resolvable,
-            perform=operations.resolve,
-            command="eventbridge_retry --state unresolved",
+            act=Act.RESOLVE,
+            foresee=_of(choices.resolvable),
         ),
         Verb(
             name="cancel",
@@ -180,8 +157,8 @@ VERBS = {
             past=_("%(count)s cancelled"),
             form=ActForm,
             fits=_can_be_cancelled,
-            preview=partial(operations.cancel, reason="", dry_run=True),
-            perform=operations.cancel,
+            act=Act.CANCEL,
+            foresee=_of(choices.cancel),
             destructive=True,
         ),
         Verb(
@@ -195,10 +172,8 @@ VERBS = {
             past=_("%(count)s moved"),
             form=MoveForm,
             fits=_has_no_destination,
-            preview=lambda ids, actor: operations.move(
-                ids, actor, conf.aliases()[0], "", same_organisation=True, dry_run=True
-            ),
-            perform=operations.move,
+            act=Act.MOVE,
+            foresee=_move_anywhere,
         ),
         Verb(
             name="resend",
@@ -209,10 +184,10 @@ VERBS = {
                 "Recipients treat it as a separate event."
             ),
             past=_("%(count)s resent as new"),
-            form=ResendForm,
+            form=ActForm,
             fits=_fits(State.DELIVERED),
-            preview=_resendable,
-            perform=_resend,
+            act=Act.RESEND,
+            foresee=resends.foresee,
             single=True,
         ),
         Verb(
@@ -223,7 +198,8 @@ VERBS = {
             past=_("%(count)s exported"),
             form=ActForm,
             fits=_always,
-            preview=_all,
+            act=Act.EXPORT,
+            foresee=_all,
         ),
     )
 }

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge.formatting import relative
-from genesys_eventbridge.operations import Skip
+from genesys_eventbridge.operations.results import Skip, Some
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
@@ -53,8 +53,9 @@ def exact(moment: dt.datetime) -> str:
     return date_format(moment, "Y-m-d H:i:s")
 
 
-def numbers(parts: dict[Skip, list[int]]) -> str:
+def numbers(parts: dict[Skip, Some]) -> str:
     """Reasons with their counts: "3 being sent right now, 1 already delivered"."""
     return ", ".join(
-        _("%(count)s %(reason)s") % {"count": len(ids), "reason": why.label} for why, ids in parts.items()
+        _("%(count)s %(reason)s") % {"count": f"{some.count:,}", "reason": why.label}
+        for why, some in parts.items()
     )

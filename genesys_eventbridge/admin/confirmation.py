@@ -1,12 +1,15 @@
-"""Actions from the list or an event's page: confirmation page, then execution, all by POST."""
+"""Acts from the list or an event's page: a confirmation page, then the act or a job, all by POST."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import (
@@ -19,25 +22,38 @@ from django.http import (
     QueryDict,
 )
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from genesys_eventbridge.admin.actions import VERBS, Verb
 from genesys_eventbridge.admin.badges import numbers, state_badge
-from genesys_eventbridge.admin.command_lines import command_for
 from genesys_eventbridge.admin.export import export
 from genesys_eventbridge.admin.pages import actor_of
 from genesys_eventbridge.admin.permissions import EventPermissions
-from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.operations import CannotResend, Done
+from genesys_eventbridge.db.transactions import in_transaction
+from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
+from genesys_eventbridge.operations import CannotResend, Done, Order, jobs, resend
+from genesys_eventbridge.states import Act
 from genesys_eventbridge.text import clean
 
-#: Maximum number of events that one page acts on; a command takes more.
+#: Maximum number of events that can be named one by one; "all that match" has no limit.
 MOST = 1_000
 EXAMPLES = 5
 EXAMPLE_WIDTH = 80
+#: Seconds that a request works on the job it made; a worker does the rest.
+HERE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The events of an act: named by ids, or all that match the list's ``filters`` (a query string)."""
+
+    ids: tuple[int, ...] = ()
+    everything: bool = False
+    filters: str = ""
+    #: The act began on this event's page.
+    event: int | None = None
 
 
 def actions() -> list[Any]:
@@ -55,7 +71,7 @@ def _action(verb: Verb) -> Any:
 
 
 class EventActs(EventPermissions):
-    """The actions of the event admin. Every request that changes something is a POST."""
+    """The acts of the event admin. Every request that changes something is a POST."""
 
     confirm_template = "admin/genesys_eventbridge/confirm.html"
 
@@ -65,19 +81,20 @@ class EventActs(EventPermissions):
         return [path("act/<slug:name>/", view, name=name), *super().get_urls()]
 
     def ask(self, request: HttpRequest, verb: Verb, queryset: QuerySet) -> HttpResponse | None:
-        """From the list: the confirmation page, or the command if too many events are selected."""
-        ids = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST + 1])
+        """From the list: the confirmation page for the selected events, or for all that match."""
         filters = request.GET.urlencode()
-        if len(ids) > MOST:
-            command = command_for(verb, request.GET)
-            return self._page(request, verb, most=MOST, command=command, back=self._list_url(filters))
-        if verb.single and len(ids) > 1:
+        if request.POST.get("select_across") == "1":
+            target = Target(everything=True, filters=filters)
+        else:
+            ids = queryset.order_by("pk").values_list("pk", flat=True)[:MOST]
+            target = Target(ids=tuple(ids), filters=filters)
+        if verb.single and (target.everything or len(target.ids) > 1):
             messages.warning(request, _("%(label)s works on one event at a time.") % {"label": verb.label})
             return None
-        return self._confirmation(request, verb, ids, filters=filters)
+        return self._confirmation(request, verb, target)
 
     def act_view(self, request: HttpRequest, name: str) -> HttpResponseBase:
-        """The confirmation page of one action, or the action itself if the form was confirmed."""
+        """The confirmation page of one act, or the act itself if the form was confirmed."""
         verb = VERBS.get(name)
         if verb is None:
             raise Http404
@@ -85,91 +102,132 @@ class EventActs(EventPermissions):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        ids = self._ids(request, most=1 if verb.single else MOST)
-        if ids is None:
+        target = self._target(request, verb)
+        if target is None:
             return HttpResponseBadRequest()
-        event = ids[0] if ids and request.POST.get("from") == "event" else None
-        filters = QueryDict(request.POST.get("filters", "")).urlencode()
         form = verb.form(request.POST) if "confirm" in request.POST else None
         if form is None or not form.is_valid():
-            return self._confirmation(request, verb, ids, filters=filters, event=event, form=form)
-        return self._do(request, verb, ids, form.cleaned_data, filters=filters, event=event)
+            return self._confirmation(request, verb, target, form=form)
+        return self._do(request, verb, target, form.cleaned_data)
 
     def _do(
-        self,
-        request: HttpRequest,
-        verb: Verb,
-        ids: list[int],
-        given: dict[str, Any],
-        *,
-        filters: str,
-        event: int | None,
+        self, request: HttpRequest, verb: Verb, target: Target, given: dict[str, Any]
     ) -> HttpResponseBase:
-        actor = actor_of(request)
-        if verb.perform is None:
-            rows = self.get_queryset(request).filter(pk__in=ids)
-            return export(rows, actor, given["reason"], payload=self.has_payload_permission(request))
+        actor, reason, once = actor_of(request), given.pop("reason"), given.pop("once") or uuid.uuid4()
+        rows = self._rows(request, target)
+        if rows is None:
+            return HttpResponseRedirect(self._list_url(target.filters))
+        if verb.act is Act.EXPORT:
+            return export(rows, actor, reason, payload=self.has_payload_permission(request))
+        if verb.act is Act.RESEND:
+            return self._resend(request, target, reason, once)
+        order = Order(verb.act, actor, reason, given, self._about(request, target), once)
+        if target.everything:
+            return self._start(order, rows)
+        done = Done()
+        jobs.run(jobs.freeze(order, target.ids, claim=True), actor, saw=done.add)
+        self._report(request, verb, done)
+        return HttpResponseRedirect(self._back(target))
+
+    def _start(self, order: Order, rows: Any) -> HttpResponseBase:
+        """Make a job, begin it here so that most are finished at once, and show it."""
+        here = not in_transaction(outbox_alias())  # a long transaction would hold up workers
+        job = jobs.freeze(order, rows, claim=here)
+        if here:
+            jobs.run(job, order.actor, max_seconds=HERE)
+        return HttpResponseRedirect(self.url("change", job.pk, model=Job))
+
+    def _resend(self, request: HttpRequest, target: Target, reason: str, once: uuid.UUID) -> HttpResponseBase:
+        event = target.event
         try:
-            done = verb.perform(ids, actor, **given)
+            event = resend(target.ids[0], actor_of(request), reason, once=once.hex).pk
         except CannotResend as error:
             messages.error(request, _("Not resent: %(why)s.") % {"why": error})
         else:
-            self._report(request, verb, done)
-            if verb.single and done.ids:
-                event = done.ids[0]
-        return HttpResponseRedirect(self.url("change", event) if event else self._list_url(filters))
+            messages.success(request, f"{VERBS['resend'].past % {'count': 1}}.")
+        return HttpResponseRedirect(self.url("change", event) if event else self._list_url(target.filters))
 
     def acts_for(self, request: HttpRequest, event: OutboxEvent, now: Any) -> list[Verb]:
-        """The actions to show as buttons on an event's page for this user."""
+        """The acts to show as buttons on an event's page for this user."""
         return [verb for verb in VERBS.values() if verb.fits(event, now) and self._may(request, verb)]
 
     def _may(self, request: HttpRequest, verb: Verb) -> bool:
         allowed: bool = getattr(self, f"has_{verb.permission}_permission")(request)
         return allowed and self.has_view_permission(request)
 
-    def _ids(self, request: HttpRequest, *, most: int) -> list[int] | None:
-        """The posted ids that this user may see; None if the form was tampered with."""
+    def _target(self, request: HttpRequest, verb: Verb) -> Target | None:
+        """The posted events, of those this user may see; None if the form was tampered with."""
+        filters = QueryDict(request.POST.get("filters", "")).urlencode()
+        if request.POST.get("everything") == "1" and not verb.single:
+            return Target(everything=True, filters=filters)
         given = request.POST.get("ids", "").split(",")
+        most = 1 if verb.single else MOST
         if len(given) > most or not all(pk.isascii() and pk.isdigit() and len(pk) < 19 for pk in given):
             return None
         rows = self.get_queryset(request).filter(pk__in=[int(pk) for pk in given])
-        return list(rows.order_by("pk").values_list("pk", flat=True))
+        ids = tuple(rows.order_by("pk").values_list("pk", flat=True))
+        event = ids[0] if ids and request.POST.get("from") == "event" else None
+        return Target(ids=ids, filters=filters, event=event)
+
+    def _rows(self, request: HttpRequest, target: Target) -> Any:
+        """The events of a target; None, with a message, if the list does not understand its filters."""
+        if not target.everything:
+            return self.get_queryset(request).filter(pk__in=target.ids)
+        as_list = copy(request)
+        as_list.GET, as_list.method = QueryDict(target.filters), "GET"
+        try:
+            return self.get_changelist_instance(as_list).queryset
+        except IncorrectLookupParameters:
+            messages.error(request, _("The filters of the list are not valid; nothing was done."))
+            return None
+
+    def _about(self, request: HttpRequest, target: Target) -> str:
+        """The target in words, for the audit."""
+        if not target.everything:
+            return ", ".join(f"#{pk}" for pk in target.ids[:10]) + (" …" if len(target.ids) > 10 else "")
+        given = QueryDict(target.filters)
+        words = [
+            f"{name}: {value}" for name, value in given.items() if name not in ("o", "p", "all") and value
+        ]
+        return ", ".join(words) or "all events"
 
     def _confirmation(
-        self,
-        request: HttpRequest,
-        verb: Verb,
-        ids: list[int],
-        *,
-        filters: str = "",
-        event: int | None = None,
-        form: Any = None,
-    ) -> TemplateResponse:
-        preview = verb.preview(ids, actor_of(request))
+        self, request: HttpRequest, verb: Verb, target: Target, *, form: Any = None
+    ) -> HttpResponse:
+        rows = self._rows(request, target)
+        if rows is None:
+            return HttpResponseRedirect(self._list_url(""))
+        preview = jobs.preview(verb.foresee, rows)
         if form is None:
-            form = verb.form(initial={"once": uuid.uuid4().hex})
-        if len(ids) == 1:
+            form = verb.form(initial={"once": uuid.uuid4()})
+        if preview.total == 1:
             form.fields.pop("spread", None)
-        return self._page(
+        done = preview.done
+        count = done.count if preview.examined == preview.total else preview.total
+        counts = {
+            "count": count,
+            "examined": preview.examined,
+            "done": done.count,
+            "more": max(0, count - EXAMPLES),
+            "skipped": done.left,
+            "may_duplicate": done.may_duplicate.count,
+        }
+        return self.page(
             request,
-            verb,
+            self.confirm_template,
+            verb.label,
+            verb=verb,
             form=form,
-            ids=",".join(map(str, ids)),
-            event=event,
-            filters=filters,
+            target=target,
+            ids=",".join(map(str, target.ids)),
             preview=preview,
-            count=len(preview.ids),
-            may_duplicate=len(preview.may_duplicate),
-            skipped=sum(map(len, preview.skipped.values())),
-            why_skipped=numbers(preview.skipped),
-            examples=self._examples(request, preview.ids[:EXAMPLES]),
-            more=max(0, len(preview.ids) - EXAMPLES),
-            back=self.url("change", event) if event else self._list_url(filters),
+            **counts,
+            numbers={name: f"{number:,}" for name, number in counts.items()},
+            why_skipped=numbers(done.skipped),
+            examples=self._examples(request, done.ids[:EXAMPLES]),
+            back=self._back(target),
             act_url=self.url("act", verb.name),
         )
-
-    def _page(self, request: HttpRequest, verb: Verb, **context: Any) -> TemplateResponse:
-        return self.page(request, self.confirm_template, verb.label, verb=verb, **context)
 
     def _examples(self, request: HttpRequest, ids: Iterable[int]) -> list[dict[str, Any]]:
         rows = self.get_queryset(request).filter(pk__in=list(ids)).order_by("pk")
@@ -185,25 +243,22 @@ class EventActs(EventPermissions):
 
     def _report(self, request: HttpRequest, verb: Verb, done: Done) -> None:
         """ "12 requeued, 3 skipped: being sent right now"."""
-        past = verb.past % {"count": len(done.ids)}
-        skipped = sum(map(len, done.skipped.values()))
-        if skipped:
-            words = {"past": past, "count": skipped, "why": numbers(done.skipped)}
+        past = verb.past % {"count": f"{done.count:,}"}
+        if done.skipped:
+            words = {"past": past, "count": f"{done.left:,}", "why": numbers(done.skipped)}
             if len(done.skipped) == 1:
                 words["why"] = next(iter(done.skipped)).label
             past = _("%(past)s, %(count)s skipped: %(why)s") % words
-        if done.may_duplicate:
-            count = len(done.may_duplicate)
-            words = {"past": past, "count": count}
-            past = (
-                ngettext(
-                    "%(past)s; %(count)s of them has a new key and may be delivered twice",
-                    "%(past)s; %(count)s of them have a new key and may be delivered twice",
-                    count,
-                )
-                % words
-            )
-        messages.add_message(request, messages.SUCCESS if done.ids else messages.WARNING, f"{past}.")
+        if count := done.may_duplicate.count:
+            past = ngettext(
+                "%(past)s; %(count)s of them has a new key and may be delivered twice",
+                "%(past)s; %(count)s of them have a new key and may be delivered twice",
+                count,
+            ) % {"past": past, "count": count}
+        messages.add_message(request, messages.SUCCESS if done.count else messages.WARNING, f"{past}.")
+
+    def _back(self, target: Target) -> str:
+        return self.url("change", target.event) if target.event else self._list_url(target.filters)
 
     def _list_url(self, filters: str) -> str:
         return self.url("changelist") + (f"?{filters}" if filters else "")

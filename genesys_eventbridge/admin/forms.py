@@ -8,10 +8,12 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.db.clock import LONGEST_WAIT
 from genesys_eventbridge.operations import Resolution
 from genesys_eventbridge.operations.audit import MAX_REASON
 
-DAY = 86400
+MINUTE, HOUR = 60, 3600
+UNITS = ((1, _("seconds")), (MINUTE, _("minutes")), (HOUR, _("hours")))
 
 
 def _reason(help_text: Any = "", *, required: bool = True) -> forms.CharField:
@@ -25,24 +27,55 @@ def _reason(help_text: Any = "", *, required: bool = True) -> forms.CharField:
 
 
 class ActForm(forms.Form):
-    """The reason, required for every action."""
+    """The reason, required for every action; ``once`` makes a form that is submitted twice act once."""
 
-    reason = _reason(_("Stored with each event, together with your name and the time."))
+    once = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    reason = _reason(_("Stored with your name and the time, for the audit."))
+
+
+class DurationWidget(forms.MultiWidget):
+    """A number and its unit."""
+
+    template_name = "admin/genesys_eventbridge/duration.html"
+    use_fieldset = True
+
+    def __init__(self) -> None:
+        number = forms.NumberInput(attrs={"min": 0, "step": "any"})
+        super().__init__({"number": number, "unit": forms.Select(choices=UNITS)})
+
+    def decompress(self, value: Any) -> list[Any]:
+        """Seconds in the largest unit of which they are a whole number."""
+        if not value:
+            return [None, MINUTE]
+        unit = next(seconds for seconds, _name in reversed(UNITS) if value % seconds == 0 or seconds == 1)
+        return [value / unit, unit]
+
+
+class DurationField(forms.MultiValueField):
+    """A duration in seconds, given in the unit that suits; 0 if nothing was given."""
+
+    widget = DurationWidget
+
+    def __init__(self, **options: Any) -> None:
+        number = forms.FloatField(min_value=0, required=False)
+        unit = forms.TypedChoiceField(choices=UNITS, coerce=int, required=False)
+        super().__init__(fields=(number, unit), require_all_fields=False, required=False, **options)
+
+    def compress(self, values: list[Any]) -> float:
+        seconds = (values[0] or 0.0) * (values[1] or MINUTE) if values else 0.0
+        if seconds > LONGEST_WAIT:
+            raise forms.ValidationError(_("At most 10 years."))
+        return float(seconds)
 
 
 class SpreadForm(ActForm):
-    """For actions that make many events due at once; ``spread`` is 0 if nothing was given."""
+    """For actions that make many events due at once: when the first is due, and over what time the rest."""
 
-    spread = forms.IntegerField(
-        label=_("Spread over (seconds)"),
-        min_value=0,
-        max_value=DAY,
-        required=False,
-        help_text=_("Send many events gradually, to avoid a burst."),
+    delay = DurationField(label=_("Start in"), help_text=_("Leave empty to start now."))
+    spread = DurationField(
+        label=_("Spread over"), help_text=_("Sends the events gradually, to avoid a burst.")
     )
-
-    def clean_spread(self) -> int:
-        return self.cleaned_data["spread"] or 0
+    field_order = ("reason", "delay", "spread")
 
 
 class ResolveForm(ActForm):
@@ -81,12 +114,6 @@ class MoveForm(ActForm):
         help_text=_("They get a new key, so they may be delivered twice."),
     )
     field_order = ("to", "same_organisation", "accept_duplicates", "reason")
-
-
-class ResendForm(ActForm):
-    """``once`` makes a form that is submitted twice create only one event."""
-
-    once = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
 
 class PauseForm(forms.Form):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 from genesys_eventbridge.management.selection import undecided
 from genesys_eventbridge.operations import Done, Skip
+from genesys_eventbridge.operations.results import Some
 
 #: Maximum number of skipped events that are listed.
 NAMED = 10
@@ -33,50 +34,39 @@ def act(
     command.confirm(f"{verb[0]} {counted(len(ids), 'event')}{question or f'{how}?'}", options)
     done = operation(ids, command.actor(), dry_run=dry_run)
     did = f"Would {verb[0].lower()}" if dry_run else verb[1]
-    lines = [f"{did} {counted(len(done.ids), 'event')}{how}."]
+    lines = [f"{did} {counted(done.count, 'event')}{how}."]
     lines += [*duplicate_lines(done.may_duplicate, dry_run=dry_run), *skipped_lines(done.skipped)]
     data = {
         "dry_run": dry_run,
         "done": done.ids,
-        "may_duplicate": done.may_duplicate,
+        "may_duplicate": done.may_duplicate.ids,
         "skipped": skipped_data(done.skipped),
     }
     return Result(lines, data, needs_operator=bool(done.skipped) and not dry_run)
 
 
-def skipped_lines(skipped: Mapping[Skip, Sequence[int]]) -> list[str]:
-    return [f"  Skipped: {len(ids):,} ({why.label}): {_names(ids)}" for why, ids in skipped.items()]
+def skipped_lines(skipped: Mapping[Skip, Some]) -> list[str]:
+    return [f"  Skipped: {some.count:,} ({why.label}): {_names(some)}" for why, some in skipped.items()]
 
 
-def skipped_data(skipped: Mapping[Skip, Sequence[int]]) -> list[dict[str, Any]]:
+def skipped_data(skipped: Mapping[Skip, Some]) -> list[dict[str, Any]]:
     return [
-        {"reason": why.label, "count": len(ids), "ids": list(ids[:NAMED_IN_DATA])}
-        for why, ids in skipped.items()
+        {"reason": why.label, "count": some.count, "ids": some.ids[:NAMED_IN_DATA]}
+        for why, some in skipped.items()
     ]
 
 
-def duplicate_lines(ids: Sequence[int], *, dry_run: bool) -> list[str]:
+def duplicate_lines(some: Some, *, dry_run: bool) -> list[str]:
     """Only an operator action can cause a duplicate, so always report it."""
-    if not ids:
+    if not some.count:
         return []
     get = "would get" if dry_run else "got"
     return [
-        f"  {counted(len(ids), 'event')} {get} a new key and may be delivered twice, because the old key "
-        f"cannot be used again: {_names(ids)}"
+        f"  {counted(some.count, 'event')} {get} a new key and may be delivered twice, because the old key "
+        f"cannot be used again: {_names(some)}"
     ]
 
 
-def merged(*results: Done) -> Done:
-    """Combine several results into one."""
-    whole = Done()
-    for done in results:
-        whole.ids.extend(done.ids)
-        whole.may_duplicate.extend(done.may_duplicate)
-        for why, ids in done.skipped.items():
-            whole.skipped.setdefault(why, []).extend(ids)
-    return whole
-
-
-def _names(ids: Sequence[int]) -> str:
-    named = ", ".join(str(pk) for pk in ids[:NAMED])
-    return f"{named} and {len(ids) - NAMED:,} more" if len(ids) > NAMED else named
+def _names(some: Some) -> str:
+    named = ", ".join(str(pk) for pk in some.ids[:NAMED])
+    return f"{named} and {some.count - NAMED:,} more" if some.count > NAMED else named

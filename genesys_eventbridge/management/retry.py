@@ -12,11 +12,10 @@ from genesys_eventbridge.management.arguments import WrongUsage, aliases
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.follow import FollowResult, due_among, follow
 from genesys_eventbridge.management.output import Result, counted, listed, next_step
-from genesys_eventbridge.management.results import act, duplicate_lines, merged, skipped_data, skipped_lines
+from genesys_eventbridge.management.results import act, duplicate_lines, skipped_data, skipped_lines
 from genesys_eventbridge.management.selection import Selection, rows, select
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.operations import Done, Resolution
-from genesys_eventbridge.operations.bulk import Skip
+from genesys_eventbridge.operations import Done, Resolution, Skip
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: Stored with unresolved events if the operator gave no reason.
@@ -41,8 +40,8 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
         data={
             "dry_run": dry_run,
             "matched": picked.matched,
-            "done": len(done.ids),
-            "may_duplicate": len(done.may_duplicate),
+            "done": done.count,
+            "may_duplicate": done.may_duplicate.count,
             "types": dict(picked.types),
             "skipped": skipped_data(done.skipped),
             "paused": [pause.skipped for pause in (*picked.paused, *result.paused)],
@@ -89,23 +88,23 @@ def _act(command: OutboxCommand, picked: Selection, options: dict[str, Any]) -> 
     how: dict[str, Any] = {"spread": options["spread"] or 0.0, "dry_run": dry_run}
     dead, unresolved = picked.of(State.DEAD), picked.of(State.UNRESOLVED)
     others = [pk for pk in picked.ids if pk not in {*dead, *unresolved}]
-    return merged(
-        operations.requeue(dead, actor, reason=because, **how),
-        operations.resolve(
-            unresolved,
-            actor,
-            Resolution.NOT_DELIVERED,
-            because or BECAUSE,
-            accept_duplicates=options["accept_duplicates"],
-            **how,
-        ),
-        operations.retry_now(others, actor, reason=because, **how),
+    done = operations.requeue(dead, actor, reason=because, **how)
+    resolved = operations.resolve(
+        unresolved,
+        actor,
+        Resolution.NOT_DELIVERED,
+        because or BECAUSE,
+        accept_duplicates=options["accept_duplicates"],
+        **how,
     )
+    done.merge(resolved)
+    done.merge(operations.retry_now(others, actor, reason=because, **how))
+    return done
 
 
 def _due_now(picked: Selection, done: Done) -> list[int]:
     """The events acted on, and those that wait to be sent anyway; not those skipped for a good reason."""
-    skipped = {pk for ids in done.skipped.values() for pk in ids}
+    skipped = {pk for some in done.skipped.values() for pk in some.ids}
     due = due_among(sorted(skipped & set(picked.of(State.PENDING))))
     served = OutboxEvent.objects.on_outbox().filter(id__in=due, destination__in=conf.aliases())
     return sorted({*done.ids, *served.values_list("id", flat=True)})
@@ -115,8 +114,8 @@ def _head(picked: Selection, done: Done, options: dict[str, Any]) -> list[str]:
     if not picked.matched and not picked.paused:
         return [f"No event matches{picked.words}: nothing to retry.", *_others(options)]
     dry_run = options["dry_run"]
-    count = counted(len(done.ids), "event")
-    of = f" of {picked.matched:,}" if picked.matched != len(done.ids) else ""
+    count = counted(done.count, "event")
+    of = f" of {picked.matched:,}" if picked.matched != done.count else ""
     lines = [f"{_verb(options)} {count}{of}{picked.words}."]
     if picked.types:
         whole = f"all {picked.matched:,}: " if picked.matched > len(picked.ids) else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import EventAct
+from genesys_eventbridge.models import EventAct, Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.states import Act, State
 from genesys_eventbridge.text import clean
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 MAX_REASON = 500
+#: Django's own history gets no entry per event of a job with more events: the audit has them.
+LOGGED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +51,43 @@ def needed(reason: str) -> str:
     return kept
 
 
-def record(
-    alias: str,
-    actor: Actor,
-    act: Act,
-    reason: str,
-    moved: Mapping[int, tuple[State, State, str]],
-) -> None:
-    """Write one row per event within the action's transaction: ``{id: (from, to, the event as text)}``."""
-    EventAct.objects.using(alias).bulk_create(
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """One event that was acted on: its row's id, its CloudEvents id and type, its state before and after."""
+
+    id: int
+    event_id: str
+    type: str
+    before: State
+    after: State
+    details: str | None = None
+
+
+def record(job: Job, actor: Actor, acted: Sequence[Acted]) -> None:
+    """Write one row per event within the act's transaction."""
+    EventAct.objects.using(outbox_alias()).bulk_create(
         EventAct(
-            event_id=pk,
-            act=act,
+            event_id=one.id,
+            event_number=one.id,
+            cloudevent_id=one.event_id,
+            job_id=job.pk,
+            act=job.act,
             user_id=None if actor.user is None else actor.user.pk,
             username=actor.username,
             via=clean(actor.via, 64),
-            from_state=before,
-            to_state=after,
-            reason=reason,
+            from_state=one.before,
+            to_state=one.after,
+            reason=job.reason,
+            details=one.details,
             at=DatabaseNow(),
         )
-        for pk, (before, after, _words) in moved.items()
+        for one in acted
     )
-    model = EventAct._meta.get_field("event").related_model
-    message = f"{act.label}: {reason}" if reason else str(act.label)
-    log(actor, model, [(pk, words) for pk, (_before, _after, words) in moved.items()], message)
+    if job.total > LOGGED:
+        return
+    label = Act(job.act).label
+    message = f"{label}: {job.reason}" if job.reason else str(label)
+    log(actor, OutboxEvent, [(one.id, f"{one.type} {one.event_id}") for one in acted], message)
 
 
 def log(actor: Actor, model: type[Model], objects: Sequence[tuple[int, str]], message: str) -> None:

@@ -13,7 +13,9 @@ from genesys_eventbridge.db import first_write, in_small_transaction
 from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow
 from genesys_eventbridge.models import Destination, outbox_alias
 from genesys_eventbridge.operations.audit import Actor, log, needed, one_line
+from genesys_eventbridge.operations.jobs import Order, note
 from genesys_eventbridge.outbox import destinations, orphans
+from genesys_eventbridge.states import Act
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -37,6 +39,8 @@ def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -
             held_reason=kept,
             held_until=None if seconds is None else DatabaseNow(seconds),
         )
+        options = {} if seconds is None else {"seconds": seconds}
+        note(Order(Act.PAUSE, actor, kept, options, about=alias), destination=alias)
         log(actor, Destination, [(row.pk, alias)], _("paused: %(reason)s") % {"reason": kept})
         transaction.on_commit(partial(_paused, alias, actor, kept), using=outbox_alias(), robust=True)
 
@@ -59,6 +63,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
         ended = also_trouble and destinations.end_pauses(alias)
         if not (held or ended):
             return False
+        note(Order(Act.RESUME, actor, kept, about=alias), destination=alias)
         message = _("resumed: %(reason)s") % {"reason": kept} if kept else _("resumed")
         log(actor, Destination, [(pk, alias) for pk in rows.values_list("pk", flat=True)], message)
         transaction.on_commit(partial(_resumed, alias, actor, kept), using=outbox_alias(), robust=True)

@@ -14,8 +14,9 @@ from genesys_eventbridge.cloudevents.attributes import CORE_NAMES
 from genesys_eventbridge.db import first_write, in_small_transaction
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.operations.audit import Actor, needed, record
-from genesys_eventbridge.operations.bulk import Skip
+from genesys_eventbridge.operations.audit import Acted, Actor, needed, record
+from genesys_eventbridge.operations.jobs import Order, note
+from genesys_eventbridge.operations.results import Result, Skip
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import Act, State
 
@@ -42,9 +43,9 @@ def resend(event_id: int, actor: Actor, reason: str, *, once: str = "") -> Outbo
     return in_small_transaction(outbox_alias(), work)
 
 
-def resendable(event_id: int) -> Skip | None:
-    """Why this event cannot be resent; None if it can."""
-    return _why_not(_found(OutboxEvent.objects.on_outbox(), event_id))
+def foresee(rows: OutboxQuerySet) -> list[Result]:
+    """Which of these events can be resent, and why the others cannot."""
+    return [Result(event.pk, _why_not(event), event.destination, event.type) for event in rows]
 
 
 def _found(rows: OutboxQuerySet, event_id: int) -> OutboxEvent:
@@ -74,8 +75,8 @@ def _copy(origin: OutboxEvent, actor: Actor, reason: str, once: str) -> OutboxEv
     event.origin = origin
     event.object_type, event.object_id = origin.object_type, origin.object_id
     event.save(using=outbox_alias(), update_fields=["origin", "object_type", "object_id"])
-    delivered = State.DELIVERED
-    record(outbox_alias(), actor, Act.RESEND, reason, {origin.pk: (delivered, delivered, str(origin))})
+    job = note(Order(Act.RESEND, actor, reason, about=f"#{origin.pk}"), total=1)
+    record(job, actor, [Acted(origin.pk, origin.event_id, origin.type, State.DELIVERED, State.DELIVERED)])
     return event
 
 

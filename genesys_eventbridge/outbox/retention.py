@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from genesys_eventbridge import conf, counters
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, still_in
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.models import (
+    DeliveryAttempt,
+    Destination,
+    EventAct,
+    OutboxEvent,
+    OutboxQuerySet,
+    outbox_alias,
+)
 from genesys_eventbridge.outbox import orphans
 from genesys_eventbridge.states import FINISHED
 
@@ -197,10 +204,18 @@ def _old(settings: Rules, seconds: float, batch_size: int, *, with_body: bool = 
 
 
 def _remove(ids: Sequence[int]) -> int:
-    """Within a transaction: delete events with their attempts and acts. A resent event loses its origin."""
+    """Within a transaction: delete events with their attempts; acts stay. A resent event loses its origin."""
     first_write(outbox_alias())
+    _name_in_audit(ids)
     _total, numbers = _finished(ids).only("id").delete()
     return numbers.get(OutboxEvent._meta.label, 0)
+
+
+def _name_in_audit(ids: Sequence[int]) -> None:
+    """Acts that a worker of an earlier release recorded name their event only by the foreign key."""
+    acts = EventAct.objects.using(outbox_alias()).filter(event__in=ids, event_number__isnull=True)
+    named = OutboxEvent.objects.filter(id=OuterRef("event")).values("event_id")
+    acts.update(event_number=F("event_id"), cloudevent_id=Subquery(named))
 
 
 def _blank(ids: Sequence[int]) -> int:

@@ -513,7 +513,7 @@ class Machine(RuleBasedStateMachine):
         self.offset += after
         with self.clocks():
             done = self._resolve(row, resolution, accept_duplicates)
-        self.epochs.update(done.may_duplicate)
+        self.epochs.update(done.may_duplicate.ids)
         self.touched.update(done.ids)
         with self.clocks():
             self._claim(third, PUBLISH, 1)
@@ -852,14 +852,14 @@ class Machine(RuleBasedStateMachine):
         assert not (flying and done.ids), "an event in flight was moved"
         for moved in done.ids:
             assert EventAct.objects.filter(event_id=moved).exists()
-        self.epochs.update(done.may_duplicate)
+        self.epochs.update(done.may_duplicate.ids)
         if act not in ("retry", "check"):
             self.touched.update(done.ids)
 
     @staticmethod
     def _resolve(pk: int, outcome: Resolution, accept_duplicates: bool) -> operations.Done:
         done = operations.resolve([pk], PERSON, outcome, "found", accept_duplicates=accept_duplicates)
-        assert accept_duplicates or not done.may_duplicate
+        assert accept_duplicates or not done.may_duplicate.count
         return done
 
     def resend(self, data: st.DataObject) -> None:

@@ -14,8 +14,7 @@ from genesys_eventbridge import conf, relay
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
-from genesys_eventbridge.operations import Actor, Resolution, check_now, resolve
-from genesys_eventbridge.operations.bulk import Skip
+from genesys_eventbridge.operations import Actor, Resolution, Skip, check_now, resolve
 from genesys_eventbridge.outbox import enqueue, expiry
 from genesys_eventbridge.relay.batch import Pass
 from genesys_eventbridge.relay.senders import Senders
