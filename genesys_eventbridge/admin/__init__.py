@@ -4,9 +4,11 @@ from django.contrib import admin
 
 from genesys_eventbridge.admin.destinations import DestinationAdmin
 from genesys_eventbridge.admin.events import OutboxEventAdmin
-from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.admin.jobs import JobAdmin
+from genesys_eventbridge.models import Destination, Job, OutboxEvent
 
-__all__ = ["DestinationAdmin", "OutboxEventAdmin"]
+__all__ = ["DestinationAdmin", "JobAdmin", "OutboxEventAdmin"]
 
 admin.site.register(OutboxEvent, OutboxEventAdmin)
 admin.site.register(Destination, DestinationAdmin)
+admin.site.register(Job, JobAdmin)

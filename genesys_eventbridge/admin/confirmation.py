@@ -124,9 +124,10 @@ class EventActs(EventPermissions):
         order = Order(verb.act, actor, reason, given, self._about(request, target), once)
         if target.everything:
             return self._start(order, rows)
-        done = Done()
-        jobs.run(jobs.freeze(order, target.ids, claim=True), actor, saw=done.add)
-        self._report(request, verb, done)
+        job = jobs.freeze(order, target.ids, claim=True)
+        jobs.run(job, actor)
+        job.refresh_from_db()
+        self._report(request, verb, jobs.total(job))
         return HttpResponseRedirect(self._back(target))
 
     def _start(self, order: Order, rows: Any) -> HttpResponseBase:

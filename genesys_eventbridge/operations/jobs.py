@@ -28,9 +28,9 @@ from genesys_eventbridge.db import first_write, in_small_transaction, retried
 from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow
 from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations import choices
-from genesys_eventbridge.operations.audit import Actor
+from genesys_eventbridge.operations.audit import Actor, one_line
 from genesys_eventbridge.operations.bulk import Batch, Changed, Choose, change, foresee
-from genesys_eventbridge.operations.results import Done, Result, Skip
+from genesys_eventbridge.operations.results import Done, Result, Skip, Some
 from genesys_eventbridge.states import Act, JobState
 from genesys_eventbridge.text import clean
 
@@ -198,7 +198,7 @@ def run(
     ends, token = clock() + max_seconds, job.claim_token
     if token is None:
         return job.state != JobState.QUEUED
-    work = KINDS[Act(job.act)](json.loads(job.options)).work
+    work = KINDS[Act(job.act)](options(job)).work
     size = _batch_size(job)
     singly = 0
     while True:
@@ -269,6 +269,43 @@ def cancel(pk: int, actor: Actor) -> bool:
     return retried(alias, stop) > 0
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Events of a job with the same ``outcome`` (done, new_key, or the value of a Skip), destination and type."""
+
+    outcome: str
+    destination: str
+    type: str
+    number: int
+
+    @property
+    def skip(self) -> Skip | None:
+        """Why they were skipped; None if they were acted on."""
+        return Skip(self.outcome) if self.outcome in Skip.values else None
+
+
+def options(job: Job) -> dict[str, Any]:
+    """How the act is done."""
+    return dict(json.loads(job.options))
+
+
+def groups(job: Job) -> list[Group]:
+    """The results of a job so far."""
+    return [Group(*group) for group in json.loads(job.results)]
+
+
+def total(job: Job) -> Done:
+    """The numbers of a job so far, without ids."""
+    done = Done()
+    for group in groups(job):
+        if group.skip is not None:
+            done.skipped.setdefault(group.skip, Some()).count += group.number
+        else:
+            done.changed.count += group.number
+            done.may_duplicate.count += group.number if group.outcome == NEW_KEY else 0
+    return done
+
+
 def matched(pk: int, *outcomes: str) -> OutboxQuerySet:
     """The events of a job, or those with one of these outcomes."""
     items = JobItem.objects.filter(job_id=pk)
@@ -296,7 +333,7 @@ def _fields(order: Order) -> dict[str, Any]:
         "user_id": None if user is None else user.pk,
         "username": order.actor.username,
         "via": clean(order.actor.via, 64),
-        "reason": order.reason,
+        "reason": one_line(order.reason),
         "about": clean(order.about, 500),
         "options": json.dumps(dict(order.options)),
         "created_at": DatabaseNow(),
@@ -380,7 +417,7 @@ def _queue(job: Job, *, claim: bool) -> None:
 
 def _batch_size(job: Job) -> int:
     """The events of a batch share a due time, so a spread makes small ones."""
-    spread = json.loads(job.options).get("spread", 0.0)
+    spread = options(job).get("spread", 0.0)
     return min(BATCH, max(1, job.total // STEPS)) if spread else BATCH
 
 
@@ -429,10 +466,10 @@ def _step(
 
 def _due_in(job: Any) -> float:
     """Seconds until the next batch is due: the delay, and its share of the spread, since the job began."""
-    options = json.loads(job.options)
-    share: float = options.get("spread", 0.0) * (job.done + job.skipped) / max(1, job.total)
+    how = options(job)
+    share: float = how.get("spread", 0.0) * (job.done + job.skipped) / max(1, job.total)
     passed: float = (job.now - job.created_at).total_seconds()
-    delay: float = options.get("delay", 0.0)
+    delay: float = how.get("delay", 0.0)
     return max(0.0, delay + share - passed)
 
 

@@ -54,7 +54,7 @@ ACTS = {
     "resolve": (unresolved, {"outcome": "delivered"}, State.DELIVERED),
     "cancel": (dead, {}, State.CANCELLED),
     "move": (lambda: event(row={"destination": "gone"}), {"to": "default"}, State.PENDING),
-    "resend": (delivered, {"once": "form-1"}, State.DELIVERED),
+    "resend": (delivered, {"once": FORM}, State.DELIVERED),
     "export": (delivered, {}, State.DELIVERED),
 }
 PERMISSION = {
@@ -398,65 +398,31 @@ def test_a_thousand_events_fit_into_one_form(ana):
 # --------------------------------------------------------------------------------------------- more than that
 
 
-@pytest.fixture
-def at_most_three(monkeypatch):
+ALL = [name for name in ACTS if name not in ("resend", "export")]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_act_on_all_that_match_has_no_limit_and_needs_no_command(ana, monkeypatch, name):
+    """The list's filters choose; what does not match them is left alone."""
     monkeypatch.setattr(confirmation, "MOST", 3)
+    monkeypatch.setattr(jobs, "BATCH", 2)
+    make, fields, state = ACTS[name]
+    rows, other = [make() for _ in range(5)], make()
+    OutboxEvent.objects.exclude(pk=other.pk).update(type="chosen")
+    query = "?q=" + "chosen" if False else f"?created=24h&id__lt={other.pk}"
+    query = f"?type={'chosen'}"
 
+    asked = from_list(ana, name, [rows[0].pk], query=query, select_across="1")
+    assert "5 events" in text(asked)
+    assert "manage.py" not in text(asked)
+    response = everything(ana, name, query.removeprefix("?"), **fields)
 
-def test_select_all_is_honoured_up_to_the_limit(ana, at_most_three):
-    rows = [dead() for _ in range(3)]
-    event()
-
-    response = from_list(ana, "requeue", [rows[0].pk], query="?state=dead", select_across="1")
-
-    assert "3 events" in text(response)
-
-
-@pytest.mark.parametrize(
-    ("name", "query", "command"),
-    [
-        ("requeue", "?state=dead", "manage.py eventbridge_retry --state dead --dry-run"),
-        (
-            "requeue",
-            "?state=dead&reason=rejected&destination=default",
-            "manage.py eventbridge_retry --destination default --state dead --reason rejected --dry-run",
-        ),
-        ("requeue", "?created=24h", "--since 20"),
-        ("resolve", "", "manage.py eventbridge_retry --state unresolved --dry-run"),
-        ("retry_now", "", "manage.py eventbridge_retry --dry-run"),
-        ("check_now", "?destination=a%20b", "manage.py eventbridge_poll --destination 'a b'"),
-        ("requeue", "?q=ORD-1", ""),
-        ("requeue", "?answer=5xx", ""),
-        ("requeue", "?attention=person", ""),
-        ("cancel", "", ""),
-        ("export", "", ""),
-    ],
-)
-@pytest.mark.usefixtures("at_most_three")
-def test_above_it_the_command_is_told_where_one_does_the_same(ana, monkeypatch, name, query, command):
-    for _ in range(5):
-        event(subject="ORD-1", row=ended(State.DEAD, Reason.REJECTED, last_status_code=503))
-    monkeypatch.setattr(
-        "genesys_eventbridge.admin.filters.DestinationFilter.narrowed", lambda self, queryset, value: queryset
-    )
-    monkeypatch.setattr(
-        "genesys_eventbridge.admin.filters.DestinationFilter.lookups",
-        lambda self, request, model_admin: [("default", "default"), ("a b", "a b")],
-    )
-    before = snapshot()
-
-    chosen = [OutboxEvent.objects.values_list("pk", flat=True)[0]]
-    response = from_list(ana, name, chosen, query=query, select_across="1")
-    shown = text(response)
-
-    assert "More than 3 events are selected" in shown
-    if command:
-        assert command.replace("'", "&#x27;") in shown
-    else:
-        assert "Narrow the selection" in shown
-        assert "manage.py" not in shown
-    assert 'name="confirm"' not in shown
-    assert snapshot() == before
+    job = Job.objects.get()
+    assert response.url == job_page(job.pk)
+    assert (job.state, job.total, job.done) == (JobState.FINISHED, 5, 5)
+    assert {fresh(row).state for row in rows} == {state}
+    assert EventAct.objects.filter(job=job).count() == 5
+    assert not EventAct.objects.filter(event=other.pk).exists()
 
 
 # ------------------------------------------------------------------------------------------ each act's own
@@ -477,7 +443,7 @@ def test_many_events_can_be_spread(ana):
     assert "spread" in posted(ana, "requeue", [row.pk for row in rows], confirm=False).context["form"].fields
     assert "spread" not in posted(ana, "requeue", [rows[0].pk], confirm=False).context["form"].fields
 
-    posted(ana, "requeue", [row.pk for row in rows], spread="400")
+    posted(ana, "requeue", [row.pk for row in rows], spread_0="400", spread_1="1")
 
     dues = [due for row in rows if (due := fresh(row).due_at)]
     assert (dues[-1] - dues[0]).total_seconds() > 250
@@ -514,7 +480,7 @@ def test_resolve_wants_an_outcome(ana, outcome):
 def test_resent_as_new_leads_to_the_new_event(ana):
     row = delivered()
 
-    response = posted(ana, "resend", [row.pk], once="form-1", **{"from": "event"})
+    response = posted(ana, "resend", [row.pk], once=FORM, **{"from": "event"})
 
     new = OutboxEvent.objects.exclude(pk=row.pk).get()
     assert new.origin == row
@@ -534,7 +500,7 @@ def test_only_one_event_is_resent_at_a_time(ana):
 
     response = from_list(ana, "resend", [row.pk for row in rows])
     assert told(response) == ["Resend as new works on one event at a time."]
-    assert posted(ana, "resend", [row.pk for row in rows], once="x").status_code == 400
+    assert posted(ana, "resend", [row.pk for row in rows], once=FORM).status_code == 400
     assert OutboxEvent.objects.count() == 2
 
 
@@ -544,7 +510,7 @@ def test_what_cannot_be_resent_is_told(ana, settings):
         "default": {**settings.GENESYS_EVENTBRIDGE["default"], "MAX_EVENT_BYTES": 10}
     }
 
-    [message] = told(posted(ana, "resend", [row.pk], once="x", follow=True))
+    [message] = told(posted(ana, "resend", [row.pk], once=FORM, follow=True))
 
     assert message.startswith("Not resent: data: the encoded event has")
 

@@ -140,7 +140,7 @@ class TestMove:
         done = operations.move([row.pk], ANA, "default", "renamed")
 
         now = fresh(row)
-        assert (done.ids, done.may_duplicate) == ([row.pk], [])
+        assert (done.ids, done.may_duplicate.ids) == ([row.pk], [])
         assert (now.destination, now.state, now.reason, now.due_at) == (
             "default",
             row.state,
@@ -177,7 +177,7 @@ class TestMove:
         done = operations.move([row.pk], ANA, "default", "renamed", accept_duplicates=True)
 
         now = fresh(row)
-        assert done.may_duplicate == [row.pk]
+        assert done.may_duplicate.ids == [row.pk]
         assert (now.destination, now.state, now.key_epoch) == ("default", State.PENDING, 1)
         assert (now.in_doubt_since, now.remote_id, now.attempts) == (None, "", 0)
 

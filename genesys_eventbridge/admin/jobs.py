@@ -1,0 +1,267 @@
+"""The audit: who did what, how many, why and when; and the page of one act, with its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
+
+from genesys_eventbridge.admin.actions import VERBS
+from genesys_eventbridge.admin.badges import when
+from genesys_eventbridge.admin.listing import CappedPaginator
+from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
+from genesys_eventbridge.db.clock import NOW
+from genesys_eventbridge.db.transactions import in_transaction
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.models import EventAct, Job, OutboxEvent, outbox_alias
+from genesys_eventbridge.operations import jobs
+from genesys_eventbridge.states import Act, JobState
+from genesys_eventbridge.text import clean
+
+#: Seconds that the button "Continue here" works.
+HERE = 10.0
+BIGINT_DIGITS = 19
+
+
+class ActFilter(admin.SimpleListFilter):
+    title = gettext_lazy("act")
+    parameter_name = "act"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return Act.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(act=self.value()) if self.value() else queryset
+
+
+class JobStateFilter(admin.SimpleListFilter):
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return JobState.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
+class JobAdmin(PagesAdmin):
+    """One line per act of an operator; its page shows the results, and stops a job."""
+
+    list_display = ("at", "who", "what", "about_what", "how_many", "state_now", "why")
+    list_display_links = ("at", "what")
+    list_filter = (ActFilter, JobStateFilter)
+    list_per_page = 50
+    ordering = ("-id",)
+    sortable_by = ()
+    actions = None
+    paginator = CappedPaginator
+    search_fields = ("username",)
+    search_help_text = gettext_lazy("A person’s name, an event’s id, or #42 for event number 42.")
+    job_template = "admin/genesys_eventbridge/job/page.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        return Job.objects.using(outbox_alias()).annotate(now=NOW)
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/stop/", wrap(self.stop_view), name=f"{name}_stop"),
+            path("<path:object_id>/continue/", wrap(self.continue_view), name=f"{name}_continue"),
+            *super().get_urls(),
+        ]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who may see events may see what was done to them."""
+        return may(request, "view_job") or may(request, "view_outboxevent")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet, search_term: str
+    ) -> tuple[QuerySet, bool]:
+        text = clean(search_term.strip(), 255)
+        if not text:
+            return queryset, False
+        acts = EventAct.objects.filter(job=OuterRef("pk"))
+        named = Q(username__icontains=text) | Exists(acts.filter(cloudevent_id=text))
+        number = text.removeprefix("#")
+        if number.isascii() and number.isdigit() and len(number) < BIGINT_DIGITS:
+            named |= Exists(acts.filter(event_number=int(number)))
+        return queryset.filter(named), False
+
+    @admin.display(description=gettext_lazy("time"))
+    def at(self, job: Any) -> str:
+        return when(job.created_at, job.now)
+
+    @admin.display(description=gettext_lazy("who"))
+    def who(self, job: Job) -> str:
+        return clean(job.username if job.via == "admin" else f"{job.username} ({job.via})", 150)
+
+    @admin.display(description=gettext_lazy("act"))
+    def what(self, job: Job) -> str:
+        return str(Act(job.act).label)
+
+    @admin.display(description=gettext_lazy("about"))
+    def about_what(self, job: Job) -> str:
+        return clean(job.about, 120) or "-"
+
+    @admin.display(description=gettext_lazy("events"))
+    def how_many(self, job: Job) -> str:
+        if job.done == job.total:
+            return f"{job.total:,}" if job.total else "-"
+        return _("%(done)s of %(total)s") % {"done": f"{job.done:,}", "total": f"{job.total:,}"}
+
+    @admin.display(description=gettext_lazy("state"))
+    def state_now(self, job: Job) -> str:
+        return str(JobState(job.state).label)
+
+    @admin.display(description=gettext_lazy("reason"))
+    def why(self, job: Job) -> str:
+        return clean(job.reason, 200) or "-"
+
+    @method_decorator(require_safe)
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One act: its progress, its results by destination and type, and the events."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        job = self._job(request, object_id)
+        if job is None:
+            messages.warning(request, _("This act does not exist."))
+            return HttpResponseRedirect(self.url("changelist"))
+        handled = job.done + job.skipped
+        unfinished = job.state == JobState.QUEUED
+        may_act = self._may_act(request, job)
+        return self.page(
+            request,
+            self.job_template,
+            format_html("{} · {}", Act(job.act).label, clean(job.about, 200)),
+            job=job,
+            facts=list(self._facts(job)),
+            groups=[self._group(job, group) for group in jobs.groups(job)],
+            handled=handled,
+            progress=_("%(handled)s of %(total)s") % {"handled": f"{handled:,}", "total": f"{job.total:,}"},
+            unfinished=unfinished,
+            died=job.state == JobState.PREPARING,
+            waits=unfinished and job.claim_token is None and handled > 0 and job.due_at > job.now,
+            idle=unfinished and job.due_at is not None and job.due_at <= job.now,
+            stop_url=self.url("stop", job.pk) if may_act and unfinished else "",
+            continue_url=self.url("continue", job.pk) if may_act and unfinished else "",
+            events_url=self._events_url(job),
+        )
+
+    def stop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Stop a job; what it has done stays done."""
+        job = self._posted(request, object_id)
+        if isinstance(job, HttpResponse):
+            return job
+        if jobs.cancel(job.pk, actor_of(request)):
+            messages.success(request, _("Stopped. What was done until then stays."))
+        else:
+            messages.warning(request, _("It had ended before."))
+        return HttpResponseRedirect(self.url("change", job.pk))
+
+    def continue_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Work on a job in this request for some seconds, where no worker does."""
+        job = self._posted(request, object_id)
+        if isinstance(job, HttpResponse):
+            return job
+        claimed = None if in_transaction(outbox_alias()) else jobs.claim(job.pk)
+        if claimed is None:
+            messages.info(request, _("A worker is at it."))
+        else:
+            jobs.run(claimed, actor_of(request), max_seconds=HERE)
+        return HttpResponseRedirect(self.url("change", job.pk))
+
+    def _posted(self, request: HttpRequest, object_id: str) -> Any:
+        """The job that a button is about, or the response that refuses it."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        job = self._job(request, object_id)
+        if job is None:
+            return HttpResponseRedirect(self.url("changelist"))
+        if not self._may_act(request, job):
+            raise PermissionDenied
+        return job
+
+    def _job(self, request: HttpRequest, object_id: str) -> Any:
+        try:
+            return self.get_queryset(request).filter(pk=int(unquote(object_id))).first()
+        except (ValueError, OverflowError):
+            return None
+
+    def _may_act(self, request: HttpRequest, job: Job) -> bool:
+        """Whoever may do the act may stop it and continue it."""
+        permissions = {verb.act: verb.permission for verb in VERBS.values()}
+        middle = permissions.get(Act(job.act))
+        return self.has_view_permission(request) and middle is not None and may(request, f"{middle}_event")
+
+    def _facts(self, job: Any) -> Iterator[tuple[str, Any]]:
+        yield _("Who"), self.who(job)
+        yield _("Begun"), when(job.created_at, job.now)
+        if job.finished_at is not None:
+            yield _("Ended"), when(job.finished_at, job.now)
+        if job.ended_by:
+            yield _("Stopped by"), clean(job.ended_by, 150)
+        yield _("Reason"), clean(job.reason, 500) or "-"
+        for name, words in OPTIONS.items():
+            if value := jobs.options(job).get(name):
+                yield str(words), span(value) if name in SECONDS else clean(value, 100)
+
+    def _group(self, job: Job, group: jobs.Group) -> dict[str, Any]:
+        url = self._events_url(job, group)
+        return {
+            "result": self._result(job, group),
+            "destination": group.destination or "-",
+            "type": clean(group.type, 255) or "-",
+            "number": f"{group.number:,}",
+            "url": url,
+        }
+
+    def _result(self, job: Job, group: jobs.Group) -> str:
+        if group.skip is not None:
+            return _("skipped: %(why)s") % {"why": group.skip.label}
+        if group.outcome == jobs.NEW_KEY:
+            return _("%(act)s, under a new key: may be delivered twice") % {"act": Act(job.act).label}
+        return str(Act(job.act).label)
+
+    def _events_url(self, job: Job, group: jobs.Group | None = None) -> str:
+        """The list of a job's events; "" if it has none or the user's site has no list."""
+        if not job.total or not self.admin_site.is_registered(OutboxEvent):
+            return ""
+        narrowed = {"job": f"{job.pk}:{group.outcome}" if group else str(job.pk)}
+        if group and group.type:
+            narrowed |= {"type": group.type, "destination": group.destination}
+        return f"{self.url('changelist', model=OutboxEvent)}?{urlencode(narrowed)}"
+
+
+#: Options of a job that its page shows, and those that are seconds.
+OPTIONS = {
+    "delay": gettext_lazy("Start in"),
+    "spread": gettext_lazy("Spread over"),
+    "seconds": gettext_lazy("For"),
+    "outcome": gettext_lazy("What happened"),
+    "to": gettext_lazy("To"),
+    "rate": gettext_lazy("Events a minute"),
+}
+SECONDS = ("delay", "spread", "seconds")
