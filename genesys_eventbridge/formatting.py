@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.dateformat import format as date_format
 from django.utils.translation import gettext as _
@@ -42,6 +43,12 @@ def moment(when: dt.datetime, now: dt.datetime) -> str:
     if when.date() == now.date():
         return date_format(when, "H:i")
     return date_format(when, "j M H:i" if when.year == now.year else "j M Y H:i")
+
+
+def zoned_moment(when: dt.datetime, now: dt.datetime) -> str:
+    """``moment`` with its time zone: "14:31 CET"."""
+    local = _local(when)
+    return f"{moment(when, now)} {local.tzname() or settings.TIME_ZONE}"
 
 
 def clock_time(when: dt.datetime) -> str:

@@ -20,9 +20,10 @@ from genesys_eventbridge.admin import event_detail, filters
 from genesys_eventbridge.admin.columns import EventColumns
 from genesys_eventbridge.admin.confirmation import EventActs, actions
 from genesys_eventbridge.admin.dashboard import Dashboard
-from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList, found
+from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.selection.search import found
 from genesys_eventbridge.text import clean
 
 LIST_FILTERS = (

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.reporting.explain import OVERDUE_AFTER
+from genesys_eventbridge.selection.filters import OVERDUE_AFTER
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
 
 Choices = Iterable[tuple[str, Any]]

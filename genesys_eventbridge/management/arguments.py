@@ -20,6 +20,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import LONGEST_WAIT
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import orphans
+from genesys_eventbridge.selection import StatusCode, status_codes
 from genesys_eventbridge.text import clean, is_storable
 
 _AGE = re.compile(r"(\d{1,6})\s*(s|m|h|d)", re.ASCII)
@@ -91,6 +92,14 @@ def moment(text: str) -> dt.datetime:
     if timezone.is_naive(found) == timezone.is_naive(timezone.now()):
         return found
     return timezone.make_aware(found) if timezone.is_naive(found) else timezone.make_naive(found)
+
+
+def status_code(text: str) -> StatusCode:
+    """The last HTTP status: ``503``, a class (``3xx``, ``4xx``, ``5xx``), or ``none``: no response."""
+    try:
+        return status_codes.parse(text.strip().lower())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r}: {error}") from None
 
 
 def reason(text: str) -> str:

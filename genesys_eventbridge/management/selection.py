@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from django.core.management.base import CommandParser
 from django.db.models import Count, Max, Min
+from django.utils import timezone
 
 from genesys_eventbridge.formatting import moment
 from genesys_eventbridge.management import arguments
@@ -16,8 +19,13 @@ from genesys_eventbridge.management.draining import Pause
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting.facts import healths, is_held
-from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
+from genesys_eventbridge.selection import EventFilter
+from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
 from genesys_eventbridge.text import clean, is_storable
+
+#: What ``--since`` and ``--until`` compare.
+Times = Literal["created", "accepted"]
+_WITH_A_REASON = {*NEEDS_OPERATOR, State.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,62 @@ class Selection:
 
     def of(self, *states: State) -> list[int]:
         return [pk for pk, state in self.ids.items() if state in states]
+
+
+def add_filters(
+    parser: CommandParser, *, states: Sequence[str] = State.values, times: Times = "created"
+) -> None:
+    """The flags that ``event_filter`` reads; ``--destination`` is a flag of every command.
+
+    ``times`` is what ``--since`` and ``--until`` compare: when events were created, or accepted.
+    """
+    add = parser.add_argument
+    several = "(repeatable)"
+    add("--state", action="append", choices=states, help=f"only events in this state {several}")
+    add("--type", action="append", metavar="T", help=f"only this event type {several}")
+    add("--reason", action="append", choices=Reason.values, help=f"only those that ended like this {several}")
+    add(
+        "--status-code",
+        type=arguments.status_code,
+        metavar="CODE",
+        help="only those whose last response had this HTTP status: 503, 5xx, or none",
+    )
+    add("--ordering-key", metavar="K", help="only events with this ordering key")
+    add("--subject", metavar="S", help="only events with exactly this subject")
+    add("--error", metavar="TEXT", help="only those whose last error contains this, in any case")
+    zone = timezone.get_current_timezone_name()
+    add(
+        "--since",
+        type=arguments.moment,
+        metavar="T",
+        help=f"{times} at this time or later ({zone} unless it has an offset); 2h means 2 hours ago",
+    )
+    add("--until", type=arguments.moment, metavar="T", help=f"{times} before this time")
+
+
+def event_filter(options: dict[str, Any], *, times: Times = "created") -> EventFilter:
+    """The filter that the flags of ``add_filters`` describe. Raises WrongUsage, which names the flag."""
+    since, until = options["since"], options["until"]
+    if since and until and since >= until:
+        raise WrongUsage("--since must be before --until.")
+    states = tuple(map(State, options["state"] or ()))
+    if options["reason"] and states and not set(states) & _WITH_A_REASON:
+        raise WrongUsage("--reason needs --state dead, unresolved or cancelled.")
+    for flag in ("ordering_key", "subject", "error"):
+        if options[flag] == "":
+            raise WrongUsage(f"--{flag.replace('_', '-')} must not be empty.")
+    spans = {"created": ("since", "until"), "accepted": ("accepted_since", "accepted_until")}
+    return EventFilter(
+        states=states,
+        types=tuple(dict.fromkeys(options["type"] or ())),
+        destinations=arguments.aliases(options, stored=True) if options["destination"] else (),
+        reasons=tuple(map(Reason, options["reason"] or ())),
+        status_code=options["status_code"],
+        ordering_key=options["ordering_key"] or "",
+        subject=options["subject"] or "",
+        error=options["error"] or "",
+        **dict(zip(spans[times], (since, until), strict=True)),
+    )
 
 
 def rows(options: dict[str, Any]) -> OutboxQuerySet:

@@ -15,15 +15,14 @@ from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.ends import dead, finished, unresolved
 from genesys_eventbridge.reporting.facts import Facts, facts_for, is_held, refused
 from genesys_eventbridge.reporting.retries import last_try, window_closes
+from genesys_eventbridge.selection.filters import OVERDUE_AFTER
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
-__all__ = ["NO_WORKER_AFTER", "OVERDUE_AFTER", "Facts", "explain", "facts_for", "is_in_flight"]
+__all__ = ["NO_WORKER_AFTER", "Facts", "explain", "facts_for", "is_in_flight"]
 
 #: Seconds without a heartbeat after which we assume that no worker runs. Schedules run every minute.
 NO_WORKER_AFTER = 180.0
-#: A due event is overdue after this many seconds.
-OVERDUE_AFTER = 300.0
 #: Maximum length of an explanation; an error in it has up to 500 characters.
 LONGEST = 2000
 

@@ -1,0 +1,195 @@
+"""The filter that every list, command, export and bulk action shares: values in, a queryset and words out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import assert_never
+
+from django.db.models import Q, TextChoices
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from genesys_eventbridge import conf
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.formatting import zoned_moment
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.selection import status_codes
+from genesys_eventbridge.selection.search import found
+from genesys_eventbridge.selection.status_codes import StatusClass, StatusCode
+from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
+from genesys_eventbridge.text import clean, is_storable
+
+#: Seconds after which an event that is due counts as overdue.
+OVERDUE_AFTER = 300.0
+#: Characters of a value in ``words()``.
+WIDTH = 80
+
+
+class Attention(TextChoices):
+    """Events that someone should look at."""
+
+    NEEDED = "needed", gettext_lazy("Needs attention")
+    PERSON = "person", gettext_lazy("Needs an operator")
+    OVERDUE = "overdue", gettext_lazy("Overdue by 5 min")
+
+
+class Progress(TextChoices):
+    """How far an unfinished event is; computed and never stored."""
+
+    OPEN = "open", gettext_lazy("Not delivered yet")
+    WAITING = "waiting", gettext_lazy("Waiting for first attempt")
+    RETRYING = "retrying", gettext_lazy("Waiting for a retry")
+    IN_FLIGHT = "in_flight", gettext_lazy("In flight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Events that meet every condition; an empty filter means all events.
+
+    Several values of one field mean any of them. ``since`` and ``until`` are about ``created_at``;
+    each ``since`` is included, each ``until`` is not. ``error`` is a part of ``last_error`` in any case.
+    ``held``: only those behind an earlier event of their ordering key. ``text``: what the search box finds.
+    """
+
+    states: tuple[State, ...] = ()
+    types: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    status_code: StatusCode | None = None
+    ordering_key: str = ""
+    subject: str = ""
+    error: str = ""
+    text: str = ""
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    accepted_since: dt.datetime | None = None
+    accepted_until: dt.datetime | None = None
+    finished_since: dt.datetime | None = None
+    finished_until: dt.datetime | None = None
+    held: bool = False
+    attention: Attention | None = None
+    progress: Progress | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every event matches."""
+        return all(getattr(self, each.name) in ((), "", None, False) for each in fields(self))
+
+    def rows(self) -> OutboxQuerySet:
+        """The matching rows of the primary database, in any order."""
+        rows = OutboxEvent.objects.on_outbox()
+        if not all(map(is_storable, self._texts())):
+            return rows.none()
+        rows = rows.filter(*self._conditions())
+        if self.held:
+            rows = rows.blocked()
+        if self.progress is not None:
+            rows = _progressing(rows, self.progress)
+        return found(rows, self.text) if self.text.strip() else rows
+
+    def words(self) -> str:
+        """A short description: "dead, rejected, type order.paid, since 14:00 UTC"; "all events" if empty."""
+        return ", ".join(self._words()) or _("all events")
+
+    def _texts(self) -> Iterator[str]:
+        yield from (*self.types, *self.destinations)
+        yield from (self.ordering_key, self.subject, self.error, self.text)
+
+    def _conditions(self) -> Iterator[Q]:
+        if self.states:
+            yield Q(state__in=self.states)
+            if not set(self.states) & set(OPEN):
+                yield Q(due_at__isnull=True)  # as the constraint says: so the index has rows in order of id
+        for name, values in (("type", self.types), ("destination", self.destinations)):
+            if values:
+                yield Q(**{f"{name}__in": values})
+        if self.reasons:
+            yield Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED], reason__in=self.reasons)
+        if self.status_code is not None:
+            yield status_codes.condition(self.status_code, any_state=bool(self.states))
+        exact = {
+            "ordering_key": self.ordering_key,
+            "subject": self.subject,
+            "last_error__icontains": self.error,
+        }
+        yield Q(**{name: value for name, value in exact.items() if value})
+        for column, since, until in self._spans():
+            bounds = {f"{column}__gte": since, f"{column}__lt": until}
+            yield Q(**{name: value for name, value in bounds.items() if value is not None})
+        if self.attention is not None:
+            yield _attention(self.attention)
+
+    def _spans(self) -> Iterator[tuple[str, dt.datetime | None, dt.datetime | None]]:
+        yield "created_at", self.since, self.until
+        yield "accepted_at", self.accepted_since, self.accepted_until
+        yield "finished_at", self.finished_since, self.finished_until
+
+    def _words(self) -> Iterator[str]:
+        yield from (str(each.label) for each in (*self.states, *self.reasons))
+        yield from (_("type %(type)s") % {"type": clean(each, WIDTH)} for each in self.types)
+        yield from (_("destination %(alias)s") % {"alias": clean(each, WIDTH)} for each in self.destinations)
+        if isinstance(self.status_code, StatusClass):
+            yield str(self.status_code.label)
+        elif self.status_code is not None:
+            yield _("HTTP status %(code)s") % {"code": self.status_code}
+        named = (
+            (_("ordering key %(value)s"), self.ordering_key),
+            (_("subject %(value)s"), self.subject),
+            (_("error with “%(value)s”"), self.error),
+            (_("found by “%(value)s”"), self.text.strip()),
+        )
+        yield from (words % {"value": clean(value, WIDTH)} for words, value in named if value)
+        if self.held:
+            yield _("held behind another event")
+        yield from (str(each.label) for each in (self.attention, self.progress) if each is not None)
+        yield from self._times()
+
+    def _times(self) -> Iterator[str]:
+        named = (
+            (_("since %(time)s"), self.since),
+            (_("until %(time)s"), self.until),
+            (_("accepted since %(time)s"), self.accepted_since),
+            (_("accepted until %(time)s"), self.accepted_until),
+            (_("finished since %(time)s"), self.finished_since),
+            (_("finished until %(time)s"), self.finished_until),
+        )
+        now = timezone.now()
+        yield from (words % {"time": zoned_moment(at, now)} for words, at in named if at is not None)
+
+
+def _attention(attention: Attention) -> Q:
+    person = Q(state__in=NEEDS_OPERATOR)
+    overdue = Q(state__in=OPEN, due_at__lt=DatabaseNow(-OVERDUE_AFTER))
+    match attention:
+        case Attention.NEEDED:
+            return person | overdue
+        case Attention.PERSON:
+            return person
+        case Attention.OVERDUE:
+            return overdue
+        case _ as never:
+            assert_never(never)
+
+
+def _progressing(rows: OutboxQuerySet, progress: Progress) -> OutboxQuerySet:
+    match progress:
+        case Progress.OPEN:
+            return rows.open()
+        case Progress.WAITING:
+            return rows.filter(state=State.PENDING, attempts=0).not_in_flight()
+        case Progress.RETRYING:
+            return rows.retrying()
+        case Progress.IN_FLIGHT:
+            # Leases end within a known time: read that range of the index instead of every row waiting for
+            # a retry.
+            aliases = conf.aliases()
+            longest = max(conf.destination(alias).lease_seconds for alias in aliases)
+            leased = rows.filter(
+                state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest)
+            )
+            return leased.in_flight()
+        case _ as never:
+            assert_never(never)
