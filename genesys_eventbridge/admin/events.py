@@ -34,6 +34,7 @@ LIST_FILTERS = (
     filters.DestinationFilter,
     filters.AnswerFilter,
     filters.CreatedFilter,
+    filters.JobFilter,
 )
 
 

@@ -14,8 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.operations import jobs
 from genesys_eventbridge.selection.filters import OVERDUE_AFTER
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
+from genesys_eventbridge.text import is_storable
 
 Choices = Iterable[tuple[str, Any]]
 
@@ -83,6 +85,24 @@ class ProgressFilter(_ListFilter):
         longest = max(conf.destination(alias).lease_seconds for alias in aliases)
         leased = rows.filter(state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest))
         return leased.in_flight()
+
+
+class JobFilter(_ListFilter):
+    """The events of one job, ``12``, or those with one outcome, ``12:done``; offered where it is in use."""
+
+    title = _("act of an operator")
+    parameter_name = "job"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        given = request.GET.get(self.parameter_name, "")
+        number, _colon, _outcome = given.partition(":")
+        if not (number.isascii() and number.isdigit() and len(number) < 19 and is_storable(given)):
+            return ()
+        return [(given, f"#{number}")]
+
+    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
+        number, _colon, outcome = value.partition(":")
+        return queryset.filter(pk__in=jobs.matched(int(number), *([outcome] if outcome else [])).values("pk"))
 
 
 class StateFilter(_ListFilter):

@@ -69,7 +69,7 @@ class JobAdmin(PagesAdmin):
     actions = None
     paginator = CappedPaginator
     search_fields = ("username",)
-    search_help_text = gettext_lazy("A person’s name, an event’s id, or #42 for event number 42.")
+    search_help_text = gettext_lazy("The name of a person, the id of an event, or #42 for event number 42.")
     job_template = "admin/genesys_eventbridge/job/page.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
@@ -98,7 +98,7 @@ class JobAdmin(PagesAdmin):
         if not text:
             return queryset, False
         acts = EventAct.objects.filter(job=OuterRef("pk"))
-        named = Q(username__icontains=text) | Exists(acts.filter(cloudevent_id=text))
+        named: Any = Q(username__icontains=text) | Exists(acts.filter(cloudevent_id=text))
         number = text.removeprefix("#")
         if number.isascii() and number.isdigit() and len(number) < BIGINT_DIGITS:
             named |= Exists(acts.filter(event_number=int(number)))

@@ -271,7 +271,7 @@ def cancel(pk: int, actor: Actor) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Events of a job with the same ``outcome`` (done, new_key, or the value of a Skip), destination and type."""
+    """Events of a job with the same outcome (done, new_key, or the value of a Skip) and type."""
 
     outcome: str
     destination: str

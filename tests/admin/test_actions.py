@@ -8,22 +8,23 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge.admin import OutboxEventAdmin, confirmation
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import EventAct, OutboxEvent
-from genesys_eventbridge.operations import Actor, cancel, requeue
-from genesys_eventbridge.states import Act, Reason, State
+from genesys_eventbridge.models import EventAct, Job, OutboxEvent
+from genesys_eventbridge.operations import Actor, cancel, jobs, requeue
+from genesys_eventbridge.states import Act, JobState, Reason, State
 from tests.outbox_rows import accepted, ended, event, fresh
 
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/genesys_eventbridge/outboxevent/"
 FILTER = "state=dead&q=ORD-1"
+FORM = "00000000-0000-4000-8000-000000000001"
 
 
 def act(name) -> str:
@@ -265,7 +266,7 @@ def test_done_it_says_how_many_and_why_not_the_others(ana):
     many = posted(ana, "cancel", [good.pk, flying.pk, done.pk], follow=True)
 
     assert told(one) == ["1 requeued, 1 skipped: being sent right now."]
-    assert told(many) == ["1 cancelled, 2 skipped: 1 already delivered, 1 being sent right now."]
+    assert told(many) == ["1 cancelled, 2 skipped: 1 being sent right now, 1 already delivered."]
 
 
 def test_filters_survive_an_act(ana):
@@ -382,7 +383,7 @@ def test_an_act_is_kept_with_the_person_and_the_reason(ana):
 def test_an_act_on_a_full_page_takes_few_queries(ana, confirm, django_assert_max_num_queries):
     rows = [dead() for _ in range(50)]
 
-    with django_assert_max_num_queries(20 if confirm else 10):
+    with django_assert_max_num_queries(30 if confirm else 10):
         posted(ana, "requeue", [row.pk for row in rows], confirm=confirm)
 
 
@@ -408,17 +409,20 @@ def test_an_act_on_all_that_match_has_no_limit_and_needs_no_command(ana, monkeyp
     monkeypatch.setattr(jobs, "BATCH", 2)
     make, fields, state = ACTS[name]
     rows, other = [make() for _ in range(5)], make()
-    OutboxEvent.objects.exclude(pk=other.pk).update(type="chosen")
-    query = "?q=" + "chosen" if False else f"?created=24h&id__lt={other.pk}"
-    query = f"?type={'chosen'}"
+    OutboxEvent.objects.exclude(pk=other.pk).update(subject="CHOSEN")
+    query = "q=CHOSEN&created=24h"
 
-    asked = from_list(ana, name, [rows[0].pk], query=query, select_across="1")
+    asked = from_list(ana, name, [rows[0].pk], query=f"?{query}", select_across="1")
     assert "5 events" in text(asked)
     assert "manage.py" not in text(asked)
-    response = everything(ana, name, query.removeprefix("?"), **fields)
+    with transaction.atomic():  # as with ATOMIC_REQUESTS: a worker does the work
+        data = {"everything": "1", "filters": query, "reason": "mended", "confirm": "1", **fields}
+        response = ana.post(act(name), data)
+    if not Job.objects.get().done:
+        jobs.work()
 
     job = Job.objects.get()
-    assert response.url == job_page(job.pk)
+    assert response.url == f"/admin/genesys_eventbridge/job/{job.pk}/change/"
     assert (job.state, job.total, job.done) == (JobState.FINISHED, 5, 5)
     assert {fresh(row).state for row in rows} == {state}
     assert EventAct.objects.filter(job=job).count() == 5
@@ -443,7 +447,7 @@ def test_many_events_can_be_spread(ana):
     assert "spread" in posted(ana, "requeue", [row.pk for row in rows], confirm=False).context["form"].fields
     assert "spread" not in posted(ana, "requeue", [rows[0].pk], confirm=False).context["form"].fields
 
-    posted(ana, "requeue", [row.pk for row in rows], spread_0="400", spread_1="1")
+    posted(ana, "requeue", [row.pk for row in rows], spread_number="400", spread_unit="1")
 
     dues = [due for row in rows if (due := fresh(row).due_at)]
     assert (dues[-1] - dues[0]).total_seconds() > 250

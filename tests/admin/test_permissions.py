@@ -187,7 +187,7 @@ def test_an_act_is_done_by_who_may_and_only_by_post(log_in, rows, act, by, perso
         "confirm": "1",
         "reason": "why",
         "outcome": "delivered",
-        "once": "form-1",
+        "once": "00000000-0000-4000-8000-000000000001",
         "to": "default",
     }
     before = everything()

@@ -114,7 +114,7 @@ def test_an_operator_who_sends_it_again_must_accept_a_duplicate(change):
     publish(202)
 
     assert refused.ids == []
-    assert accepted.may_duplicate == [row.pk]
+    assert accepted.may_duplicate.ids == [row.pk]
     assert fresh(row).state == State.ACCEPTED
 
 
