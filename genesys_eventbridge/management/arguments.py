@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -107,6 +107,22 @@ def reason(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("must not be empty; it is stored with each event")
     return text
+
+
+def add_because(parser: CommandParser) -> None:
+    """The flag that ``require_because`` checks."""
+    parser.add_argument(
+        "--because",
+        type=reason,
+        metavar="TEXT",
+        help="the reason, in a few words; required, and stored with each event",
+    )
+
+
+def require_because(options: dict[str, Any]) -> None:
+    """Raises WrongUsage without a reason, unless nothing is changed."""
+    if not options["because"] and not options.get("dry_run"):
+        raise WrongUsage("--because TEXT is required: the reason, in a few words; it is kept in the audit.")
 
 
 def aliases(

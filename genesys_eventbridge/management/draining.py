@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,7 @@ def drain(
     progress: Progress,
     stop: threading.Event,
     limit: int | None = None,
+    only: Collection[int] | None = None,
     max_seconds: float | None = None,
     concurrency: int | None = None,
 ) -> Drained:
@@ -110,7 +112,7 @@ def drain(
     with Senders(settings, concurrency or settings.concurrency, on_report=progress.saw) as senders:
         while (seconds := _left(settings, max_seconds, began)) and not stop.is_set():
             left = None if limit is None else limit - done.claimed
-            report = run(alias, limit=left, max_seconds=seconds, stop=stop, senders=senders)
+            report = run(alias, limit=left, only=only, max_seconds=seconds, stop=stop, senders=senders)
             done.add(report)
             if report.drained or report.paused_for or (limit is not None and done.claimed >= limit):
                 break

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Count, Min, Q
 
+from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import draining
 from genesys_eventbridge.management.output import listed, next_step
@@ -19,7 +20,8 @@ from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.work import progress, report_line
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.operations import Skip, jobs
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.states import NEEDS_OPERATOR, AttemptKind, State
 from genesys_eventbridge.text import clean
@@ -68,42 +70,65 @@ class FollowResult:
 
 
 def follow(
-    ids: Sequence[int], options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
+    made: Sequence[Job], options: dict[str, Any], *, clock: Callable[[], float] = time.monotonic
 ) -> FollowResult:
-    """Publish until these have been tried, check while a result is near, and report their states."""
-    aliases = sorted({alias for rows in _rows(ids) for alias in rows.values_list("destination", flat=True)})
+    """Publish the events that these jobs acted on, check while a result is near, and report their states.
+
+    Events that were due anyway are published, too; no others are.
+    """
+    touched = Touched([job.pk for job in made])
+    aliases = sorted(set(touched.rows().values_list("destination", flat=True)) & set(conf.aliases()))
     paused: list[draining.Pause] = []
     with (
         stop_on_signal(partial(report_line, options)) as stop,
-        progress("Published", len(ids), options) as shown,
+        progress("Published", touched.rows().count(), options) as shown,
     ):
         if aliases:
-            sent = side_by_side(aliases, lambda alias: _send(alias, ids, shown, stop))
+            sent = side_by_side(aliases, lambda alias: _send(alias, touched, shown, stop))
             paused = [done.pause for done in sent.values() if done and done.pause]
-            _confirm(aliases, ids, shown, stop, clock)
-    return _result(ids, paused)
+            _confirm(aliases, touched, shown, stop, clock)
+    return _result(touched, paused)
 
 
-def due_among(ids: Sequence[int]) -> list[int]:
-    """Those of these events that wait to be sent and may be sent now."""
-    due = Q(state=State.PENDING, due_at__lte=DatabaseNow())
-    return [pk for rows in _rows(ids) for pk in rows.filter(due).values_list("id", flat=True)]
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The events that jobs acted on, and those that were due anyway."""
+
+    job_ids: list[int]
+
+    def rows(self, which: Q | None = None) -> OutboxQuerySet:
+        items = JobItem.objects.filter(
+            job__in=self.job_ids, outcome__in=[jobs.DONE, jobs.NEW_KEY, Skip.ALREADY_DUE]
+        )
+        rows = OutboxEvent.objects.on_outbox().filter(id__in=items.values("event_number"))
+        return rows if which is None else rows.filter(which)
+
+    def pages(self, which: Q) -> Iterator[list[int]]:
+        """Their ids in order, a page at a time."""
+        last = 0
+        while page := list(
+            self.rows(which).filter(id__gt=last).order_by("id").values_list("id", flat=True)[:CHUNK]
+        ):
+            yield page
+            last = page[-1]
 
 
-def _send(alias: str, ids: Sequence[int], shown: Progress, stop: threading.Event) -> draining.Drained | None:
-    """Run pass after pass until none of these is due: older ones go first. Returns the last result."""
+def _send(alias: str, touched: Touched, shown: Progress, stop: threading.Event) -> draining.Drained | None:
+    """Publish those that are due, page by page, and no others. Returns the last result."""
     done = None
-    ours = partial(_any, ids, Q(destination=alias, state=State.PENDING, due_at__lte=DatabaseNow()))
-    while not stop.is_set() and ours():
-        done = draining.drain(AttemptKind.PUBLISH, alias, progress=shown, stop=stop, limit=CHUNK)
-        if done.paused_for or done.drained:
+    due = Q(destination=alias, state=State.PENDING, due_at__lte=DatabaseNow())
+    for page in touched.pages(due):
+        if stop.is_set():
+            break
+        done = draining.drain(AttemptKind.PUBLISH, alias, progress=shown, stop=stop, only=page)
+        if done.paused_for:
             break
     return done
 
 
 def _confirm(
     aliases: Sequence[str],
-    ids: Sequence[int],
+    touched: Touched,
     shown: Progress,
     stop: threading.Event,
     clock: Callable[[], float],
@@ -112,7 +137,7 @@ def _confirm(
     while not stop.is_set() and (left := ends - clock()) > 0:
         taken = Q(in_flight(), state=State.PENDING)
         soon = Q(state=State.ACCEPTED, due_at__lte=DatabaseNow(left))
-        if not _any(ids, taken | soon):
+        if not touched.rows(taken | soon).exists():
             break
         for alias in aliases:
             check_in = next_due.next_due(alias).check_in
@@ -121,21 +146,12 @@ def _confirm(
         stop.wait(LOOK_EVERY)
 
 
-def _result(ids: Sequence[int], paused: list[draining.Pause]) -> FollowResult:
+def _result(touched: Touched, paused: list[draining.Pause]) -> FollowResult:
     result = FollowResult(paused=paused)
-    for rows in _rows(ids):
-        for pk, state, error in rows.order_by("state", "id").values_list("id", "state", "last_error"):
-            result.states[state] += 1
-            if state in (State.PENDING, *NEEDS_OPERATOR) and error:
-                result.errors[state, clean(error, 200)] += 1
-                result.example = result.example or pk
+    groups = touched.rows().order_by().values_list("state", "last_error")
+    for state, error, number, first in groups.annotate(Count("id"), Min("id")).order_by("state", "id__min"):
+        result.states[state] += number
+        if state in (State.PENDING, *NEEDS_OPERATOR) and error:
+            result.errors[state, clean(error, 200)] += number
+            result.example = result.example or first
     return result
-
-
-def _any(ids: Sequence[int], which: Q) -> bool:
-    return any(rows.filter(which).exists() for rows in _rows(ids))
-
-
-def _rows(ids: Sequence[int]) -> Iterator[OutboxQuerySet]:
-    for start in range(0, len(ids), CHUNK):
-        yield OutboxEvent.objects.on_outbox().filter(id__in=ids[start : start + CHUNK])

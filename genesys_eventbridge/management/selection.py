@@ -1,4 +1,4 @@
-"""The events that a bulk action applies to: named individually, or by filters up to a limit."""
+"""The events that a bulk act applies to: named one by one, or chosen by filters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting.facts import healths, is_held
 from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
-from genesys_eventbridge.text import clean, is_storable
+
+#: Types that a selection lists.
+TYPES = 20
 
 #: What ``--since`` and ``--until`` compare.
 Times = Literal["created", "accepted"]
@@ -30,17 +32,22 @@ _WITH_A_REASON = {*NEEDS_OPERATOR, State.CANCELLED}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """``matched`` events match; ``ids`` are those acted on, oldest first, each with its state."""
+    """The events of a bulk act: ``matched`` of them, described by ``words``, such as "dead, rejected"."""
 
-    words: str
+    rows: OutboxQuerySet
+    words: str = ""
     matched: int = 0
-    ids: dict[int, State] = field(default_factory=dict)
+    #: Of all that match the filters, if a limit leaves some out; else the same as ``matched``.
+    total: int = 0
+    states: Counter[State] = field(default_factory=Counter)
+    #: The most frequent types, and how many others there are.
     types: Counter[str] = field(default_factory=Counter)
+    other_types: int = 0
     #: Destinations that are skipped because they are paused.
     paused: list[Pause] = field(default_factory=list)
 
-    def of(self, *states: State) -> list[int]:
-        return [pk for pk, state in self.ids.items() if state in states]
+    def of(self, *states: State) -> OutboxQuerySet:
+        return self.rows.filter(state__in=states)
 
 
 def add_filters(
@@ -99,62 +106,40 @@ def event_filter(options: dict[str, Any], *, times: Times = "created") -> EventF
     )
 
 
-def rows(options: dict[str, Any]) -> OutboxQuerySet:
-    """Every event that matches the filters, in any state."""
-    named = OutboxEvent.objects.on_outbox().filter(destination__in=arguments.aliases(options, stored=True))
-    return _filtered(named, options)
+def select(
+    options: dict[str, Any], rows: OutboxQuerySet | None = None, *, skip_paused: bool = False
+) -> Selection:
+    """The events that the options name or filter, among ``rows`` (default: all), up to ``--limit``.
 
-
-def select(options: dict[str, Any]) -> Selection:
-    """The selection of ``eventbridge_retry``. Raises CommandError for filters that cannot be combined."""
-    state = State(options["state"]) if options["state"] else None
-    found = OutboxEvent.objects.on_outbox()
+    ``skip_paused`` leaves out those of destinations that send nothing now. Raises CommandError for unknown
+    events and for filters that cannot be combined.
+    """
+    chosen = event_filter(options)
+    found = chosen.rows()
     if options["ids"]:
         found = found.filter(pk__in=arguments.event_numbers(options["ids"]))
-        found = found.filter(state=state) if state else found
-    else:
-        state = state or State.PENDING
-        found = found.retrying() if state is State.PENDING else found.filter(state=state)
-    if options["reason"] and state not in NEEDS_OPERATOR:
-        raise WrongUsage("--reason needs --state dead or --state unresolved.")
-    if options["since"] and options["until"] and options["since"] >= options["until"]:
-        raise WrongUsage("--since must be before --until.")
-    aliases = arguments.aliases(options, stored=True)
-    if options["destination"] or not options["ids"]:
-        found = found.filter(destination__in=aliases)
-    found = _filtered(found, options)
-    paused = _paused(found, aliases)
+    if rows is not None:
+        found = found & rows
+    paused = _paused(found, arguments.aliases(options, stored=True)) if skip_paused else []
     found = found.exclude(destination__in=[each.alias for each in paused])
-    return _selected(found, options, state, paused)
+    total = 0
+    if limit := options.get("limit"):
+        total = found.count()
+        ids = found.order_by("id").values_list("id", flat=True)
+        last = ids[limit - 1 : limit].first()
+        found = found if last is None else found.filter(id__lte=last)
+    return _selected(found, chosen, total, paused, named=bool(options["ids"]))
 
 
-def undecided(options: dict[str, Any]) -> list[int]:
-    """The events named, or every event of ``--destination`` that is open or needs an operator."""
-    if not options["ids"] and not options["destination"]:
-        raise WrongUsage("Name events, or use --destination for all its unfinished events.")
-    found = OutboxEvent.objects.on_outbox()
-    if options["destination"]:
-        found = found.filter(destination__in=arguments.aliases(options, stored=True))
-    if options["ids"]:
-        numbers = arguments.event_numbers(options["ids"])
-        return (
-            list(found.filter(id__in=numbers).values_list("id", flat=True))
-            if options["destination"]
-            else numbers
-        )
-    undecided = found.filter(state__in=[*OPEN, *NEEDS_OPERATOR])
-    return list(undecided.order_by("id").values_list("id", flat=True))
+def undecided() -> OutboxQuerySet:
+    """Events that are open or need an operator."""
+    return OutboxEvent.objects.on_outbox().filter(state__in=[*OPEN, *NEEDS_OPERATOR])
 
 
-def _filtered(rows: OutboxQuerySet, options: dict[str, Any]) -> OutboxQuerySet:
-    if options["type"]:
-        rows = rows.filter(type__in=[name for name in options["type"] if is_storable(name)])
-    filters = {
-        "reason": options["reason"],
-        "created_at__gte": options["since"],
-        "created_at__lt": options["until"],
-    }
-    return rows.filter(**{name: value for name, value in filters.items() if value})
+def require_choice(options: dict[str, Any]) -> None:
+    """Raises WrongUsage if neither events nor filters are given: it would be about every event."""
+    if not options["ids"] and event_filter(options).is_empty:
+        raise WrongUsage("Name events, or give filters: --state, --type, --destination, ...")
 
 
 def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Pause]:
@@ -176,20 +161,26 @@ def _paused(rows: OutboxQuerySet, aliases: tuple[str, ...]) -> list[Pause]:
 
 
 def _selected(
-    rows: OutboxQuerySet, options: dict[str, Any], state: State | None, paused: list[Pause]
+    rows: OutboxQuerySet, chosen: EventFilter, total: int, paused: list[Pause], *, named: bool
 ) -> Selection:
-    types = Counter(dict(rows.order_by().values_list("type").annotate(Count("id"))))
+    groups = list(rows.order_by().values_list("state", "type").annotate(Count("id")))
+    states: Counter[State] = Counter()
+    types: Counter[str] = Counter()
+    for state, kind, number in groups:
+        states[State(state)] += number
+        types[kind] += number
     times = rows.aggregate(first=Min("created_at"), last=Max("created_at"))
-    ids = dict(rows.order_by("id").values_list("id", "state")[: options["limit"]])
-    words = [str(word) for word in (state, options["reason"]) if word]
-    words += [f"type {clean(name, 80)}" for name in dict.fromkeys(options["type"] or ())]
-    if times["first"]:
+    words = [] if chosen.is_empty else [chosen.words()]
+    if times["first"] and not named:
         words.append(_span(times["first"], times["last"]))
     return Selection(
+        rows=rows,
         words=f" ({', '.join(words)})" if words else "",
-        matched=types.total(),
-        ids={pk: State(value) for pk, value in ids.items()},
-        types=types,
+        matched=states.total(),
+        total=total or states.total(),
+        states=states,
+        types=Counter(dict(types.most_common(TYPES))),
+        other_types=max(0, len(types) - TYPES),
         paused=paused,
     )
 

@@ -57,7 +57,7 @@ def _not_ours(at: DestinationStatus) -> list[str]:
     return [
         f"NOTE     {at.alias} is not in GENESYS_EVENTBRIDGE; no worker sends its events",
         f"  -> manage.py eventbridge_retry --destination {at.alias} --move-to ALIAS --dry-run",
-        f"  -> manage.py eventbridge_cancel --destination {at.alias} --reason TEXT --dry-run",
+        f"  -> manage.py eventbridge_cancel --destination {at.alias} --because TEXT --dry-run",
     ]
 
 

@@ -12,6 +12,7 @@ from genesys_eventbridge import operations
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import arguments, draining
 from genesys_eventbridge.management.base import OutboxCommand
+from genesys_eventbridge.management.chores import Chores
 from genesys_eventbridge.management.loop import Loop
 from genesys_eventbridge.management.output import Result, counted, listed
 from genesys_eventbridge.management.progress import Progress
@@ -60,7 +61,10 @@ def loop(options: dict[str, Any]) -> Result:
     with stop_on_signal(partial(report_line, options)) as stop, progress("Published", None, options) as shown:
         loops = {alias: _loop(alias, shown, stop, options) for alias in aliases}
         report_line(options, f"Serving {', '.join(aliases)}; Ctrl-C or SIGTERM to stop.")
+        chores = Chores(stop)
+        chores.start()
         side_by_side(aliases, lambda alias: loops[alias].run())
+        chores.join()
     return Result(
         lines=[_served(alias, each.states, each.pruned) for alias, each in loops.items()],
         data={

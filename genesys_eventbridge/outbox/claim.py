@@ -119,16 +119,19 @@ def claim(
     gate: Gate,
     capacity: Capacity,
     about: uuid.UUID | None = None,
+    *,
+    only: Collection[int] | None = None,
 ) -> Batch:
     """Claim due rows of one destination in the order they became due, as many as ``capacity`` allows.
 
-    ``about`` is the organisation that will receive them, None if unknown. After a pause one worker claims one
-    row as a probe, and the others claim nothing. Rows that cannot go now are rescheduled on the way.
+    ``about`` is the organisation that will receive them, None if unknown; ``only`` restricts it to these ids.
+    After a pause one worker claims one row as a probe, and the others claim nothing. Rows that cannot go now
+    are rescheduled on the way.
     """
     alias = outbox_alias()
     allowed = destinations.allowed(kind, settings, gate, capacity.rows)
     wanted = allowed.tokens or min(capacity.rows, LOOK_WITHOUT_A_TOKEN)
-    look = retried(alias, lambda: _candidates(kind, settings, gate, wanted, about))
+    look = retried(alias, lambda: _candidates(kind, settings, gate, wanted, about, only=only))
     ended = [row.id for row in look if row.ended]
     moved = _move_away(settings, gate, look)
     able = [row for row in look if row.ready]
@@ -184,7 +187,13 @@ def _within(capacity: Capacity, rows: list[_Candidate]) -> list[_Candidate]:
 
 
 def _candidates(
-    kind: AttemptKind, settings: DestinationSettings, gate: Gate, limit: int, today: uuid.UUID | None
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    gate: Gate,
+    limit: int,
+    today: uuid.UUID | None,
+    *,
+    only: Collection[int] | None,
 ) -> list[_Candidate]:
     publishing = kind is AttemptKind.PUBLISH
     state = FROM_STATE[kind]
@@ -195,6 +204,8 @@ def _candidates(
         blockers = Exists(OutboxEvent.objects.blockers().using(outbox_alias()))
         blocked = Case(When(ordering_key="", then=blocked), default=blockers, output_field=BooleanField())
     rows = due_events(settings.alias, state).annotate(blocked=blocked, now=now)
+    if only is not None:
+        rows = rows.filter(id__in=only)
     bound = LOOK_AHEAD * limit
     held_types = gate.refused_types if publishing and not gate.probing else frozenset()
 
@@ -224,6 +235,8 @@ def _candidates(
 
     if gate.probing and publishing:
         return _to_probe(gate, rows, rows_of)
+    if only is not None:
+        return rows_of(rows)
     with scan(settings.alias, state).read() as look:
         found = rows_of(look.narrowed(rows))
         first = (found[0].due_at, found[0].id) if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from genesys_eventbridge import conf
@@ -22,6 +22,7 @@ def publish_due(
     destination: str = "default",
     *,
     limit: int | None = None,
+    only: Collection[int] | None = None,
     max_seconds: float | None = None,
     concurrency: int | None = None,
     stop: threading.Event | None = None,
@@ -29,6 +30,8 @@ def publish_due(
     transport: TransportFactory | None = None,
 ) -> PassReport:
     """Publish due events until none is due, ``limit`` events are claimed or the time limit is reached.
+
+    ``only`` restricts it to the events with these ids (``OutboxEvent.id``).
 
     Returns within ``max_seconds`` (default PASS_SECONDS). Setting ``stop`` ends the pass earlier; requests in
     flight are finished. Pass ``senders`` to keep threads and connections between passes, else ``concurrency``
@@ -40,7 +43,7 @@ def publish_due(
     refuse_in_transaction(outbox_alias(), "publish_due() publishes nothing")
     settings = _settings(destination, max_seconds)
     with _senders_for(settings, concurrency, senders, transport) as pool:
-        (report,) = Pass({AttemptKind.PUBLISH: 0.0}, settings, pool, limit=limit, stop=stop).run()
+        (report,) = Pass({AttemptKind.PUBLISH: 0.0}, settings, pool, limit=limit, only=only, stop=stop).run()
         return report
 
 
@@ -48,6 +51,7 @@ def check_accepted(
     destination: str = "default",
     *,
     limit: int | None = None,
+    only: Collection[int] | None = None,
     max_seconds: float | None = None,
     concurrency: int | None = None,
     stop: threading.Event | None = None,
@@ -58,7 +62,7 @@ def check_accepted(
     refuse_in_transaction(outbox_alias(), "check_accepted() checks nothing")
     settings = _settings(destination, max_seconds)
     with _senders_for(settings, concurrency, senders, transport) as pool:
-        (report,) = Pass({AttemptKind.CHECK: 0.0}, settings, pool, limit=limit, stop=stop).run()
+        (report,) = Pass({AttemptKind.CHECK: 0.0}, settings, pool, limit=limit, only=only, stop=stop).run()
         return report
 
 

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -116,6 +116,7 @@ class Pass:
         senders: Senders,
         *,
         limit: int | None = None,
+        only: Collection[int] | None = None,
         stop: threading.Event | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -130,7 +131,9 @@ class Pass:
         # A statement costs about the same for one row as for many, but idle senders cost more.
         spare = self.rows - ROWS_PER_SENDER * senders.count
         self.step = max(1, self.rows // 4, spare)
-        self.sides = {kind: Side(kind, settings, senders, limit=limit, step=self.step) for kind in kinds}
+        self.sides = {
+            kind: Side(kind, settings, senders, limit=limit, only=only, step=self.step) for kind in kinds
+        }
         for kind, wait in kinds.items():
             self.sides[kind].rests = wait > 0
             self.sides[kind].ask_at = self.began + wait
@@ -229,12 +232,14 @@ class Side:
         senders: Senders,
         *,
         limit: int | None,
+        only: Collection[int] | None,
         step: int,
     ) -> None:
         self.kind = kind
         self.settings = settings
         self.senders = senders
         self.limit = limit
+        self.only = only
         self.step = step
         #: How many rows a pass may hold, and how many this side may hold now.
         self.rows = _rows_held(settings, senders)
@@ -320,7 +325,7 @@ class Side:
         if gate.probing and self.in_flight:
             return NextClaim(after_in_flight=True)
         capacity = Capacity(self._wanted(), lapsed, suspects)
-        batch = claim.claim(self.kind, self.settings, gate, capacity, self.about)
+        batch = claim.claim(self.kind, self.settings, gate, capacity, self.about, only=self.only)
         self._hand_out(batch.rows)
         ended = expiry.end(self.settings, batch.ended) if batch.ended else Counter[str]()
         self.report.states.update(ended)

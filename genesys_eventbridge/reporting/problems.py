@@ -67,7 +67,7 @@ def _not_configured(at: DestinationStatus) -> Iterator[Problem]:
                 "add it to the settings again, move or cancel its events, or, if they belong to another "
                 "project: %(pause)s"
             )
-            % {"pause": f"manage.py eventbridge_pause {at.alias} --reason TEXT"},
+            % {"pause": f"manage.py eventbridge_pause {at.alias} --because TEXT"},
         )
 
 

@@ -34,9 +34,9 @@ OURS = [
 ARGUMENTS = {
     "eventbridge_enqueue": ["order.created", "--data", "{}"],
     "eventbridge_show": ["1"],
-    "eventbridge_cancel": ["1", "--reason", "test"],
-    "eventbridge_resolve": ["1", "--delivered", "--reason", "test"],
-    "eventbridge_pause": ["default", "--reason", "test"],
+    "eventbridge_cancel": ["1", "--because", "test"],
+    "eventbridge_resolve": ["1", "--delivered", "--because", "test"],
+    "eventbridge_pause": ["default", "--because", "test"],
     "eventbridge_resume": ["default"],
 }
 PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune"
@@ -100,7 +100,7 @@ def test_exit_codes_reach_the_shell():
         for arguments in (
             ["eventbridge_status", "--help"],
             ["eventbridge_show"],
-            ["eventbridge_pause", "nowhere", "--reason", "x"],
+            ["eventbridge_pause", "nowhere", "--because", "x"],
             ["eventbridge_show", "nothing"],
         )
     ]
@@ -169,7 +169,7 @@ class TestAsking:
         return person
 
     def test_on_a_terminal_a_no_changes_nothing(self, row, terminal):
-        ran = run("cancel", str(row.pk), "--reason", "x", terminal=True)
+        ran = run("cancel", str(row.pk), "--because", "x", terminal=True)
 
         assert "Nothing was changed" in ran.out
         assert terminal.asked == ["Cancel 1 event permanently? [y/N] "]
@@ -178,8 +178,8 @@ class TestAsking:
     @pytest.mark.parametrize(
         "command",
         [
-            ["resolve", "{}", "--not-delivered", "--reason", "x"],
-            ["retry", "--state", "dead"],
+            ["resolve", "{}", "--not-delivered", "--because", "x"],
+            ["retry", "--state", "dead", "--because", "fixed"],
             ["prune", "--delivered-older-than", "30"],
             ["schedules", "--remove"],
         ],
@@ -199,16 +199,16 @@ class TestAsking:
     def test_on_a_terminal_a_yes_does_it(self, row, terminal):
         terminal.says = "y"
 
-        assert "Cancelled 1 event" in run("cancel", str(row.pk), "--reason", "x", terminal=True).out
+        assert "Cancelled 1 event" in run("cancel", str(row.pk), "--because", "x", terminal=True).out
 
     @pytest.mark.parametrize("flags", [["--no-input"], ["--dry-run"]], ids=str)
     def test_nobody_is_asked_with_no_input_or_a_dry_run(self, flags, row, terminal):
-        run("cancel", str(row.pk), "--reason", "x", *flags, terminal=True)
+        run("cancel", str(row.pk), "--because", "x", *flags, terminal=True)
 
         assert terminal.asked == []
 
     def test_nobody_is_asked_where_the_answer_goes_to_a_file(self, row, terminal):
-        run("cancel", str(row.pk), "--reason", "x")
+        run("cancel", str(row.pk), "--because", "x")
 
         assert terminal.asked == []
         assert type(row).objects.get().state == State.CANCELLED
@@ -216,7 +216,7 @@ class TestAsking:
     def test_nobody_is_asked_where_nobody_can_type(self, row, terminal, monkeypatch):
         monkeypatch.setattr("sys.stdin", io.StringIO())
 
-        run("cancel", str(row.pk), "--reason", "x", terminal=True)
+        run("cancel", str(row.pk), "--because", "x", terminal=True)
 
         assert terminal.asked == []
 
@@ -230,7 +230,7 @@ def test_a_host_that_does_not_know_its_user_keeps_the_command_as_the_actor(monke
     monkeypatch.setattr("getpass.getuser", nobody)
     row = event(row=ended(State.DEAD, "rejected"))
 
-    run("cancel", str(row.pk), "--reason", "x")
+    run("cancel", str(row.pk), "--because", "x")
 
     assert EventAct.objects.get().username == "eventbridge_cancel"
 
@@ -305,7 +305,7 @@ class TestArguments:
     def test_where_one_is_not_found_none_is_acted_on(self):
         row = event()
 
-        ran = run("cancel", str(row.pk), "no-such-id", "--reason", "x")
+        ran = run("cancel", str(row.pk), "no-such-id", "--because", "x")
 
         assert ran.code == 1
         assert "No event 'no-such-id'" in ran.error

@@ -26,7 +26,7 @@ class TestPauseAndResume:
     def test_a_destination_is_held_until_resumed(self):
         event()
 
-        ran = run("pause", "default", "--reason", "maintenance of the CRM")
+        ran = run("pause", "default", "--because", "maintenance of the CRM")
 
         row = Destination.objects.get()
         assert (row.held_reason, row.held_until) == ("maintenance of the CRM", None)
@@ -37,7 +37,7 @@ class TestPauseAndResume:
         )
 
     def test_or_for_a_time(self):
-        data = run_json("pause", "default", "--for", "600", "--reason", "x").data
+        data = run_json("pause", "default", "--for", "600", "--because", "x").data
 
         assert data == {
             "destination": "default",
@@ -49,7 +49,7 @@ class TestPauseAndResume:
         assert Destination.objects.get().held_until is not None
 
     def test_resuming_ends_it_and_says_how_to_go_on(self):
-        run("pause", "default", "--reason", "x")
+        run("pause", "default", "--because", "x")
 
         ran = run("resume", "default")
 
@@ -68,7 +68,7 @@ class TestPauseAndResume:
 
         assert OutboxEvent.objects.get().state == State.DELIVERED
 
-    @pytest.mark.parametrize("command", [["pause", "nowhere", "--reason", "x"], ["resume", "nowhere"]])
+    @pytest.mark.parametrize("command", [["pause", "nowhere", "--because", "x"], ["resume", "nowhere"]])
     def test_an_unknown_destination_is_refused(self, command):
         ran = run(*command)
 
@@ -239,7 +239,7 @@ class TestSchedules:
 def test_a_pause_lets_the_agenda_be():
     """Events stay due: when the pause ends they go in their order."""
     event()
-    run("pause", "default", "--reason", "x")
+    run("pause", "default", "--because", "x")
 
     ahead = next_due.next_due("default")
 

@@ -194,7 +194,7 @@ class TestShow:
 
     def test_what_people_did_stands_in_the_timeline(self):
         row = event(row=ended(State.DEAD, Reason.REJECTED))
-        run("cancel", str(row.pk), "--reason", "a test order")
+        run("cancel", str(row.pk), "--because", "a test order")
 
         out = run("show", str(row.pk)).out
 
@@ -240,7 +240,7 @@ class TestCancel:
     def test_it_withdraws_and_keeps_the_reason(self):
         rows = [event(), event(row=ended(State.DEAD, Reason.REJECTED)), unresolved()]
 
-        ran = run("cancel", *(str(row.pk) for row in rows), "--reason", "test data")
+        ran = run("cancel", *(str(row.pk) for row in rows), "--because", "test data")
 
         assert {fresh(row).state for row in rows} == {State.CANCELLED}
         assert ran.out == "Cancelled 3 events.\n"
@@ -251,7 +251,7 @@ class TestCancel:
     def test_what_cannot_be_withdrawn_is_said(self):
         row = accepted()
 
-        ran = run_json("cancel", str(row.pk), "--reason", "x")
+        ran = run_json("cancel", str(row.pk), "--because", "x")
 
         assert ran.code == 3
         assert ran.data["done"] == []
@@ -262,13 +262,13 @@ class TestCancel:
     def test_a_dry_run_changes_nothing(self):
         row = event()
 
-        ran = run("cancel", str(row.pk), "--reason", "x", "--dry-run")
+        ran = run("cancel", str(row.pk), "--because", "x", "--dry-run")
 
         assert fresh(row).state == State.PENDING
         assert ran.out == "Would cancel 1 event.\nNothing was changed (dry run).\n"
 
     def test_a_reason_is_required(self):
-        assert "--reason" in run("cancel", "1").error
+        assert "--because" in run("cancel", "1").error
 
 
 class TestResolve:
@@ -283,7 +283,7 @@ class TestResolve:
     def test_a_person_decides(self, flag, state, words):
         row = unresolved()
 
-        ran = run("resolve", str(row.pk), flag, "--reason", "looked it up")
+        ran = run("resolve", str(row.pk), flag, "--because", "looked it up")
 
         assert fresh(row).state == state
         assert f"Resolved 1 event {words}." in ran.out
@@ -292,7 +292,7 @@ class TestResolve:
     def test_past_the_window_the_key_changes_and_that_is_said(self):
         row = unresolved(ago=2 * DAY)
 
-        ran = run("resolve", str(row.pk), "--not-delivered", "--reason", "not in the CRM")
+        ran = run("resolve", str(row.pk), "--not-delivered", "--because", "not in the CRM")
 
         assert (fresh(row).state, fresh(row).key_epoch) == (State.PENDING, 1)
         assert "may be delivered twice" in ran.out
@@ -300,7 +300,7 @@ class TestResolve:
     def test_others_are_left_alone(self):
         row = event()
 
-        ran = run("resolve", str(row.pk), "--delivered", "--reason", "x")
+        ran = run("resolve", str(row.pk), "--delivered", "--because", "x")
 
         assert (fresh(row).state, ran.code) == (State.PENDING, 3)
 
@@ -308,7 +308,7 @@ class TestResolve:
     def test_one_outcome_is_chosen(self, flags):
         row = unresolved()
 
-        assert run("resolve", str(row.pk), *flags, "--reason", "x").code == 1
+        assert run("resolve", str(row.pk), *flags, "--because", "x").code == 1
         assert fresh(row).state == State.UNRESOLVED
 
 

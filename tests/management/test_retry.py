@@ -1,5 +1,8 @@
 """eventbridge_retry: what failed is tried again, in words that say what became of each group."""
 
+from copy import copy
+from uuid import uuid4
+
 import pytest
 
 from genesys_eventbridge.db.clock import DatabaseNow
@@ -32,6 +35,19 @@ def unresolved(ago=60, **row):
 
 
 DAY = 86400
+WHY = ("--because", "fixed")
+
+
+def copies(row, number):
+    """Rows like this one under other ids and keys, not saved."""
+    for _ in range(number):
+        yield copy_of(row)
+
+
+def copy_of(row):
+    made = copy(row)
+    made.pk, made.event_id, made.idempotency_key = None, str(uuid4()), uuid4()
+    return made
 
 
 class TestWaiting:
@@ -127,7 +143,7 @@ class TestDead:
     def test_they_are_requeued_with_a_fresh_budget_and_delivered(self):
         with sandboxed():
             row = dead()
-            ran = run("retry", "--state", "dead", "--because", "the type is registered now")
+            ran = run("retry", "--state", "dead", *WHY, "--because", "the type is registered now")
 
         assert (fresh(row).state, fresh(row).attempts) == (State.DELIVERED, 1)
         assert "Requeued 1 event (dead" in ran.out
@@ -160,7 +176,7 @@ class TestDead:
                 "paid": dead("order.paid", Reason.EXHAUSTED),
                 "new": dead(),
             }
-            run("retry", "--state", "dead", "--no-publish", *flags)
+            run("retry", "--state", "dead", *WHY, "--no-publish", *flags)
 
         assert {name for name, row in rows.items() if fresh(row).state == State.PENDING} == chosen
 
@@ -168,30 +184,32 @@ class TestDead:
         """It is misspelt more often than not."""
         dead()
 
-        ran = run("retry", "--state", "dead", "--type", "order.creatd")
+        ran = run("retry", "--state", "dead", *WHY, "--type", "order.creatd")
 
         assert ran.out == "No event matches (dead, type order.creatd): nothing to retry.\n"
 
     def test_a_dry_run_says_what_would_be_and_changes_nothing(self):
         rows = [dead() for _ in range(3)] + [dead("order.cancelled")]
 
-        ran = run("retry", "--state", "dead", "--reason", "rejected", "--limit", "3", "--dry-run")
+        ran = run("retry", "--state", "dead", *WHY, "--reason", "rejected", "--limit", "3", "--dry-run")
 
         assert {fresh(row).state for row in rows} == {State.DEAD}
         assert "Would requeue 3 events of 4 (dead, rejected, " in ran.out
-        assert "\n  all 4: order.created 3 · order.cancelled 1\n" in ran.out
-        assert "Limit is 3 per run; add --limit 4. To avoid a burst add --spread 600." in ran.out
+        assert "\n  order.created 3\n" in ran.out
+        assert "1 more match; without --limit all are taken." in ran.out
         assert ran.out.endswith("Nothing was changed (dry run).\n")
         assert ran.code == 0
 
     def test_the_limit_takes_the_oldest(self):
         with sandboxed():
             rows = [dead() for _ in range(3)]
-            run("retry", "--state", "dead", "--limit", "2")
+            run("retry", "--state", "dead", *WHY, "--limit", "2")
 
         assert [fresh(row).state for row in rows] == [State.DELIVERED, State.DELIVERED, State.DEAD]
 
-    @pytest.mark.parametrize("words", [("retry", "--spread"), ("pause", "default", "--reason", "x", "--for")])
+    @pytest.mark.parametrize(
+        "words", [("retry", "--spread"), ("pause", "default", "--because", "x", "--for")]
+    )
     def test_milliseconds_for_seconds_are_wrong_usage(self, words):
         ran = run(*words, "1800000000000")
 
@@ -200,7 +218,7 @@ class TestDead:
     def test_a_spread_leaves_the_sending_to_the_workers(self):
         with sandboxed() as sandbox:
             rows = [dead() for _ in range(4)]
-            ran = run("retry", "--state", "dead", "--spread", "600")
+            ran = run("retry", "--state", "dead", *WHY, "--spread", "600")
 
         assert {fresh(row).state for row in rows} == {State.PENDING}
         assert OutboxEvent.objects.filter(due_at__gt=DatabaseNow(60)).exists()
@@ -210,7 +228,7 @@ class TestDead:
     def test_no_publish_leaves_the_sending_to_the_workers(self):
         with sandboxed() as sandbox:
             row = dead()
-            ran = run("retry", "--state", "dead", "--no-publish")
+            ran = run("retry", "--state", "dead", *WHY, "--no-publish")
 
         assert (fresh(row).state, sandbox.received) == (State.PENDING, [])
         assert "-> manage.py eventbridge_publish" in ran.out
@@ -218,7 +236,7 @@ class TestDead:
     def test_a_failed_delivery_gets_a_new_key_and_that_is_said(self):
         with sandboxed():
             row = dead(reason=Reason.DELIVERY_FAILED)
-            ran = run("retry", "--state", "dead")
+            ran = run("retry", "--state", "dead", *WHY)
 
         assert fresh(row).key_epoch == 1
         assert "may be delivered twice" in ran.out
@@ -227,7 +245,7 @@ class TestDead:
     def test_two_at_once_requeue_each_event_once(self):
         with sandboxed() as sandbox:
             rows = [dead() for _ in range(20)]
-            ran = in_threads(2, lambda: run_json("retry", "--state", "dead"))
+            ran = in_threads(2, lambda: run_json("retry", "--state", "dead", *WHY))
 
         assert {fresh(row).state for row in rows} == {State.DELIVERED}
         assert EventAct.objects.count() == 20
@@ -239,26 +257,32 @@ class TestUnresolved:
     def test_those_whose_key_is_known_are_sent_again_under_it(self):
         with sandboxed():
             row = unresolved()
-            ran = run("retry", "--state", "unresolved")
+            ran = run("retry", "--state", "unresolved", *WHY)
 
         assert (fresh(row).state, fresh(row).key_epoch, ran.code) == (State.DELIVERED, 0, 0)
 
     def test_others_are_listed_and_need_a_person(self):
         with sandboxed() as sandbox:
             row = unresolved(ago=2 * DAY)
-            ran = run("retry", "--state", "unresolved")
+            ran = run("retry", "--state", "unresolved", *WHY)
 
         assert (fresh(row).state, sandbox.received, ran.code) == (State.UNRESOLVED, [], 3)
         assert f"Skipped: 1 (may duplicate: it may have been delivered already): {row.pk}" in ran.out
         assert (
-            "manage.py eventbridge_resolve ID --delivered|--not-delivered|--give-up --reason TEXT" in ran.out
+            "manage.py eventbridge_resolve ID --delivered|--not-delivered|--give-up --because TEXT" in ran.out
         )
 
     def test_a_person_may_accept_duplicates_and_the_words_are_kept(self):
         with sandboxed():
             row = unresolved(ago=2 * DAY)
             ran = run(
-                "retry", "--state", "unresolved", "--accept-duplicates", "--because", "not in the CRM, looked"
+                "retry",
+                "--state",
+                "unresolved",
+                *WHY,
+                "--accept-duplicates",
+                "--because",
+                "not in the CRM, looked",
             )
 
         assert (fresh(row).state, fresh(row).key_epoch) == (State.DELIVERED, 1)
@@ -287,7 +311,7 @@ class TestById:
     def test_each_is_treated_as_its_state_allows(self):
         with sandboxed():
             rows = [waiting(), dead(), unresolved()]
-            ran = run_json("retry", *(row.event_id for row in rows))
+            ran = run_json("retry", *WHY, *(row.event_id for row in rows))
 
         assert {fresh(row).state for row in rows} == {State.DELIVERED}
         assert (ran.data["done"], ran.data["matched"]) == (3, 3)
@@ -309,7 +333,7 @@ class TestById:
         with sandboxed() as sandbox:
             row = make()
             state = row.state
-            ran = run("retry", str(row.pk))
+            ran = run("retry", *WHY, str(row.pk))
 
         assert (fresh(row).state, sandbox.received) == (state, [])
         assert f"({why}" in ran.out
@@ -318,7 +342,7 @@ class TestById:
     def test_filters_hold_for_named_events_too(self):
         with sandboxed():
             row = dead()
-            run("retry", str(row.pk), "--state", "unresolved")
+            run("retry", *WHY, str(row.pk), "--state", "unresolved")
 
         assert fresh(row).state == State.DEAD
 
@@ -330,7 +354,7 @@ class TestPaused:
             held, sent = dead(), event(destination="emea", row=ended(State.DEAD, "rejected"))
             pause("default", Actor(via="test"), "maintenance")
 
-            ran = run("retry", "--state", "dead")
+            ran = run("retry", "--state", "dead", *WHY)
 
         assert (fresh(held).state, fresh(sent).state) == (State.DEAD, State.DELIVERED)
         assert ran.code == 3
@@ -341,7 +365,7 @@ class TestPaused:
         dead()
         pause("default", Actor(via="test"), "maintenance", 600)
 
-        data = run_json("retry", "--state", "dead").data
+        data = run_json("retry", "--state", "dead", *WHY).data
 
         (paused,) = data["paused"]
         assert (paused["destination"], paused["events"], paused["reason"]) == ("default", 1, "maintenance")
@@ -371,14 +395,49 @@ def test_trouble_on_the_way_ends_it_and_is_named():
     assert data["paused"][0]["destination"] == "default"
 
 
-def test_other_due_events_of_the_destination_go_along():
-    """The order of a destination is the order of its due times; nobody overtakes."""
-    with sandboxed():
-        earlier = event(row={"due_at": DatabaseNow(-60)})
-        row = dead()
-        run("retry", "--state", "dead")
+def test_only_the_events_it_acted_on_are_sent():
+    with sandboxed() as sandbox:
+        earlier = [event(row={"due_at": DatabaseNow(-60)}) for _ in range(3)]
+        rows = [dead() for _ in range(4)]
+        ran = run_json("retry", "--state", "dead", *WHY, "--limit", "2")
 
-    assert {fresh(earlier).state, fresh(row).state} == {State.DELIVERED}
+    assert [fresh(row).state for row in rows] == [State.DELIVERED] * 2 + [State.DEAD] * 2
+    assert {fresh(row).state for row in earlier} == {State.PENDING}
+    assert len(sandbox.received) == 2
+    assert (ran.data["matched"], ran.data["done"], ran.data["results"]) == (4, 2, {"delivered": 2})
+
+
+def test_an_event_behind_another_of_its_key_waits_for_it():
+    """The order within a key comes before the wish to send only these."""
+    with sandboxed() as sandbox:
+        first = event(ordering_key="ORD-1", row={"due_at": DatabaseNow(3600), "attempts": 1})
+        row = event(ordering_key="ORD-1", row=ended(State.DEAD, Reason.REJECTED))
+        run("retry", *WHY, str(row.pk))
+
+    assert sandbox.received == []
+    assert {fresh(first).state, fresh(row).state} == {State.PENDING}
+
+
+def test_dead_and_unresolved_events_are_sent_again_for_a_reason():
+    rows = [dead(), unresolved()]
+
+    for words in (["--state", "dead"], ["--state", "unresolved"], [str(rows[0].pk)], [str(rows[1].pk)]):
+        ran = run("retry", *words)
+        assert ran.code == 2
+        assert "--because TEXT is required" in ran.error
+    assert run("retry", "--state", "dead", "--dry-run").code == 0
+    assert {fresh(row).state for row in rows} == {State.DEAD, State.UNRESOLVED}
+
+
+def test_there_is_no_limit_unless_one_is_given():
+    with sandboxed():
+        for _ in range(3):
+            dead()
+        OutboxEvent.objects.bulk_create(copies(OutboxEvent.objects.first(), 1200))
+        ran = run_json("retry", "--state", "dead", *WHY, "--no-publish")
+
+    assert ran.data["done"] == 1203
+    assert not OutboxEvent.objects.filter(state=State.DEAD).exists()
 
 
 def test_more_events_than_one_statement_holds_are_followed(monkeypatch):

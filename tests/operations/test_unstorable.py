@@ -97,8 +97,8 @@ class TestCommands:
         for command in (
             ["show"],
             ["retry"],
-            ["cancel", "--reason", "r"],
-            ["resolve", "--delivered", "--reason", "r"],
+            ["cancel", "--because", "r"],
+            ["resolve", "--delivered", "--because", "r"],
         ):
             ran = run(*command, argument)
 
@@ -108,7 +108,7 @@ class TestCommands:
 
     def test_a_destination_of_such_a_name_is_wrong_usage(self, argument):
         for command in (
-            ["pause", argument, "--reason", "r"],
+            ["pause", argument, "--because", "r"],
             ["resume", argument],
             ["status", "--destination", argument],
         ):
@@ -128,7 +128,7 @@ class TestCommands:
     def test_a_reason_is_kept_with_an_escape(self, argument):
         row = event()
 
-        ran = run("cancel", str(row.pk), "--reason", f"why {argument}")
+        ran = run("cancel", str(row.pk), "--because", f"why {argument}")
 
         assert (ran.code, fresh(row).state) == (0, State.CANCELLED)
         kept = EventAct.objects.get().reason
@@ -136,7 +136,7 @@ class TestCommands:
         assert kept.isprintable()
 
     def test_a_pause_keeps_its_reason_with_an_escape(self, argument):
-        assert run("pause", "default", "--reason", f"why {argument}").code == 0
+        assert run("pause", "default", "--because", f"why {argument}").code == 0
         assert Destination.objects.get().held_reason.isprintable()
 
     @pytest.mark.parametrize("part", ["type", "subject"])

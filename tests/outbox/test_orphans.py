@@ -261,8 +261,8 @@ class TestCommands:
     def test_all_of_it_is_cancelled_or_resolved(self):
         rows = [pending(), dead(), taken()]
 
-        resolved = run("resolve", "--destination", "old", "--delivered", "--reason", "looked them up")
-        cancelled = run("cancel", "--destination", "old", "--reason", "the contract has ended")
+        resolved = run("resolve", "--destination", "old", "--delivered", "--because", "looked them up")
+        cancelled = run("cancel", "--destination", "old", "--because", "the contract has ended")
 
         assert "Resolved 1 event as delivered." in resolved.out
         assert "Cancelled 2 events." in cancelled.out
@@ -271,8 +271,8 @@ class TestCommands:
     @pytest.mark.parametrize(
         "words",
         [
-            ("cancel", "--reason", "x"),
-            ("resolve", "--delivered", "--reason", "x"),
+            ("cancel", "--because", "x"),
+            ("resolve", "--delivered", "--because", "x"),
             ("retry", "--move-to", "default", "--because", "x"),
             ("retry", "1", "--move-to", "default"),
             ("retry", "1", "--move-to", "nowhere", "--because", "x"),
@@ -306,7 +306,7 @@ class TestCommands:
         row = pending()
 
         alarmed = run("status", "--check")
-        run("pause", "old", "--reason", "belongs to the shop project")
+        run("pause", "old", "--because", "belongs to the shop project")
         silenced = run("status", "--check")
         run("resume", "old")
         operations.cancel([row.pk], ANA, "x")

@@ -1,18 +1,19 @@
 """`manage.py eventbridge_cancel`: withdraws events permanently, like the action in the admin.
 
-JSON: ``dry_run``, ``done`` (the ids), ``may_duplicate`` (empty), ``skipped`` (a list of ``reason``,
-``count``, ``ids``), ``needs_person``.
+JSON: ``dry_run``, ``count``, ``done`` (the first 1,000 ids), ``may_duplicate`` (empty), ``skipped`` (a list
+of ``reason``, ``count``, ``ids``), ``jobs`` (ids), ``needs_person``.
 """
 
-from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge import operations
 from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management.selection import add_filters, require_choice, select, undecided
+from genesys_eventbridge.operations import Order
+from genesys_eventbridge.states import Act
 
 
 class Command(OutboxCommand):
@@ -22,15 +23,14 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("ids", nargs="*", metavar="ID", help="number, event id, idempotency key, or the platform's id")
-        add(
-            "--reason",
-            type=arguments.reason,
-            metavar="R",
-            required=True,
-            help="the reason, in a few words; stored with each event",
-        )
+        add_filters(parser, states=["pending", "accepted", "dead", "unresolved"])
+        arguments.add_because(parser)
 
     def work(self, options: dict[str, Any]) -> Result:
-        operation = partial(operations.cancel, reason=options["reason"])
-        verb = ("Cancel", "Cancelled")
-        return results.act(self, options, operation, verb=verb, question=" permanently?")
+        arguments.require_because(options)
+        require_choice(options)
+        picked = select(options, None if options["ids"] else undecided())
+        order = Order(Act.CANCEL, self.actor(), options["because"] or "", about=picked.words.strip(" ()"))
+        return results.act(
+            self, options, order, picked, verb=("Cancel", "Cancelled"), question=" permanently?"
+        )

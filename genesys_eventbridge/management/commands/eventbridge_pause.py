@@ -31,9 +31,9 @@ class Command(OutboxCommand):
             help="pause for S seconds (default: until resumed)",
         )
         add(
-            "--reason",
+            "--because",
             type=arguments.reason,
-            metavar="R",
+            metavar="TEXT",
             required=True,
             help="the reason, in a few words; shown wherever the pause is reported",
         )
@@ -41,7 +41,7 @@ class Command(OutboxCommand):
     def work(self, options: dict[str, Any]) -> Result:
         (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="", stored=True)
         seconds = options["seconds"]
-        operations.pause(alias, self.actor(), options["reason"], seconds)
+        operations.pause(alias, self.actor(), options["because"], seconds)
         waiting = due_events(alias, State.PENDING).count()
         until = f"for {span(seconds)}" if seconds else "until resumed"
         due = f"due now: {counted(waiting, 'event')}"

@@ -1,19 +1,19 @@
 """`manage.py eventbridge_resolve`: records what became of unresolved events.
 
-JSON: ``dry_run``, ``done`` (the ids), ``may_duplicate`` (those with a new key), ``skipped`` (a list of
-``reason``, ``count``, ``ids``), ``needs_person``.
+JSON: ``dry_run``, ``count``, ``done`` (the first 1,000 ids), ``may_duplicate`` (those with a new key),
+``skipped`` (a list of ``reason``, ``count``, ``ids``), ``jobs`` (ids), ``needs_person``.
 """
 
-from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge import operations
 from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
-from genesys_eventbridge.operations import Resolution
+from genesys_eventbridge.management.selection import add_filters, require_choice, select, undecided
+from genesys_eventbridge.operations import Order, Resolution
+from genesys_eventbridge.states import Act
 
 VERBS = {
     Resolution.DELIVERED: "delivered",
@@ -40,24 +40,23 @@ class Command(OutboxCommand):
         ):
             name = f"--{flag.replace('_', '-')}"
             outcome.add_argument(name, dest="outcome", action="store_const", const=flag, help=help_text)
-        add(
-            "--reason",
-            type=arguments.reason,
-            metavar="R",
-            required=True,
-            help="the reason, in a few words; stored with each event",
-        )
+        add_filters(parser, states=["pending", "accepted", "unresolved"])
+        arguments.add_because(parser)
 
     def work(self, options: dict[str, Any]) -> Result:
+        arguments.require_because(options)
+        require_choice(options)
+        picked = select(options, None if options["ids"] else undecided())
         outcome = options["outcome"]
         twice = " It may be delivered twice, if it did arrive." if outcome is Resolution.NOT_DELIVERED else ""
-        operation = partial(
-            operations.resolve,
-            outcome=outcome,
-            reason=options["reason"],
-            accept_duplicates=True,  # implied by the chosen outcome
+        order = Order(
+            Act.RESOLVE,
+            self.actor(),
+            options["because"] or "",
+            {"outcome": outcome.value, "accept_duplicates": True},  # implied by the chosen outcome
+            picked.words.strip(" ()"),
         )
         how = f" as {VERBS[outcome]}"
         return results.act(
-            self, options, operation, verb=("Resolve", "Resolved"), how=how, question=f"{how}?{twice}"
+            self, options, order, picked, verb=("Resolve", "Resolved"), how=how, question=f"{how}?{twice}"
         )

@@ -2,8 +2,8 @@
 
 JSON: ``dry_run``, ``matched``, ``done``, ``may_duplicate``, ``types`` (events by type), ``skipped`` (a list
 of ``reason``, ``count``, ``ids``), ``paused`` (``destination``, ``events``, ``seconds``, ``reason``),
-``results`` (those that were due, by their state now), ``errors`` (``state``, ``error``, ``count``) and
-``needs_person``.
+``jobs`` (ids), ``results`` (those that were due, by their state now), ``errors`` (``state``, ``error``,
+``count``) and ``needs_person``.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from django.core.management.base import CommandParser
 from genesys_eventbridge.management import arguments, retry
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
-from genesys_eventbridge.states import Reason
+from genesys_eventbridge.management.selection import add_filters
 
 
 class Command(OutboxCommand):
@@ -26,27 +26,8 @@ class Command(OutboxCommand):
     def add_own(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("ids", nargs="*", metavar="ID", help="only these: number, event id, key, or the platform's id")
-        add(
-            "--state",
-            choices=["pending", "dead", "unresolved"],
-            help="which events (default: pending, or those named)",
-        )
-        add("--type", action="append", metavar="T", help="only this event type (repeatable)")
-        add("--reason", choices=Reason.values, help="only those dead or unresolved for this reason")
-        add(
-            "--since",
-            type=arguments.moment,
-            metavar="T",
-            help="created at this time or later; 2h means 2 hours ago",
-        )
-        add("--until", type=arguments.moment, metavar="T", help="created before this time")
-        add(
-            "--limit",
-            type=arguments.count,
-            metavar="N",
-            default=1000,
-            help="at most N events (default: 1000)",
-        )
+        add_filters(parser, states=["pending", "dead", "unresolved"])
+        add("--limit", type=arguments.count, metavar="N", help="at most N events, the oldest first")
         add(
             "--spread",
             type=arguments.wait,
@@ -73,7 +54,7 @@ class Command(OutboxCommand):
             "--because",
             type=arguments.reason,
             metavar="TEXT",
-            help="the reason, in a few words; stored with each event",
+            help="the reason, in a few words; required for dead and unresolved events, stored with each",
         )
 
     def sends(self, options: dict[str, Any]) -> bool:
