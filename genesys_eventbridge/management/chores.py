@@ -30,7 +30,7 @@ CHORES: tuple[tuple[Callable[[threading.Event], object], float], ...] = ((carry_
 
 
 class Chores(threading.Thread):
-    """Runs the chores until ``stop`` is set; an error in one is logged, and it is run again when it is time."""
+    """Runs the chores until ``stop`` is set. An error in one is logged, and it is run again in its turn."""
 
     def __init__(self, stop: threading.Event, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="eventbridge-chores", daemon=True)
