@@ -14,16 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
-from genesys_eventbridge.states import (
-    FINISHED,
-    NEEDS_OPERATOR,
-    OPEN,
-    Act,
-    AttemptKind,
-    JobState,
-    Reason,
-    State,
-)
+from genesys_eventbridge.db.indexes import SparseIndex
+from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
 
 # Imported within methods if only they need it: at startup these would cost more than the models
 # (benchmarks/starting.py).
@@ -42,6 +34,15 @@ def is_claimed(claim_token: object, due_at: dt.datetime | None, now: dt.datetime
 def in_flight(now: Any = None) -> Q:
     """Q for rows whose claim a worker holds at ``now``, by default the database's time."""
     return Q(claim_token__isnull=False, due_at__gt=NOW if now is None else now)
+
+
+#: Q for rows that were sent, or would have been: an operator who requeues one resets only its counters.
+TRIED = Q(attempts__gt=0) | Q(halts__gt=0) | ~Q(last_error="")
+
+
+def was_tried(attempts: int, halts: int, last_error: str) -> bool:
+    """``TRIED`` for a row that has been read."""
+    return bool(attempts or halts or last_error)
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
@@ -67,7 +68,15 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
 
     def retrying(self) -> OutboxQuerySet:
         """Tried before, not accepted, waiting for the next attempt."""
-        return self.filter(state=State.PENDING, attempts__gt=0).not_in_flight()
+        return self.filter(TRIED, state=State.PENDING).not_in_flight()
+
+    def waiting(self) -> OutboxQuerySet:
+        """Waiting for the first attempt."""
+        return self.filter(state=State.PENDING, attempts=0, halts=0, last_error="").not_in_flight()
+
+    def failing(self) -> OutboxQuerySet:
+        """Dead, unresolved, or waiting for a retry: what failure groups count."""
+        return self.filter(Q(state__in=NEEDS_OPERATOR) | (Q(TRIED, state=State.PENDING) & ~in_flight()))
 
     def needs_operator(self) -> OutboxQuerySet:
         return self.filter(state__in=NEEDS_OPERATOR)
@@ -167,6 +176,13 @@ class OutboxEvent(models.Model):
     )
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True, default="")
+    failure = models.CharField(  # noqa: DJ001 - only rows with an error take space in its index
+        max_length=16,
+        null=True,
+        blank=True,
+        help_text=_("Equal for errors that differ only in ids and numbers; see text/failures.py."),
+    )
+    failed_at = ReadableDateTimeField(null=True, blank=True, help_text=_("When it last failed."))
     correlation_id = models.CharField(max_length=128, blank=True, default="")
     created_at = ReadableDateTimeField()
     accepted_at = ReadableDateTimeField(null=True, blank=True)
@@ -209,6 +225,7 @@ class OutboxEvent(models.Model):
             models.Index(fields=["subject", "id"], name="eventbridge_subject"),
             # Expiry reads only doubtful rows, even if a paused destination has a million due ones.
             models.Index(fields=["in_doubt_since"], name="eventbridge_doubt"),
+            SparseIndex(fields=["failure", "id"], name="eventbridge_failure"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["event_id", "source"], name="eventbridge_event_source"),
@@ -528,3 +545,32 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.destination} {self.measure}: {self.number}"
+
+
+class DeliveryTime(models.Model):
+    """How many events of one type were delivered within a time, per five minutes and per hour.
+
+    Informational, like Rollup: it says which types are slow. ``step`` is the n of ``counters.upper``.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    seconds = models.PositiveSmallIntegerField(help_text=_("Length of the bucket: 300 or 3600."))
+    starts_at = models.DateTimeField(help_text=_("Start of the bucket."))
+    destination = ExactCharField(max_length=64)
+    type = ExactCharField(max_length=255, blank=True, help_text=_("Empty: other types, beyond the first 50."))
+    step = models.PositiveSmallIntegerField()
+    number = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = _("delivery time")
+        verbose_name_plural = _("delivery times")
+        default_permissions = ()
+        constraints = [
+            # In the order in which the dashboard and pruning read.
+            models.UniqueConstraint(
+                fields=["seconds", "starts_at", "destination", "type", "step"], name="eventbridge_time_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.destination} {self.type} {self.step}: {self.number}"

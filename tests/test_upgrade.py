@@ -4,6 +4,7 @@ import io
 import re
 from collections import Counter
 from datetime import timedelta
+from importlib import import_module
 from itertools import pairwise
 from pydoc import locate
 from typing import Any
@@ -24,10 +25,11 @@ from genesys_eventbridge.checks import database
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent, Rollup
 from genesys_eventbridge.operations import Actor, cancel
 from genesys_eventbridge.states import State
+from genesys_eventbridge.text.failures import failure_id
 from tests import migrating
 from tests.catalogue import catalogue
 from tests.migrating import APP
-from tests.outbox_rows import accepted, ended, event
+from tests.outbox_rows import accepted, ended, event, fresh
 from tests.prompt import sandboxed
 
 SQUASHED = "0001_squashed_0007_leases"
@@ -126,7 +128,12 @@ def added_fields(name):
 @pytest.mark.parametrize("module", [migrating.OLD, migrating.OWN, migrating.LATER])
 def test_a_later_migration_takes_nothing_away_that_an_old_worker_writes(module):
     """Deploying migrates first: until the last old worker has ended it writes to the new tables."""
-    harmless = (migrations.CreateModel, migrations.AddIndex, migrations.AlterModelOptions)
+    harmless = (
+        migrations.CreateModel,
+        migrations.AddIndex,
+        migrations.AlterModelOptions,
+        migrations.RunPython,  # the app's only fill columns that were added
+    )
     with migrating.chain(module):
         names = migrating.names()
         added = {field for name in names[1:] for field in added_fields(name)}
@@ -256,3 +263,33 @@ class TestADatabaseThatHasAppliedSomeOfTheSeven:
 
         assert OutboxEvent.objects.get().event_id == row.event_id
         assert OutboxEvent.objects.get().state == State.DELIVERED
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRowsThatFailedBeforeThereWereGroups:
+    """Their failures are filled in by a migration, page by page; it can be run again."""
+
+    def test_unfinished_ones_are_grouped_like_new_ones(self, monkeypatch):
+        error = {"last_error": "400 order ORD-1 is wrong", "last_status_code": 400}
+        rows = [
+            event(row=ended(State.DEAD, "rejected", **error)),
+            event(row=ended(State.DEAD, "rejected", **{**error, "last_error": "400 order ORD-2 is wrong"})),
+            event(row={"attempts": 1, **error}),
+            event(row=ended(State.CANCELLED, "operator", finished_at=timezone.now(), **error)),
+            event(),
+        ]
+        tried = timezone.now() - timedelta(hours=3)
+        DeliveryAttempt.objects.create(
+            event=rows[0], number=1, kind="publish", started_at=tried, duration=1, verdict="rejected"
+        )
+        migrating.to("0006_failures")
+        OutboxEvent.objects.update(failure=None, failed_at=None)
+        module = import_module("genesys_eventbridge.migrations.0007_group_failures")
+        monkeypatch.setattr(module, "BATCH", 2)
+
+        migrating.to_the_last()
+
+        known = failure_id(400, "400 order ORD-3 is wrong")
+        assert [fresh(row).failure for row in rows] == [known, known, known, None, None]
+        assert fresh(rows[0]).failed_at == tried
+        assert fresh(rows[1]).failed_at == rows[1].created_at

@@ -76,7 +76,7 @@ class ProgressFilter(_ListFilter):
             case "open":
                 return rows.open()
             case "waiting":
-                return rows.filter(state=State.PENDING, attempts=0).not_in_flight()
+                return rows.waiting()
             case "retrying":
                 return rows.retrying()
         # Leases end within a known time: read that range of the index instead of every row waiting for a

@@ -102,6 +102,39 @@ class AddUnique(migrations.AddConstraint):
                 super().database_forwards(app_label, schema_editor, from_state, to_state)
 
 
+class AddIndex(migrations.AddIndex):
+    """Adds an index to a table that has rows, without blocking traffic (PostgreSQL).
+
+    Use it in a plain ``Migration`` with ``atomic = False``, like AddUnique. It can be run again after it was
+    interrupted.
+    """
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        connection, quote = schema_editor.connection, schema_editor.quote_name
+        if not self.allow_migrate_model(connection.alias, model):
+            return
+        if connection.vendor == "postgresql" and not schema_editor.atomic_migration:
+            # If an earlier run was interrupted, the index exists but is invalid: start again.
+            schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quote(self.index.name)}")
+            create = self.index.create_sql(model, schema_editor, concurrently=True)
+            schema_editor.execute(create, params=None)
+        elif schema_editor.collect_sql or not self._is_there(connection, model):
+            with short_waits(schema_editor):
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def _is_there(self, connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
+        with connection.cursor() as cursor:
+            known = connection.introspection.get_constraints(cursor, model._meta.db_table)
+        return self.index.name in known
+
+
 @contextmanager
 def short_waits(schema_editor: BaseDatabaseSchemaEditor) -> Iterator[None]:
     """Limit lock waits within this block. Raises CommandError if a lock is not available in time."""

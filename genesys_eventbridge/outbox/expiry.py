@@ -13,7 +13,7 @@ from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.outbox.followers import Locked, release
 from genesys_eventbridge.outbox.settle import LEVELS, SIGNALS
-from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.states import NEEDS_OPERATOR, Reason, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -81,7 +81,10 @@ def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) ->
     """One guarded UPDATE per row, so that only changed rows are announced; the next pass ends locked ones."""
     if not ids:
         return Counter()
-    finished = DatabaseNow() if state is State.DELIVERED else None
+    times: dict[str, DatabaseNow | None] = {
+        "finished_at": DatabaseNow() if state is State.DELIVERED else None,
+        **({"failed_at": DatabaseNow()} if state in NEEDS_OPERATOR else {}),
+    }
 
     def work() -> list[int]:
         first_write(outbox_alias())
@@ -90,7 +93,7 @@ def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) ->
             pk
             for pk in free
             if rows.filter(id=pk).update(
-                state=state, reason=reason, due_at=None, claim_token=None, finished_at=finished
+                state=state, reason=reason, due_at=None, claim_token=None, **times
             )
         ]
         release(won)

@@ -27,6 +27,7 @@ from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.followers import Locked, release
 from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, State
+from genesys_eventbridge.text.failures import failure_id
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -312,6 +313,8 @@ _COLUMNS = {
     "remote_key": "uuid",
     "status_code": "int",
     "error": "text",
+    "failure": "text",
+    "failed": "int",
     "correlation_id": "text",
     "accepted": "int",
     "finished": "int",
@@ -372,6 +375,9 @@ def _assignments(connection: Any, v: dict[str, str], t: str) -> str:
         f"remote_id = {v['remote_id']}, "
         f"remote_key = CASE WHEN {v['accepted']} = 1 THEN {v['remote_key']} ELSE {t}remote_key END, "
         f"last_status_code = {v['status_code']}, last_error = {v['error']}, "
+        f"failure = {v['failure']}, "
+        f"failed_at = CASE WHEN {v['failed']} = 1 THEN {now} WHEN {v['failed']} = 0 THEN NULL "
+        f"ELSE {t}failed_at END, "
         f"correlation_id = {v['correlation_id']}, "
         f"accepted_at = CASE WHEN {v['accepted']} = 1 AND {t}accepted_at IS NULL THEN {now} "
         f"ELSE {t}accepted_at END, "
@@ -398,10 +404,21 @@ def _values(row: Transition) -> dict[str, Any]:
         "remote_key": remote_key(row.destination, row.remote_id),
         "status_code": row.status_code,
         "error": row.error,
+        "failure": failure_id(row.status_code, row.error),
+        "failed": _failed(row),
         "correlation_id": row.correlation_id,
         "accepted": int(row.accepted),
         "finished": int(row.state in FINISHED),
     }
+
+
+def _failed(row: Transition) -> int:
+    """1: it failed now; 0: it did not; -1: nothing new, its last failure stands."""
+    if row.state in NEEDS_OPERATOR:
+        return 1
+    if not row.error:
+        return 0
+    return 1 if row.attempt is not None else -1
 
 
 def _leaves(settings: DestinationSettings, row: Transition) -> bool:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
 from django.db.models import Case, DateTimeField, IntegerField, Q, Value, When
 from django.db.models.functions import Coalesce
 
-from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
+from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.reporting.parts import aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: Seconds per bar of the retries chart, and the number of bars.
@@ -46,7 +45,7 @@ class Samples:
 def samples(aliases: Sequence[str], now: dt.datetime, most: int) -> dict[str, Samples]:
     """Samples by alias, up to ``most`` rows of each kind; one query for all destinations."""
     parts = [_facts(rows, now)[: most + 1] for alias in aliases for rows in _kinds(alias, now)]
-    found = iter(_aggregated(parts, "COUNT(*), SUM(flying), SUM(again), MIN(since)"))
+    found = iter(aggregated(parts, "COUNT(*), SUM(flying), SUM(again), MIN(since)"))
     return {alias: Samples(*(_sample(next(found), most) for _kind in range(5))) for alias in aliases}
 
 
@@ -62,7 +61,7 @@ def coming(aliases: Sequence[str], now: dt.datetime, most: int) -> tuple[Counter
     parts = [rows.annotate(bar=ahead, again=_AGAIN).values("bar", "again")[: most + 1] for rows in kinds]
     numbers: Counter[int] = Counter()
     seen: Counter[int] = Counter()
-    for part, bar, rows, again in _aggregated(parts, "bar, COUNT(*), SUM(again)", "GROUP BY bar"):
+    for part, bar, rows, again in aggregated(parts, "bar, COUNT(*), SUM(again)", "GROUP BY bar"):
         seen[part] += rows
         numbers[bar] += int(again or 0)
     return +numbers, any(number > most for number in seen.values())
@@ -87,7 +86,7 @@ def _flag(condition: Q) -> Case:
     return Case(When(condition, then=Value(1)), default=Value(0), output_field=IntegerField())
 
 
-_AGAIN = _flag(Q(attempts__gt=0, claim_token__isnull=True))
+_AGAIN = _flag(TRIED & Q(claim_token__isnull=True))
 
 
 def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
@@ -95,37 +94,12 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=now)
     return rows.annotate(
         flying=_flag(taken),
-        again=_flag(Q(attempts__gt=0) & ~taken),
+        again=_flag(TRIED & ~taken),
         since=Case(When(could_go, then=Coalesce("not_before", "created_at")), output_field=DateTimeField()),
     ).values("flying", "again", "since")
-
-
-def _aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tuple[Any, ...]]:
-    """The columns of each part, preceded by its number, in one query. Django cannot combine limited parts."""
-    if not parts:
-        return []
-    connection = connections[outbox_alias()]
-    compiled = [part.query.get_compiler(outbox_alias()).as_sql() for part in parts]
-    sql = " UNION ALL ".join(
-        f"SELECT {number} AS part, {columns} FROM ({inner}) AS s {group}"  # noqa: S608 - made by Django
-        for number, (inner, _parameters) in enumerate(compiled)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"{sql} ORDER BY part", [value for _inner, parameters in compiled for value in parameters]
-        )
-        return list(cursor.fetchall())
 
 
 def _sample(row: tuple[Any, ...], most: int) -> Sample:
     _part, number, *sums, oldest = row
     flying, again = (int(found or 0) for found in sums)
-    return Sample(number, flying, again, _moment(oldest), is_least=number > most)
-
-
-def _moment(value: Any) -> dt.datetime | None:
-    """A time as Django would read it from a column."""
-    connection, column = connections[outbox_alias()], DatabaseNow()
-    for convert in connection.ops.get_db_converters(column):
-        value = convert(value, column, connection)
-    return value if isinstance(value, dt.datetime) else None
+    return Sample(number, flying, again, moment_of(oldest), is_least=number > most)

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import Destination, OutboxEvent, in_flight
+from genesys_eventbridge.models import TRIED, Destination, OutboxEvent, in_flight
 from genesys_eventbridge.outbox import next_due, orphans
 from genesys_eventbridge.reporting.facts import healths, is_held
 from genesys_eventbridge.reporting.figures import Figures
@@ -190,7 +190,7 @@ def _counts() -> dict[str, dict[str, dict[str, object]]]:
         .annotate(
             number=Count("id"),
             in_flight=Count("id", filter=taken),
-            retrying=Count("id", filter=Q(attempts__gt=0) & ~taken),
+            retrying=Count("id", filter=TRIED & ~taken),
             oldest=Min(Coalesce("not_before", "created_at"), filter=could_go),
             recent=Count("id", filter=Q(created_at__gte=DatabaseNow(-3600))),
         )

@@ -1,0 +1,37 @@
+"""Aggregates over limited parts of a table, all in one query."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connections
+
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import outbox_alias
+
+
+def aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tuple[Any, ...]]:
+    """The columns of each part, preceded by its number, in one query. Django cannot combine limited parts."""
+    if not parts:
+        return []
+    connection = connections[outbox_alias()]
+    compiled = [part.query.get_compiler(outbox_alias()).as_sql() for part in parts]
+    sql = " UNION ALL ".join(
+        f"SELECT {number} AS part, {columns} FROM ({inner}) AS s {group}"  # noqa: S608 - made by Django
+        for number, (inner, _parameters) in enumerate(compiled)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{sql} ORDER BY part", [value for _inner, parameters in compiled for value in parameters]
+        )
+        return list(cursor.fetchall())
+
+
+def moment_of(value: Any) -> dt.datetime | None:
+    """A time as Django would read it from a column."""
+    connection, column = connections[outbox_alias()], DatabaseNow()
+    for convert in connection.ops.get_db_converters(column):
+        value = convert(value, column, connection)
+    return value if isinstance(value, dt.datetime) else None
