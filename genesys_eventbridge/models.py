@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import NOW
@@ -38,6 +39,8 @@ def in_flight(now: Any = None) -> Q:
 
 #: Q for rows that were sent, or would have been: an operator who requeues one resets only its counters.
 TRIED = Q(attempts__gt=0) | Q(halts__gt=0) | ~Q(last_error="")
+#: When a row last failed; workers of the release before write no such time.
+FAILED_AT = Coalesce("failed_at", "created_at")
 
 
 def was_tried(attempts: int, halts: int, last_error: str) -> bool:

@@ -20,6 +20,7 @@ from genesys_eventbridge.admin import event_detail, filters
 from genesys_eventbridge.admin.columns import EventColumns
 from genesys_eventbridge.admin.confirmation import EventActs, actions
 from genesys_eventbridge.admin.dashboard import Dashboard
+from genesys_eventbridge.admin.dashboard.failures import FailurePage
 from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
@@ -34,11 +35,13 @@ LIST_FILTERS = (
     filters.DestinationFilter,
     filters.AnswerFilter,
     filters.CreatedFilter,
-    filters.JobFilter,
+    filters.TypeFilter,
+    filters.FailureFilter,
+    filters.FailedSinceFilter,
 )
 
 
-class OutboxEventAdmin(EventColumns, Dashboard, EventActs):
+class OutboxEventAdmin(EventColumns, Dashboard, FailurePage, EventActs):
     """Find events by id, key or subject, read their timeline, and act on them with a reason."""
 
     list_display = (

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.admin.badges import exact
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.operations import jobs
-from genesys_eventbridge.selection.filters import OVERDUE_AFTER
+from genesys_eventbridge.selection.filters import NO_ERROR, OVERDUE_AFTER, failing
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
-from genesys_eventbridge.text import is_storable
+from genesys_eventbridge.text import clean
 
 Choices = Iterable[tuple[str, Any]]
 
@@ -183,3 +188,69 @@ class CreatedFilter(_ListFilter):
         since = DatabaseNow(-self.SECONDS[value])
         older = OutboxEvent.objects.using(outbox_alias()).filter(created_at__lt=since).order_by("-id")
         return queryset.filter(id__gt=Coalesce(Subquery(older.values("id")[:1]), 0), created_at__gte=since)
+
+
+class _GivenFilter(admin.SimpleListFilter):
+    """A filter that only a link sets: it is shown, with a way to remove it, while it has a value."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        value = request.GET.get(str(self.parameter_name))
+        return [(value, self.words(value))] if value else []
+
+    def words(self, value: str) -> str:
+        return clean(value, 80)
+
+
+class TypeFilter(_GivenFilter):
+    title = _("type")
+    parameter_name = "type"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        return queryset if value is None else queryset.filter(type=value)
+
+
+class FailureFilter(_GivenFilter):
+    """One failure group; see ``reporting.failures``."""
+
+    title = _("failure")
+    parameter_name = "failure"
+
+    def words(self, value: str) -> str:
+        return gettext("no error text") if value == NO_ERROR else clean(value, 16)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        return queryset if value is None else failing(cast("OutboxQuerySet", queryset), value)
+
+
+class FailedSinceFilter(_GivenFilter):
+    """Events that failed at this time (ISO 8601 with an offset) or later."""
+
+    title = _("failed since")
+    parameter_name = "failed_since"
+
+    def words(self, value: str) -> str:
+        since = parse_time(value)
+        return clean(value, 40) if since is None else exact(since)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        value = self.value()
+        if value is None:
+            return queryset
+        since = parse_time(value)
+        return queryset.none() if since is None else failing(cast("OutboxQuerySet", queryset), since=since)
+
+
+def parse_time(text: str) -> dt.datetime | None:
+    """A time of a link or of a form's input, in the reader's time zone if it names none; None if wrong."""
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None or timezone.is_aware(found) == settings.USE_TZ:
+        return found
+    try:
+        return timezone.make_aware(found) if settings.USE_TZ else timezone.make_naive(found)
+    except (ValueError, OverflowError):
+        return None

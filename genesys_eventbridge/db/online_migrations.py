@@ -7,7 +7,7 @@ statements queue behind it: with a report open, every save of the site would blo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -65,6 +65,54 @@ class AddField(migrations.AddField):
         return model._meta.get_field(self.name).column in {column.name for column in columns}
 
 
+class AddIndex(migrations.AddIndex):
+    """Adds an index without blocking traffic while it is built (PostgreSQL), and can be run again.
+
+    Use it in a plain ``Migration`` with ``atomic = False``, like ``AddUnique``.
+    """
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        connection = schema_editor.connection
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(connection.alias, model):
+            return
+        if connection.vendor == "postgresql" and not schema_editor.atomic_migration:
+            # If an earlier run was interrupted, the index exists but is invalid: start again.
+            schema_editor.execute(
+                f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(self.index.name)}"
+            )
+            sql = self.index.create_sql(model, schema_editor, concurrently=True)
+            schema_editor.execute(str(sql), params=None)
+        elif schema_editor.collect_sql or not self._is_there(connection, model):
+            with nullcontext() if schema_editor.atomic_migration else short_waits(schema_editor):
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def _is_there(self, connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
+        """SQLite, MySQL and MariaDB keep the indexes that a migration made before it failed."""
+        with connection.cursor() as cursor:
+            return self.index.name in connection.introspection.get_constraints(cursor, model._meta.db_table)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql" and not schema_editor.atomic_migration:
+            schema_editor.execute(
+                f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(self.index.name)}"
+            )
+        else:
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
 class AddUnique(migrations.AddConstraint):
     """Makes a column unique, without locking the table for long (PostgreSQL) or copying it (SQLite).
 
@@ -100,39 +148,6 @@ class AddUnique(migrations.AddConstraint):
         else:
             with short_waits(schema_editor):
                 super().database_forwards(app_label, schema_editor, from_state, to_state)
-
-
-class AddIndex(migrations.AddIndex):
-    """Adds an index to a table that has rows, without blocking traffic (PostgreSQL).
-
-    Use it in a plain ``Migration`` with ``atomic = False``, like AddUnique. It can be run again after it was
-    interrupted.
-    """
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        connection, quote = schema_editor.connection, schema_editor.quote_name
-        if not self.allow_migrate_model(connection.alias, model):
-            return
-        if connection.vendor == "postgresql" and not schema_editor.atomic_migration:
-            # If an earlier run was interrupted, the index exists but is invalid: start again.
-            schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quote(self.index.name)}")
-            create = self.index.create_sql(model, schema_editor, concurrently=True)
-            schema_editor.execute(create, params=None)
-        elif schema_editor.collect_sql or not self._is_there(connection, model):
-            with short_waits(schema_editor):
-                super().database_forwards(app_label, schema_editor, from_state, to_state)
-
-    def _is_there(self, connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
-        with connection.cursor() as cursor:
-            known = connection.introspection.get_constraints(cursor, model._meta.db_table)
-        return self.index.name in known
 
 
 @contextmanager

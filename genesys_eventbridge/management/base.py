@@ -17,6 +17,7 @@ from genesys_eventbridge.db import drop_connection
 from genesys_eventbridge.db.clock import require_steady_zone
 from genesys_eventbridge.db.transactions import refuse_in_transaction
 from genesys_eventbridge.errors import EventBridgeError
+from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.output import NEEDS_PERSON, Result
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.operations import Actor
@@ -80,7 +81,7 @@ class OutboxCommand(BaseCommand):
         text = result.as_json() if options["format"] == "json" else result.as_text()
         self.stdout.write(text)
         self.stdout.flush()
-        if result.needs_operator:
+        if result.needs_operator and result.exits:
             raise SystemExit(NEEDS_PERSON)
 
     def work(self, options: dict[str, Any]) -> Result:
@@ -108,6 +109,12 @@ class OutboxCommand(BaseCommand):
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
+        except WrongUsage as error:
+            if not getattr(self, "_called_from_command_line", False):
+                raise
+            # Like an error of argparse. Django would print the name of the exception's class.
+            self.stderr.write(f"manage.py {self.name}: error: {error}")
+            raise SystemExit(error.returncode) from error
         except (EventBridgeError, ImproperlyConfigured, TransactionManagementError) as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:

@@ -18,6 +18,8 @@ class Result:
     lines: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     needs_operator: bool = False
+    #: Whether the exit code says so, too; a plain report ends with 0.
+    exits: bool = True
 
     def as_text(self) -> str:
         return "\n".join(self.lines)

@@ -71,6 +71,7 @@ def add_filters(
     add("--ordering-key", metavar="K", help="only events with this ordering key")
     add("--subject", metavar="S", help="only events with exactly this subject")
     add("--error", metavar="TEXT", help="only those whose last error contains this, in any case")
+    add("--failure", metavar="ID", help="only this failure group of eventbridge_status --failures")
     zone = timezone.get_current_timezone_name()
     add(
         "--since",
@@ -89,7 +90,7 @@ def event_filter(options: dict[str, Any], *, times: Times = "created") -> EventF
     states = tuple(map(State, options["state"] or ()))
     if options["reason"] and states and not set(states) & _WITH_A_REASON:
         raise WrongUsage("--reason needs --state dead, unresolved or cancelled.")
-    for flag in ("ordering_key", "subject", "error"):
+    for flag in ("ordering_key", "subject", "error", "failure"):
         if options[flag] == "":
             raise WrongUsage(f"--{flag.replace('_', '-')} must not be empty.")
     spans = {"created": ("since", "until"), "accepted": ("accepted_since", "accepted_until")}
@@ -102,6 +103,7 @@ def event_filter(options: dict[str, Any], *, times: Times = "created") -> EventF
         ordering_key=options["ordering_key"] or "",
         subject=options["subject"] or "",
         error=options["error"] or "",
+        failure=options["failure"] or "",
         **dict(zip(spans[times], (since, until), strict=True)),
     )
 

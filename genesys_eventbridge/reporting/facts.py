@@ -80,6 +80,11 @@ def healths(*aliases: str) -> dict[str, Destination]:
     return {row.alias: row for row in rows}
 
 
+def known_aliases() -> list[str]:
+    """The configured destinations, then others that ever had a worker or a pause. One query."""
+    return list(dict.fromkeys([*conf.aliases(), *sorted(healths())]))
+
+
 def is_held(health: Destination, now: dt.datetime) -> bool:
     """Whether an operator's pause lasts longer than ``now``."""
     return destinations.is_held(health.held_by, health.held_until, now)

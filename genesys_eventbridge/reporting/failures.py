@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import BigIntegerField, Case, DateTimeField, F, IntegerField, Q, Value, When
-from django.db.models.functions import Coalesce
 
-from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.models import FAILED_AT, TRIED, OutboxEvent, OutboxQuerySet, in_flight
 from genesys_eventbridge.reporting.parts import aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 from genesys_eventbridge.text import clean
@@ -18,9 +17,6 @@ from genesys_eventbridge.text.failures import normalised
 
 #: The trend compares this many seconds with as many before them.
 TREND = 3600.0
-
-#: When a row failed; workers of the release before write no such time.
-FAILED_AT = Coalesce("failed_at", "created_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.formatting import zoned_moment
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.models import FAILED_AT, OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.selection import status_codes
 from genesys_eventbridge.selection.search import found
 from genesys_eventbridge.selection.status_codes import StatusClass, StatusCode
@@ -24,6 +24,8 @@ from genesys_eventbridge.text import clean, is_storable
 
 #: Seconds after which an event that is due counts as overdue.
 OVERDUE_AFTER = 300.0
+#: Stands for failing events without an error text.
+NO_ERROR = "none"
 #: Characters of a value in ``words()``.
 WIDTH = 80
 
@@ -51,7 +53,9 @@ class EventFilter:
 
     Several values of one field mean any of them. ``since`` and ``until`` are about ``created_at``;
     each ``since`` is included, each ``until`` is not. ``error`` is a part of ``last_error`` in any case.
-    ``held``: only those behind an earlier event of their ordering key. ``text``: what the search box finds.
+    ``failure`` is the ``failure`` of failing events, NO_ERROR for those without; ``failed_since`` is about
+    their last failure. ``held``: only those behind an earlier event of their ordering key. ``text``: what the
+    search box finds.
     """
 
     states: tuple[State, ...] = ()
@@ -69,6 +73,8 @@ class EventFilter:
     accepted_until: dt.datetime | None = None
     finished_since: dt.datetime | None = None
     finished_until: dt.datetime | None = None
+    failure: str = ""
+    failed_since: dt.datetime | None = None
     held: bool = False
     attention: Attention | None = None
     progress: Progress | None = None
@@ -84,6 +90,8 @@ class EventFilter:
         if not all(map(is_storable, self._texts())):
             return rows.none()
         rows = rows.filter(*self._conditions())
+        if self.failure or self.failed_since:
+            rows = failing(rows, self.failure, self.failed_since)
         if self.held:
             rows = rows.blocked()
         if self.progress is not None:
@@ -96,7 +104,7 @@ class EventFilter:
 
     def _texts(self) -> Iterator[str]:
         yield from (*self.types, *self.destinations)
-        yield from (self.ordering_key, self.subject, self.error, self.text)
+        yield from (self.ordering_key, self.subject, self.error, self.failure, self.text)
 
     def _conditions(self) -> Iterator[Q]:
         if self.states:
@@ -139,6 +147,7 @@ class EventFilter:
             (_("ordering key %(value)s"), self.ordering_key),
             (_("subject %(value)s"), self.subject),
             (_("error with “%(value)s”"), self.error),
+            (_("failure %(value)s"), self.failure),
             (_("found by “%(value)s”"), self.text.strip()),
         )
         yield from (words % {"value": clean(value, WIDTH)} for words, value in named if value)
@@ -155,6 +164,7 @@ class EventFilter:
             (_("accepted until %(time)s"), self.accepted_until),
             (_("finished since %(time)s"), self.finished_since),
             (_("finished until %(time)s"), self.finished_until),
+            (_("failed since %(time)s"), self.failed_since),
         )
         now = timezone.now()
         yield from (words % {"time": zoned_moment(at, now)} for words, at in named if at is not None)
@@ -174,12 +184,20 @@ def _attention(attention: Attention) -> Q:
             assert_never(never)
 
 
+def failing(rows: OutboxQuerySet, failure: str = "", since: dt.datetime | None = None) -> OutboxQuerySet:
+    """The rows of a failure group, as ``reporting.failures`` counts them."""
+    rows = rows.failing()
+    if failure:
+        rows = rows.filter(failure__isnull=True) if failure == NO_ERROR else rows.filter(failure=failure)
+    return rows.alias(last_failed=FAILED_AT).filter(last_failed__gte=since) if since else rows
+
+
 def _progressing(rows: OutboxQuerySet, progress: Progress) -> OutboxQuerySet:
     match progress:
         case Progress.OPEN:
             return rows.open()
         case Progress.WAITING:
-            return rows.filter(state=State.PENDING, attempts=0).not_in_flight()
+            return rows.waiting()
         case Progress.RETRYING:
             return rows.retrying()
         case Progress.IN_FLIGHT:

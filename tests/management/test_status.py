@@ -21,6 +21,7 @@ from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, ended, event
 from tests.passing import Clock
 from tests.prompt import Terminal, run, run_json
+from tests.reporting.test_failures import failed
 
 pytestmark = pytest.mark.django_db
 
@@ -278,3 +279,48 @@ class TestWatch:
 
         assert ran.code == 2
         assert "--watch" in ran.error
+
+
+class TestFailures:
+    def test_groups_are_listed_with_an_example_and_what_to_type(self):
+        rows = [failed("order.paid", f"400 order ORD-{number} is wrong") for number in range(3)]
+        failed(state=State.PENDING, reason="", due_at=DatabaseNow(60), attempts=2)
+
+        ran = run("status", "--failures")
+        lines = ran.out.splitlines()
+
+        assert ran.code == 0
+        assert lines[0] == "4 events in 2 groups failed, the largest group first."
+        assert lines[2] == "default  order.paid  3  400 order <id> is wrong"
+        assert lines[3].startswith("  dead 3 · first ")
+        assert lines[3].endswith(" · past hour 3, hour before 0")
+        assert lines[4] == f"  -> manage.py eventbridge_show {rows[-1].pk}"
+        assert lines[5] == (
+            "  -> manage.py eventbridge_list --destination default --type order.paid "
+            f"--failure {rows[0].failure}"
+        )
+
+    def test_json_has_all_of_it(self):
+        row = failed()
+
+        found = run_json("status", "--failures").data
+
+        (group,) = found["failures"]
+        assert (group["number"], group["dead"], group["example"]) == (1, 1, row.pk)
+        assert (group["pattern"], group["error"]) == ("400 order <id> is wrong", "400 order ORD-1 is wrong")
+        assert found["needs_person"] is True
+
+    def test_since_a_time(self):
+        failed(ago=7200)
+
+        ran = run("status", "--failures", "--since", "1h")
+
+        assert ran.out.startswith("No event is dead, unresolved or waiting for a retry since ")
+        assert ran.code == 0
+
+    @pytest.mark.parametrize("flags", [["--since", "1h"], ["--failures", "--check"], ["--failures", "--watch"]])
+    def test_flags_that_do_not_fit_are_refused(self, flags):
+        ran = run("status", *flags)
+
+        assert ran.code == 2
+        assert flags[0] in ran.error

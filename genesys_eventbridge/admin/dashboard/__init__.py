@@ -50,6 +50,7 @@ class Dashboard(PagesAdmin):
             wrong = Summary("", "unknown", _("Stopped: invalid settings"), clean(error, 2000))
             context = {"verdict": wrong, "health": [health.system_checks()]}
         events_url = self.url("changelist")
+        context["failures_url"] = self.url("failures")
         return self.page(request, self.dashboard_template, _("Dashboard"), events_url=events_url, **context)
 
     def _context(self, request: HttpRequest) -> dict[str, Any]:

@@ -6,14 +6,19 @@ JSON: ``destinations``, by alias: ``configured``, ``waiting``, ``in_flight``, ``
 ``checks_paused_until``, ``checks_paused_kind``, ``held_by``, ``held_reason``, ``held_until``. With --check
 ``problems``, a list of ``destination``, ``kind``, ``message``, ``remedy``; kinds: age, worker, paused,
 refusals, checks_paused, dead, unresolved, not_configured, schedules, schedules_late. And ``needs_person``.
+
+With --failures instead ``failures``, a list of ``destination``, ``type``, ``failure`` (for --failure of other
+commands), ``pattern``, ``number``, ``dead``, ``unresolved``, ``retrying``, ``first_at``, ``last_at``,
+``past_hour``, ``hour_before``, ``example`` (an event's number), ``error``; and ``since``.
 """
 
 from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
-from genesys_eventbridge.management import arguments, watch
+from genesys_eventbridge.management import arguments, failures, watch
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.management.status import report
@@ -41,6 +46,19 @@ class Command(OutboxCommand):
             metavar="N",
             help="with --check: maximum number of dead, and of unresolved, events (default: 0)",
         )
+        add(
+            "--failures",
+            action="store_true",
+            help="show what fails instead: dead, unresolved and retrying events by type and error",
+        )
+        zone = timezone.get_current_timezone_name()
+        add(
+            "--since",
+            type=arguments.moment,
+            metavar="T",
+            help=f"with --failures: failed at this time or later ({zone} unless it has an offset); "
+            "2h means 2 hours ago",
+        )
         add("--watch", action="store_true", help="refresh in place every 2 s, until Ctrl-C")
 
     def work(self, options: dict[str, Any]) -> Result:
@@ -48,9 +66,15 @@ class Command(OutboxCommand):
             raise arguments.WrongUsage(
                 "--watch prints text only: for JSON, call the command repeatedly without it."
             )
+        if options["since"] and not options["failures"]:
+            raise arguments.WrongUsage("--since needs --failures.")
+        if options["failures"] and (options["check"] or options["watch"]):
+            raise arguments.WrongUsage("--failures cannot be combined with --check or --watch.")
         limits = (options["max_age"], options["max_dead"])
         if not options["check"] and limits != (None, None):
             raise arguments.WrongUsage("--max-age and --max-dead need --check.")
+        if options["failures"]:
+            return failures.report(options)
         if options["watch"]:
             return watch.watch(partial(report, options), self.stdout, options)
         return report(options)
