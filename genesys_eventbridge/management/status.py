@@ -11,7 +11,7 @@ from django.apps import apps
 from genesys_eventbridge import conf, schedules, wake
 from genesys_eventbridge.formatting import moment, span
 from genesys_eventbridge.management import arguments
-from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management.output import Result, counted, next_step
 from genesys_eventbridge.reporting import status
 from genesys_eventbridge.reporting.problems import Limits, Problem, problems
 from genesys_eventbridge.reporting.status import DestinationStatus
@@ -19,34 +19,43 @@ from genesys_eventbridge.text import clean
 
 
 def report(options: dict[str, Any]) -> Result:
-    """The numbers; with ``--check`` also what needs an operator."""
+    """The numbers, and whether anything needs an operator; with ``--check`` what, also as the exit code."""
     named = arguments.aliases(options, stored=True) if options["destination"] else None
     statuses = status.statuses(named)
-    result = Result(data={"destinations": {each.alias: _data(each) for each in statuses}})
+    limits = Limits(
+        **{name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
+    )
+    found = [problem for each in statuses for problem in problems(each, limits)]
+    installed = schedules.statuses() if apps.is_installed("django_q") else []
+    found += _schedule_problems(installed)
+    result = Result(
+        data={
+            "destinations": {each.alias: _data(each) for each in statuses},
+            "problems": [_problem_data(problem) for problem in found],
+        },
+        needs_operator=bool(found),
+        exits=options["check"],
+    )
     if options["check"]:
-        given = {name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
-        limits = Limits(**given)
-        found = [problem for each in statuses for problem in problems(each, limits)]
-        installed = schedules.statuses() if apps.is_installed("django_q") else []
-        found += _schedule_problems(installed)
         many = len(statuses) > 1
         result.lines += [line for problem in found for line in _problem_lines(problem, many)]
         result.lines += _fine_lines(installed, found)
         result.lines += [line for each in statuses for line in _wake_lines(each, many)]
-        result.data["problems"] = [
-            {
-                "destination": problem.destination or None,
-                "kind": problem.kind,
-                "message": problem.message,
-                "remedy": problem.remedy,
-            }
-            for problem in found
-        ]
-        result.needs_operator = bool(found)
     for each in statuses:
         result.lines += _lines(each)
     result.lines += [line for each in statuses if not each.configured for line in _not_ours(each)]
+    if found and not options["check"]:
+        result.lines += [f"{counted(len(found), 'problem')}:", next_step("eventbridge_status --check")]
     return result
+
+
+def _problem_data(problem: Problem) -> dict[str, str | None]:
+    return {
+        "destination": problem.destination or None,
+        "kind": problem.kind,
+        "message": problem.message,
+        "remedy": problem.remedy,
+    }
 
 
 def _not_ours(at: DestinationStatus) -> list[str]:
@@ -117,7 +126,13 @@ def _lines(at: DestinationStatus) -> list[str]:
     lines = [f"{at.alias}  {line} · delivered 1 h {at.delivered_1h:,}{least}{success}"]
     if not at.configured:
         lines[0] += "  NOT IN SETTINGS"
-    return [*lines, *_pause_lines(at)]
+    return [*lines, *_held_back_lines(at), *_pause_lines(at)]
+
+
+def _held_back_lines(at: DestinationStatus) -> list[str]:
+    """Held is not late: it says which event to act on, and is no problem of its own."""
+    sentence = at.held_back.sentence
+    return [f"  {sentence}", next_step(f"eventbridge_show {at.held_back.head}")] if sentence else []
 
 
 def _pause_lines(at: DestinationStatus) -> list[str]:
@@ -150,6 +165,8 @@ def _data(at: DestinationStatus) -> dict[str, Any]:
         "accepted": at.accepted,
         "unresolved": at.unresolved,
         "dead": at.dead,
+        "held_events": at.held_back.number,
+        "held_behind": at.held_back.head,
         "oldest_seconds": None if at.oldest is None else round(at.oldest, 1),
         "delivered_1h": at.delivered_1h,
         "delivered_1h_is_least": at.delivered_1h_is_least,

@@ -37,4 +37,4 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
             out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{time.strftime('%H:%M:%S')}\n{text}")
             out.flush()
             stop.wait(EVERY if on_terminal else EVERY_IN_A_LOG)
-    return Result(needs_operator=result.needs_operator)
+    return Result(needs_operator=result.needs_operator, exits=result.exits)

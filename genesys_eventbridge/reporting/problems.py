@@ -147,9 +147,10 @@ def _needs_operator(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
                 "state": state.label,
                 "limit": f"{limits.max_dead:,}",
             }
+            held = at.held_back.sentence if at.held_back.state is state else ""
             yield Problem(
                 at.alias,
                 state.value,
-                message % words,
+                "; ".join(filter(None, (message % words, held))),
                 f"manage.py eventbridge_retry --destination {at.alias} --state {state.value} --dry-run",
             )

@@ -1,4 +1,4 @@
-"""Samples a bounded number of events of each kind: as fast with a million events as with ten."""
+"""Counts events of each kind: all of them, or a bounded number, as fast with a million events as with ten."""
 
 from __future__ import annotations
 
@@ -8,25 +8,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, DateTimeField, IntegerField, Q, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    DateTimeField,
+    Exists,
+    IntegerField,
+    Q,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce
 
-from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
 from genesys_eventbridge.reporting.parts import aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: Seconds per bar of the retries chart, and the number of bars.
 BAR = 300
 BARS = 24
+#: A limit above any number of rows.
+EVERY = 2**62
+HOUR = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The first rows of one kind by due time; ``is_least`` if there are more."""
+    """The rows of one kind, or the first of them by due time; ``is_least`` if there are more."""
 
     number: int = 0
     in_flight: int = 0
     retrying: int = 0
+    #: Behind an earlier event of their ordering key; and those of them behind one that needs an operator.
+    held: int = 0
+    stuck: int = 0
+    #: The lowest and the highest id of the events that need an operator and hold others back.
+    first_head: int | None = None
+    last_head: int | None = None
+    #: Failed within the past hour.
+    recent: int = 0
+    #: Since when the oldest of those that nothing holds back could have gone.
     oldest: dt.datetime | None = None
     is_least: bool = False
 
@@ -42,10 +64,16 @@ class Samples:
     unresolved: Sample = Sample()
 
 
-def samples(aliases: Sequence[str], now: dt.datetime, most: int) -> dict[str, Samples]:
-    """Samples by alias, up to ``most`` rows of each kind; one query for all destinations."""
-    parts = [_facts(rows, now)[: most + 1] for alias in aliases for rows in _kinds(alias, now)]
-    found = iter(aggregated(parts, "COUNT(*), SUM(flying), SUM(again), MIN(since)"))
+def samples(aliases: Sequence[str], now: dt.datetime, most: int | None = None) -> dict[str, Samples]:
+    """Samples by alias, up to ``most`` rows of each kind, or all; one query for all destinations."""
+    # Always a limit: without one a database would compute the facts once for each sum over them.
+    limit = EVERY if most is None else most + 1
+    parts = [_facts(rows, now)[:limit] for alias in aliases for rows in _kinds(alias, now)]
+    sums = (
+        "COUNT(*), SUM(flying), SUM(again), SUM(behind), COUNT(head), MIN(head), MAX(head), SUM(recent), "
+        "MIN(CASE WHEN behind = 0 THEN since END)"
+    )
+    found = iter(aggregated(parts, sums))
     return {alias: Samples(*(_sample(next(found), most) for _kind in range(5))) for alias in aliases}
 
 
@@ -90,16 +118,39 @@ _AGAIN = _flag(TRIED & Q(claim_token__isnull=True))
 
 
 def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
+    """An event that its ordering key holds back is not late, however old it is."""
     taken = in_flight(now)
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=now)
+    keyed = Q(state=State.PENDING) & ~Q(ordering_key="")
+    blockers = OutboxEvent.objects.blockers().using(outbox_alias())
+    heads = blockers.filter(state__in=NEEDS_OPERATOR).order_by("id").values("id")[:1]
+    behind = Case(
+        When(keyed, then=Cast(Exists(blockers), IntegerField())), default=Value(0), output_field=IntegerField()
+    )
     return rows.annotate(
         flying=_flag(taken),
         again=_flag(TRIED & ~taken),
-        since=Case(When(could_go, then=Coalesce("not_before", "created_at")), output_field=DateTimeField()),
-    ).values("flying", "again", "since")
+        behind=behind,
+        head=Case(When(keyed, then=Subquery(heads)), output_field=BigIntegerField()),
+        recent=_flag(Q(failed_at__gte=now - HOUR) | Q(failed_at__isnull=True, created_at__gte=now - HOUR)),
+        since=Case(
+            When(could_go, then=Coalesce("not_before", "created_at")),
+            output_field=DateTimeField(),
+        ),
+    ).values("flying", "again", "behind", "head", "recent", "since")
 
 
-def _sample(row: tuple[Any, ...], most: int) -> Sample:
-    _part, number, *sums, oldest = row
-    flying, again = (int(found or 0) for found in sums)
-    return Sample(number, flying, again, moment_of(oldest), is_least=number > most)
+def _sample(row: tuple[Any, ...], most: int | None) -> Sample:
+    _part, number, flying, again, behind, stuck, first, last, recent, oldest = row
+    return Sample(
+        number=number,
+        in_flight=int(flying or 0),
+        retrying=int(again or 0),
+        held=int(behind or 0),
+        stuck=stuck,
+        first_head=first,
+        last_head=last,
+        recent=int(recent or 0),
+        oldest=moment_of(oldest),
+        is_least=most is not None and number > most,
+    )

@@ -1,30 +1,58 @@
 """The state of each destination in numbers: counted, or sampled from a bounded number of events.
 
-Counting takes three queries for all destinations and a bounded one for each, and scans all unfinished
-events. Sampling takes four queries, whatever the size of the table.
+Both read the same facts of each event. Counting scans all unfinished events, in five queries for all
+destinations and a bounded one for each. Sampling takes four queries, whatever the size of the table.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from django.db.models import Count, Min, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Q
+from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import TRIED, Destination, OutboxEvent, in_flight
+from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import next_due, orphans
 from genesys_eventbridge.reporting.facts import healths, is_held
 from genesys_eventbridge.reporting.figures import Figures
-from genesys_eventbridge.reporting.samples import Samples, samples
+from genesys_eventbridge.reporting.samples import Sample, Samples, samples
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, State
 
 #: Deliveries of the last hour are counted among this many of the newest delivered events.
 RECENT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """How many events wait for an earlier one of their ordering key; held is not late."""
+
+    number: int = 0
+    #: Those of them behind an event that needs an operator.
+    stuck: int = 0
+    #: The first event that needs an operator and holds others back, its state, and whether there are more.
+    head: int | None = None
+    state: State | None = None
+    several: bool = False
+    is_least: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """ "14 held behind #40001 (dead)"; "" if no event that needs an operator holds others back."""
+        if self.head is None or self.state is None:
+            return ""
+        words = {
+            "count": f"{self.stuck:,}+" if self.is_least else f"{self.stuck:,}",
+            "id": self.head,
+            "state": self.state.label,
+        }
+        if self.several:
+            return _("%(count)s held behind #%(id)s (%(state)s) and others") % words
+        return _("%(count)s held behind #%(id)s (%(state)s)") % words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +70,18 @@ class DestinationStatus:
     accepted: int = 0
     dead: int = 0
     unresolved: int = 0
-    #: Age of the oldest event that could have been delivered by now but is not; None if there is none.
+    #: Age of the oldest event that could have been delivered by now but is not, apart from those that their
+    #: ordering key holds back; None if there is none.
     oldest: float | None = None
+    #: Of the waiting and retrying ones, those behind an earlier event of their ordering key.
+    held_back: HeldBack = HeldBack()
     delivered_1h: int = 0
     #: There are more deliveries than were counted.
     delivered_1h_is_least: bool = False
-    #: Share delivered of the events that ended within the hour, or were created in it and need an operator: 0
-    #: to 1.
+    #: Share delivered of the events that ended within the hour, 0 to 1: dead and unresolved ones failed in it.
     success_1h: float | None = None
+    #: Dead and unresolved events that failed within the hour.
+    failed_1h: int = 0
     #: Names of the numbers above that are lower bounds.
     least: frozenset[str] = frozenset()
     #: The row; an empty one if no worker has reported yet.
@@ -83,24 +115,73 @@ class DestinationStatus:
 
 def statuses(aliases: Sequence[str] | None = None) -> list[DestinationStatus]:
     """These destinations; by default all configured ones, and others with events that no worker will send."""
-    now, known, counts = next_due.database_now(), healths(), _counts()
-    wanted = list(aliases if aliases is not None else conf.aliases())
-    left_over = sorted(set(counts) - set(conf.aliases())) if aliases is None else []
-    return [_status(alias, now, counts.get(alias, {}), known) for alias in [*wanted, *left_over]]
+    now = next_due.database_now()
+    wanted = list(aliases) if aliases is not None else [*conf.aliases(), *_left_over()]
+    found = []
+    for at in _statuses(wanted, now, None):
+        delivered, is_least = _delivered_1h(at.alias)
+        failed = at.failed_1h
+        found.append(
+            replace(
+                at,
+                delivered_1h=delivered,
+                delivered_1h_is_least=is_least,
+                success_1h=delivered / (delivered + failed) if delivered + failed else None,
+            )
+        )
+    return found
 
 
 def sampled(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list[DestinationStatus]:
     """The same from up to ``most`` events of each kind; the last hour comes from the roll-up."""
-    known = healths()
-    wanted = list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
-    found = samples(wanted, now, most)
-    sampled_by_alias = {
-        alias: _sampled(alias, now, found[alias], figures.get(alias, Figures()), most) for alias in wanted
-    }
-    found_statuses = [
-        replace(at, health=known.get(alias, Destination())) for alias, at in sampled_by_alias.items()
+    found = [
+        replace(
+            at,
+            delivered_1h=figures.get(at.alias, Figures()).hour[State.DELIVERED],
+            success_1h=figures.get(at.alias, Figures()).success_1h,
+        )
+        for at in _statuses(None, now, most)
     ]
-    return [at for at in found_statuses if at.configured or at.undelivered or at.dead or at.unresolved]
+    return [at for at in found if at.configured or at.undelivered or at.dead or at.unresolved]
+
+
+def _all_held_back(parts: Sequence[HeldBack]) -> HeldBack:
+    first = min((part for part in parts if part.head is not None), key=lambda part: part.head or 0, default=None)
+    return HeldBack(
+        number=sum(part.number for part in parts),
+        stuck=sum(part.stuck for part in parts),
+        head=first and first.head,
+        state=first and first.state,
+        several=any(part.several for part in parts) or sum(part.head is not None for part in parts) > 1,
+        is_least=any(part.is_least for part in parts),
+    )
+
+
+def _left_over() -> list[str]:
+    """Destinations with unfinished events that the settings no longer contain."""
+    unfinished = OutboxEvent.objects.on_outbox().filter(state__in=[*OPEN, *NEEDS_OPERATOR])
+    found = unfinished.order_by().values_list("destination", flat=True).distinct()
+    return sorted(set(found) - set(conf.aliases()))
+
+
+def _statuses(
+    aliases: Sequence[str] | None, now: dt.datetime, most: int | None
+) -> list[DestinationStatus]:
+    known = healths()
+    wanted = list(aliases) if aliases is not None else list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
+    found = samples(wanted, now, most)
+    states = _states(head for each in found.values() for head in (each.due.first_head, each.later.first_head))
+    return [
+        replace(_status(alias, now, found[alias], most, states), health=known.get(alias, Destination()))
+        for alias in wanted
+    ]
+
+
+def _states(heads: Iterable[int | None]) -> dict[int, State]:
+    """The states of these events, by id; no query if there are none."""
+    ids = {head for head in heads if head is not None}
+    rows = OutboxEvent.objects.on_outbox().filter(id__in=ids).values_list("id", "state") if ids else []
+    return {pk: State(state) for pk, state in rows}
 
 
 def merged(parts: Sequence[DestinationStatus]) -> DestinationStatus:
@@ -115,15 +196,18 @@ def merged(parts: Sequence[DestinationStatus]) -> DestinationStatus:
         dead=sum(at.dead for at in parts),
         unresolved=sum(at.unresolved for at in parts),
         oldest=max((at.oldest for at in parts if at.oldest is not None), default=None),
+        held_back=_all_held_back([at.held_back for at in parts]),
         delivered_1h=sum(at.delivered_1h for at in parts),
         least=frozenset().union(*(at.least for at in parts)),
     )
 
 
-def _sampled(alias: str, now: dt.datetime, found: Samples, figures: Figures, most: int) -> DestinationStatus:
+def _status(
+    alias: str, now: dt.datetime, found: Samples, most: int | None, states: Mapping[int, State]
+) -> DestinationStatus:
     due, later = found.due, found.later
     pending = due.is_least or later.is_least
-    ages = [_age(now, part.oldest) for part in (due, later, found.accepted) if part.oldest is not None]
+    oldest = min((part.oldest for part in (due, later, found.accepted) if part.oldest), default=None)
     least = {
         "waiting": pending,
         "retrying": pending,
@@ -132,73 +216,43 @@ def _sampled(alias: str, now: dt.datetime, found: Samples, figures: Figures, mos
         "dead": found.dead.is_least,
         "unresolved": found.unresolved.is_least,
         "oldest": pending or found.accepted.is_least,
+        "held": pending,
     }
     in_flight, retrying = due.in_flight + later.in_flight, due.retrying + later.retrying
+
+    def capped(number: int) -> int:
+        return number if most is None else min(most, number)
+
     return DestinationStatus(
         alias=alias,
         now=now,
         configured=alias in conf.aliases(),
-        waiting=min(most, due.number + later.number - in_flight - retrying),
-        retrying=min(most, retrying),
+        waiting=capped(due.number + later.number - in_flight - retrying),
+        retrying=capped(retrying),
         in_flight=in_flight,
-        accepted=min(most, found.accepted.number),
-        dead=min(most, found.dead.number),
-        unresolved=min(most, found.unresolved.number),
-        oldest=max(ages, default=None),
-        delivered_1h=figures.hour[State.DELIVERED],
-        success_1h=figures.success_1h,
+        accepted=capped(found.accepted.number),
+        dead=capped(found.dead.number),
+        unresolved=capped(found.unresolved.number),
+        oldest=None if oldest is None else (now - oldest).total_seconds(),
+        held_back=_held_back(due, later, states, capped, is_least=pending),
+        failed_1h=found.dead.recent + found.unresolved.recent,
         least=frozenset(name for name, is_least in least.items() if is_least),
     )
 
 
-def _status(
-    alias: str, now: dt.datetime, counts: dict[str, dict[str, object]], known: dict[str, Destination]
-) -> DestinationStatus:
-    pending, accepted = counts.get(State.PENDING, {}), counts.get(State.ACCEPTED, {})
-    dead, unresolved = counts.get(State.DEAD, {}), counts.get(State.UNRESOLVED, {})
-    ages = [row["oldest"] for row in (pending, accepted) if row.get("oldest") is not None]
-    delivered, is_least = _delivered_1h(alias)
-    failed = _int(dead, "recent") + _int(unresolved, "recent")
-    in_flight, retrying = _int(pending, "in_flight"), _int(pending, "retrying")
-    return DestinationStatus(
-        alias=alias,
-        now=now,
-        configured=alias in conf.aliases(),
-        waiting=_int(pending, "number") - in_flight - retrying,
-        retrying=retrying,
-        in_flight=in_flight,
-        accepted=_int(accepted, "number"),
-        dead=_int(dead, "number"),
-        unresolved=_int(unresolved, "number"),
-        oldest=max((_age(now, moment) for moment in ages), default=None),
-        delivered_1h=delivered,
-        delivered_1h_is_least=is_least,
-        success_1h=delivered / (delivered + failed) if delivered + failed else None,
-        health=known.get(alias, Destination()),
+def _held_back(
+    due: Sample, later: Sample, states: Mapping[int, State], capped: Callable[[int], int], *, is_least: bool
+) -> HeldBack:
+    heads = [head for part in (due, later) for head in (part.first_head, part.last_head) if head is not None]
+    head = min((head for head in heads if head in states), default=None)
+    return HeldBack(
+        number=capped(due.held + later.held),
+        stuck=capped(due.stuck + later.stuck),
+        head=head,
+        state=states.get(head) if head is not None else None,
+        several=len(set(heads)) > 1,
+        is_least=is_least,
     )
-
-
-def _counts() -> dict[str, dict[str, dict[str, object]]]:
-    """By alias and state, in one scan of the unfinished rows; finished rows are not read."""
-    taken = in_flight()
-    could_go = Q(not_before__isnull=True) | Q(not_before__lte=DatabaseNow())
-    rows = (
-        OutboxEvent.objects.on_outbox()
-        .filter(state__in=[*OPEN, *NEEDS_OPERATOR])
-        .order_by()
-        .values("destination", "state")
-        .annotate(
-            number=Count("id"),
-            in_flight=Count("id", filter=taken),
-            retrying=Count("id", filter=TRIED & ~taken),
-            oldest=Min(Coalesce("not_before", "created_at"), filter=could_go),
-            recent=Count("id", filter=Q(created_at__gte=DatabaseNow(-3600))),
-        )
-    )
-    found: dict[str, dict[str, dict[str, object]]] = {}
-    for row in rows:
-        found.setdefault(row["destination"], {})[row["state"]] = dict(row)
-    return found
 
 
 def _delivered_1h(alias: str) -> tuple[int, bool]:
@@ -212,12 +266,3 @@ def _delivered_1h(alias: str) -> tuple[int, bool]:
     )
     found = newest.aggregate(number=Count("finished_at", filter=Q(finished_at__gte=DatabaseNow(-3600))))
     return found["number"], found["number"] == RECENT
-
-
-def _age(now: dt.datetime, moment: object) -> float:
-    return (now - moment).total_seconds() if isinstance(moment, dt.datetime) else 0.0
-
-
-def _int(row: dict[str, object], name: str) -> int:
-    value = row.get(name, 0)
-    return value if isinstance(value, int) else 0

@@ -45,6 +45,8 @@ def test_one_line_for_each_destination(settings):
         "default  waiting 1 · in flight 0 · retrying 0 · accepted 1 · unresolved 0 · dead 0 "
         "· delivered 1 h 1 (100 %)",
         "emea  waiting 0 · in flight 0 · retrying 0 · accepted 0 · unresolved 0 · dead 0 · delivered 1 h 0",
+        "2 problems:",
+        "  -> manage.py eventbridge_status --check",
     ]
 
 
@@ -56,13 +58,29 @@ def test_the_share_is_never_rounded_up_to_all():
     assert "(66.6 %)" in run("status").out
 
 
-def test_without_check_nothing_is_judged():
+def test_without_check_the_exit_code_judges_nothing_and_json_says_it_all(worker):
+    """A program must not read that nothing needs a person beside 3,715 dead events."""
     event(row=ended(State.DEAD, Reason.REJECTED))
 
     ran = run("status")
+    data = run_json("status").data
 
     assert ran.code == 0
-    assert "PROBLEM" not in ran.out
+    assert ran.out.splitlines()[-2:] == ["1 problem:", "  -> manage.py eventbridge_status --check"]
+    assert data["needs_person"] is True
+    assert [problem["kind"] for problem in data["problems"]] == ["dead"]
+
+
+def test_what_is_held_names_the_event_to_act_on_and_fails_no_health_check(worker):
+    head = event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+    event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-9999)})
+
+    ran = run("status", "--check", "--max-dead", "10")
+
+    assert ran.code == 0
+    assert f"  1 held behind #{head.pk} (dead)\n  -> manage.py eventbridge_show {head.pk}" in ran.out
+    data = run_json("status").data["destinations"]["default"]
+    assert (data["held_events"], data["held_behind"], data["oldest_seconds"]) == (1, head.pk, None)
 
 
 def test_a_pause_is_shown_with_who_and_why_and_what_ends_it():
@@ -201,6 +219,7 @@ def test_json_has_its_keys():
 
     assert set(data) == {
         *("configured", "waiting", "in_flight", "retrying", "accepted", "unresolved", "dead"),
+        *("held_events", "held_behind"),
         *("oldest_seconds", "delivered_1h", "delivered_1h_is_least", "success_1h"),
         *("heartbeat_at", "heartbeat_seconds", "task_at", "paused_until", "paused_kind", "paused_reason"),
         *("checks_paused_until", "checks_paused_kind", "held_by", "held_reason", "held_until"),

@@ -117,7 +117,81 @@ class TestNumbers:
         with CaptureQueriesContext(connection) as many:
             here()
 
-        assert len(few) == len(many) <= 4
+        assert len(few) == len(many) <= 5
+
+
+class TestHeldIsNotLate:
+    """One dead event with followers in its key is no backlog and no outage."""
+
+    @pytest.fixture
+    def head(self):
+        Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
+        return event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+
+    def look(self):
+        now = next_due.database_now()
+        (at,) = status.sampled(now, {}, 10_000)
+        return at
+
+    def test_followers_of_a_dead_event_are_counted_apart_from_age(self, head):
+        for _ in range(14):
+            event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-9999)})
+        event(ordering_key="ORD-8", row={"created_at": DatabaseNow(-20)})
+
+        for at in (here(), self.look()):
+            held = at.held_back
+            assert (held.number, held.stuck, held.head, held.state) == (14, 14, head.pk, State.DEAD)
+            assert held.sentence == f"14 held behind #{head.pk} (dead)"
+            assert at.oldest == pytest.approx(20, abs=5)
+
+    def test_so_is_one_that_a_worker_has_put_aside(self, head):
+        event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-9999)})
+        assert claim().moved
+
+        for at in (here(), self.look()):
+            assert (at.held_back.stuck, at.oldest) == (1, None)
+
+    def test_the_destination_is_neither_delayed_nor_fails_a_health_check(self, head):
+        event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-9999)})
+        at = here()
+
+        assert [each.kind for each in problems(at, Limits(max_dead=1))] == []
+        (problem,) = problems(at, Limits())
+        assert problem.kind == "dead"
+        assert problem.message == f"1 event is dead (limit 0); 1 held behind #{head.pk} (dead)"
+        assert summarize(at, conf.destination()).word == "person"
+
+    def test_behind_a_waiting_event_of_its_key_it_is_held_but_needs_nobody(self):
+        event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-30)})
+        event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-9999)})
+
+        for at in (here(), self.look()):
+            assert (at.held_back.number, at.held_back.stuck, at.held_back.sentence) == (1, 0, "")
+            assert at.oldest == pytest.approx(30, abs=5)
+
+    def test_several_heads_are_not_hidden_behind_the_first(self, head):
+        event(ordering_key="ORD-9", row=ended(State.UNRESOLVED, Reason.UNCONFIRMED))
+        for key in ("ORD-7", "ORD-9", "ORD-9"):
+            event(ordering_key=key)
+
+        for at in (here(), self.look()):
+            assert at.held_back.sentence == f"3 held behind #{head.pk} (dead) and others"
+
+    def test_a_lower_bound_is_said(self, head):
+        for _ in range(5):
+            event(ordering_key="ORD-7")
+
+        (at,) = status.sampled(next_due.database_now(), {}, 3)
+
+        assert at.held_back.sentence == f"3+ held behind #{head.pk} (dead)"
+
+    def test_with_block_key_on_dead_off_nothing_is_held(self, head, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"default": {**one, "BLOCK_KEY_ON_DEAD": False}}
+        event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-500)})
+
+        assert here().held_back.number == 0
+        assert here().oldest == pytest.approx(500, abs=5)
 
 
 class TestProblems:
@@ -264,7 +338,7 @@ class TestTheLook:
 
         (at,) = self.look(most=3)
 
-        assert at.least == {"waiting", "retrying", "in_flight", "dead", "oldest"}
+        assert at.least == {"waiting", "retrying", "in_flight", "dead", "oldest", "held"}
         assert (at.waiting, at.retrying, at.dead, at.accepted) == (3, 3, 3, 1)
         assert at.shown(at.dead, "dead") == "3+"
         assert at.shown(at.accepted, "accepted") == "1"
