@@ -1,12 +1,12 @@
-"""Short durations and times in the reader's time zone: "4 min", "14:31", "23 Dec 14:31"."""
+"""Numbers, durations and times as people read them: "12,480", "4 min", "14:31 UTC", "23 Dec 14:31 UTC"."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.dateformat import format as date_format
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge.circuit.refusals import Refusals
@@ -17,11 +17,16 @@ from genesys_eventbridge.text import clean
 MOST_SHOWN = 10
 
 
+def number(value: float, places: int = 0) -> str:
+    """A number rounded to ``places``, with the separators of the reader's language: "12,480"."""
+    return str(number_format(round(value, places), places, force_grouping=True))
+
+
 def span(seconds: float) -> str:
     """A duration in its largest unit, with minutes if it is below 10 hours: "1 h 20 min"."""
     seconds = abs(seconds)
     if seconds < 10 and seconds != int(seconds):
-        return _("%(count)s s") % {"count": f"{seconds:.1f}"}
+        return _("%(count)s s") % {"count": number(seconds, 1)}
     whole = round(seconds)
     if whole < 120:
         return _("%(count)s s") % {"count": whole}
@@ -34,26 +39,43 @@ def span(seconds: float) -> str:
     hours = round(minutes / 60)
     if hours < 48:
         return _("%(count)s h") % {"count": hours}
-    return _("%(count)s d") % {"count": round(hours / 24)}
+    return _("%(count)s d") % {"count": number(round(hours / 24))}
 
 
 def moment(when: dt.datetime, now: dt.datetime) -> str:
-    """A time of today as "14:31", any other as "23 Dec 14:31"; with the year if it is not this year."""
-    when, now = _local(when), _local(now)
-    if when.date() == now.date():
-        return date_format(when, "H:i")
-    return date_format(when, "j M H:i" if when.year == now.year else "j M Y H:i")
+    """A time of today as "14:31 UTC", any other as "23 Dec 14:31 UTC"; with the year if it is not this year.
+
+    The zone is the reader's: the active one in the admin, TIME_ZONE in a terminal.
+    """
+    return f"{_moment(when, now)} {zone(when)}"
 
 
-def zoned_moment(when: dt.datetime, now: dt.datetime) -> str:
-    """``moment`` with its time zone: "14:31 CET"."""
+def between(first: dt.datetime, last: dt.datetime, now: dt.datetime) -> str:
+    """Two times as "09:10 to 11:42 UTC"; only one if they are the same minute."""
+    begin, end = _moment(first, now), _moment(last, now)
+    if zone(first) != zone(last):
+        begin = moment(first, now)
+    elif begin == end:
+        return moment(last, now)
+    return _("%(begin)s to %(end)s") % {"begin": begin, "end": moment(last, now)}
+
+
+def exact(when: dt.datetime) -> str:
+    """A time to the second, as "2026-12-23 14:31:07 UTC"."""
+    return f"{date_format(_local(when), 'Y-m-d H:i:s')} {zone(when)}"
+
+
+def clock_time(when: dt.datetime, *, seconds: bool = False) -> str:
+    """A time as "14:31", or "14:31:07", whatever the day; for axes and lists that name the zone once."""
+    return date_format(_local(when), "H:i:s" if seconds else "H:i")
+
+
+def zone(when: dt.datetime) -> str:
+    """The name of the reader's time zone at that time: "CET", "CEST", "UTC-03"."""
     local = _local(when)
-    return f"{moment(when, now)} {local.tzname() or settings.TIME_ZONE}"
-
-
-def clock_time(when: dt.datetime) -> str:
-    """A time as "14:31", whatever the day."""
-    return date_format(_local(when), "H:i")
+    # Django's format "T" is empty for the hour that clocks repeat in autumn, where the name matters most.
+    name = (local.tzinfo or timezone.get_default_timezone()).tzname(local) or ""
+    return f"UTC{name}" if name.startswith(("+", "-")) else name
 
 
 def day(when: dt.datetime, now: dt.datetime) -> str:
@@ -107,7 +129,7 @@ def refusals(run: Refusals, waiting: str, now: dt.datetime, *, others_accepted: 
     """The effect of a run of refusals; ``waiting`` is the number of events still to be sent, as text."""
     words = {
         "refused": refused_since(run, now, others_accepted=others_accepted),
-        "count": f"{run.count:,}",
+        "count": number(run.count),
         "waiting": waiting,
         "types": types(run),
     }
@@ -120,6 +142,13 @@ def refusals(run: Refusals, waiting: str, now: dt.datetime, *, others_accepted: 
         _("%(refused)s: %(count)s events are dead, %(waiting)s are waiting. Refused types: %(types)s.")
         % words
     )
+
+
+def _moment(when: dt.datetime, now: dt.datetime) -> str:
+    when, now = _local(when), _local(now)
+    if when.date() == now.date():
+        return date_format(when, "H:i")
+    return date_format(when, "j M H:i" if when.year == now.year else "j M Y H:i")
 
 
 def _local(when: dt.datetime) -> dt.datetime:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
-from django.utils import timezone
-from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge.formatting import relative
+from genesys_eventbridge.formatting import exact, number, relative
 from genesys_eventbridge.operations.results import Skip, Some
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
@@ -45,17 +43,9 @@ def when(moment: dt.datetime | None, now: dt.datetime) -> str:
     )
 
 
-def exact(moment: dt.datetime) -> str:
-    """A time to the second in the reader's time zone, which it names."""
-    if timezone.is_aware(moment):
-        moment = timezone.localtime(moment)
-        return date_format(moment, "Y-m-d H:i:s T")
-    return date_format(moment, "Y-m-d H:i:s")
-
-
 def numbers(parts: dict[Skip, Some]) -> str:
     """Reasons with their counts: "3 being sent right now, 1 already delivered"."""
     return ", ".join(
-        _("%(count)s %(reason)s") % {"count": f"{some.count:,}", "reason": why.label}
+        _("%(count)s %(reason)s") % {"count": number(some.count), "reason": why.label}
         for why, some in parts.items()
     )

@@ -15,7 +15,8 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge.admin.badges import exact, state_badge, when
+from genesys_eventbridge.admin.badges import state_badge, when
+from genesys_eventbridge.formatting import exact
 from genesys_eventbridge.model_events.catalogue import object_url
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.reporting.explain import explain, facts_for

@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 from django.db.models import Count, Max, Min
 from django.utils import timezone
 
-from genesys_eventbridge.formatting import moment
+from genesys_eventbridge.formatting import between
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import Pause
@@ -172,9 +172,12 @@ def _selected(
         states[State(state)] += number
         types[kind] += number
     times = rows.aggregate(first=Min("created_at"), last=Max("created_at"))
-    words = [] if chosen.is_empty else [chosen.words()]
-    if times["first"] and not named:
-        words.append(_span(times["first"], times["last"]))
+    ids = dict(rows.order_by("id").values_list("id", "state")[: options["limit"]])
+    words = [str(word) for word in (state, options["reason"]) if word]
+    words += [f"type {clean(name, 80)}" for name in dict.fromkeys(options["type"] or ())]
+    if times["first"]:
+        now = dt.datetime.now(times["first"].tzinfo)
+        words.append(between(times["first"], times["last"], now))
     return Selection(
         rows=rows,
         words=f" ({', '.join(words)})" if words else "",
@@ -185,9 +188,3 @@ def _selected(
         other_types=max(0, len(types) - TYPES),
         paused=paused,
     )
-
-
-def _span(first: dt.datetime, last: dt.datetime) -> str:
-    now = dt.datetime.now(first.tzinfo)
-    begin, end = moment(first, now), moment(last, now)
-    return begin if begin == end else f"{begin} to {end}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django.core.management.base import OutputWrapper
 from django.db import InterfaceError, OperationalError
+from django.utils import timezone
 
 from genesys_eventbridge.db import drop_connection
+from genesys_eventbridge.formatting import clock_time, zone
 from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.work import report_line
@@ -34,7 +35,12 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
             except (OperationalError, InterfaceError) as error:
                 drop_connection(outbox_alias())
                 text = f"The database does not answer ({type(error).__name__})."
-            out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{time.strftime('%H:%M:%S')}\n{text}")
+            out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{_clock()}\n{text}")
             out.flush()
             stop.wait(EVERY if on_terminal else EVERY_IN_A_LOG)
-    return Result(needs_operator=result.needs_operator, exits=result.exits)
+    return Result(needs_operator=result.needs_operator)
+
+
+def _clock() -> str:
+    now = timezone.now()
+    return f"{clock_time(now, seconds=True)} {zone(now)}"

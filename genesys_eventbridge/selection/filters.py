@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.formatting import zoned_moment
-from genesys_eventbridge.models import FAILED_AT, OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.formatting import moment
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.selection import status_codes
 from genesys_eventbridge.selection.search import found
 from genesys_eventbridge.selection.status_codes import StatusClass, StatusCode
@@ -167,7 +167,7 @@ class EventFilter:
             (_("failed since %(time)s"), self.failed_since),
         )
         now = timezone.now()
-        yield from (words % {"time": zoned_moment(at, now)} for words, at in named if at is not None)
+        yield from (words % {"time": moment(at, now)} for words, at in named if at is not None)
 
 
 def _attention(attention: Attention) -> Q:

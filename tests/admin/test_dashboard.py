@@ -494,7 +494,7 @@ class TestPictures:
         picture = charts.wave({0: 5, samples.BARS: 7}, now, more=True)
 
         assert picture.about == "In the next 2 hours: 5 retries; later: 7. There are more retries than shown."
-        assert picture.table == [["12:00", "5"], ["later", "7"]]
+        assert picture.table == [["12:00 UTC", "5"], ["later", "7"]]
 
     def test_times_are_in_the_zone_of_the_reader(self, client, full, settings):
         settings.TIME_ZONE = "Asia/Kolkata"

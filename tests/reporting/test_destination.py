@@ -33,19 +33,19 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
         (
             changed(ALIVE, heartbeat_at=at(minutes=4)),
             "stopped",
-            f"No worker has reported since 14:31. {START}",
+            f"No worker has reported since 14:31 UTC. {START}",
         ),
         (changed(ALIVE, **HELD), "held", "Paused by ben until resumed: “their maintenance”."),
         (
             changed(ALIVE, **HELD, held_until=at(minutes=-25)),
             "held",
-            "Paused by ben until 15:00: “their maintenance”.",
+            "Paused by ben until 15:00 UTC: “their maintenance”.",
         ),
         (changed(ALIVE, **HELD, held_until=at(minutes=1)), "connected", "Last event accepted: 8 s ago."),
         (
             changed(ALIVE, paused_until=at(minutes=-5), paused_reason="503."),
             "paused",
-            "Nothing is sent until 14:40: 503.",
+            "Nothing is sent until 14:40 UTC: 503.",
         ),
         (
             changed(ALIVE, paused_until=at(minutes=1), paused_reason="503."),
@@ -55,21 +55,21 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
         (
             changed(ALIVE, check_paused_until=at(minutes=-5), check_paused_reason="403."),
             "paused",
-            "Events are sent; status checks are paused until 14:40: 403.",
+            "Events are sent; status checks are paused until 14:40 UTC: 403.",
         ),
         (changed(ALIVE, check_paused_until=at(minutes=1)), "connected", "Last event accepted: 8 s ago."),
         (
             changed(ALIVE, refusals=RUN.stored(), refused_until=at(minutes=-1)),
             "paused",
             "Refused types (t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 and 2 more) are sent one event at a time, "
-            "the next at 14:36: 400.",
+            "the next at 14:36 UTC: 400.",
         ),
         (changed(ALIVE, refusals=RUN.stored()), "connected", "Last event accepted: 8 s ago."),
         (changed(Destination(), **HELD), "held", "Paused by ben until resumed: “their maintenance”."),
         (
             changed(ALIVE, heartbeat_at=at(hours=1), paused_until=at(minutes=-5)),
             "stopped",
-            f"No worker has reported since 13:35. {START}",
+            f"No worker has reported since 13:35 UTC. {START}",
         ),
     ],
 )
