@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party sdk sdk-install gateways browser screenshots coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party sdk sdk-install gateways browser themes screenshots coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -40,6 +40,7 @@ help:
 	@echo 'make sdk       let the official SDK (172 MB) invoke the webhook of the sandbox'
 	@echo 'make gateways  test with real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
 	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
+	@echo 'make themes    test them in django-unfold and django-jazzmin, with pictures in build/themes'
 	@echo 'make screenshots  recreate docs/images with the same browser'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
 	@echo 'make chaos     kill processes at random for a long time on each database: SECONDS=900 SEED=1'
@@ -82,6 +83,13 @@ gateways: $(DEV)
 # Install Chromium yourself; pip installs its driver and axe.
 browser: $(BROWSER)
 	$(VENV)/bin/python -m pytest --ds=tests.browser.settings $(or $(PYTEST_ARGS),tests/browser)
+
+# The pages in django-unfold and django-jazzmin. Look at the pictures, too.
+themes: $(BROWSER)
+	for theme in unfold jazzmin; do \
+		EVENTBRIDGE_PICTURES=build/themes $(VENV)/bin/python -m pytest \
+			--ds=tests.browser.themes.$$theme $(or $(PYTEST_ARGS),tests/browser/themes) || exit 1; \
+	done
 
 screenshots: $(BROWSER)
 	$(VENV)/bin/python -m tests.browser.screenshots docs/images

@@ -52,6 +52,12 @@ browser() { # browser PYTHON ENVIRONMENT CONSTRAINT [TESTS]: in an environment w
     ran_on "$2"
 }
 
+themes() { # themes PYTHON ENVIRONMENT CONSTRAINT: the pages in themed admins, with pictures in build/themes
+    constrain "$3"
+    make themes PYTHON="$1" VENV="$2"
+    ran_on "$2"
+}
+
 third_party() { # third_party PYTHON ENVIRONMENT CONSTRAINT: models of other libraries
     constrain "$3"
     make third-party PYTHON="$1" VENV="$2"

@@ -1,10 +1,11 @@
-"""Building blocks of the pages: states with symbols and relative times. Colour is never the only cue."""
+"""Building blocks of the pages: states with symbols, relative times, names. Colour is never the only cue."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge.formatting import exact, number, relative
@@ -22,6 +23,9 @@ SYMBOLS = {
     State.CANCELLED: "⊘",
 }
 
+#: Characters of a name that fit on one line of the narrowest column.
+UNBROKEN = 20
+
 
 def state_badge(state: str) -> str:
     """The state as HTML: a symbol and a word."""
@@ -32,6 +36,14 @@ def state_badge(state: str) -> str:
         SYMBOLS[known] if known else "·",
         known.label if known else clean(state, 16),
     )
+
+
+def breakable(name: str) -> str:
+    """A type or source as HTML; a long one wraps behind its dots, slashes and underscores."""
+    whole = clean(name, 255)
+    if len(whole) <= UNBROKEN:
+        return whole
+    return format_html_join("", "{}<wbr>", ((part,) for part in re.findall(r"[^./_]*[./_]+|[^./_]+", whole)))
 
 
 def when(moment: dt.datetime | None, now: dt.datetime) -> str:

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from genesys_eventbridge.admin.badges import state_badge, when
+from genesys_eventbridge.admin.badges import breakable, state_badge, when
 from genesys_eventbridge.formatting import moment, relative
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.reporting.explain import is_in_flight
@@ -17,9 +17,9 @@ from genesys_eventbridge.reporting.facts import is_held, settings_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, Reason, State
 from genesys_eventbridge.text import clean
 
-#: Characters of a type or subject, and of an error, shown in a cell; the full text is in its title.
+#: Characters of a subject or alias, and of an error, shown in a cell; the full text is in its title.
 WIDTH = 40
-ERROR_WIDTH = 24
+ERROR_WIDTH = 120
 
 
 class EventColumns:
@@ -35,7 +35,7 @@ class EventColumns:
 
     @admin.display(description=gettext_lazy("type"))
     def event_type(self, event: Any) -> str:
-        return _cut(event.type)
+        return breakable(event.type)
 
     @admin.display(description=gettext_lazy("subject"))
     def about(self, event: Any) -> str:
@@ -60,7 +60,7 @@ class EventColumns:
         if event.state in NEEDS_OPERATOR:
             return _("needs an operator")
         if event.due_at is None:
-            return "-"
+            return _nothing()
         if is_in_flight(event, event.now):
             return _("being sent") if event.state == State.PENDING else _("being checked")
         if event.blocked:
@@ -71,10 +71,12 @@ class EventColumns:
 
     @admin.display(description=gettext_lazy("last result"))
     def last_result(self, event: Any) -> str:
-        if not event.last_error and event.last_status_code is None:
-            return "-"
-        shown = str(event.last_status_code or "") or _cut(event.last_error, ERROR_WIDTH)
-        return format_html('<span title="{}">{}</span>', clean(event.last_error, 500), shown)
+        error, code = clean(event.last_error, 500), str(event.last_status_code or "")
+        if not error:
+            return code or _nothing()
+        text = error if not code or code in error else f"{code}: {error}"
+        shown = text if len(text) <= ERROR_WIDTH else f"{text[:ERROR_WIDTH]}…"
+        return format_html('<span class="eventbridge-error" title="{}">{}</span>', error, shown)
 
     @admin.display(description=gettext_lazy("event id"))
     def short_id(self, event: Any) -> str:
@@ -105,6 +107,11 @@ def _more(event: Any) -> str:
             return _("retry due")
         return _("retry %(when)s") % {"when": relative(event.due_at, event.now)}
     return ""
+
+
+def _nothing() -> str:
+    """Hidden where a narrow screen has no headings that say what there is none of."""
+    return format_html('<span class="eventbridge-none">{}</span>', "-")
 
 
 def _cut(text: str, width: int = WIDTH) -> str:

@@ -26,7 +26,7 @@ from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
 from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.formatting import pause_kind, relative
+from genesys_eventbridge.formatting import number, pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
 from genesys_eventbridge.outbox.destinations import pauses_of
@@ -247,7 +247,7 @@ class DestinationAdmin(PagesAdmin):
         run = refused(row)
         if run is None:
             return ""
-        words = {"types": clean(", ".join(run.types), 300), "count": f"{run.count:,}"}
+        words = {"types": clean(", ".join(run.types), 300), "count": number(run.count)}
         text = _("%(types)s: %(count)s refused, trying one event at a time") % words
         return f"{text}, {relative(row.refused_until, row.now)}" if row.refused_until > row.now else text
 

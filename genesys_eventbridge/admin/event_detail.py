@@ -15,8 +15,8 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge.admin.badges import state_badge, when
-from genesys_eventbridge.formatting import exact
+from genesys_eventbridge.admin.badges import breakable, state_badge, when
+from genesys_eventbridge.formatting import exact, number
 from genesys_eventbridge.model_events.catalogue import object_url
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.reporting.explain import explain, facts_for
@@ -56,7 +56,8 @@ def page(
     resends = _resends(event)
     return {
         "event": event,
-        "name": clean(event.type, 255),
+        "name": breakable(event.type),
+        "subject": clean(event.subject, 255),
         "state": state_badge(event.state),
         "reason": Reason(event.reason).label if event.reason in Reason.values else clean(event.reason, 255),
         "next": explain(event, facts),
@@ -95,9 +96,9 @@ def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
     if event.key_epoch:
         key = _("%(key)s, renewed %(count)s times by an operator") % {"key": key, "count": event.key_epoch}
     pairs = [
-        (_("Type"), clean(event.type, 255)),
+        (_("Type"), breakable(event.type)),
         (_("Subject"), clean(event.subject, 255)),
-        (_("Source"), clean(event.source, 255)),
+        (_("Source"), breakable(event.source)),
         (_("Event id"), clean(event.event_id, 255)),
         (_("Idempotency key"), key),
         (_("Ordering key"), clean(event.ordering_key, 255)),
@@ -105,7 +106,7 @@ def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
         (_("Happened"), exact(event.time)),
         (_("Enqueued"), when(event.created_at, facts.now)),
         (_("Attempts"), tries),
-        (_("Status checks"), event.checks or ""),
+        (_("Status checks"), number(event.checks) if event.checks else ""),
         (_("In doubt since"), when(event.in_doubt_since, facts.now) if event.in_doubt_since else ""),
         (_("Accepted"), when(event.accepted_at, facts.now) if event.accepted_at else ""),
         (_("Finished"), when(event.finished_at, facts.now) if event.finished_at else ""),

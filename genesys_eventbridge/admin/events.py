@@ -117,7 +117,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, FailurePage, EventActs):
             "history_url": self.url("history", event.pk),
             **(extra_context or {}),
         }
-        return self.page(request, self.event_template, clean(event.type, 255), **context)
+        return self.page(request, self.event_template, clean(f"{event.type} {event.subject}", 300), **context)
 
     def _row(self, rows: QuerySet[OutboxEvent], object_id: str) -> Any:
         try:

@@ -109,9 +109,44 @@ def test_the_list_says_of_each_row_where_it_stands_and_what_comes_next(viewer):
     assert cell(response, late, "state_now") == "○ pending retry due"
     assert cell(response, dead, "state_now") == "✕ dead rejected"
     assert cell(response, dead, "next_step") == "needs an operator"
-    assert cell(response, dead, "last_result") == "connection refused by so…"
+    assert cell(response, dead, "last_result") == "connection refused by somebody far away"
     assert cell(response, done, "next_step") == "-"
     assert "ago" in cell(response, done, "created") or cell(response, done, "created") == "now"
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"last_status_code": 400, "last_error": "400: no such type"}, "400: no such type"),
+        ({"last_status_code": 503, "last_error": "try later"}, "503: try later"),
+        ({"last_error": "y" * 200}, "y" * 120 + "…"),
+        ({}, "-"),
+    ],
+)
+def test_the_list_says_what_went_wrong_not_only_its_number(viewer, columns, words):
+    row = event(row=columns)
+
+    assert cell(viewer.get(LIST), row, "last_result") == words
+
+
+def test_a_long_type_is_whole_and_may_wrap_behind_its_dots(viewer):
+    name = "com.example.shop.order.status_changed.v2"
+    row = event(name, subject="ORD-7")
+
+    for address in (LIST, f"{LIST}{row.pk}/change/"):
+        assert name.replace(".", ".<wbr>").replace("_", "_<wbr>") in text(viewer.get(address))
+
+
+def test_the_title_of_an_event_names_its_type_and_subject(viewer):
+    row = event("order.paid", subject="ORD-7")
+
+    page = text(viewer.get(f"{LIST}{row.pk}/change/"))
+
+    assert "<title>order.paid ORD-7 |" in page
+    heading = re.search(r"<h1>(.*?)</h1>", page, re.DOTALL)
+    assert heading is not None
+    words = " ".join(re.sub(r"<[^>]+>", " ", heading[1]).split())
+    assert words == f"○ pending order.paid ORD-7 #{row.pk}"
 
 
 def test_what_holds_a_row_back_is_its_next_step(viewer):
@@ -656,13 +691,14 @@ def test_the_pages_read_the_database_that_is_written(rf, monkeypatch):
     ],
 )
 def test_our_pages_give_a_theme_what_djangos_own_would(ana, address):
-    """unfold takes the object from the context, and shows the buttons of a form outside of its content."""
+    """unfold takes the object from the context, drops the title, and shows buttons outside of the content."""
     row = event(row=ended(State.DEAD, Reason.REJECTED))
     url = f"/admin/genesys_eventbridge/{address.format(pk=row.pk)}"
 
     response = ana.post(url, {"ids": row.pk}) if "/act/" in url else ana.get(url)
 
     assert isinstance(response.context["original"], str | OutboxEvent)
-    template: Any = get_template(response.templates[0].name)
+    template: Any = get_template("admin/genesys_eventbridge/base.html")
+    assert template.template.name in [used.name for used in response.templates]
     blocks = {block.name: block for block in template.template.nodelist.get_nodes_by_type(BlockNode)}
-    assert "".join(map(str, blocks["submit_buttons_bottom"].nodelist)) == ""
+    assert [str(blocks[name].nodelist) for name in ("content_title", "submit_buttons_bottom")] == ["[]", "[]"]

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from playwright.sync_api import Browser
@@ -17,6 +18,9 @@ from tests.browser.visitor import Visitor
 from tests.prompt import start
 
 Visit = Callable[..., Visitor]
+
+#: A theme has its own settings: `make themes` names them, and this folder.
+collect_ignore = [] if settings.SETTINGS_MODULE.startswith("tests.browser.themes.") else ["themes"]
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.models import Destination, OutboxEvent, Rollup
 from genesys_eventbridge.operations import pause
 from genesys_eventbridge.outbox import enqueue_many
 from tests.browser import cast
 from tests.browser.visitor import Visitor
+from tests.outbox_rows import event as event_row
 
 EVENTS = "/admin/genesys_eventbridge/outboxevent/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
@@ -143,6 +146,27 @@ def _after_an_act(scene: Scene) -> Visitor:
     return ana
 
 
+#: As long as types get in practice, without a place to break but their dots.
+LONG = "com.example.commerce.fulfilment.order.shipment_status_changed.v2"
+
+
+def crowded(path: str) -> Way:
+    """The page of a large installation: several destinations, long names, millions of deliveries."""
+
+    def go(scene: Scene) -> Visitor:
+        assert scene.events
+        away = event_row(LONG, subject="ORD-2026-0004711-B")
+        OutboxEvent.objects.filter(pk=away.pk).update(destination="emea-production-callbacks")
+        Destination.objects.create(alias="emea-production-callbacks")
+        begin = timezone.now() - dt.timedelta(minutes=20)
+        for measure in ("delivered", "dead", "within:4"):
+            Rollup.objects.create(starts_at=begin, destination="default", measure=measure, number=12_480_001)
+        scene.ana.go(path)
+        return scene.ana
+
+    return go
+
+
 def _destination(path: str, **row: Any) -> Way:
     def go(scene: Scene) -> Visitor:
         assert scene.events
@@ -188,6 +212,8 @@ STATES = (
 PAGES: dict[str, Way] = {
     "dashboard": at(f"{EVENTS}dashboard/"),
     "dashboard, of an empty outbox": at_once(f"{EVENTS}dashboard/"),
+    "dashboard, crowded": crowded(f"{EVENTS}dashboard/"),
+    "events, crowded": crowded(EVENTS),
     "app index": at("/admin/genesys_eventbridge/"),
     "events": at(EVENTS),
     "events, dead ones": at(f"{EVENTS}?state=dead"),

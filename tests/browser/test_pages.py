@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.pages import EVENTS, PAGES, PHONE, Scene, arrive
+from tests.browser.pages import EVENTS, LONG, PAGES, PHONE, Scene, arrive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +27,38 @@ def test_a_narrow_screen_is_wide_enough_and_the_policy_holds(visit, name):
     visitor = arrive(name, Scene(visit, {"viewport": PHONE}))
 
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+#: The text of each of its elements that the browser has put on several lines.
+BROKEN = """found => found.flatMap(element => {
+    const range = document.createRange();
+    const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    const parts = [];
+    while (texts.nextNode()) {
+        range.selectNodeContents(texts.currentNode);
+        const lines = new Set([...range.getClientRects()].map(line => Math.round(line.top)));
+        if (lines.size > 1) parts.push(texts.currentNode.data);
+    }
+    return parts;
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_number_is_broken_into_digits(visit, width):
+    visitor = arrive("dashboard, crowded", Scene(visit, {"viewport": {"width": width, "height": 900}}))
+    numbers = visitor.page.locator(".eventbridge-value, .eventbridge-number")
+
+    assert "12,480,001" in numbers.all_inner_texts()
+    assert numbers.evaluate_all(BROKEN) == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_a_long_type_is_broken_only_behind_dots_and_underscores(visit, width):
+    visitor = arrive("events, crowded", Scene(visit, {"viewport": {"width": width, "height": 900}}))
+    types = visitor.page.locator("#result_list .field-event_type a")
+
+    assert LONG in types.all_inner_texts()
+    assert types.evaluate_all(BROKEN) == []
 
 
 def test_dark_is_dark(visit):

@@ -1,0 +1,1 @@
+"""The pages in themed admins: each theme has its settings here, `make themes` runs its tests."""
