@@ -16,6 +16,7 @@ from django_q.timeout import TimeoutHandler
 
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.operations import jobs
 from genesys_eventbridge.outbox import enqueue, settle
 from genesys_eventbridge.outbox.settle import Transition
 from tests.chaos.points import Point
@@ -127,3 +128,21 @@ def _watch_writes(pipe: Connection) -> None:
         return count
 
     settle._update = update
+
+
+def work_off_jobs(pipe: Connection, orders: dict[str, Any]) -> None:
+    """Work on jobs of operators; stop at the end of the ``batch``-th batch, before its commit or after it."""
+    _obey(orders)
+    jobs.BATCH = orders["size"]
+    original, batches = jobs._keep, 0
+
+    def keep(*arguments: Any) -> None:
+        nonlocal batches
+        original(*arguments)
+        batches += 1
+        if batches == orders["batch"]:
+            point.here("uncommitted")
+
+    point = Point(orders.get("point", ""), pipe)
+    jobs._keep = keep
+    pipe.send(("done", jobs.work()))

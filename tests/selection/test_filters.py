@@ -68,7 +68,7 @@ LAWS = [
 ]
 
 
-@pytest.mark.parametrize(("chosen", "names"), LAWS, ids=str)
+@pytest.mark.parametrize(("chosen", "names"), LAWS, ids=(str(n) for n in range(len(LAWS))))
 def test_a_filter_matches_exactly_the_events_that_meet_every_condition(made, chosen, names):
     assert {made[row.pk] for row in chosen.rows()} == names
     assert not chosen.is_empty
