@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.admin.forms import ActForm, MoveForm, ResolveForm, SpreadForm
+from genesys_eventbridge.admin.forms import ActForm, MoveForm, RequeueForm, ResolveForm, SpreadForm
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.operations import choices, resends
 from genesys_eventbridge.operations.bulk import Choose, foresee
@@ -122,7 +122,7 @@ VERBS = {
                 "platform recognises those it already accepted."
             ),
             past=_("%(count)s requeued"),
-            form=SpreadForm,
+            form=RequeueForm,
             fits=_fits(State.DEAD),
             act=Act.REQUEUE,
             foresee=_of(choices.requeue),

@@ -34,6 +34,7 @@ from genesys_eventbridge.admin.permissions import EventPermissions
 from genesys_eventbridge.db.transactions import in_transaction
 from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import CannotResend, Done, Order, jobs, resend
+from genesys_eventbridge.outbox.followers import with_dead_behind
 from genesys_eventbridge.states import Act
 from genesys_eventbridge.text import clean
 
@@ -121,8 +122,11 @@ class EventActs(EventPermissions):
             return export(rows, actor, reason, payload=self.has_payload_permission(request))
         if verb.act is Act.RESEND:
             return self._resend(request, target, reason, once)
-        order = Order(verb.act, actor, reason, given, self._about(request, target), once)
-        if target.everything:
+        whole_keys = given.pop("tail", False)
+        order = Order(verb.act, actor, reason, given, self._about(target), once)
+        if whole_keys:
+            rows = with_dead_behind(rows)
+        if target.everything or whole_keys:
             return self._start(order, rows)
         job = jobs.freeze(order, target.ids, claim=True)
         jobs.run(job, actor)
@@ -182,7 +186,7 @@ class EventActs(EventPermissions):
             messages.error(request, _("The filters of the list are not valid; nothing was done."))
             return None
 
-    def _about(self, request: HttpRequest, target: Target) -> str:
+    def _about(self, target: Target) -> str:
         """The target in words, for the audit."""
         if not target.everything:
             return ", ".join(f"#{pk}" for pk in target.ids[:10]) + (" …" if len(target.ids) > 10 else "")
@@ -201,7 +205,9 @@ class EventActs(EventPermissions):
         preview = jobs.preview(verb.foresee, rows)
         if form is None:
             form = verb.form(initial={"once": uuid.uuid4()})
-        if preview.total == 1:
+        if "tail" in form.fields and not self._ask_about_tails(form, rows, preview.total):
+            form.fields.pop("tail")
+        if preview.total == 1 and "tail" not in form.fields:
             form.fields.pop("spread", None)
         done = preview.done
         count = done.count if preview.examined == preview.total else preview.total
@@ -229,6 +235,18 @@ class EventActs(EventPermissions):
             back=self._back(target),
             act_url=self.url("act", verb.name),
         )
+
+    def _ask_about_tails(self, form: Any, rows: Any, total: int) -> int:
+        """The number of dead events behind these in their ordering keys, which the form's label says."""
+        more = with_dead_behind(rows).order_by().values("pk")[: MOST + total + 1].count() - total
+        if more > 0:
+            number = f"{more:,}" if more <= MOST else _("more than %(count)s") % {"count": f"{MOST:,}"}
+            form.fields["tail"].label = ngettext(
+                "Also requeue the later dead event of the same ordering key (%(count)s)",
+                "Also requeue the later dead events of the same ordering keys (%(count)s)",
+                more,
+            ) % {"count": number}
+        return max(0, more)
 
     def _examples(self, request: HttpRequest, ids: Iterable[int]) -> list[dict[str, Any]]:
         rows = self.get_queryset(request).filter(pk__in=list(ids)).order_by("pk")

@@ -147,7 +147,7 @@ class DestinationAdmin(PagesAdmin):
         if resume(row.alias, actor_of(request), given["reason"], also_trouble=given["also_trouble"]):
             messages.success(request, _("%(alias)s is resumed.") % {"alias": row.alias})
         else:
-            messages.warning(request, _("%(alias)s was not paused by an operator.") % {"alias": row.alias})
+            messages.warning(request, _("%(alias)s was not paused.") % {"alias": row.alias})
         return HttpResponseRedirect(self._url("change", row.alias))
 
     def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:

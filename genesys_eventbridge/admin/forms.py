@@ -78,6 +78,17 @@ class SpreadForm(ActForm):
     field_order = ("reason", "delay", "spread")
 
 
+class RequeueForm(SpreadForm):
+    """For dead events; ``tail`` also takes the later dead ones of their ordering keys."""
+
+    tail = forms.BooleanField(
+        label=_("Also requeue the later dead events of the same ordering keys"),
+        required=False,
+        help_text=_("They are sent in their order, each after the one before it."),
+    )
+    field_order = ("reason", "tail", "delay", "spread")
+
+
 class ResolveForm(ActForm):
     """What the operator found out. A possible duplicate must be accepted explicitly."""
 

@@ -18,6 +18,7 @@ from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.draining import Pause
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.outbox import next_due
+from genesys_eventbridge.outbox.followers import with_dead_behind
 from genesys_eventbridge.reporting.facts import healths, is_held
 from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
@@ -123,6 +124,8 @@ def select(
     if rows is not None:
         found = found & rows
     paused = _paused(found, arguments.aliases(options, stored=True)) if skip_paused else []
+    if options.get("whole_key"):
+        found = with_dead_behind(found)
     found = found.exclude(destination__in=[each.alias for each in paused])
     total = 0
     if limit := options.get("limit"):

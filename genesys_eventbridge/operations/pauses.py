@@ -50,9 +50,9 @@ def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -
 def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = False) -> bool:
     """End an operator's pause; returns whether there was anything to end.
 
-    ``also_trouble`` also ends a run of refusals, and the pauses that the platform or the network caused: the
-    next pass probes with one event at once, and pauses again if it fails. Raises ImproperlyConfigured for
-    an unknown destination.
+    If there is none, or with ``also_trouble``, end a run of refusals, and the pauses that the platform or the
+    network caused: the next pass probes with one event at once, and pauses again if it fails. Raises
+    ImproperlyConfigured for an unknown destination.
     """
     _require_known(alias)
     kept = one_line(reason)
@@ -60,7 +60,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
     def work() -> bool:
         rows = Destination.objects.using(outbox_alias()).filter(alias=alias)
         held = rows.exclude(held_by="").update(held_by="", held_reason="", held_until=None)
-        ended = also_trouble and destinations.end_pauses(alias)
+        ended = (also_trouble or not held) and destinations.end_pauses(alias)
         if not (held or ended):
             return False
         note(Order(Act.RESUME, actor, kept, about=alias), destination=alias)

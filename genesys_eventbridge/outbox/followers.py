@@ -18,6 +18,15 @@ HELD_SECONDS = 86400.0
 MISSED = 1000
 
 
+def with_dead_behind(rows: OutboxQuerySet) -> OutboxQuerySet:
+    """These events, and the later dead ones of their ordering keys."""
+    earlier = rows.filter(
+        ordering_key=OuterRef("ordering_key"), destination=OuterRef("destination"), id__lt=OuterRef("id")
+    ).exclude(ordering_key="")
+    behind = Q(Exists(earlier.order_by()), state=State.DEAD)
+    return OutboxEvent.objects.on_outbox().filter(behind | Q(pk__in=rows.order_by().values("pk")))
+
+
 class Locked(Exception):
     """Another transaction has locked a follower to be released; try again later."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -19,12 +19,13 @@ from genesys_eventbridge.models import (
     DeliveryAttempt,
     Destination,
     EventAct,
+    JobItem,
     OutboxEvent,
     OutboxQuerySet,
     outbox_alias,
 )
 from genesys_eventbridge.outbox import orphans
-from genesys_eventbridge.states import FINISHED
+from genesys_eventbridge.states import FINISHED, JobState
 
 DAY = 86400.0
 #: Rows read per query. Ids follow creation time closely enough that a page without old rows ends the scan.
@@ -34,6 +35,8 @@ PRUNE_EVERY = 3600.0
 #: A destination that is not configured here is pruned only if no worker reported for this many seconds: until
 #: then it is another project's, which has its own retention.
 FORSAKEN = 7 * DAY
+#: Seconds for which the list of a job's events is kept, if the job has ended.
+ITEMS_KEPT = 30 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ def prune(
         for alias in orphans.orphans(FORSAKEN):
             rows += _prune(DefaultRules(alias), None, batch_size, clock, dry_run=dry_run)[0]
     if not dry_run:
-        _forget_rollups(batch_size, clock)
+        _forget(counters.prune, batch_size, clock)
+        _forget(_remove_items, batch_size, clock)
     return Pruned(rows, blanked, complete=not clock.over)
 
 
@@ -147,10 +151,18 @@ def _destination(alias: str) -> QuerySet[Destination]:
     return Destination.objects.using(outbox_alias()).filter(alias=alias)
 
 
-def _forget_rollups(batch_size: int, clock: _Clock) -> None:
-    """Delete old counters of all destinations; no events."""
-    for _batch in clock.until_over(iter(lambda: [counters.prune(batch_size)], [0])):
+def _forget(remove: Callable[[int], int], batch_size: int, clock: _Clock) -> None:
+    """Run ``remove``, which deletes up to so many old rows and returns how many, until none is left."""
+    for _batch in clock.until_over(iter(lambda: [remove(batch_size)], [0])):
         continue
+
+
+def _remove_items(batch_size: int) -> int:
+    """Forget which events old jobs were about; the jobs and the acts on the events stay, as the audit."""
+    items = JobItem.objects.using(outbox_alias())
+    old = items.filter(job__created_at__lt=DatabaseNow(-ITEMS_KEPT)).exclude(job__state=JobState.QUEUED)
+    ids = list(old.order_by("id").values_list("id", flat=True)[:batch_size])
+    return in_small_transaction(outbox_alias(), items.filter(id__in=ids).delete)[0] if ids else 0
 
 
 class _Clock:

@@ -10,6 +10,7 @@ from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import EventAct, Job, JobItem, OutboxEvent
 from genesys_eventbridge.operations import Actor, Order, cancel, jobs
 from genesys_eventbridge.operations.results import Skip
+from genesys_eventbridge.outbox.followers import with_dead_behind
 from genesys_eventbridge.states import Act, JobState, Reason, State
 from tests.outbox_rows import claim, ended, event, fresh, seconds_between
 
@@ -296,6 +297,21 @@ def test_a_preview_says_what_would_be_and_writes_nothing(monkeypatch):
     assert whole.count == 3
     assert all_dead().count() == len(rows)
     assert not Job.objects.exists()
+
+
+def test_a_dead_head_is_requeued_with_its_tail_and_no_other_key():
+    head, pending, tail = (
+        event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED)),
+        event(ordering_key="ORD-7"),
+        event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.EXHAUSTED)),
+    )
+    others = [dead(), event(ordering_key="ORD-8", row=ended(State.DEAD, Reason.REJECTED))]
+
+    chosen = with_dead_behind(OutboxEvent.objects.filter(pk=head.pk))
+
+    assert set(chosen.values_list("pk", flat=True)) == {head.pk, tail.pk}
+    assert pending.pk not in chosen.values_list("pk", flat=True)
+    assert set(with_dead_behind(OutboxEvent.objects.filter(pk=others[0].pk))) == {others[0]}
 
 
 def test_an_act_outlives_its_event():

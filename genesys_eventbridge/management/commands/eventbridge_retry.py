@@ -34,6 +34,11 @@ class Command(OutboxCommand):
             metavar="S",
             help="spread the due times over S seconds, to avoid a burst",
         )
+        add(
+            "--whole-key",
+            action="store_true",
+            help="also the later dead events of the same ordering keys, in their order",
+        )
         add("--no-publish", action="store_true", help="leave the sending to the workers")
         add(
             "--accept-duplicates",
