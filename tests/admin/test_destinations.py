@@ -179,7 +179,7 @@ def test_a_person_resumes(ana, row):
 def test_resuming_twice_is_harmless(ana, row):
     response = ana.post(RESUME, {}, follow=True)
 
-    assert told(response) == ["default was not paused by an operator."]
+    assert told(response) == ["default was not paused."]
 
 
 def test_trouble_can_be_tried_at_once(ana, row):

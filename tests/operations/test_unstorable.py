@@ -120,7 +120,7 @@ class TestCommands:
     def test_an_event_type_of_such_a_name_has_no_events(self, argument):
         event(row=ended(State.DEAD, Reason.REJECTED))
 
-        ran = run("retry", "--state", "dead", "--type", argument, "--no-publish")
+        ran = run("retry", "--state", "dead", "--because", "x", "--type", argument, "--no-publish")
 
         assert (ran.code, ran.error) == (0, "")
         assert OutboxEvent.objects.get().state == State.DEAD
