@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
+from genesys_eventbridge.db.folding import FoldedEndIndex, FoldedIndex
 from genesys_eventbridge.db.indexes import SparseIndex
 from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
 
@@ -37,6 +38,11 @@ def in_flight(now: Any = None) -> Q:
     return Q(claim_token__isnull=False, due_at__gt=NOW if now is None else now)
 
 
+def not_in_flight() -> Q:
+    """Q for the other rows: unclaimed, or with a lease that has expired by the database's time."""
+    return Q(claim_token__isnull=True) | Q(due_at__isnull=True) | Q(due_at__lte=NOW)
+
+
 #: Q for rows that were sent, or would have been: an operator who requeues one resets only its counters.
 TRIED = Q(attempts__gt=0) | Q(halts__gt=0) | ~Q(last_error="")
 #: When a row last failed; workers of the release before write no such time.
@@ -46,6 +52,21 @@ FAILED_AT = Coalesce("failed_at", "created_at")
 def was_tried(attempts: int, halts: int, last_error: str) -> bool:
     """``TRIED`` for a row that has been read."""
     return bool(attempts or halts or last_error)
+
+
+def waiting() -> Q:
+    """Q for rows that wait for the first attempt."""
+    return Q(state=State.PENDING, attempts=0, halts=0, last_error="") & not_in_flight()
+
+
+def retrying() -> Q:
+    """Q for rows that were tried before, not accepted, and wait for the next attempt."""
+    return Q(TRIED, state=State.PENDING) & not_in_flight()
+
+
+def failing() -> Q:
+    """Q for rows that are dead, unresolved, or wait for a retry: what failure groups count."""
+    return Q(state__in=NEEDS_OPERATOR) | (Q(TRIED, state=State.PENDING) & ~in_flight())
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
@@ -67,19 +88,16 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
         return self.filter(in_flight())
 
     def not_in_flight(self) -> OutboxQuerySet:
-        return self.filter(Q(claim_token__isnull=True) | Q(due_at__isnull=True) | Q(due_at__lte=NOW))
+        return self.filter(not_in_flight())
 
     def retrying(self) -> OutboxQuerySet:
-        """Tried before, not accepted, waiting for the next attempt."""
-        return self.filter(TRIED, state=State.PENDING).not_in_flight()
+        return self.filter(retrying())
 
     def waiting(self) -> OutboxQuerySet:
-        """Waiting for the first attempt."""
-        return self.filter(state=State.PENDING, attempts=0, halts=0, last_error="").not_in_flight()
+        return self.filter(waiting())
 
     def failing(self) -> OutboxQuerySet:
-        """Dead, unresolved, or waiting for a retry: what failure groups count."""
-        return self.filter(Q(state__in=NEEDS_OPERATOR) | (Q(TRIED, state=State.PENDING) & ~in_flight()))
+        return self.filter(failing())
 
     def needs_operator(self) -> OutboxQuerySet:
         return self.filter(state__in=NEEDS_OPERATOR)
@@ -226,6 +244,15 @@ class OutboxEvent(models.Model):
             models.Index(fields=["ordering_key", "state", "id"], name="eventbridge_key"),
             models.Index(fields=["remote_id"], name="eventbridge_remote"),
             models.Index(fields=["subject", "id"], name="eventbridge_subject"),
+            # For search and filters; see the package selection.
+            FoldedIndex(fields=["subject"], name="eventbridge_subject_folded"),
+            FoldedEndIndex(fields=["subject"], name="eventbridge_subject_end"),
+            models.Index(fields=["correlation_id"], name="eventbridge_correlation"),
+            models.Index(fields=["type"], name="eventbridge_type"),
+            models.Index(fields=["last_status_code"], name="eventbridge_status_code"),
+            models.Index(fields=["created_at"], name="eventbridge_created_at"),
+            SparseIndex(fields=["accepted_at"], name="eventbridge_accepted_at"),
+            SparseIndex(fields=["finished_at"], name="eventbridge_finished_at"),
             # Expiry reads only doubtful rows, even if a paused destination has a million due ones.
             models.Index(fields=["in_doubt_since"], name="eventbridge_doubt"),
             SparseIndex(fields=["failure", "id"], name="eventbridge_failure"),
@@ -306,6 +333,7 @@ class DeliveryAttempt(models.Model):
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
         default_permissions = ("view",)
+        indexes = [models.Index(fields=["correlation_id"], name="eventbridge_attempt_corr")]
         constraints = [models.UniqueConstraint(fields=["event", "number"], name="eventbridge_attempt_number")]
 
     def __str__(self) -> str:

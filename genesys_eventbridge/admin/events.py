@@ -12,7 +12,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from genesys_eventbridge import conf
@@ -24,7 +23,7 @@ from genesys_eventbridge.admin.dashboard.failures import FailurePage
 from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.selection.search import found
+from genesys_eventbridge.selection import search
 from genesys_eventbridge.text import clean
 
 LIST_FILTERS = (
@@ -33,11 +32,11 @@ LIST_FILTERS = (
     filters.StateFilter,
     filters.ReasonFilter,
     filters.DestinationFilter,
-    filters.AnswerFilter,
-    filters.CreatedFilter,
-    filters.TypeFilter,
+    filters.HeldFilter,
+    filters.JobFilter,
     filters.FailureFilter,
-    filters.FailedSinceFilter,
+    filters.CreatedFilter,
+    filters.ValuesFilter,
 )
 
 
@@ -60,10 +59,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, FailurePage, EventActs):
     list_per_page = 50
     ordering = ("-id",)
     paginator = CappedPaginator
-    search_fields = ("event_id", "idempotency_key", "remote_id", "subject")
-    search_help_text = _(
-        "Exact event id, idempotency key, platform id or subject; #12 finds event number 12."
-    )
+    search_fields = ("subject", "event_id", "idempotency_key", "remote_id", "correlation_id")
     show_facets = admin.ShowFacets.NEVER
     actions = actions()
     event_template = "admin/genesys_eventbridge/outboxevent/event.html"
@@ -74,14 +70,29 @@ class OutboxEventAdmin(EventColumns, Dashboard, FailurePage, EventActs):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
         return EventChangeList
 
+    @property
+    def search_help_text(self) -> str:  # type: ignore[override]  # Django reads it once per page
+        """What the search finds, and its limit on this database."""
+        if search.is_capped():
+            return gettext(
+                "A subject, event id, idempotency key, platform id or correlation id; #12 finds event number "
+                "12. A part of a subject, in any case, is only looked for in the newest %(count)s events, "
+                "because this database has no index for it."
+            ) % {"count": f"{search.NEWEST:,}"}
+        return gettext(
+            "A subject, its beginning or its end, in any case; an event id, idempotency key, platform id or "
+            "correlation id; #12 finds event number 12."
+        )
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
     ) -> tuple[QuerySet[OutboxEvent], bool]:
-        return (found(queryset, search_term) if search_term.strip() else queryset), False
+        """EventChangeList searches, together with the filters."""
+        return queryset, False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow only our filters: otherwise any user of the list could query ?body__contains=."""
-        return lookup in {list_filter.parameter_name for list_filter in LIST_FILTERS}
+        return lookup in filters.PARAMETERS
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Show the destination column only if there is more than one destination."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.admin.filters import InvalidFilter, event_filter
+from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.reporting.facts import healths
+from genesys_eventbridge.selection import EventFilter, search, types
+from genesys_eventbridge.selection.access import listed
+from genesys_eventbridge.text import clean
 
 #: Maximum number of rows that are counted and can be paged through.
 COUNTED = 10_000
+#: Types offered as a filter.
+MOST_TYPES = 200
 
 
 class CappedPaginator(Paginator):
@@ -35,16 +44,63 @@ class CappedPaginator(Paginator):
 
 
 class EventChangeList(ChangeList):
-    """Adds what the columns need besides the row itself, in two queries per page."""
+    """Reads filters and search as one EventFilter; adds what the columns need, in three queries per page."""
+
+    #: Why the filters mean nothing; the list is empty then.
+    problems: Sequence[str] = ()
+    chosen = EventFilter()
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[OutboxEvent]:
+        rows = super().get_queryset(request, exclude_parameters)
+        newest_first = str(rows.query.order_by[0]).startswith("-")
+        try:
+            self.chosen = event_filter(request.GET, self.query)
+        except InvalidFilter as error:
+            self.problems = error.messages
+            return rows.none()
+        return listed(rows, self.chosen, newest_first=newest_first)
+
+    @cached_property
+    def healths(self) -> dict[str, Destination]:
+        return healths()
+
+    @cached_property
+    def types(self) -> list[str]:
+        """Types to offer; others can be typed. A search takes a query already, so it offers its own."""
+        if self.query:
+            return sorted({event.type for event in self.result_list})
+        return types.seen(MOST_TYPES)
+
+    @cached_property
+    def words(self) -> str:
+        """Which events are listed, if not all."""
+        return "" if self.chosen.is_empty else self.chosen.words()
+
+    @property
+    def without_filters(self) -> str:
+        return self.get_query_string({SEARCH_VAR: self.query}, remove=[*self.params])
+
+    @cached_property
+    def only_text(self) -> bool:
+        return replace(self.chosen, text="").is_empty
+
+    @cached_property
+    def nearest(self) -> list[tuple[str, str]]:
+        """Stored subjects that are like the text of a search that found nothing, each with its address."""
+        return [
+            (clean(subject, 255), self.get_query_string({SEARCH_VAR: subject}))
+            for subject in search.nearest(self.query)
+        ]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         events = list(self.result_list)
         blocked = _blocked(events)
-        known = healths() if events else {}
         for event in events:
             event.blocked = event.pk in blocked
-            event.health = known.get(event.destination)
+            event.health = self.healths.get(event.destination)
 
 
 def _blocked(events: list[Any]) -> set[int]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import assert_never
 
-from django.db.models import Q, TextChoices
+from django.db.models import Exists, Q, TextChoices
+from django.db.models.lookups import GreaterThanOrEqual
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,13 +16,33 @@ from django.utils.translation import gettext_lazy
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.formatting import moment
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.models import (
+    FAILED_AT,
+    OutboxEvent,
+    OutboxQuerySet,
+    failing,
+    in_flight,
+    retrying,
+    waiting,
+)
 from genesys_eventbridge.selection import status_codes
-from genesys_eventbridge.selection.search import found
+from genesys_eventbridge.selection.search import search
 from genesys_eventbridge.selection.status_codes import StatusClass, StatusCode
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
 from genesys_eventbridge.text import clean, is_storable
 
+#: Columns with an index of their own for a filter.
+INDEXED = (
+    "ordering_key",
+    "subject",
+    "failure",
+    "type",
+    "state",
+    "last_status_code",
+    "created_at",
+    "finished_at",
+    "accepted_at",
+)
 #: Seconds after which an event that is due counts as overdue.
 OVERDUE_AFTER = 300.0
 #: Stands for failing events without an error text.
@@ -85,18 +106,17 @@ class EventFilter:
         return all(getattr(self, each.name) in ((), "", None, False) for each in fields(self))
 
     def rows(self) -> OutboxQuerySet:
-        """The matching rows of the primary database, in any order."""
-        rows = OutboxEvent.objects.on_outbox()
+        """The matching rows of the primary database, in any order. A ``text`` costs one query."""
+        return OutboxEvent.objects.on_outbox().filter(*self.conditions().values())
+
+    def conditions(self) -> dict[str, Q]:
+        """By the column whose index finds the rows that meet it; by "" if there is no such index."""
         if not all(map(is_storable, self._texts())):
-            return rows.none()
-        rows = rows.filter(*self._conditions())
-        if self.failure or self.failed_since:
-            rows = failing(rows, self.failure, self.failed_since)
-        if self.held:
-            rows = rows.blocked()
-        if self.progress is not None:
-            rows = _progressing(rows, self.progress)
-        return found(rows, self.text) if self.text.strip() else rows
+            return {"id": Q(pk__in=())}
+        found: dict[str, Q] = {}
+        for column, condition in self._conditions():
+            found[column] = found.get(column, Q()) & condition
+        return found
 
     def words(self) -> str:
         """A short description: "dead, rejected, type order.paid, since 14:00 UTC"; "all events" if empty."""
@@ -106,29 +126,57 @@ class EventFilter:
         yield from (*self.types, *self.destinations)
         yield from (self.ordering_key, self.subject, self.error, self.failure, self.text)
 
-    def _conditions(self) -> Iterator[Q]:
+    def _conditions(self) -> Iterator[tuple[str, Q]]:
+        if self.text.strip():
+            found = search(self.text)
+            yield "id" if found.condition is None else "", found.q
+        yield from self._of_values()
+        yield from (("state", condition) for condition in self._of_states())
+        if self.status_code is not None:
+            yield "last_status_code", status_codes.condition(self.status_code)
+        for column, since, until in self._spans():
+            if since is not None:
+                yield column, Q(**{f"{column}__gte": since})
+            if until is not None:
+                yield column, Q(**{f"{column}__lt": until})
+
+    def _of_values(self) -> Iterator[tuple[str, Q]]:
+        if self.error:
+            yield "", Q(last_error__icontains=self.error)
+        if self.destinations:
+            yield "", Q(destination__in=self.destinations)
+        if self.types:
+            yield "type", Q(type__in=self.types)
+        if self.ordering_key:
+            yield "ordering_key", Q(ordering_key=self.ordering_key)
+        if self.subject:
+            yield "subject", Q(subject=self.subject)
+        if self.failure == NO_ERROR:
+            yield "", Q(failure__isnull=True)
+        elif self.failure:
+            yield "failure", Q(failure=self.failure)
+        if self.failed_since is not None:
+            yield "", Q(GreaterThanOrEqual(FAILED_AT, self.failed_since))
+
+    def _of_states(self) -> Iterator[Q]:
+        """Conditions that only events in certain states meet."""
         if self.states:
             yield Q(state__in=self.states)
             if not set(self.states) & set(OPEN):
-                yield Q(due_at__isnull=True)  # as the constraint says: so the index has rows in order of id
-        for name, values in (("type", self.types), ("destination", self.destinations)):
-            if values:
-                yield Q(**{f"{name}__in": values})
+                yield Q(due_at__isnull=True)  # always true, by a constraint; the index then needs no sorting
+        elif isinstance(self.status_code, StatusClass):
+            yield Q(state__in=[*OPEN, *NEEDS_OPERATOR])
         if self.reasons:
             yield Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED], reason__in=self.reasons)
-        if self.status_code is not None:
-            yield status_codes.condition(self.status_code, any_state=bool(self.states))
-        exact = {
-            "ordering_key": self.ordering_key,
-            "subject": self.subject,
-            "last_error__icontains": self.error,
-        }
-        yield Q(**{name: value for name, value in exact.items() if value})
-        for column, since, until in self._spans():
-            bounds = {f"{column}__gte": since, f"{column}__lt": until}
-            yield Q(**{name: value for name, value in bounds.items() if value is not None})
+        if self.failure or self.failed_since is not None:
+            yield failing()
+        if self.held:
+            behind = Q(Exists(OutboxEvent.objects.blockers()))
+            yield Q(state=State.PENDING) & ~Q(ordering_key="") & behind
         if self.attention is not None:
             yield _attention(self.attention)
+        if self.progress is not None:
+            yield _progress(self.progress)
 
     def _spans(self) -> Iterator[tuple[str, dt.datetime | None, dt.datetime | None]]:
         yield "created_at", self.since, self.until
@@ -184,30 +232,20 @@ def _attention(attention: Attention) -> Q:
             assert_never(never)
 
 
-def failing(rows: OutboxQuerySet, failure: str = "", since: dt.datetime | None = None) -> OutboxQuerySet:
-    """The rows of a failure group, as ``reporting.failures`` counts them."""
-    rows = rows.failing()
-    if failure:
-        rows = rows.filter(failure__isnull=True) if failure == NO_ERROR else rows.filter(failure=failure)
-    return rows.alias(last_failed=FAILED_AT).filter(last_failed__gte=since) if since else rows
-
-
-def _progressing(rows: OutboxQuerySet, progress: Progress) -> OutboxQuerySet:
+def _progress(progress: Progress) -> Q:
     match progress:
         case Progress.OPEN:
-            return rows.open()
+            return Q(state__in=OPEN)
         case Progress.WAITING:
-            return rows.waiting()
+            return waiting()
         case Progress.RETRYING:
-            return rows.retrying()
+            return retrying()
         case Progress.IN_FLIGHT:
             # Leases end within a known time: read that range of the index instead of every row waiting for
             # a retry.
             aliases = conf.aliases()
             longest = max(conf.destination(alias).lease_seconds for alias in aliases)
-            leased = rows.filter(
-                state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest)
-            )
-            return leased.in_flight()
+            leased = Q(state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest))
+            return leased & in_flight()
         case _ as never:
             assert_never(never)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.db.models import Q, TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN
-
 
 class StatusClass(TextChoices):
     NONE = "none", _("no response")
@@ -28,16 +26,11 @@ def parse(text: str) -> StatusCode:
     raise ValueError("write an HTTP status such as 503, a class (3xx, 4xx, 5xx), or none for no response")
 
 
-def condition(code: StatusCode, *, any_state: bool) -> Q:
-    """Rows whose last response had this status.
-
-    A class is about failures: without ``any_state`` only unfinished events have one. One status means every
-    event, a delivered one, too.
-    """
+def condition(code: StatusCode) -> Q:
+    """Rows whose last response had this status. NONE: the last attempt failed without a response."""
+    if code is StatusClass.NONE:
+        return Q(last_status_code__isnull=True) & ~Q(last_error="")
     if isinstance(code, StatusClass):
-        unfinished = Q() if any_state else Q(state__in=[*OPEN, *NEEDS_OPERATOR])
-        if code is StatusClass.NONE:
-            return unfinished & Q(last_status_code__isnull=True) & ~Q(last_error="")
         hundreds = int(code.value[0]) * 100
-        return unfinished & Q(last_status_code__gte=hundreds, last_status_code__lt=hundreds + 100)
+        return Q(last_status_code__gte=hundreds, last_status_code__lt=hundreds + 100)
     return Q(last_status_code=code)

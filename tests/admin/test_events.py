@@ -1,5 +1,6 @@
 """The event list and the event page: found, filtered, explained; fast at any size; nothing to edit."""
 
+import datetime as dt
 import json
 import re
 import uuid
@@ -15,9 +16,11 @@ from django.template.loader_tags import BlockNode
 from django.urls import reverse
 
 from genesys_eventbridge.admin import OutboxEventAdmin, listing
+from genesys_eventbridge.admin.filters import event_filter, parameters_of
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, cancel, requeue, resend
+from genesys_eventbridge.selection import Attention, EventFilter, Progress, StatusClass
 from genesys_eventbridge.states import Act, Reason, State
 from tests.outbox_rows import accepted, ended, event
 from tests.shop.models import Order
@@ -183,7 +186,7 @@ def test_the_destination_is_a_column_where_there_are_several(viewer, settings):
 def test_an_empty_list_says_what_to_do_first(viewer):
     assert "eventbridge_enqueue" in text(viewer.get(LIST))
     assert "No event matches." in text(viewer.get(LIST, {"state": "dead"}))
-    assert "No event matches." in text(viewer.get(LIST, {"q": "nothing"}))
+    assert "No event is found by “nothing”." in text(viewer.get(LIST, {"q": "nothing"}))
 
 
 def test_rows_of_a_destination_that_is_gone_and_of_a_newer_release_are_shown(viewer):
@@ -220,6 +223,19 @@ FILTERS = {
     "answer=none": {"refused"},
     "created=1h": {"dead", "5xx", "expired", "fresh", "overdue", "refused", "unresolved", "delivered"},
     "state=dead&answer=5xx": {"5xx"},
+    "answer=503": {"5xx"},
+    "answer=500": {"delivered"},
+    "answer=503&type=order.created&reason=exhausted&destination=default": {"5xx"},
+    "type=order.created&state=delivered": {"delivered", "old"},
+    "type=order.paid": set(),
+    "held=1": set(),
+    "key=K": set(),
+    "error=REFUSED": {"refused"},
+    "created_to=2999-01-01T10:00&state=dead": {"dead", "5xx", "expired"},
+    "created_from=2999-01-01": set(),
+    "finished_from=2000-01-01T00:00:00%2B02:00": {"delivered", "old"},
+    "accepted_from=2000-01-01": set(),
+    "type=&key=&answer=&created_from=&state=dead": {"dead", "5xx", "expired"},
     "state=nonsense": set(),
     "created=nonsense": set(),
 }
@@ -246,7 +262,6 @@ def test_each_filter_finds_its_rows(viewer, query):
 
 @pytest.mark.parametrize("state", [State.PENDING, State.DEAD])
 def test_a_state_is_found_in_every_destination_that_ever_had_events(viewer, state):
-    """With one destination the filter names it, for the index; with others it must not."""
     row = {"state": state} if state == State.PENDING else ended(state, Reason.REJECTED)
     here = event(row=row)
     assert listed(viewer.get(LIST, {"state": state})) == [here.pk]
@@ -256,28 +271,119 @@ def test_a_state_is_found_in_every_destination_that_ever_had_events(viewer, stat
     assert listed(viewer.get(LIST, {"state": state})) == [gone.pk, here.pk]
 
 
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("state=lost", "state: “lost” is not one of the choices."),
+        ("created=1y", "created: “1y” is not one of the choices."),
+        ("held=no", "held: “no” is not one of the choices."),
+        ("answer=99", "HTTP status: “99” is not an HTTP status."),
+        ("created_from=yesterday", "Created from: “yesterday” is not a date and time."),
+        (
+            "finished_from=2026-03-02T10:00&finished_to=2026-03-02T10:00",
+            "Finished before: “2026-03-02T10:00” is not later than “from”.",
+        ),
+        ("state=lost&created_from=yesterday", "Created from: “yesterday” is not a date and time."),
+        ("type=a%00b", "Type: “a\\x00b” Null characters are not allowed."),
+    ],
+)
+def test_a_filter_that_means_nothing_lists_nothing_and_says_so(viewer, query, problem):
+    event()
+
+    response = viewer.get(f"{LIST}?{query}")
+
+    assert listed(response) == []
+    assert problem in text(response)
+
+
+def test_times_are_typed_in_the_zone_of_the_site_and_shown_in_it_again(viewer, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    row = event(row={"created_at": dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)})
+    event(row={"created_at": dt.datetime(2026, 3, 2, 10, 30, tzinfo=dt.UTC)})
+
+    response = viewer.get(LIST, {"created_from": "2026-03-02T10:30", "created_to": "2026-03-02T10:31"})
+
+    assert listed(response) == [row.pk]
+    assert "Times are in Europe/Berlin." in text(response)
+    assert 'value="2026-03-02T10:30:00"' in text(response)
+    assert "since 2 Mar 10:30 CET" in text(response)
+
+    linked = viewer.get(LIST, {"created_from": "2026-03-02T09:30:00+00:00", "created_to": "2026-03-02 10:31"})
+    assert listed(linked) == [row.pk]
+    assert 'value="2026-03-02T10:30:00"' in text(linked)
+
+
+def test_the_form_keeps_the_other_filters_and_offers_the_types(viewer):
+    event("order.paid")
+    event("order.<b>")
+
+    page = text(viewer.get(LIST, {"state": "pending", "type": "order.paid", "p": "1"}))
+    page = page.partition('class="eventbridge-values"')[2]
+
+    assert '<input type="hidden" name="state" value="pending">' in page
+    assert '<option value="order.&lt;b&gt;">' in page
+    assert '<input type="hidden" name="p"' not in page
+    assert '<input type="hidden" name="type"' not in page
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        EventFilter(),
+        EventFilter(states=(State.DEAD,), reasons=(Reason.REJECTED,), types=("a b&c",), text="ORD-1"),
+        EventFilter(status_code=503, ordering_key=" K ", error="+"),
+        EventFilter(status_code=StatusClass.NONE, held=True, destinations=("crm",)),
+        EventFilter(attention=Attention.PERSON, progress=Progress.RETRYING),
+        EventFilter(
+            since=dt.datetime(2026, 3, 2, 9, 30, 5, 123456, tzinfo=dt.UTC),
+            accepted_until=dt.datetime(2026, 3, 2, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+        ),
+    ],
+    ids=str,
+)
+def test_the_address_of_a_filter_is_the_list_of_its_events(chosen):
+    parameters = dict(parameters_of(chosen))
+
+    assert event_filter(parameters, parameters.pop("q", "")) == chosen
+
+
 def test_with_no_older_row_the_created_filter_finds_all(viewer):
     row = event()
 
     assert listed(viewer.get(LIST, {"created": "24h"})) == [row.pk]
 
 
-def test_the_search_is_exact_on_id_key_remote_id_and_subject(viewer):
+def test_the_search_finds_an_id_a_key_and_a_part_of_a_subject(viewer):
     row = event(subject="ORD-77", idempotency_key="order 77", row={"remote_id": "evt-77"})
-    event(subject="ORD-7", row={"remote_id": "evt-7"})
+    event(subject="INV-8", row={"remote_id": "evt-7"})
 
-    for wanted in [
-        row.event_id,
-        str(row.idempotency_key),
-        row.idempotency_key.hex,
-        "order 77",
-        "evt-77",
-        "ORD-77",
-        f"  #{row.pk} ",
-    ]:
+    for wanted in [row.event_id, "order 77", "evt-77", "ord-77", "77", "ORD", f"  #{row.pk} "]:
         assert listed(viewer.get(LIST, {"q": wanted})) == [row.pk], wanted
-    for foreign in ["ORD", "ord-77", "77", "#0", "#x", "#" + "9" * 30, "'; --", "%"]:
+    for foreign in ["evt", "#0", "#x", "#" + "9" * 30, "'; --", "%", "x" * 300]:
         assert listed(viewer.get(LIST, {"q": foreign})) == [], foreign
+
+
+def test_a_search_without_a_hit_says_what_was_searched_and_offers_the_nearest(viewer):
+    event(subject="ORD-4711")
+    event(subject="INV-1")
+
+    response = viewer.get(LIST, {"q": "ORD-4712", "state": "pending"})
+
+    assert listed(response) == []
+    assert response.context["cl"].nearest == [("ORD-4711", "?q=ORD-4711&state=pending")]
+    assert "a subject" in text(response).lower()
+    assert "Searched among: pending, found by “ORD-4712”." in text(response)
+    assert 'href="?q=ORD-4712"' in text(response)
+    assert listed(viewer.get(LIST, {"q": "ORD-4711", "state": "pending"})) != []
+
+
+def test_a_search_and_filters_combine(viewer):
+    event(subject="ORD-1")
+    dead = event(subject="ORD-1", row=ended(State.DEAD, Reason.REJECTED))
+    event("order.paid", subject="ORD-2", row=ended(State.DEAD, Reason.REJECTED))
+
+    assert listed(viewer.get(LIST, {"q": "ord-1", "state": "dead"})) == [dead.pk]
+    assert listed(viewer.get(LIST, {"q": "ord-", "state": "dead", "type": "order.created"})) == [dead.pk]
 
 
 def test_one_search_finds_what_is_a_subject_here_and_an_id_there(viewer):
@@ -340,7 +446,18 @@ def test_the_count_itself_stops_at_its_cap(viewer, django_assert_max_num_queries
     assert "LIMIT 10001" in counts[0]
 
 
-@pytest.mark.parametrize("query", ["", "?q=ORD-1", "?attention=needed&created=24h&answer=5xx"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?q=ORD-1",
+        "?q=ORD-1&state=dead&type=order.created",
+        "?q=nothing&state=dead",
+        "?attention=needed&created=24h&answer=5xx",
+        "?type=order.created&destination=default&state=pending&key=ORD-1&held=1&answer=none&error=x"
+        "&created_from=2000-01-01&created_to=2999-01-01&finished_from=2000-01-01&finished_to=2999-01-01",
+    ],
+)
 def test_the_list_takes_few_queries(viewer, django_assert_max_num_queries, query):
     Destination.objects.create(alias="default")
     for number in range(30):
