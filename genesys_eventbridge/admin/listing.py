@@ -69,9 +69,8 @@ class EventChangeList(ChangeList):
     @cached_property
     def types(self) -> list[str]:
         """Types to offer; others can be typed. A search takes a query already, so it offers its own."""
-        if self.query:
-            return sorted({event.type for event in self.result_list})
-        return types.seen(MOST_TYPES)
+        known = {event.type for event in self.result_list} if self.query else types.seen(MOST_TYPES)
+        return sorted(name for name in known if clean(name, 255) == name)
 
     @cached_property
     def words(self) -> str:
