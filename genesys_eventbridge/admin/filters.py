@@ -249,19 +249,17 @@ class JobFilter(_ChoiceFilter):
     parameter_name = "job"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        given = request.GET.get(self.parameter_name, "")
-        number, _colon, _outcome = given.partition(":")
-        if not (number.isascii() and number.isdigit() and len(number) < 19 and is_storable(given)):
-            return ()
-        return [(given, f"#{number}")]
+        """Also for a value that means nothing: a filter without choices would be dropped, and all would match."""
+        given = request.GET.get(self.parameter_name)
+        return [] if given is None else [(given, clean(f"#{given.partition(':')[0]}", 20))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value()
         if value is None:
             return queryset
-        if not self.lookup_choices:
-            return queryset.none()
         number, _colon, outcome = value.partition(":")
+        if not (number.isascii() and number.isdigit() and len(number) < 19 and is_storable(outcome)):
+            return queryset.none()
         return queryset.filter(pk__in=jobs.matched(int(number), *([outcome] if outcome else [])).values("pk"))
 
 
