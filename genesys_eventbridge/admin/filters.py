@@ -249,7 +249,7 @@ class JobFilter(_ChoiceFilter):
     parameter_name = "job"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """Also for a value that means nothing: a filter without choices would be dropped, and all would match."""
+        """Also for a value that means nothing: without choices Django drops a filter, and all would match."""
         given = request.GET.get(self.parameter_name)
         return [] if given is None else [(given, clean(f"#{given.partition(':')[0]}", 20))]
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connections, transaction
 from django.db.models import Max
 
@@ -387,7 +388,10 @@ def _copy(job: Job, page: Any) -> tuple[int, int]:
         numbers = list(page.values_list("id", flat=True))
         _insert(job, numbers)
         return len(numbers), max(numbers, default=0)
-    sql, params = page.query.get_compiler(using=alias).as_sql()
+    try:
+        sql, params = page.query.get_compiler(using=alias).as_sql()
+    except EmptyResultSet:  # Django knows that nothing can match
+        return 0, 0
     table = connection.ops.quote_name(JobItem._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -11,8 +11,9 @@ from django.contrib.auth.models import Permission
 from django.db import connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.http import urlencode
 
-from genesys_eventbridge.admin import OutboxEventAdmin, confirmation
+from genesys_eventbridge.admin import OutboxEventAdmin, confirmation, events, filters
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import EventAct, Job, OutboxEvent
@@ -567,3 +568,26 @@ def test_a_requeue_by_a_command_shows_in_the_admin(ana):
     requeue([row.pk], Actor("eventbridge_retry", name="ops"), reason="after the outage")
 
     assert "Requeued by ops via eventbridge_retry" in text(ana.get(page(row.pk)))
+
+
+PARAMETERS = sorted(
+    {
+        *filters.ValuesForm.base_fields,
+        *(each.parameter_name for each in events.LIST_FILTERS if hasattr(each, "parameter_name")),
+    }
+)
+
+
+@pytest.mark.parametrize("value", ["nonsense", "", "-1", "1,2", "\x00", "9" * 40])
+@pytest.mark.parametrize("name", [*PARAMETERS, "o", "unknown", "state__in", "type__regex"])
+def test_a_filter_that_the_list_does_not_understand_never_means_all_events(ana, name, value):
+    """An operator who confirms "all that match" would otherwise act on every event."""
+    rows = [dead() for _ in range(3)]
+    shown = ana.get(LIST, {name: value})
+    listed = len(shown.context["cl"].result_list) if shown.status_code == 200 else 0
+    query = urlencode({name: value})
+
+    ana.post(act("cancel"), {"everything": "1", "filters": query, "reason": "x", "confirm": "1"})
+
+    assert sum(fresh(row).state == State.CANCELLED for row in rows) == listed
+    assert listed == 0 or value == "" or name in ("o", "q")

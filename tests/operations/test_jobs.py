@@ -71,6 +71,15 @@ class TestFreeze:
         assert EventAct.objects.count() == 4
         assert all_dead().count() == 4
 
+    def test_where_nothing_can_match_it_is_empty_and_ends(self):
+        dead()
+
+        for rows in (OutboxEvent.objects.none(), OutboxEvent.objects.filter(pk__in=[])):
+            job = jobs.freeze(requeue(), rows)
+            jobs.work()
+            job.refresh_from_db()
+            assert (job.state, job.total) == (JobState.FINISHED, 0)
+
     def test_the_same_key_makes_one_job(self):
         dead()
         order = requeue()
