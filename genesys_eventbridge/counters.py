@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -12,19 +13,25 @@ from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import connections
+from django.db.models import Model, QuerySet
 
 from genesys_eventbridge.db import PASSING, in_small_transaction
 from genesys_eventbridge.db.clock import DatabaseNow, now_sql
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.models import Rollup, outbox_alias
+from genesys_eventbridge.models import DeliveryTime, Rollup, outbox_alias
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, State
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: Length of one bucket and how long buckets are kept, in seconds.
+#: Lengths of buckets and how long they are kept, in seconds: one day more than the longest range shown.
 BUCKET = 300
-KEPT = 30 * 86400.0
+HOUR = 3600
+KEPT = 31 * 86400.0
+#: Delivery times by type are kept this long per BUCKET, and as long as all others per HOUR.
+TIMES_KEPT = 2.0 * HOUR
+#: So many types of a destination per day are timed separately; others are timed together, as type "".
+TYPES = 50
 #: Final states that are counted.
 ENDS = (State.DELIVERED, State.DEAD, State.UNRESOLVED)
 #: Verdicts that are not errors.
@@ -37,7 +44,14 @@ FINEST = 0.1
 COARSEST = 60
 
 _EXCEPTION = re.compile(r"[A-Z][A-Za-z]{0,30}(?:Error|Timeout)\b")
+#: Rows per statement.
+ROWS = 500
 _told: set[str] = set()
+#: By destination: the hour in which its types were read, and the types that are timed separately.
+_types: dict[str, tuple[int, set[str]]] = {}
+
+#: Events delivered, by type and step.
+Times = Mapping[tuple[str, int], int]
 
 
 class PassCounters:
@@ -47,6 +61,7 @@ class PassCounters:
         self.destination = destination
         self._numbers: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
+        self._times: Counter[tuple[str, int]] = Counter()
 
     def asked(self, kind: AttemptKind, outcome: Outcome) -> None:
         """Count one request and its outcome."""
@@ -54,9 +69,10 @@ class PassCounters:
         if outcome.verdict not in WELL:
             self._errors[error_class(outcome)] += 1
 
-    def took(self, seconds: float) -> None:
-        """Count one event delivered ``seconds`` after it could have been."""
+    def took(self, seconds: float, event_type: str) -> None:
+        """Count one event of this type delivered ``seconds`` after it could have been."""
         self._numbers[f"within:{step(seconds)}"] += 1
+        self._times[event_type, step(seconds)] += 1
 
     def write(self, states: Mapping[str, int]) -> None:
         """Write all counters, and the events by their new state. Does nothing if everything is zero."""
@@ -65,11 +81,11 @@ class PassCounters:
         numbers.update({f"error:{name}": number for name, number in common.items()})
         if rest := self._errors.total() - sum(common.values()):
             numbers[f"error:{OTHER}"] += rest
-        add(self.destination, numbers)
+        add(self.destination, numbers, self._times)
 
 
-def add(destination: str, numbers: Mapping[str, int]) -> None:
-    """Add ``numbers`` to the current bucket. Database errors are logged once and dropped.
+def add(destination: str, numbers: Mapping[str, int], times: Times | None = None) -> None:
+    """Add numbers and delivery times to the current buckets. Database errors are logged once and dropped.
 
     All workers write rows in the same order, so that two of them cannot deadlock.
     """
@@ -78,7 +94,8 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
         return
     try:
         alias = outbox_alias()
-        in_small_transaction(alias, partial(_upsert, alias, destination, rows))
+        timed = _bounded(alias, destination, times) if times else []
+        in_small_transaction(alias, partial(_write, alias, destination, rows, timed))
     except DatabaseError as error:
         name = type(error).__name__
         if name not in _told:
@@ -96,12 +113,19 @@ def add(destination: str, numbers: Mapping[str, int]) -> None:
 
 
 def prune(batch_size: int) -> int:
-    """Delete up to ``batch_size`` rows older than 30 days, of any destination; returns how many."""
+    """Delete up to ``batch_size`` old rows of each kind, of any destination; returns how many."""
     alias = outbox_alias()
-    rows = Rollup.objects.using(alias)
-    old = rows.filter(starts_at__lt=DatabaseNow(-KEPT)).order_by("starts_at")
-    ids = list(old.values_list("id", flat=True)[:batch_size])
-    return in_small_transaction(alias, rows.filter(id__in=ids).delete)[0] if ids else 0
+    numbers = Rollup.objects.using(alias).filter(starts_at__lt=DatabaseNow(-KEPT))
+    times = DeliveryTime.objects.using(alias)
+    fine = times.filter(seconds=BUCKET, starts_at__lt=DatabaseNow(-TIMES_KEPT))
+    coarse = times.filter(seconds=HOUR, starts_at__lt=DatabaseNow(-KEPT))
+    return sum(_delete(alias, old, batch_size) for old in (numbers, fine, coarse))
+
+
+def _delete(alias: str, old: QuerySet[Any], batch_size: int) -> int:
+    ids = list(old.order_by("starts_at").values_list("id", flat=True)[:batch_size])
+    rows = old.model._default_manager.using(alias).filter(id__in=ids)
+    return in_small_transaction(alias, rows.delete)[0] if ids else 0
 
 
 def error_class(outcome: Outcome) -> str:
@@ -125,33 +149,83 @@ def upper(n: int) -> float:
     return FINEST * math.sqrt(2) ** n
 
 
-def _upsert(alias: str, destination: str, rows: list[tuple[str, int]]) -> None:
-    """Add in one statement, without reading first. No name in it comes from outside."""
+def forget() -> None:
+    """Start over, as a new process would; for tests."""
+    _told.clear()
+    _types.clear()
+
+
+def _bounded(alias: str, destination: str, times: Times) -> list[tuple[str, int, int]]:
+    """Type, step and number, sorted; the types of the day beyond the first TYPES are one type, ""."""
+    hour = int(time.time() // HOUR)
+    read, known = _types.get(destination, (0, set()))
+    if read != hour:
+        day = DeliveryTime.objects.using(alias).filter(seconds=HOUR, starts_at__gt=DatabaseNow(-24 * HOUR))
+        found = day.filter(destination=destination).order_by().values_list("type", flat=True).distinct()
+        known = set(found[: 2 * TYPES]) - {""}
+        _types[destination] = hour, known
+    common: Counter[str] = Counter()
+    for (event_type, _step), number in times.items():
+        common[event_type] += number
+    for event_type, _number in common.most_common():
+        if len(known) < TYPES:
+            known.add(event_type)
+    bounded: Counter[tuple[str, int]] = Counter()
+    for (event_type, step_), number in times.items():
+        bounded[event_type if event_type in known else "", step_] += number
+    return [(*key, number) for key, number in sorted(bounded.items())]
+
+
+def _write(
+    alias: str, destination: str, rows: list[tuple[str, int]], times: list[tuple[str, int, int]]
+) -> None:
+    """Add in one statement each, without reading first."""
     connection = connections[alias]
-    table = connection.ops.quote_name(Rollup._meta.db_table)
-    values = ", ".join([f"({_bucket(connection)}, %s, %s, %s)"] * len(rows))
+    _upsert(
+        connection,
+        Rollup,
+        ("starts_at", "destination", "measure"),
+        [(_bucket(connection, BUCKET), (destination, *row)) for row in rows],
+    )
+    _upsert(
+        connection,
+        DeliveryTime,
+        ("starts_at", "seconds", "destination", "type", "step"),
+        [
+            (_bucket(connection, seconds), (seconds, destination, *row))
+            for seconds in (BUCKET, HOUR)
+            for row in times
+        ],
+    )
+
+
+def _upsert(
+    connection: Any, model: type[Model], key: tuple[str, ...], rows: list[tuple[str, tuple[Any, ...]]]
+) -> None:
+    """Each row is SQL for its bucket, then the rest of its key and the number. No name comes from outside."""
+    table = connection.ops.quote_name(model._meta.db_table)
     if connection.vendor == "mysql":
         conflict = "ON DUPLICATE KEY UPDATE number = number + VALUES(number)"
     else:
-        conflict = (
-            "ON CONFLICT (starts_at, destination, measure) "
-            f"DO UPDATE SET number = {table}.number + excluded.number"
-        )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} (starts_at, destination, measure, number) VALUES {values} {conflict}",  # noqa: S608
-            [value for measure, number in rows for value in (destination, measure, number)],
-        )
+        conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET number = {table}.number + excluded.number"
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        values = ", ".join(f"({bucket}, {', '.join(['%s'] * len(key))})" for bucket, _values in part)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} ({', '.join(key)}, number) VALUES {values} {conflict}",  # noqa: S608
+                [value for _bucket, values in part for value in values],
+            )
 
 
-def _bucket(connection: Any) -> str:
-    """SQL for the start of the current five minutes, by the database's clock."""
+def _bucket(connection: Any, length: int) -> str:
+    """SQL for the start of the current bucket of so many seconds, by the database's clock."""
     now = now_sql(connection, "0")
     if connection.vendor == "postgresql":
-        return f"TO_TIMESTAMP(FLOOR(EXTRACT(EPOCH FROM {now}) / {BUCKET}) * {BUCKET})"
+        return f"TO_TIMESTAMP(FLOOR(EXTRACT(EPOCH FROM {now}) / {length}) * {length})"
     if connection.vendor == "mysql":
         epoch = "TIMESTAMP'1970-01-01 00:00:00'"
-        seconds = f"FLOOR(TIMESTAMPDIFF(SECOND, {epoch}, {now}) / {BUCKET}) * {BUCKET}"
+        seconds = f"FLOOR(TIMESTAMPDIFF(SECOND, {epoch}, {now}) / {length}) * {length}"
         return f"TIMESTAMPADD(SECOND, {seconds}, {epoch})"
-    seconds = f"CAST(STRFTIME('%%s', {now}) AS INTEGER) / {BUCKET} * {BUCKET}"
+    seconds = f"CAST(STRFTIME('%%s', {now}) AS INTEGER) / {length} * {length}"
     return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', {seconds}, 'unixepoch')"

@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.db import models, router
 from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import NOW
@@ -45,8 +44,6 @@ def not_in_flight() -> Q:
 
 #: Q for rows that were sent, or would have been: an operator who requeues one resets only its counters.
 TRIED = Q(attempts__gt=0) | Q(halts__gt=0) | ~Q(last_error="")
-#: When a row last failed; workers of the release before write no such time.
-FAILED_AT = Coalesce("failed_at", "created_at")
 
 
 def was_tried(attempts: int, halts: int, last_error: str) -> bool:
@@ -54,19 +51,14 @@ def was_tried(attempts: int, halts: int, last_error: str) -> bool:
     return bool(attempts or halts or last_error)
 
 
-def waiting() -> Q:
-    """Q for rows that wait for the first attempt."""
-    return Q(state=State.PENDING, attempts=0, halts=0, last_error="") & not_in_flight()
-
-
-def retrying() -> Q:
-    """Q for rows that were tried before, not accepted, and wait for the next attempt."""
-    return Q(TRIED, state=State.PENDING) & not_in_flight()
-
-
 def failing() -> Q:
-    """Q for rows that are dead, unresolved, or wait for a retry: what failure groups count."""
+    """Q for dead and unresolved rows and those that wait for a retry: what failure groups count."""
     return Q(state__in=NEEDS_OPERATOR) | (Q(TRIED, state=State.PENDING) & ~in_flight())
+
+
+def failed_since(moment: dt.datetime) -> Q:
+    """Q for rows that last failed then or later; workers of the release before write no such time."""
+    return Q(failed_at__gte=moment) | Q(failed_at__isnull=True, created_at__gte=moment)
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
@@ -97,6 +89,7 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
         return self.filter(waiting())
 
     def failing(self) -> OutboxQuerySet:
+        """Dead, unresolved, or waiting for a retry: what failure groups count."""
         return self.filter(failing())
 
     def needs_operator(self) -> OutboxQuerySet:

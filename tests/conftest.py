@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 
-from genesys_eventbridge import conf, defects
+from genesys_eventbridge import conf, counters, defects
 from genesys_eventbridge.outbox import due, sweep
 from tests import databases, flushes, loopback
 
@@ -102,3 +102,4 @@ def _new_process() -> Iterator[None]:
     defects.forget()
     due.forget()
     sweep.forget()
+    counters.forget()

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -11,13 +12,13 @@ from django.test.utils import CaptureQueriesContext
 from genesys_eventbridge import conf, counters, relay
 from genesys_eventbridge.counters import PassCounters, add, error_class, step, upper
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
-from genesys_eventbridge.models import OutboxEvent, Rollup
+from genesys_eventbridge.models import DeliveryTime, OutboxEvent, Rollup
 from genesys_eventbridge.operations import Actor, Resolution, resolve
 from genesys_eventbridge.outbox import next_due, retention
 from genesys_eventbridge.outbox.settle import Settled
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.relay import batch
-from genesys_eventbridge.reporting.figures import BARS, Figures, figures, merged, quarters
+from genesys_eventbridge.reporting.figures import Figures, Range, bars, figures, merged, type_times
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.outbox_rows import accepted, ended, event, fresh, in_threads
 from tests.scripted import ScriptedPlatform
@@ -29,7 +30,7 @@ DAY = 86400
 
 @pytest.fixture(autouse=True)
 def _nothing_told_yet():
-    counters._told.clear()
+    counters.forget()
 
 
 def numbers(destination="default") -> dict[str, int]:
@@ -109,17 +110,17 @@ class TestAPass:
 
         assert numbers() == {}
 
-    def test_it_costs_one_statement_whatever_happened(self):
+    def test_it_costs_one_statement_per_table_whatever_happened(self):
         tally = PassCounters("default")
         for status in range(400, 410):
             tally.asked(AttemptKind.PUBLISH, Outcome(Verdict.REJECTED, status_code=status))
-            tally.took(status)
+            tally.took(status, "order.created")
 
         with CaptureQueriesContext(connection) as queries:
             tally.write({"dead": 10})
 
-        written = [query for query in queries.captured_queries if "rollup" in query["sql"]]
-        assert len(written) == 1
+        written = [query for query in queries.captured_queries if query["sql"].startswith("INSERT")]
+        assert len(written) == 2
 
     def test_a_pass_that_did_nothing_writes_nothing(self, django_assert_num_queries):
         with django_assert_num_queries(0):
@@ -286,7 +287,7 @@ class TestFigures:
 
         found = figures(next_due.database_now())["default"]
 
-        assert (found.hour["delivered"], found.day["delivered"]) == (90, 190)
+        assert (found.hour["delivered"], found.whole["delivered"]) == (90, 190)
         assert found.success_1h == 0.9
 
     def test_where_nothing_ended_there_is_no_share_and_no_time(self):
@@ -301,7 +302,7 @@ class TestFigures:
         add("default", {"delivered": 100})
         tally = PassCounters("default")
         for tenth in range(1, 101):
-            tally.took(tenth / 10)
+            tally.took(tenth / 10, "order.created")
         tally.write({})
 
         found = figures(next_due.database_now())["default"]
@@ -324,31 +325,143 @@ class TestFigures:
 
         both = merged(figures(next_due.database_now()).values())
 
-        assert both.hour == both.day == {"delivered": 3, "dead": 1}
-        assert set(figures(next_due.database_now(), ["b"])) == {"b"}
+        assert both.hour == both.whole == {"delivered": 3, "dead": 1}
+        assert set(figures(next_due.database_now(), aliases=["b"])) == {"b"}
 
     def test_a_day_is_drawn_in_quarters_of_an_hour(self):
         now = next_due.database_now()
         for ago in (0, 12 * 3600, 2 * DAY):
             with shifted(-ago):
-                add("default", {"delivered": 3, "dead": 1, "publish:accepted": 9})
+                add("default", {"delivered": 3, "dead": 1, "unresolved": 2, "publish:accepted": 9})
         add("emea", {"delivered": 10})
 
-        day = quarters(now)
+        day = bars(now)
 
-        assert len(day) == BARS
+        assert day[0].begins == Range.DAY.begins(now)
         assert day[-1].begins <= now < day[-1].begins + dt.timedelta(minutes=15)
+        assert {later.begins - bar.begins for bar, later in pairwise(day)} == {dt.timedelta(minutes=15)}
         assert (sum(bar.delivered for bar in day), sum(bar.dead for bar in day)) == (16, 2)
-        assert sum(bar.delivered for bar in quarters(now, ["default"])) == 6
+        assert sum(bar.unresolved for bar in day) == 4
+        assert sum(bar.delivered for bar in bars(now, aliases=["default"])) == 6
         middle = [bar for bar in day if bar.begins <= now - dt.timedelta(hours=12)][-1]
-        assert (middle.delivered, middle.dead) == (3, 1)
+        assert (middle.delivered, middle.dead, middle.unresolved) == (3, 1, 2)
+
+    @pytest.mark.parametrize("chosen", Range)
+    def test_each_range_counts_what_its_bars_draw(self, chosen):
+        now = next_due.database_now()
+        for ago in (0, 3500, 7200, 20 * 3600, 3 * DAY, 6.9 * DAY, 20 * DAY, 29.9 * DAY, 40 * DAY):
+            with shifted(-ago):
+                add("default", {"delivered": 1})
+        within = sum(
+            now - dt.timedelta(seconds=ago) >= chosen.begins(now)
+            for ago in (0, 3500, 7200, 20 * 3600, 3 * DAY, 6.9 * DAY, 20 * DAY, 29.9 * DAY, 40 * DAY)
+        )
+
+        drawn = sum(bar.delivered for bar in bars(now, chosen))
+
+        assert drawn == figures(now, chosen)["default"].whole["delivered"] == within
+        assert chosen.lasts <= now - chosen.begins(now) <= chosen.lasts + dt.timedelta(hours=1)
+
+    def test_an_hour_is_no_day(self):
+        """300 deliveries at 200 s in the past hour, after a day of fast ones."""
+        for ago, seconds, number in ((20 * 3600, 2.0, 3000), (60, 200.0, 300)):
+            with shifted(-ago):
+                tally = PassCounters("default")
+                for _ in range(number):
+                    tally.took(seconds, "order.created")
+                tally.write({"delivered": number})
+        now = next_due.database_now()
+
+        hour, day = (figures(now, chosen)["default"] for chosen in (Range.HOUR, Range.DAY))
+
+        assert hour.quantile(0.5) == pytest.approx(200, rel=0.2)
+        assert day.quantile(0.5) == pytest.approx(2, rel=0.2)
+        assert day.quantile(0.95) == pytest.approx(200, rel=0.2)
 
     def test_the_number_of_queries_does_not_grow(self, django_assert_num_queries):
         now = next_due.database_now()
         for seconds in range(0, 7200, 300):
             with shifted(-seconds):
-                add("default", {"delivered": 1})
+                add("default", {"delivered": 1}, {("order.created", 3): 1})
 
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             figures(now)
-            quarters(now)
+            bars(now)
+            type_times(now)
+
+
+class TestTimesByType:
+    def deliver(self, destination="default", ago=0, **types):
+        with shifted(-ago):
+            tally = PassCounters(destination)
+            for name, seconds in types.items():
+                tally.took(seconds, name)
+            tally.write({"delivered": len(types)})
+
+    def found(self, chosen=Range.DAY, **how):
+        times = type_times(next_due.database_now(), chosen, **how)
+        return {(each.destination, each.type): each for each in times}
+
+    def test_a_slow_type_is_told_from_a_fast_one(self):
+        for _ in range(3):
+            self.deliver(created=1.0, paid=100.0)
+        self.deliver(created=1.0)
+
+        found = self.found()
+
+        assert [each.number for each in found.values()] == [4, 3]
+        assert found["default", "created"].quantile(0.95) == pytest.approx(1, rel=0.2)
+        assert found["default", "paid"].quantile(0.5) == pytest.approx(100, rel=0.2)
+
+    def test_a_range_has_only_its_own(self):
+        self.deliver(created=1.0)
+        self.deliver(ago=5 * 3600, created=100.0)
+
+        assert self.found(Range.HOUR)["default", "created"].number == 1
+        assert self.found(Range.WEEK)["default", "created"].number == 2
+
+    def test_destinations_are_told_apart(self):
+        self.deliver(created=1.0)
+        self.deliver("emea", created=1.0)
+
+        assert set(self.found()) == {("default", "created"), ("emea", "created")}
+        assert set(self.found(aliases=["emea"])) == {("emea", "created")}
+
+    def test_types_without_end_are_timed_together(self, monkeypatch):
+        """A type per order would make a row per order."""
+        monkeypatch.setattr(counters, "TYPES", 3)
+        self.deliver(**{f"order.{number}": 1.0 for number in range(5)})
+        counters.forget()
+        self.deliver(new=1.0)
+
+        stored = DeliveryTime.objects.filter(seconds=3600).values_list("type", flat=True)
+        assert len(set(stored)) == 4
+        assert "" in stored
+        assert "new" not in stored
+        assert self.found()["default", ""].number == 3
+
+    def test_those_beyond_what_is_shown_are_one_line(self):
+        self.deliver(a=1.0, b=1.0, c=1.0)
+        self.deliver(a=1.0)
+
+        found = self.found(shown=1)
+
+        assert [(key[1], each.number) for key, each in found.items()] == [("a", 2), ("", 2)]
+
+    def test_fine_ones_are_pruned_after_hours_and_coarse_ones_with_the_rest(self):
+        for ago in (0, 5 * 3600, 20 * DAY, 40 * DAY):
+            self.deliver(ago=ago, created=1.0)
+
+        while counters.prune(1):
+            pass
+
+        assert DeliveryTime.objects.filter(seconds=300).count() == 1
+        assert DeliveryTime.objects.filter(seconds=3600).count() == 3
+
+    def test_a_pass_counts_the_type_it_delivered(self):
+        accepted(created_at=DatabaseNow(-100), accepted_at=DatabaseNow(-99))
+
+        check()
+
+        (times,) = self.found().values()
+        assert (times.type, times.number) == ("order.created", 1)

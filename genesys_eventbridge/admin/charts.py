@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from genesys_eventbridge.formatting import clock_time, moment, span
+from genesys_eventbridge.formatting import clock_time, day, moment, span, zoned_moment
 from genesys_eventbridge.reporting import samples
-from genesys_eventbridge.reporting.figures import Quarter
+from genesys_eventbridge.reporting.figures import Bar as Ended
+from genesys_eventbridge.reporting.figures import Range
 from genesys_eventbridge.text import clean
 
 #: Width of a bar including the gap, and of the bar itself, in drawing units.
@@ -19,6 +21,8 @@ BAR = 8
 #: Height of the drawing, and the minimum height of a nonzero bar.
 HEIGHT = 100
 LEAST = 2.0
+#: Labels below a chart of the past, apart from "now".
+TICKS = 4
 #: Number of error kinds drawn, and the height of one row including its gap.
 ERRORS = 8
 RANK = 28
@@ -56,8 +60,10 @@ class Chart:
     heads: list[str]
     bars: list[Bar] = field(default_factory=list)
     table: list[list[str]] = field(default_factory=list)
-    #: The number at the top of the drawing, and the labels below it from left to right.
+    #: The numbers at the top and in the middle of the drawing, with their unit, and the labels below it from
+    #: left to right.
     top: str = ""
+    middle: str = ""
     ticks: list[str] = field(default_factory=list)
     #: Pairs of tone and label.
     legend: list[tuple[str, str]] = field(default_factory=list)
@@ -65,48 +71,72 @@ class Chart:
     nothing: str = ""
 
 
-def day(quarters: Sequence[Quarter], now: dt.datetime) -> Chart:
-    """Delivered and dead events, stacked, per quarter hour."""
-    delivered, dead = sum(each.delivered for each in quarters), sum(each.dead for each in quarters)
-    top = _round_up(max(each.delivered + each.dead for each in quarters))
-    words = {"delivered": f"{delivered:,}", "dead": f"{dead:,}"}
-    about = _("Past 24 hours: %(delivered)s delivered, %(dead)s dead.") % words
+def ended(bars_: Sequence[Ended], chosen: Range, now: dt.datetime) -> Chart:
+    """Delivered, dead and unresolved events, stacked, per bar of the range."""
+    kinds = [("good", _("delivered")), ("bad", _("dead")), ("wait", _("unresolved"))]
+    top = _round_up(max(each.total for each in bars_))
+    words = {
+        "delivered": f"{sum(each.delivered for each in bars_):,}",
+        "dead": f"{sum(each.dead for each in bars_):,}",
+        "unresolved": f"{sum(each.unresolved for each in bars_):,}",
+        "bar": span(chosen.bar),
+        "begin": zoned_moment(bars_[0].begins, now),
+    }
+    about = (
+        _("Since %(begin)s, per %(bar)s: %(delivered)s delivered, %(dead)s dead, %(unresolved)s unresolved.")
+        % words
+    )
     bars, table = [], []
-    for place, each in enumerate(quarters):
-        if not (each.delivered or each.dead):
+    for place, each in enumerate(bars_):
+        if not each.total:
             continue
-        row = [moment(each.begins, now), f"{each.delivered:,}", f"{each.dead:,}"]
-        label = _("%(begin)s: %(delivered)s delivered, %(dead)s dead") % dict(
-            zip(("begin", "delivered", "dead"), row, strict=True)
+        numbers = (each.delivered, each.dead, each.unresolved)
+        row = [moment(each.begins, now), *(f"{number:,}" for number in numbers)]
+        label = _("%(begin)s: %(delivered)s delivered, %(dead)s dead, %(unresolved)s unresolved") % dict(
+            zip(("begin", "delivered", "dead", "unresolved"), row, strict=True)
         )
-        bars.append(Bar(label, _stacked(place, [("good", each.delivered), ("bad", each.dead)], top)))
+        tones = [(tone, number) for (tone, _word), number in zip(kinds, numbers, strict=True)]
+        bars.append(Bar(label, _stacked(place, tones, top)))
         table.append(row)
     return Chart(
         name="day",
         kind="bars",
-        title=_("Delivered and dead"),
+        title=_("Delivered, dead and unresolved"),
         about=about,
-        width=str(len(quarters) * STEP),
+        width=str(len(bars_) * STEP),
         height=str(HEIGHT),
-        heads=[_("From"), _("Delivered"), _("Dead")],
+        heads=[_("From"), _("Delivered"), _("Dead"), _("Unresolved")],
         bars=bars,
         table=table,
-        top=f"{top:,}",
-        ticks=[*(clock_time(quarters[at].begins) for at in (0, 24, 48, 72)), _("now")],
-        legend=[("good", _("delivered")), ("bad", _("dead"))],
-        nothing="" if bars else _("No events were delivered or became dead in the past 24 hours."),
+        top=_events(top),
+        middle=_events(top // 2),
+        ticks=[*_ticks(bars_, chosen, now), _("now")],
+        legend=kinds,
+        nothing="" if bars else _("No event ended in this time."),
     )
 
 
+def _ticks(bars_: Sequence[Ended], chosen: Range, now: dt.datetime) -> list[str]:
+    """Times of a range up to a day; days of a longer one."""
+    begins = [bars_[len(bars_) * place // TICKS].begins for place in range(TICKS)]
+    if chosen in (Range.HOUR, Range.DAY):
+        return [clock_time(begin) for begin in begins]
+    return [day(begin, now) for begin in begins]
+
+
+def _events(number: int) -> str:
+    return ngettext("%(count)s event", "%(count)s events", number) % {"count": f"{number:,}"}
+
+
 def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Chart:
-    """Upcoming retries per five minutes; shows the wave of retries after an outage."""
+    """Upcoming attempts per five minutes: retries, and what was spread or delayed."""
     ahead = {bar: number for bar, number in retries.items() if bar < samples.BARS}
     later = retries.get(samples.BARS, 0)
     top = _round_up(max(ahead.values(), default=0))
-    words = {"count": f"{sum(ahead.values()):,}", "later": f"{later:,}"}
-    about = _("In the next 2 hours: %(count)s retries; later: %(later)s.") % words
+    words = {"count": f"{sum(ahead.values()):,}", "later": f"{later:,}", "bar": span(samples.BAR)}
+    about = _("In the next 2 hours, per %(bar)s: %(count)s attempts; later: %(later)s.") % words
     if more:
-        about += " " + _("There are more retries than shown.")
+        about += " " + _("There are more attempts than shown.")
     bars, table = [], []
     for place, number in sorted(ahead.items()):
         begin = moment(now + dt.timedelta(seconds=samples.BAR * place), now)
@@ -118,22 +148,23 @@ def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Chart:
     return Chart(
         name="wave",
         kind="bars",
-        title=_("Upcoming retries"),
+        title=_("Upcoming attempts"),
         about=about,
         width=str(samples.BARS * STEP),
         height=str(HEIGHT),
-        heads=[_("From"), _("Retries")],
+        heads=[_("From"), _("Attempts")],
         bars=bars,
         table=table,
-        top=f"{top:,}",
+        top=_events(top),
+        middle=_events(top // 2),
         ticks=[_("now"), *(f"+{span(minutes * 60)}" for minutes in (30, 60, 90, 120))],
-        legend=[("wait", _("retries"))],
-        nothing="" if bars else _("No retries are due in the next 2 hours."),
+        legend=[("wait", _("attempts"))],
+        nothing="" if bars else _("No attempt is planned for the next 2 hours."),
     )
 
 
-def errors(found: Sequence[tuple[str, int]]) -> Chart:
-    """The most common kinds of failed requests of the past day, as horizontal bars."""
+def errors(found: Sequence[tuple[str, int]], chosen: Range, now: dt.datetime) -> Chart:
+    """The most common kinds of failed requests of the range, as horizontal bars."""
     drawn = [(_named(name), number) for name, number in found[:ERRORS]]
     longest = drawn[0][1] if drawn else 1
     total = sum(number for _name, number in found)
@@ -148,13 +179,14 @@ def errors(found: Sequence[tuple[str, int]]) -> Chart:
         name="errors",
         kind="ranks",
         title=_("Failed requests"),
-        about=_("Past 24 hours: %(count)s requests failed.") % {"count": f"{total:,}"},
+        about=_("Since %(begin)s: %(count)s requests failed.")
+        % {"begin": zoned_moment(chosen.begins(now), now), "count": f"{total:,}"},
         width=str(HEIGHT),
         height=str(max(1, len(drawn)) * RANK),
         heads=[_("What"), _("Requests")],
         bars=bars,
         table=[[name, f"{number:,}"] for name, number in drawn],
-        nothing="" if bars else _("No requests failed in the past 24 hours."),
+        nothing="" if bars else _("No requests failed in this time."),
     )
 
 

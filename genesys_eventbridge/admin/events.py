@@ -32,11 +32,13 @@ LIST_FILTERS = (
     filters.StateFilter,
     filters.ReasonFilter,
     filters.DestinationFilter,
-    filters.HeldFilter,
-    filters.JobFilter,
-    filters.FailureFilter,
+    filters.AnswerFilter,
     filters.CreatedFilter,
-    filters.ValuesFilter,
+    filters.HeldFilter,
+    filters.TypeFilter,
+    filters.FailureFilter,
+    filters.FailedFromFilter,
+    filters.FinishedFromFilter,
 )
 
 

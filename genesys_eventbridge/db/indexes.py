@@ -16,10 +16,14 @@ class SparseIndex(models.Index):
     """
 
     def create_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
+        self,
+        model: type[models.Model],
+        schema_editor: BaseDatabaseSchemaEditor,
+        using: str = "",
+        **kwargs: Any,
     ) -> Statement:
         statement = super().create_sql(model, schema_editor, using=using, **kwargs)
         if schema_editor.connection.features.supports_partial_indexes:
-            column = model._meta.get_field(self.fields[0]).column
-            statement.template += f" WHERE {schema_editor.quote_name(column)} IS NOT NULL"
+            field: Any = model._meta.get_field(self.fields[0])
+            statement.template += f" WHERE {schema_editor.quote_name(field.column)} IS NOT NULL"
         return statement

@@ -51,8 +51,9 @@ def _lines(group: Group, now: Any) -> list[str]:
     states = {"dead": group.dead, "unresolved": group.unresolved, "retrying": group.retrying}
     states = {name: number for name, number in states.items() if number}
     which = f"--type {shlex.quote(group.type)} --failure {group.failure or NO_ERROR}"
+    pattern = group.pattern or "no error text"
     return [
-        f"{group.destination}  {clean(group.type, 255)}  {group.number:,}  {group.pattern or 'no error text'}",
+        f"{group.destination}  {clean(group.type, 255)}  {group.number:,}  {pattern}",
         f"  {listed(states)} · first {zoned_moment(group.first, now)} · last {zoned_moment(group.last, now)} "
         f"· past hour {group.recent:,}, hour before {group.before:,}",
         next_step(f"eventbridge_show {group.example}"),

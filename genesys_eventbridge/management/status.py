@@ -22,9 +22,7 @@ def report(options: dict[str, Any]) -> Result:
     """The numbers, and whether anything needs an operator; with ``--check`` what, also as the exit code."""
     named = arguments.aliases(options, stored=True) if options["destination"] else None
     statuses = status.statuses(named)
-    limits = Limits(
-        **{name: options[name] for name in ("max_age", "max_dead") if options[name] is not None}
-    )
+    limits = Limits(**{name: options[name] for name in ("max_age", "max_dead") if options[name] is not None})
     found = [problem for each in statuses for problem in problems(each, limits)]
     installed = schedules.statuses() if apps.is_installed("django_q") else []
     found += _schedule_problems(installed)

@@ -92,9 +92,7 @@ def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) ->
         won = [
             pk
             for pk in free
-            if rows.filter(id=pk).update(
-                state=state, reason=reason, due_at=None, claim_token=None, **times
-            )
+            if rows.filter(id=pk).update(state=state, reason=reason, due_at=None, claim_token=None, **times)
         ]
         release(won)
         return won

@@ -512,7 +512,8 @@ class Side:
     def _count(self, answer: Report, outcome: Outcome, row: Transition) -> None:
         self.tally.asked(self.kind, outcome)
         if row.state is State.DELIVERED:
-            self.tally.took(answer.claimed.age + time.monotonic() - answer.claimed.started)
+            seconds = answer.claimed.age + time.monotonic() - answer.claimed.started
+            self.tally.took(seconds, answer.claimed.type)
         if outcome.verdict is Verdict.HALTED and row.state in OPEN:
             self.report.halted += 1
         else:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import BigIntegerField, Case, DateTimeField, F, IntegerField, Q, Value, When
+from django.db.models.functions import Coalesce
 
-from genesys_eventbridge.models import FAILED_AT, TRIED, OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, failed_since, in_flight
 from genesys_eventbridge.reporting.parts import aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 from genesys_eventbridge.text import clean
@@ -92,7 +93,9 @@ def failures(
             group = _group(alias, state, columns)
             place = (alias, group.type, group.failure)
             found[place] = _merged(found[place], group) if place in found else group
-    groups = sorted(found.values(), key=lambda each: (-each.number, each.destination, each.type, each.pattern))
+    groups = sorted(
+        found.values(), key=lambda each: (-each.number, each.destination, each.type, each.pattern)
+    )
     return Failures(
         groups=_with_examples(groups[:shown]),
         others=len(groups) - len(groups[:shown]),
@@ -116,14 +119,14 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime, since: dt.datetime | None) ->
     """The values of ``aggregated``; NULL and 0 for rows that do not count."""
     counts = ~Q(state=State.PENDING) | (TRIED & ~in_flight(now))
     if since is not None:
-        counts &= Q(at__gte=since)
+        counts &= failed_since(since)
     hour, two = (now - dt.timedelta(seconds=TREND * hours) for hours in (1, 2))
 
     def flag(condition: Q) -> Case:
         return Case(When(counts & condition, then=Value(1)), default=Value(0), output_field=IntegerField())
 
     return (
-        rows.annotate(at=FAILED_AT)
+        rows.annotate(at=Coalesce("failed_at", "created_at"))
         .annotate(
             failed=Case(When(counts, then=F("at")), output_field=DateTimeField()),
             late=flag(Q(at__gte=hour)),
@@ -136,9 +139,6 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime, since: dt.datetime | None) ->
 
 def _group(alias: str, state: State, columns: Sequence[Any]) -> Group:
     event_type, failure, _read, number, first, last, recent, before, example = columns
-    began, ended = moment_of(first), moment_of(last)
-    assert began is not None
-    assert ended is not None
     return Group(
         destination=alias,
         type=event_type,
@@ -146,12 +146,20 @@ def _group(alias: str, state: State, columns: Sequence[Any]) -> Group:
         dead=number if state is State.DEAD else 0,
         unresolved=number if state is State.UNRESOLVED else 0,
         retrying=number if state is State.PENDING else 0,
-        first=began,
-        last=ended,
+        first=_time(first),
+        last=_time(last),
         recent=int(recent or 0),
         before=int(before or 0),
         example=example,
     )
+
+
+def _time(value: Any) -> dt.datetime:
+    """Never NULL in a group that counts an event."""
+    found = moment_of(value)
+    if found is None:
+        raise TypeError(f"{value!r} is no time")
+    return found
 
 
 def _merged(one: Group, other: Group) -> Group:

@@ -21,7 +21,14 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce
 
-from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
+from genesys_eventbridge.models import (
+    TRIED,
+    OutboxEvent,
+    OutboxQuerySet,
+    failed_since,
+    in_flight,
+    outbox_alias,
+)
 from genesys_eventbridge.reporting.parts import aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
@@ -78,20 +85,25 @@ def samples(aliases: Sequence[str], now: dt.datetime, most: int | None = None) -
 
 
 def coming(aliases: Sequence[str], now: dt.datetime, most: int) -> tuple[Counter[int], bool]:
-    """Retries per five-minute bar from now on, and whether there are more than were counted."""
+    """Attempts per five-minute bar from now on, and whether there are more than were counted.
+
+    These are retries, requeued events and delayed ones; not those in flight, nor those that wait for an
+    earlier event of their ordering key, whose due time says nothing.
+    """
     bars = [now + dt.timedelta(seconds=BAR * bar) for bar in range(1, BARS + 1)]
     ahead = Case(
         *(When(due_at__lt=end, then=Value(bar)) for bar, end in enumerate(bars)),
         default=Value(BARS),
         output_field=IntegerField(),
     )
+    planned = _flag(Q(claim_token__isnull=True, key_held__isnull=True))
     kinds = (_pending(alias).filter(due_at__gt=now).order_by("due_at", "id") for alias in aliases)
-    parts = [rows.annotate(bar=ahead, again=_AGAIN).values("bar", "again")[: most + 1] for rows in kinds]
+    parts = [rows.annotate(bar=ahead, planned=planned).values("bar", "planned")[: most + 1] for rows in kinds]
     numbers: Counter[int] = Counter()
     seen: Counter[int] = Counter()
-    for part, bar, rows, again in aggregated(parts, "bar, COUNT(*), SUM(again)", "GROUP BY bar"):
+    for part, bar, rows, attempts in aggregated(parts, "bar, COUNT(*), SUM(planned)", "GROUP BY bar"):
         seen[part] += rows
-        numbers[bar] += int(again or 0)
+        numbers[bar] += int(attempts or 0)
     return +numbers, any(number > most for number in seen.values())
 
 
@@ -114,9 +126,6 @@ def _flag(condition: Q) -> Case:
     return Case(When(condition, then=Value(1)), default=Value(0), output_field=IntegerField())
 
 
-_AGAIN = _flag(TRIED & Q(claim_token__isnull=True))
-
-
 def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
     """An event that its ordering key holds back is not late, however old it is."""
     taken = in_flight(now)
@@ -125,14 +134,16 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
     blockers = OutboxEvent.objects.blockers().using(outbox_alias())
     heads = blockers.filter(state__in=NEEDS_OPERATOR).order_by("id").values("id")[:1]
     behind = Case(
-        When(keyed, then=Cast(Exists(blockers), IntegerField())), default=Value(0), output_field=IntegerField()
+        When(keyed, then=Cast(Exists(blockers), IntegerField())),
+        default=Value(0),
+        output_field=IntegerField(),
     )
     return rows.annotate(
         flying=_flag(taken),
         again=_flag(TRIED & ~taken),
         behind=behind,
         head=Case(When(keyed, then=Subquery(heads)), output_field=BigIntegerField()),
-        recent=_flag(Q(failed_at__gte=now - HOUR) | Q(failed_at__isnull=True, created_at__gte=now - HOUR)),
+        recent=_flag(failed_since(now - HOUR)),
         since=Case(
             When(could_go, then=Coalesce("not_before", "created_at")),
             output_field=DateTimeField(),

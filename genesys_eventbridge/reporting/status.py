@@ -146,12 +146,14 @@ def sampled(now: dt.datetime, figures: Mapping[str, Figures], most: int) -> list
 
 
 def _all_held_back(parts: Sequence[HeldBack]) -> HeldBack:
-    first = min((part for part in parts if part.head is not None), key=lambda part: part.head or 0, default=None)
+    first = min(
+        (part for part in parts if part.head is not None), key=lambda part: part.head or 0, default=None
+    )
     return HeldBack(
         number=sum(part.number for part in parts),
         stuck=sum(part.stuck for part in parts),
-        head=first and first.head,
-        state=first and first.state,
+        head=first.head if first else None,
+        state=first.state if first else None,
         several=any(part.several for part in parts) or sum(part.head is not None for part in parts) > 1,
         is_least=any(part.is_least for part in parts),
     )
@@ -164,9 +166,7 @@ def _left_over() -> list[str]:
     return sorted(set(found) - set(conf.aliases()))
 
 
-def _statuses(
-    aliases: Sequence[str] | None, now: dt.datetime, most: int | None
-) -> list[DestinationStatus]:
+def _statuses(aliases: Sequence[str] | None, now: dt.datetime, most: int | None) -> list[DestinationStatus]:
     known = healths()
     wanted = list(aliases) if aliases is not None else list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
     found = samples(wanted, now, most)

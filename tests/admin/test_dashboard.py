@@ -21,7 +21,7 @@ from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting import samples
-from genesys_eventbridge.reporting.figures import Quarter
+from genesys_eventbridge.reporting.figures import Bar, Range
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, claim, ended, event
 
@@ -172,7 +172,7 @@ class TestNumbers:
             "Delivered": "1,999",
             "Success rate": "99.9 %",
         }
-        assert "1 new in 24 h" in plain(response)
+        assert "1 new in the past 24 hours" in plain(response)
 
     def test_each_leads_to_the_events_behind_it(self, viewer, alive):
         rows = {
@@ -193,8 +193,41 @@ class TestNumbers:
         assert set(listed(viewer, links["Oldest undelivered"])) == {
             rows[label].pk for label in ("Waiting", "Retrying", "In flight", "Accepted")
         }
-        assert set(listed(viewer, links["Success rate"])) == {rows["Dead"].pk, rows["Unresolved"].pk}
+        assert viewer.get(links["Success rate"]).context["found"].number == 3
         assert listed(viewer, links["Time to delivery"]) == [rows["Delivered"].pk]
+
+    def test_what_is_held_back_names_the_event_that_holds_it(self, viewer, alive):
+        head = event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+        rows = [event(ordering_key="ORD-7", row={"created_at": DatabaseNow(-9999)}) for _ in range(2)]
+
+        response = viewer.get(PAGE)
+        (number,) = (each for each in response.context["numbers"] if each.label == "Held back")
+
+        assert (number.value, number.note) == ("2", f"2 held behind #{head.pk} (dead)")
+        assert set(listed(viewer, number.url)) == {row.pk for row in rows}
+        assert numbers(response)["Oldest undelivered"] == "-"
+        assert heading(response) == "Working; 1 event needs an operator"
+
+    def test_the_chosen_range_is_counted_and_its_links_keep_to_it(self, viewer, alive):
+        old = event(row=ended(State.DELIVERED, finished_at=DatabaseNow(-5 * 3600)))
+        new = event(row=ended(State.DELIVERED, finished_at=DatabaseNow(-60)))
+        for ago, seconds in ((5 * 3600, 2.0), (60, 200.0)):
+            with shifted(-ago):
+                tally = counters.PassCounters("default")
+                tally.took(seconds, "order.created")
+                tally.write({"delivered": 1})
+
+        hour, day = (viewer.get(PAGE + query) for query in ("?range=hour", ""))
+
+        for page, value, rows in ((hour, "1", {new.pk}), (day, "2", {new.pk, old.pk})):
+            (number,) = (each for each in page.context["numbers"] if each.label == "Delivered")
+            assert number.value == value
+            assert set(listed(viewer, number.url)) == rows
+            ((_alias, name, count, url, *_times),) = page.context["times"]
+            assert (name, count) == ("order.created", value)
+            assert set(listed(viewer, url)) == rows
+        assert numbers(hour)["Time to delivery"] == "3 min"
+        assert viewer.get(PAGE, {"range": "year"}).status_code == 404
 
     def test_where_there_are_more_than_it_looks_at_it_says_so(self, viewer, alive, monkeypatch):
         monkeypatch.setattr(dashboard, "COUNTED", 3)
@@ -427,8 +460,8 @@ class TestPictures:
         page = Shapes(html(response))
 
         assert [picture["title"] for picture in page.found] == [
-            "Delivered and dead",
-            "Upcoming retries",
+            "Delivered, dead and unresolved",
+            "Upcoming attempts",
             "Failed requests",
         ]
         for picture in page.found:
@@ -438,7 +471,7 @@ class TestPictures:
             assert picture["rects"]
         assert len(page.ids) == len(set(page.ids))
         assert html(response).count("<details>") == 3
-        assert "300 delivered, 3 dead" in plain(response)
+        assert "per 15 min: 300 delivered, 3 dead, 0 unresolved." in plain(response)
         assert "HTTP 503" in plain(response)
         assert "login failed" in plain(response)
 
@@ -458,7 +491,7 @@ class TestPictures:
         response = viewer.get(PAGE)
 
         assert Shapes(html(response)).found == []
-        assert "No retries are due in the next 2 hours." in plain(response)
+        assert "No attempt is planned for the next 2 hours." in plain(response)
 
     def test_numbers_are_written_for_a_drawing_in_every_language(self, client, full, settings):
         settings.LANGUAGE_CODE = "de"
@@ -470,17 +503,18 @@ class TestPictures:
 
     def test_bars_are_stacked_within_the_drawing_and_the_rare_is_seen(self):
         now = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
-        bars = [Quarter(now, delivered=100_000, dead=1), Quarter(now), Quarter(now, dead=3)]
+        bars = [Bar(now, delivered=100_000, dead=1), Bar(now), Bar(now, unresolved=3)]
 
-        picture = charts.day([*bars, *(Quarter(now) for _ in range(93))], now)
+        picture = charts.ended([*bars, *(Bar(now) for _ in range(93))], Range.DAY, now)
 
-        assert picture.top == "200,000"
+        assert (picture.top, picture.middle) == ("200,000 events", "100,000 events")
         (good, bad), (alone,) = (bar.shapes for bar in picture.bars)
         assert float(good.y) + float(good.height) == 100
         assert float(bad.y) + float(bad.height) == float(good.y)
         assert float(bad.height) == float(alone.height) == charts.LEAST
         assert int(alone.x) > int(good.x) + int(good.width)
-        assert picture.table[0][1:] == ["100,000", "1"]
+        assert picture.table[0][1:] == ["100,000", "1", "0"]
+        assert picture.table[1][1:] == ["0", "0", "3"]
 
     @pytest.mark.parametrize(
         ("number", "top"), [(0, 2), (1, 2), (3, 3), (7, 8), (9, 10), (540, 600), (99_999, 100_000)]
@@ -493,8 +527,10 @@ class TestPictures:
 
         picture = charts.wave({0: 5, samples.BARS: 7}, now, more=True)
 
-        assert picture.about == "In the next 2 hours: 5 retries; later: 7. There are more retries than shown."
-        assert picture.table == [["12:00 UTC", "5"], ["later", "7"]]
+        assert picture.about == (
+            "In the next 2 hours, per 5 min: 5 attempts; later: 7. There are more attempts than shown."
+        )
+        assert picture.table == [["12:00", "5"], ["later", "7"]]
 
     def test_times_are_in_the_zone_of_the_reader(self, client, full, settings):
         settings.TIME_ZONE = "Asia/Kolkata"
@@ -512,7 +548,8 @@ class TestPictures:
         ],
     )
     def test_errors_have_names_for_people(self, name, words):
-        assert charts.errors([(name, 1)]).table == [[words, "1"]]
+        now = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+        assert charts.errors([(name, 1)], Range.DAY, now).table == [[words, "1"]]
 
 
 def test_every_link_on_it_leads_somewhere(viewer, alive, two):

@@ -56,6 +56,7 @@ ADDRESSES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "outboxevent_delete": (NEVER, NEVER),
     "outboxevent_change": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "outboxevent_dashboard": (READ, {**ONLY_READ, "staff": NO_METHOD}),
+    "outboxevent_failures": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "destination_changelist": (READ, by_person(OK, OK, OK)),
     "destination_add": (NEVER, NEVER),
     "destination_history": (READ, READ),
@@ -105,7 +106,7 @@ def log_in(client):
 
 def address(name, rows) -> str:
     arguments: list[object] = []
-    if not name.endswith(("changelist", "add", "dashboard")):
+    if not name.endswith(("changelist", "add", "dashboard", "failures")):
         arguments = [rows["requeue"].pk if name.startswith("outboxevent") else "default"]
         if name == "destination_history":
             arguments = [Destination.objects.get().pk]

@@ -337,7 +337,9 @@ class TestFailures:
         assert ran.out.startswith("No event is dead, unresolved or waiting for a retry since ")
         assert ran.code == 0
 
-    @pytest.mark.parametrize("flags", [["--since", "1h"], ["--failures", "--check"], ["--failures", "--watch"]])
+    @pytest.mark.parametrize(
+        "flags", [["--since", "1h"], ["--failures", "--check"], ["--failures", "--watch"]]
+    )
     def test_flags_that_do_not_fit_are_refused(self, flags):
         ran = run("status", *flags)
 

@@ -375,15 +375,16 @@ class TestTheLook:
         with django_assert_num_queries(2):
             assert len(status.sampled(now, {}, 10)) == 5
 
-    def test_coming_retries_are_told_by_the_five_minutes_in_which_they_come(self):
+    def test_planned_attempts_are_told_by_the_five_minutes_in_which_they_come(self):
         now = next_due.database_now()
         for seconds in (10, 290, 310, 6 * 3600):
             event(row={"attempts": 1, "due_at": DatabaseNow(seconds)})
         event(row={"attempts": 1, "due_at": DatabaseNow(-10)})
         event(delay=60)
+        event(row={"key_held": True, "due_at": DatabaseNow(60)})
         assert len(claim(limit=1).rows) == 1
 
-        assert coming(["default"], now, 10) == ({0: 2, 1: 1, BARS: 1}, False)
+        assert coming(["default"], now, 10) == ({0: 3, 1: 1, BARS: 1}, False)
         assert coming(["default"], now, 3) == ({0: 2}, True)
         assert coming([], now, 2) == ({}, False)
 

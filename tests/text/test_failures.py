@@ -17,7 +17,7 @@ from genesys_eventbridge.text.failures import LENGTH, failure_id, normalised
         ("key 3f2a9c11deadbeef has expired", "key <id> has expired"),
         ("Look at https://example.com/o/1?q=2 for help.", "Look at <url> for help."),
         ("mail to ana.b@example.com failed", "mail to <address> failed"),
-        ('He didn\'t say "yes, 7 times", so we can\'t', "He didn't say <value>, so we can't"),
+        ("He didn't say \"yes, 7 times\", so we can't", "He didn't say <value>, so we can't"),
         ("not before 2026-11-27T07:48:12.5Z or on 2026-11-28", "not before <time> or on <time>"),
         ("items 1, 2, 3 of #4711", "items <number>, … of <number>"),
         ("evt_123abc, evt_9: no such events", "<id>, …: no such events"),

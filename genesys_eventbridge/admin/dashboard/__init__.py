@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -17,6 +19,7 @@ from django.views.decorators.http import require_safe
 from genesys_eventbridge.admin import charts
 from genesys_eventbridge.admin.dashboard import health
 from genesys_eventbridge.admin.dashboard import numbers as dashboard_numbers
+from genesys_eventbridge.admin.filters import parameters_of
 from genesys_eventbridge.admin.listing import COUNTED
 from genesys_eventbridge.admin.pages import PagesAdmin, may
 from genesys_eventbridge.models import Destination
@@ -24,9 +27,10 @@ from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting import figures as rollups_figures
 from genesys_eventbridge.reporting import samples, status, workers
 from genesys_eventbridge.reporting.facts import settings_of
-from genesys_eventbridge.reporting.figures import Figures
+from genesys_eventbridge.reporting.figures import Figures, Range
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.reporting.summary import Summary, summarize, worst
+from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.text import clean
 
 
@@ -55,7 +59,11 @@ class Dashboard(PagesAdmin):
 
     def _context(self, request: HttpRequest) -> dict[str, Any]:
         now = next_due.database_now()
-        figures = rollups_figures.figures(now)
+        asked = request.GET.get("range", Range.DAY)
+        if asked not in Range.values:
+            raise Http404
+        span = Range(asked)
+        figures = rollups_figures.figures(now, span)
         everywhere = status.sampled(now, figures, COUNTED)
         chosen = request.GET.get("destination", "")
         here = [at for at in everywhere if at.alias == chosen] if chosen else everywhere
@@ -65,30 +73,49 @@ class Dashboard(PagesAdmin):
         retries, more = samples.coming(aliases, now, COUNTED)
         numbers = rollups_figures.merged(figures.get(alias, Figures()) for alias in aliases)
         judged = [summarize(at, settings_of(at.alias)) for at in here]
+        urls = dashboard_numbers.Urls(self._events_url, self._failures_url)
         return {
             "verdict": worst(judged),
             "judged": judged,
             "destination_url": self._destination_url(request, chosen),
             "chosen": chosen,
             "several": len(everywhere) > 1,
-            "destinations": self._destinations(everywhere, figures) if len(everywhere) > 1 else [],
-            "numbers": dashboard_numbers.numbers(here, numbers, self.url("changelist"), chosen),
+            "destinations": self._destinations(everywhere, figures, span) if len(everywhere) > 1 else [],
+            "range": span,
+            "ranges": [(self._here(chosen, each), each) for each in Range],
+            "since": span.begins(now),
+            "zone": timezone.get_current_timezone_name(),
+            "numbers": dashboard_numbers.numbers(here, numbers, span, urls, chosen),
+            "times": dashboard_numbers.times(rollups_figures.type_times(now, span, aliases), span, now, urls),
             "pictures": [
-                charts.day(rollups_figures.quarters(now, aliases), now),
+                charts.ended(rollups_figures.bars(now, span, aliases), span, now),
                 charts.wave(retries, now, more=more),
-                charts.errors(numbers.errors),
+                charts.errors(numbers.errors, span, now),
             ],
             "workers": workers.commands()[::-1],  # the loop first: it needs no schedules
             "health": health.rows(here),
             "now": now,
         }
 
-    def _destinations(self, statuses: Sequence[DestinationStatus], figures: dict[str, Figures]) -> list[Any]:
+    def _here(self, destination: str, span: Range) -> str:
+        """The dashboard of one destination, or of all, in this range."""
+        given = {"destination": destination, "range": "" if span is Range.DAY else span.value}
+        return f"{self.url('dashboard')}?{urlencode({name: value for name, value in given.items() if value})}"
+
+    def _events_url(self, chosen: EventFilter) -> str:
+        return f"{self.url('changelist')}?{urlencode(parameters_of(chosen))}"
+
+    def _failures_url(self, since: dt.datetime, destination: str) -> str:
+        given = {"since": since.isoformat(), "destination": destination}
+        return f"{self.url('failures')}?{urlencode({name: value for name, value in given.items() if value})}"
+
+    def _destinations(
+        self, statuses: Sequence[DestinationStatus], figures: dict[str, Figures], span: Range
+    ) -> list[Any]:
         """One row per destination, with the URL of its own dashboard."""
-        here = self.url("dashboard")
         return [
             (
-                f"{here}?{urlencode({'destination': at.alias})}",
+                self._here(at.alias, span),
                 at,
                 summarize(at, settings_of(at.alias)),
                 dashboard_numbers.line(at, figures.get(at.alias, Figures())),

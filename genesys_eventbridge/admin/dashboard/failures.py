@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,12 +15,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from genesys_eventbridge.admin.badges import when
-from genesys_eventbridge.admin.filters import parse_time
+from genesys_eventbridge.admin.filters import parameters_of, parse_time
 from genesys_eventbridge.admin.pages import PagesAdmin
 from genesys_eventbridge.formatting import span, zoned_moment
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting.facts import known_aliases
 from genesys_eventbridge.reporting.failures import Group, failures
+from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.selection.filters import NO_ERROR
 from genesys_eventbridge.text import clean
 
@@ -89,18 +89,18 @@ class FailurePage(PagesAdmin):
         )
 
     def _line(self, group: Group, now: dt.datetime, since: dt.datetime | None) -> Line:
-        which = {
-            "failure": group.failure or NO_ERROR,
-            "type": group.type,
-            "destination": group.destination,
-            **({"failed_since": since.isoformat()} if since else {}),
-        }
+        which = EventFilter(
+            failure=group.failure or NO_ERROR,
+            types=(group.type,),
+            destinations=(group.destination,),
+            failed_since=since,
+        )
         return Line(
             group,
             when(group.first, now),
             when(group.last, now),
             _trend(group),
-            f"{self.url('changelist')}?{urlencode(which)}",
+            f"{self.url('changelist')}?{urlencode(parameters_of(which))}",
             self.url("change", group.example),
         )
 
