@@ -78,7 +78,7 @@ class DestinationStatus:
     delivered_1h: int = 0
     #: There are more deliveries than were counted.
     delivered_1h_is_least: bool = False
-    #: Share delivered of the events that ended within the hour, 0 to 1: dead and unresolved ones failed in it.
+    #: Share delivered of the events that ended within the hour, 0 to 1; the others failed within it.
     success_1h: float | None = None
     #: Dead and unresolved events that failed within the hour.
     failed_1h: int = 0

@@ -29,7 +29,7 @@ def viewer(client):
 
 def text(response) -> str:
     assert response.status_code == 200
-    return response.content.decode()
+    return str(response.content, "utf-8")
 
 
 def links(of: str) -> list[str]:

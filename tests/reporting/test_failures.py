@@ -15,7 +15,7 @@ from genesys_eventbridge.outbox.settle import settle
 from genesys_eventbridge.reporting.failures import failures
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.text.failures import failure_id
-from tests.outbox_rows import accepted, claim, ended, event, fresh, settings_with
+from tests.outbox_rows import accepted, claim, ended, event, fresh, seconds_between, settings_with
 from tests.scripted import ScriptedPlatform
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +77,7 @@ class TestWhatIsStored:
 
         row = fresh(row)
         assert row.state == State.DEAD
-        assert (next_due.database_now() - row.failed_at).total_seconds() < 60
+        assert seconds_between(row.failed_at, next_due.database_now()) < 60
 
 
 class TestGroups:
