@@ -10,11 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge.admin.badges import breakable, state_badge, when
-from genesys_eventbridge.formatting import moment, relative
-from genesys_eventbridge.models import Destination
+from genesys_eventbridge.models import was_tried
 from genesys_eventbridge.reporting.explain import is_in_flight
-from genesys_eventbridge.reporting.facts import is_held, settings_of
-from genesys_eventbridge.states import NEEDS_OPERATOR, Reason, State
+from genesys_eventbridge.reporting.facts import settings_of
+from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.text import clean
 
 #: Characters of a subject or alias, and of an error, shown in a cell; the full text is in its title.
@@ -57,17 +56,7 @@ class EventColumns:
     @admin.display(description=gettext_lazy("next step"))
     def next_step(self, event: Any) -> str:
         """When the event moves next, or what it waits for, in a few words."""
-        if event.state in NEEDS_OPERATOR:
-            return _("needs an operator")
-        if event.due_at is None:
-            return _nothing()
-        if is_in_flight(event, event.now):
-            return _("being sent") if event.state == State.PENDING else _("being checked")
-        if event.blocked:
-            return _("waiting for an earlier event")
-        if held := _held(event):
-            return held
-        return relative(event.due_at, event.now) if event.due_at > event.now else _("due")
+        return event.step.short or _nothing()
 
     @admin.display(description=gettext_lazy("last result"))
     def last_result(self, event: Any) -> str:
@@ -84,28 +73,13 @@ class EventColumns:
         return format_html('<code title="{}">{}</code>', whole, whole if len(whole) <= 8 else f"{whole[:8]}…")
 
 
-def _held(event: Any) -> str:
-    health: Destination | None = event.health
-    if health is None:
-        return ""
-    start = max(event.due_at, event.now)
-    if is_held(health, start):
-        return _("paused by %(who)s") % {"who": clean(health.held_by, WIDTH)}
-    until = health.paused_until if event.state == State.PENDING else health.check_paused_until
-    if until is not None and until > start:
-        return _("paused until %(until)s") % {"until": moment(until, event.now)}
-    return ""
-
-
 def _more(event: Any) -> str:
     if is_in_flight(event, event.now):
         return _("in flight")
     if event.reason in Reason.values:
         return str(Reason(event.reason).label)
-    if event.state == State.PENDING and event.attempts and event.due_at:
-        if event.due_at <= event.now:
-            return _("retry due")
-        return _("retry %(when)s") % {"when": relative(event.due_at, event.now)}
+    if event.state == State.PENDING and was_tried(event.attempts, event.halts, event.last_error):
+        return _("retry %(when)s") % {"when": event.step.short} if event.step.goes else _("retry")
     return ""
 
 

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Greatest, Least
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from genesys_eventbridge.admin.badges import breakable, state_badge, when
 from genesys_eventbridge.formatting import exact, number
@@ -63,7 +64,7 @@ def page(
         "next": explain(event, facts),
         "now": facts.now,
         "timeline": timeline(
-            event, attempts, acts, facts.now, keys=redact_keys(event.destination), payload=payload
+            event, attempts, acts, facts, keys=redact_keys(event.destination), payload=payload
         ),
         "earlier": attempts[0].number - 1 if attempts else 0,
         "shape": shape(event) if event.body else "",
@@ -94,7 +95,12 @@ def _rows(event: OutboxEvent, facts: Facts) -> list[tuple[Any, Any]]:
     tries = f"{event.attempts} / {settings.max_attempts}" if settings else event.attempts
     key = str(event.idempotency_key)
     if event.key_epoch:
-        key = _("%(key)s, renewed %(count)s times by an operator") % {"key": key, "count": event.key_epoch}
+        renewed = ngettext(
+            "%(key)s, renewed once by an operator",
+            "%(key)s, renewed %(count)s times by an operator",
+            event.key_epoch,
+        )
+        key = renewed % {"key": key, "count": event.key_epoch}
     pairs = [
         (_("Type"), breakable(event.type)),
         (_("Subject"), clean(event.subject, 255)),

@@ -16,8 +16,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.admin.badges import exact
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.formatting import exact
 from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.selection.filters import OVERDUE_AFTER, EventFilter
 from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State

@@ -12,12 +12,8 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from genesys_eventbridge.admin.filters import InvalidFilter, event_filter
-from genesys_eventbridge.models import Destination, OutboxEvent
-from genesys_eventbridge.reporting.facts import healths
-from genesys_eventbridge.selection import EventFilter, search, types
-from genesys_eventbridge.selection.access import listed
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.reporting.explain import next_step
+from genesys_eventbridge.reporting.facts import facts_of
 
 #: Maximum number of rows that are counted and can be paged through.
 COUNTED = 10_000
@@ -95,16 +91,7 @@ class EventChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        events = list(self.result_list)
-        blocked = _blocked(events)
+        events: list[Any] = list(self.result_list)
+        facts = facts_of(events, events[0].now) if events else {}
         for event in events:
-            event.blocked = event.pk in blocked
-            event.health = self.healths.get(event.destination)
-
-
-def _blocked(events: list[Any]) -> set[int]:
-    """Ids of this page's events that wait for an earlier event of their ordering key."""
-    keyed = [event.pk for event in events if event.ordering_key]
-    if not keyed:
-        return set()
-    return set(OutboxEvent.objects.on_outbox().filter(pk__in=keyed).blocked().values_list("pk", flat=True))
+            event.step = next_step(event, facts[event.pk])

@@ -54,7 +54,7 @@ def show(pk: int, *, payload: bool) -> Result:
     event = OutboxEvent.objects.on_outbox().get(pk=pk)
     attempts, acts = history(event)
     facts = facts_for(event, acts=acts)
-    entries = timeline(event, attempts, acts, facts.now)
+    entries = timeline(event, attempts, acts, facts)
     if event.finished_at is not None:  # so no step is planned, and every entry has a time
         entries.append(Entry(event.state, event.finished_at, event.get_state_display()))
         entries.sort(key=lambda entry: entry.at or facts.now)
@@ -87,11 +87,13 @@ def _known(event: OutboxEvent) -> Iterator[str]:
 
 def _line(entry: Entry, now: dt.datetime) -> str:
     """ "  2026-11-23 09:10:11  Sent, outcome unknown (HTTP status 503, took 0.1 s): what went wrong"."""
-    at = entry.at or now
-    local = timezone.localtime(at) if timezone.is_aware(at) else at
     words = [f"{name} {value}" for name, value in entry.facts]
-    words += [relative(at, now)] if entry.what == "planned" else []
-    line = f"  {local:%Y-%m-%d %H:%M:%S}  {entry.title}" + (f" ({', '.join(words)})" if words else "")
+    begins = " " * 19
+    if entry.at is not None:
+        local = timezone.localtime(entry.at) if timezone.is_aware(entry.at) else entry.at
+        begins = f"{local:%Y-%m-%d %H:%M:%S}"
+        words += [relative(entry.at, now)] if entry.what == "planned" else []
+    line = f"  {begins}  {entry.title}" + (f" ({', '.join(words)})" if words else "")
     return f"{line}: {entry.text}" if entry.text else line
 
 

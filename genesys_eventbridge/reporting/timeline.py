@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent, outbox_alias
 from genesys_eventbridge.platform.outcomes import NOT_SENT, Verdict
-from genesys_eventbridge.reporting.explain import is_in_flight
+from genesys_eventbridge.reporting.explain import is_in_flight, next_step
+from genesys_eventbridge.reporting.facts import Facts
 from genesys_eventbridge.reporting.payloads import visible
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.text import clean, redact_text
@@ -42,7 +43,7 @@ _CHECKS: dict[str, Any] = {
 class Entry:
     """One entry. ``tone`` is only a visual cue: good, bad, wait, plain, person or planned."""
 
-    #: "enqueued", "publish" or "check", an operator's action (see ``Act``), or "planned".
+    #: "enqueued", "publish" or "check", an operator's action (see ``Act``), "lapsed", or "planned".
     what: str
     at: dt.datetime | None
     title: str
@@ -67,7 +68,7 @@ def timeline(
     event: OutboxEvent,
     attempts: Sequence[DeliveryAttempt],
     acts: Sequence[EventAct],
-    now: dt.datetime,
+    facts: Facts,
     *,
     keys: Iterable[str] = (),
     payload: bool = False,
@@ -87,7 +88,7 @@ def timeline(
         else:
             entries.append(_attempt(row, at - free, tuple(keys), payload))
             free = at + dt.timedelta(seconds=row.duration)
-    return [*entries, *_planned(event, now)]
+    return [*entries, *_unreported(event, attempts, facts), *_planned(event, facts)]
 
 
 def _attempt(attempt: DeliveryAttempt, waited: dt.timedelta, keys: tuple[str, ...], payload: bool) -> Entry:
@@ -132,11 +133,33 @@ def _act(act: EventAct) -> Entry:
     return Entry(act.act, act.at, title, "person", facts, clean(act.reason, 500), row=act)
 
 
-def _planned(event: OutboxEvent, now: dt.datetime) -> list[Entry]:
+def _unreported(event: OutboxEvent, attempts: Sequence[DeliveryAttempt], facts: Facts) -> list[Entry]:
+    """Claims that left no attempt in the log, because their worker was killed or lost its connection."""
+    held = event.claim_token is not None and event.due_at is not None
+    expired = held and not is_in_flight(event, facts.now)
+    before = event.lapses or 0
+    if not held or not (expired or before):
+        return []
+    title = _("A worker claimed it and never reported")
+    times = before + expired
+    found = [(_("times in a row"), times)] if times > 1 else []
+    at = None
+    if expired and facts.settings is not None and event.due_at is not None:
+        at = event.due_at - dt.timedelta(seconds=facts.settings.lease_seconds)
+    elif event.in_doubt_since is not None and not attempts:
+        at = event.in_doubt_since  # set by the first of these claims
+    return [Entry("lapsed", at, title, "bad", found)]
+
+
+def _planned(event: OutboxEvent, facts: Facts) -> list[Entry]:
+    """The next step, as every other page says it."""
     if event.due_at is None:
         return []
+    step = next_step(event, facts)
     is_pending = event.state == State.PENDING
-    if is_in_flight(event, now):
+    if is_in_flight(event, facts.now):
         return [Entry("planned", None, _("Being sent") if is_pending else _("Being checked"), "planned")]
     title = _("Next attempt") if is_pending else _("Next check")
-    return [Entry("planned", max(event.due_at, now), title, "planned")]
+    if not step.goes:
+        title = _("%(what)s: %(why)s") % {"what": title, "why": step.short}
+    return [Entry("planned", step.at, title, "planned")]

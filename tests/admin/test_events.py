@@ -86,6 +86,7 @@ def test_the_admin_passes_djangos_own_checks():
 
 def test_the_list_says_of_each_row_where_it_stands_and_what_comes_next(viewer):
     Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
+    Destination.objects.update(heartbeat_at=DatabaseNow())
     waiting = event(
         "order.paid",
         subject="ORD-1",
@@ -153,15 +154,16 @@ def test_the_title_of_an_event_names_its_type_and_subject(viewer):
 
 
 def test_what_holds_a_row_back_is_its_next_step(viewer):
+    Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
     head = event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
     behind = event(ordering_key="ORD-7")
     free = event()
 
-    assert cell(viewer.get(LIST), behind, "next_step") == "waiting for an earlier event"
+    assert cell(viewer.get(LIST), behind, "next_step") == f"waits for #{head.pk} (dead)"
     assert cell(viewer.get(LIST), free, "next_step") == "due"
     assert cell(viewer.get(LIST), head, "next_step") == "needs an operator"
 
-    Destination.objects.create(alias="default", held_by="ben", held_reason="why")
+    Destination.objects.update(held_by="ben", held_reason="why")
     assert cell(viewer.get(LIST), free, "next_step") == "paused by ben"
 
     Destination.objects.update(held_by="", paused_until=DatabaseNow(3600), paused_reason="503")
@@ -171,6 +173,9 @@ def test_what_holds_a_row_back_is_its_next_step(viewer):
 
     Destination.objects.update(check_paused_until=DatabaseNow(3600))
     assert cell(viewer.get(LIST), checked, "next_step").startswith("paused until ")
+
+    Destination.objects.update(heartbeat_at=DatabaseNow(-900))
+    assert cell(viewer.get(LIST), free, "next_step") == "no worker"
 
 
 def test_the_destination_is_a_column_where_there_are_several(viewer, settings):
@@ -569,6 +574,7 @@ def test_the_page_says_what_happens_next_and_tells_the_story(ana):
 
 
 def test_the_planned_step_ends_the_timeline(ana):
+    Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
     row = event(row={"attempts": 1, "due_at": DatabaseNow(60)})
     asked = accepted(due_at=DatabaseNow(60))
     flying = event(

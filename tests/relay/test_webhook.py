@@ -8,7 +8,6 @@ import httpx
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import override_settings
-from django.utils import timezone
 
 from genesys_eventbridge import conf, relay
 from genesys_eventbridge.db.clock import DatabaseNow
@@ -340,7 +339,7 @@ class TestBareData:
         assert words.startswith("Not sent: datacontenttype")
         assert "The platform" not in words
         assert "correct what the error names" in words
-        assert timeline(fresh(row), *history(row), timezone.now())[-1].title == "Refused before it was sent"
+        assert timeline(fresh(row), *history(row), facts_for(fresh(row)))[-1].title == "Refused before it was sent"
         assert hook.requests == []
 
 
@@ -433,7 +432,7 @@ class TestWords:
         row = event()
         publish(Hook(BROKEN, 200))
 
-        entries = timeline(fresh(row), *history(row), timezone.now())
+        entries = timeline(fresh(row), *history(row), facts_for(fresh(row)))
 
         assert [
             ("repeated, although", "an earlier attempt may have arrived") in entry.facts for entry in entries
