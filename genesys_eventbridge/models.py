@@ -598,3 +598,33 @@ class DeliveryTime(models.Model):
 
     def __str__(self) -> str:
         return f"{self.destination} {self.type} {self.step}: {self.number}"
+
+
+class DashboardPage(OutboxEvent):
+    """No table: Django's index and sidebar list models, so the dashboard is one."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("dashboard")
+        verbose_name_plural = _("dashboard")
+        default_permissions = ()
+
+
+class FailuresPage(OutboxEvent):
+    """No table, as DashboardPage: the groups of failures."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("failures")
+        verbose_name_plural = _("failures")
+        default_permissions = ()
+
+
+class CataloguePage(OutboxEvent):
+    """No table, as DashboardPage: the event types, for those who consume them."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("event catalogue")
+        verbose_name_plural = _("event catalogue")
+        default_permissions = ()

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.admin import event_detail, filters
+from genesys_eventbridge.admin.catalogue import Catalogue
 from genesys_eventbridge.admin.columns import EventColumns
 from genesys_eventbridge.admin.confirmation import EventActs, actions
 from genesys_eventbridge.admin.dashboard import Dashboard
@@ -42,7 +43,7 @@ LIST_FILTERS = (
 )
 
 
-class OutboxEventAdmin(EventColumns, Dashboard, FailurePage, EventActs):
+class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, EventActs):
     """Find events by id, key or subject, read their timeline, and act on them with a reason."""
 
     list_display = (

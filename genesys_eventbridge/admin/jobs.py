@@ -32,6 +32,8 @@ from genesys_eventbridge.text import clean
 
 #: Seconds that the button "Continue here" works.
 HERE = 10.0
+#: Seconds between two looks at a job that is being worked on.
+REFRESH_SECONDS = 5
 BIGINT_DIGITS = 19
 
 
@@ -156,6 +158,7 @@ class JobAdmin(PagesAdmin):
             request,
             self.job_template,
             format_html("{} · {}", Act(job.act).label, clean(job.about, 200)),
+            refresh=REFRESH_SECONDS if unfinished else 0,
             job=job,
             facts=list(self._facts(job)),
             groups=[self._group(job, group) for group in jobs.groups(job)],

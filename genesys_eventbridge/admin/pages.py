@@ -16,8 +16,9 @@ from django.utils.text import capfirst
 from genesys_eventbridge.operations import Actor
 
 APP = "genesys_eventbridge"
-#: Only a local style sheet: the pages need no scripts and work under a strict content security policy.
+#: Only files of this site: the pages work under a strict content security policy, and without the script.
 CSS = forms.Media(css={"all": ["genesys_eventbridge/admin.css"]})
+REFRESH = forms.Media(js=[forms.Script("genesys_eventbridge/refresh.js", defer=True)])
 
 
 class PagesAdmin(admin.ModelAdmin):
@@ -43,14 +44,20 @@ class PagesAdmin(admin.ModelAdmin):
         context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
         return super().changelist_view(request, context)
 
-    def page(self, request: HttpRequest, template: str, title: Any, **context: Any) -> TemplateResponse:
-        """One of our pages, with what Django's templates and those of themes need."""
+    def page(
+        self, request: HttpRequest, template: str, title: Any, *, refresh: int = 0, **context: Any
+    ) -> TemplateResponse:
+        """One of our pages, with what Django's templates and those of themes need.
+
+        With ``refresh`` the page brings itself up to date every so many seconds.
+        """
         context = {
             **self.admin_site.each_context(request),
             "title": title,
             "original": str(title),  # a string: some themes need one
             "opts": self.opts,
-            "media": CSS,
+            "media": CSS + REFRESH if refresh else CSS,
+            "refresh": refresh,
             "has_view_permission": True,
             **context,
         }

@@ -1,4 +1,4 @@
-"""The catalogue of registered events as text, as Markdown, or as values for programs."""
+"""The catalogue of declared events as text, as Markdown, or as values for programs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import Any
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.management.output import Result
-from genesys_eventbridge.model_events.catalogue import Entry, Member, entries
+from genesys_eventbridge.model_events.catalogue import Entry, entries
 
-NOTHING = "No model publishes events yet. Register one: @publishes(created=..., fields=[...])."
+NOTHING = (
+    "No event is declared yet. Register a model: @publishes(created=..., fields=[...]), "
+    "or add the schema of a type to SCHEMAS."
+)
 ELEMENTS = "`[]` stands for each element of the list."
-WORDS = {
-    "any": "any JSON value",
-    "null": "null; saving any other value raises InvalidEvent",
-    "refused": "cannot be published: saving it raises InvalidEvent",
-}
 
 
 def catalogue(destinations: Sequence[str], form: str) -> Result:
@@ -35,10 +33,10 @@ def _text(found: Sequence[Entry]) -> Iterator[str]:
     if not found:
         yield NOTHING
     for entry in found:
-        yield f"{entry.type}  ({_when(entry)}; to {entry.destination})"
+        yield f"{entry.type}  ({entry.occasion}; to {entry.destination})"
         yield from (f"  {line}" for line in entry.text.splitlines())
         width = max((len(member.name) for member in entry.members), default=0)
-        yield from (f"  {member.name:<{width}}  {_kind(member)}" for member in entry.members)
+        yield from (f"  {member.name:<{width}}  {member.values}" for member in entry.members)
         if entry.schema is not None:
             yield f"  schema   {_json(entry.schema)}"
         if entry.example is not None:
@@ -50,13 +48,13 @@ def _markdown(found: Sequence[Entry]) -> Iterator[str]:
     if not found:
         yield from ("", NOTHING)
     for entry in found:
-        yield from ("", f"## `{entry.type}`", "", f"{_when(entry)}. To {entry.destination}.")
+        yield from ("", f"## `{entry.type}`", "", f"{entry.occasion}. To {entry.destination}.")
         if entry.text:
             yield from ("", entry.text)
         if entry.members:
             yield from ("", "| in `data` | what | meaning |", "| --- | --- | --- |")
             for member in entry.members:
-                yield f"| `{member.name}` | {_cell(_kind(member))} | {_cell(member.text)} |"
+                yield f"| `{member.name}` | {_cell(member.values)} | {_cell(member.text)} |"
             if any("[]" in member.name for member in entry.members):
                 yield from ("", ELEMENTS)
         if entry.example is not None:
@@ -66,25 +64,6 @@ def _markdown(found: Sequence[Entry]) -> Iterator[str]:
         elif entry.model_schema is not None:
             yield from ("", "<details><summary>JSON Schema of <code>data</code></summary>", "")
             yield from ("```json", _json(entry.model_schema, 2), "```", "", "</details>")
-
-
-def _when(entry: Entry) -> str:
-    if entry.kind in ("created", "updated", "deleted"):
-        what = f"{entry.model} {entry.kind}"
-    else:
-        what = f"{entry.model} when its {entry.kind} change"
-    return f"{what}, when {', '.join(entry.changed)} changed" if entry.changed else what
-
-
-def _kind(member: Member) -> str:
-    if member.type in WORDS:
-        return WORDS[member.type]
-    parts = [f"{member.type} ({member.format})" if member.format else member.type]
-    if member.choices:
-        parts.append("one of " + ", ".join(_json(choice) for choice in member.choices))
-    if member.nullable:
-        parts.append("or null")
-    return ", ".join(parts)
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,7 @@
-"""The event catalogue, for the consumers of the events: each registered event, its data, and an example."""
+"""The event catalogue, for the consumers of the events: each declared event, its data, and an example.
+
+Events are declared by registering a model, and by a schema for a type that ``enqueue()`` is called with.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.model_events.payload import attribute
-from genesys_eventbridge.model_events.registry import Registration, models_of, plan, registrations
+from genesys_eventbridge.model_events.registry import KINDS, Registration, models_of, plan, registrations
 from genesys_eventbridge.model_events.shapes import DIALECT, IMPOSSIBLE, REFUSED, Shape, data_shape
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
@@ -38,14 +42,31 @@ class Member:
     text: str = ""
     """The field's help text or verbose name."""
 
+    @property
+    def values(self) -> str:
+        """Which values it may have: "string (date-time), or null"."""
+        if self.type == "any":
+            return _("any JSON value")
+        if self.type == "null":
+            return _("null; saving any other value raises InvalidEvent")
+        if self.type == REFUSED:
+            return _("cannot be published: saving it raises InvalidEvent")
+        parts = [f"{self.type} ({self.format})" if self.format else self.type]
+        if self.choices:
+            choices = ", ".join(json.dumps(one, ensure_ascii=False, default=str) for one in self.choices)
+            parts.append(_("one of %(choices)s") % {"choices": choices})
+        if self.nullable:
+            parts.append(_("or null"))
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event type of one model to one destination."""
+    """One event type of one model to one destination, or of ``enqueue()`` if ``model`` is empty."""
 
     model: str
     kind: str
-    """created, updated, deleted, or the name of a many-to-many field."""
+    """created, updated, deleted, the name of a many-to-many field, or "" without a model."""
     type: str
     destination: str
     changed: tuple[str, ...]
@@ -61,6 +82,18 @@ class Entry:
     model_schema: Mapping[str, Any] | None
     """JSON Schema of ``data``, derived from the model and ``fields=``; None with ``data=``."""
 
+    @property
+    def occasion(self) -> str:
+        """When it is published: "shop.Order updated, when status changed"."""
+        words = {"model": self.model, "kind": self.kind, "columns": ", ".join(self.changed)}
+        if not self.model:
+            return _("enqueue()")
+        if self.kind not in KINDS:
+            return _("%(model)s when its %(kind)s change") % words
+        if self.changed:
+            return _("%(model)s %(kind)s, when %(columns)s changed") % words
+        return _("%(model)s %(kind)s") % words
+
 
 def entries() -> list[Entry]:
     """The catalogue, sorted by event type. Raises ImproperlyConfigured for wrong settings."""
@@ -69,6 +102,13 @@ def entries() -> list[Entry]:
         for registration in registrations()
         for kind, type_ in (*registration.types.items(), *registration.m2m.items())
         for model in _models(registration, kind)
+    ]
+    known = {(entry.type, entry.destination) for entry in found}
+    found += [
+        _declared(alias, type_, schema)
+        for alias in conf.aliases()
+        for type_, schema in conf.destination(alias).schemas.items()
+        if (type_, alias) not in known
     ]
     return sorted(found, key=lambda entry: (entry.type, entry.destination, entry.model, entry.kind))
 
@@ -102,7 +142,7 @@ def _models(registration: Registration, kind: str) -> list[type[Model]]:
         if not any(parent in found for parent in model.__mro__[1:])
         and (
             registration in plan(model).kinds.get(kind, ())
-            or any(name == kind and one is registration for name, _, one in plan(model).m2m)
+            or any(name == kind and one is registration for name, _type, one in plan(model).m2m)
         )
     ]
 
@@ -123,6 +163,22 @@ def _entry(registration: Registration, model: type[Model], kind: str, type_: str
         schema=schema,
         example=_example(shape, [one for one in (schema, model_schema) if one is not None], type_),
         model_schema=model_schema,
+    )
+
+
+def _declared(alias: str, type_: str, given: Any) -> Entry:
+    schema = _schema(given) or {}
+    return Entry(
+        model="",
+        kind="",
+        type=type_,
+        destination=alias,
+        changed=(),
+        text="",
+        members=(),
+        schema=schema,
+        example=_example(None, [schema], type_),
+        model_schema=None,
     )
 
 

@@ -317,10 +317,10 @@ class TestAccess:
         client.force_login(user("nora", "view_destination"))
 
         assert client.get(PAGE).status_code == 403
-        assert PAGE not in html(client.get(APP))
+        assert "dashboardpage" not in html(client.get("/admin/"))
 
     def test_it_is_found_from_the_app_and_from_the_list(self, viewer):
-        assert PAGE in html(viewer.get(APP))
+        assert f"{APP}dashboardpage/" in html(viewer.get(APP))
         assert PAGE in html(viewer.get(LIST))
 
     def test_the_page_of_the_destination_is_linked_for_who_may_see_it(self, client, viewer, alive):

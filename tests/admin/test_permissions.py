@@ -12,7 +12,16 @@ from django.urls import URLPattern, reverse
 from genesys_eventbridge import counters
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent, Rollup
+from genesys_eventbridge.models import (
+    CataloguePage,
+    DashboardPage,
+    DeliveryAttempt,
+    Destination,
+    EventAct,
+    FailuresPage,
+    OutboxEvent,
+    Rollup,
+)
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, ended, event
 from tests.prompt import sandboxed
@@ -57,6 +66,10 @@ ADDRESSES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "outboxevent_change": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "outboxevent_dashboard": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "outboxevent_failures": (READ, {**ONLY_READ, "staff": NO_METHOD}),
+    "outboxevent_catalogue": (READ, {**ONLY_READ, "staff": NO_METHOD}),
+    "dashboardpage_changelist": (READ, ONLY_READ),
+    "failurespage_changelist": (READ, ONLY_READ),
+    "cataloguepage_changelist": (READ, ONLY_READ),
     "destination_changelist": (READ, by_person(OK, OK, OK)),
     "destination_add": (NEVER, NEVER),
     "destination_history": (READ, READ),
@@ -106,7 +119,7 @@ def log_in(client):
 
 def address(name, rows) -> str:
     arguments: list[object] = []
-    if not name.endswith(("changelist", "add", "dashboard", "failures")):
+    if not name.endswith(("changelist", "add", "dashboard", "failures", "catalogue")):
         arguments = [rows["requeue"].pk if name.startswith("outboxevent") else "default"]
         if name == "destination_history":
             arguments = [Destination.objects.get().pk]
@@ -128,7 +141,7 @@ def everything() -> dict[str, list[dict]]:
 
 def test_every_address_of_the_app_is_in_the_tables_of_this_file():
     found = set()
-    for model in (OutboxEvent, Destination):
+    for model in (OutboxEvent, Destination, DashboardPage, FailuresPage, CataloguePage):
         for pattern in admin.site.get_model_admin(model).get_urls():
             assert isinstance(pattern, URLPattern)
             if pattern.name:

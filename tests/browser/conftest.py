@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from playwright.sync_api import Browser
 
+from genesys_eventbridge.model_events import receivers, registry
 from tests.browser.chromium import chromium
 from tests.browser.visitor import Visitor
 from tests.prompt import start
@@ -27,6 +28,16 @@ collect_ignore = [] if settings.SETTINGS_MODULE.startswith("tests.browser.themes
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def registrations() -> Iterator[None]:
+    """Models that a page's way has registered are so until the end of the test."""
+    before = registry.registrations()
+    yield
+    for registration in registry.registrations():
+        if registration not in before:
+            receivers.detach(registration)
 
 
 @pytest.fixture

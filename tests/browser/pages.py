@@ -12,14 +12,18 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.model_events import publishes
 from genesys_eventbridge.models import Destination, OutboxEvent, Rollup
 from genesys_eventbridge.operations import pause
 from genesys_eventbridge.outbox import enqueue_many
 from tests.browser import cast
 from tests.browser.visitor import Visitor
 from tests.outbox_rows import event as event_row
+from tests.shop.models import Order
 
 EVENTS = "/admin/genesys_eventbridge/outboxevent/"
+CATALOGUE = "/admin/genesys_eventbridge/cataloguepage/"
+DASHBOARD = "/admin/genesys_eventbridge/dashboardpage/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
 DESTINATION = f"{DESTINATIONS}default/change/"
 #: The smallest supported screen.
@@ -167,6 +171,12 @@ def crowded(path: str) -> Way:
     return go
 
 
+def _catalogue(scene: Scene) -> Visitor:
+    fields = ["number", "amount", "status", "customer.email", "note"]
+    publishes(created="order.created", updated=LONG, changed=["status"], fields=fields)(Order)
+    return at(CATALOGUE)(scene)
+
+
 def _destination(path: str, **row: Any) -> Way:
     def go(scene: Scene) -> Visitor:
         assert scene.events
@@ -210,10 +220,13 @@ STATES = (
     "blanked",
 )
 PAGES: dict[str, Way] = {
-    "dashboard": at(f"{EVENTS}dashboard/"),
-    "dashboard, of an empty outbox": at_once(f"{EVENTS}dashboard/"),
-    "dashboard, crowded": crowded(f"{EVENTS}dashboard/"),
+    "dashboard": at(DASHBOARD),
+    "dashboard, of an empty outbox": at_once(DASHBOARD),
+    "dashboard, crowded": crowded(DASHBOARD),
     "events, crowded": crowded(EVENTS),
+    "catalogue": _catalogue,
+    "catalogue, without a declared type": at(CATALOGUE),
+    "catalogue, empty": at_once(CATALOGUE),
     "app index": at("/admin/genesys_eventbridge/"),
     "events": at(EVENTS),
     "events, dead ones": at(f"{EVENTS}?state=dead"),

@@ -122,6 +122,26 @@ def test_a_schema_is_shown_and_its_example_wins(publish: Publish, tmp_path, in_f
     assert (updated.schema, updated.example) == (None, None)
 
 
+def test_a_type_that_only_a_schema_describes_is_one_of_enqueue(publish: Publish) -> None:
+    schema = {"type": "object", "examples": [{"number": "A-1"}]}
+    declared = {"order.created": schema, "order.packed": schema, "order.lost": {"type": "object"}}
+    default = {**settings.GENESYS_EVENTBRIDGE["default"], "SCHEMAS": declared}
+    with override_settings(GENESYS_EVENTBRIDGE={"default": default, "emea": default}):
+        publish(Order, created="order.created", data=payload)
+        found = entries()
+
+    assert [(one.type, one.destination, one.occasion) for one in found] == [
+        ("order.created", "default", "shop.Order created"),
+        ("order.created", "emea", "enqueue()"),
+        ("order.lost", "default", "enqueue()"),
+        ("order.lost", "emea", "enqueue()"),
+        ("order.packed", "default", "enqueue()"),
+        ("order.packed", "emea", "enqueue()"),
+    ]
+    assert [(one.example, one.members) for one in found[-1:]] == [({"number": "A-1"}, ())]
+    assert found[2].example is None
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("url", "shown"),

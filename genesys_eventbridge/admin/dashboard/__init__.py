@@ -33,6 +33,9 @@ from genesys_eventbridge.reporting.summary import Summary, summarize, worst
 from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.text import clean
 
+#: Seconds between two looks at an open dashboard.
+REFRESH_SECONDS = 30
+
 
 class Dashboard(PagesAdmin):
     """The dashboard page of the event admin; requires only the permission to view events."""
@@ -55,7 +58,14 @@ class Dashboard(PagesAdmin):
             context = {"verdict": wrong, "health": [health.system_checks()]}
         events_url = self.url("changelist")
         context["failures_url"] = self.url("failures")
-        return self.page(request, self.dashboard_template, _("Dashboard"), events_url=events_url, **context)
+        return self.page(
+            request,
+            self.dashboard_template,
+            _("Dashboard"),
+            refresh=REFRESH_SECONDS,
+            events_url=events_url,
+            **context,
+        )
 
     def _context(self, request: HttpRequest) -> dict[str, Any]:
         now = next_due.database_now()

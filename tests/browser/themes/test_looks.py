@@ -26,6 +26,7 @@ HEADINGS = {
     "confirm requeue": "Requeue",
     "confirm resolve": "Resolve",
     "dashboard": "Dashboard",
+    "catalogue": "Event catalogue",
     "destination": "default",
     "destination, pause refused": "default",
 }

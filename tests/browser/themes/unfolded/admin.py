@@ -3,10 +3,10 @@
 from django.contrib import admin
 from unfold.admin import ModelAdmin
 
-from genesys_eventbridge.admin import DestinationAdmin, OutboxEventAdmin
-from genesys_eventbridge.models import Destination, OutboxEvent
+from genesys_eventbridge.admin import DestinationAdmin, JobAdmin, OutboxEventAdmin
+from genesys_eventbridge.models import Destination, Job, OutboxEvent
 
-admin.site.unregister([OutboxEvent, Destination])
+admin.site.unregister([OutboxEvent, Destination, Job])
 
 
 @admin.register(OutboxEvent)
@@ -17,3 +17,8 @@ class EventAdmin(OutboxEventAdmin, ModelAdmin):
 @admin.register(Destination)
 class ThemedDestinationAdmin(DestinationAdmin, ModelAdmin):
     """Destinations in the theme's look."""
+
+
+@admin.register(Job)
+class ThemedJobAdmin(JobAdmin, ModelAdmin):
+    """The audit in the theme's look."""
