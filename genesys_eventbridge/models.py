@@ -16,7 +16,18 @@ from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
 from genesys_eventbridge.db.folding import FoldedEndIndex, FoldedIndex
 from genesys_eventbridge.db.indexes import SparseIndex
-from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, AttemptKind, Reason, State
+from genesys_eventbridge.states import (
+    FINISHED,
+    NEEDS_OPERATOR,
+    OPEN,
+    Act,
+    AlertKind,
+    AlertStatus,
+    AttemptKind,
+    JobState,
+    Reason,
+    State,
+)
 
 # Imported within methods if only they need it: at startup these would cost more than the models
 # (benchmarks/starting.py).
@@ -531,6 +542,9 @@ class Destination(models.Model):
     pruned_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("When a worker last started to remove old events.")
     )
+    alerts_at = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("When a worker last looked whether an alert is due.")
+    )
 
     class Meta:
         verbose_name = _("destination")
@@ -600,31 +614,71 @@ class DeliveryTime(models.Model):
         return f"{self.destination} {self.type} {self.step}: {self.number}"
 
 
-class DashboardPage(OutboxEvent):
-    """No table: Django's index and sidebar list models, so the dashboard is one."""
+class Alert(models.Model):
+    """What the alerts of one kind at one destination have come to; see alerts/decide.py.
+
+    An alert is open while ``alerted_at`` is set.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    destination = ExactCharField(max_length=64)
+    kind = models.CharField(max_length=16, choices=AlertKind.choices)
+    version = models.PositiveIntegerField(
+        default=0, help_text=_("Raised by each change; who read it may write.")
+    )
+    since = ReadableDateTimeField(null=True, blank=True, help_text=_("Since when the trouble is known."))
+    gone_at = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("When the trouble of an open alert was first seen to be over.")
+    )
+    alerted_at = ReadableDateTimeField(null=True, blank=True)
+    noticed_at = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("When the last notice of trouble was stored.")
+    )
+    number = models.BigIntegerField(default=0, help_text=_("Events concerned when it was last looked at."))
+    more = models.BigIntegerField(default=0, help_text=_("Events that failed since the last notice."))
+    message = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:
-        proxy = True
-        verbose_name = _("dashboard")
-        verbose_name_plural = _("dashboard")
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
         default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["destination", "kind"], name="eventbridge_alert_once")]
+
+    def __str__(self) -> str:
+        return f"{self.destination} {self.kind}"
 
 
-class FailuresPage(OutboxEvent):
-    """No table, as DashboardPage: the groups of failures."""
+class AlertNotice(models.Model):
+    """One notice to one channel: stored with the change of its alert, sent later, kept for 30 days."""
+
+    id = models.BigAutoField(primary_key=True)
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="notices")
+    notice_id = models.UUIDField(help_text=_("The same for all channels and all attempts."))
+    status = models.CharField(max_length=16, choices=AlertStatus.choices)
+    channel = models.CharField(max_length=16)
+    content = models.TextField(help_text=_("JSON, sent as it is; see alerts/notices.py."))
+    created_at = ReadableDateTimeField()
+    due_at = ReadableDateTimeField(
+        null=True,
+        blank=True,
+        help_text=_("When the next attempt is due, or the lease ends; empty once it is sent or given up."),
+    )
+    claim_token = models.UUIDField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    sent_at = ReadableDateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:
-        proxy = True
-        verbose_name = _("failures")
-        verbose_name_plural = _("failures")
+        verbose_name = _("notice")
+        verbose_name_plural = _("notices")
         default_permissions = ()
+        indexes = [models.Index(fields=["due_at"], name="eventbridge_notice_due")]
+        constraints = [
+            models.UniqueConstraint(fields=["notice_id", "channel"], name="eventbridge_notice_once"),
+            models.CheckConstraint(
+                condition=Q(sent_at__isnull=True) | Q(due_at__isnull=True), name="eventbridge_notice_sent"
+            ),
+        ]
 
-
-class CataloguePage(OutboxEvent):
-    """No table, as DashboardPage: the event types, for those who consume them."""
-
-    class Meta:
-        proxy = True
-        verbose_name = _("event catalogue")
-        verbose_name_plural = _("event catalogue")
-        default_permissions = ()
+    def __str__(self) -> str:
+        return f"{self.status} by {self.channel}"

@@ -1,4 +1,4 @@
-"""The states of an event, why it ended, and operator actions, as Django choices."""
+"""The states of an event, why it ended, operator actions and kinds of alerts, as Django choices."""
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -80,6 +80,36 @@ class AttemptKind(TextChoices):
 
     PUBLISH = "publish", _("publish")
     CHECK = "check", _("check")
+
+
+class AlertKind(TextChoices):
+    """What an alert is about. At one destination at most one alert of each kind is open."""
+
+    #: Events became dead.
+    DEAD = "dead", _("dead events")
+    #: Events became unresolved.
+    UNRESOLVED = "unresolved", _("unresolved events")
+    #: Nothing has been sent, or no status checked, for longer than ``paused_for``.
+    PAUSED = "paused", _("paused for long")
+    #: The platform refuses one event after another.
+    REFUSALS = "refusals", _("refused events")
+    #: No worker reports.
+    WORKER = "worker", _("no worker")
+    #: The oldest undelivered event is older than ``backlog_age``.
+    AGE = "age", _("delayed events")
+
+
+class AlertStatus(TextChoices):
+    """What a notice of an alert says."""
+
+    #: The trouble began.
+    OPENED = "opened", _("alert")
+    #: After the window, more events failed than the alert said.
+    MORE = "more", _("more")
+    #: The trouble is over.
+    RECOVERED = "recovered", _("recovered")
+    #: Sent by ``eventbridge_alert --test``; nothing is wrong.
+    TEST = "test", _("test")
 
 
 OPEN = (State.PENDING, State.ACCEPTED)

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.transaction import TransactionManagementError
 
 from genesys_eventbridge import conf, relay, wake
+from genesys_eventbridge.alerts import background as alerts
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, drop_connection
 from genesys_eventbridge.db.clock import require_steady_zone
@@ -150,6 +151,7 @@ def _run(
             refuse_in_transaction(outbox_alias(), "nothing is sent")
             require_steady_zone(outbox_alias(), "nothing is sent")
             wake.announce(destination)
+            alerts.tend()
         return work(settings)
     except (ImproperlyConfigured, TransactionManagementError) as error:
         logger.error("Task %s not run for destination %s: %s", task, clean(destination, 64), error)

@@ -3721,6 +3721,159 @@ MUTANTS = [
         ),
         "relay/test_webhook.py",
     ),
+    Mutant(
+        "an evaluation that was overtaken stores nothing",
+        "alerts/evaluation.py",
+        (
+            (
+                "unchanged = rows.filter(version=0 if self.row is None else self.row.version)",
+                "unchanged = rows",
+            ),
+        ),
+        "alerts/test_evaluation.py::test_an_evaluation_that_was_overtaken_stores_nothing",
+    ),
+    Mutant(
+        "of all workers one evaluates each minute",
+        "alerts/evaluation.py",
+        (("lambda: rows.filter(due).update(alerts_at=NOW)", "lambda: rows.update(alerts_at=NOW)"),),
+        "alerts/test_evaluation.py::test_of_all_workers_one_evaluates_each_minute",
+    ),
+    Mutant(
+        "the turn of the alerts survives a clock that was set back",
+        "alerts/evaluation.py",
+        (("    due |= Q(alerts_at__gt=DatabaseNow(SET_BACK_SECONDS))\n", ""),),
+        "alerts/test_evaluation.py::test_the_turn_survives_a_clock_that_was_set_back",
+    ),
+    Mutant(
+        "a destination with wrong settings silences no other",
+        "alerts/evaluation.py",
+        (("with suppress(ImproperlyConfigured):", "with suppress(KeyError):"),),
+        "alerts/test_evaluation.py::test_a_destination_with_wrong_settings_silences_no_other",
+    ),
+    Mutant(
+        "a notice that is still to be sent is kept",
+        "alerts/evaluation.py",
+        (("filter(due_at__isnull=True, created_at__lt", "filter(created_at__lt"),),
+        "alerts/test_evaluation.py::test_old_notices_are_forgotten_and_unsent_ones_kept",
+    ),
+    Mutant(
+        "a recovery waits for the window",
+        "alerts/decide.py",
+        (
+            (
+                "if _passed(episode.noticed_at, now) >= window:\n        return Episode(),",
+                "if window:\n        return Episode(),",
+            ),
+        ),
+        "alerts/test_decide.py",
+    ),
+    Mutant(
+        "more failures wait for the window",
+        "alerts/decide.py",
+        (("if more and _passed(episode.noticed_at, now) >= window:", "if more:"),),
+        "alerts/test_decide.py",
+    ),
+    Mutant(
+        "the window of the alerts survives a clock that was set back",
+        "alerts/decide.py",
+        (('return float("inf") if seconds < -SET_BACK_SECONDS else seconds', "return seconds"),),
+        "alerts/test_decide.py",
+    ),
+    Mutant(
+        "a worker that starts does not report itself missing",
+        "alerts/findings.py",
+        (("WORKER_PATIENCE if by_worker else 0.0", "0.0"),),
+        "alerts/test_evaluation.py::test_a_worker_that_starts_after_a_stop_does_not_report_itself_missing",
+    ),
+    Mutant(
+        "a notice is claimed by one process",
+        "alerts/delivery.py",
+        (("mine = _rows().filter(id=row.pk, due_at__lte=NOW)", "mine = _rows().filter(id=row.pk)"),),
+        "alerts/test_delivery.py::test_a_notice_that_another_process_claimed_meanwhile_is_left_to_it",
+    ),
+    Mutant(
+        "a claimed notice is leased",
+        "alerts/delivery.py",
+        (('"due_at": DatabaseNow(LEASE), ', ""),),
+        "alerts/test_delivery.py::test_a_process_that_was_killed_while_it_sent_leaves_the_notice_to_another",
+    ),
+    Mutant(
+        "who lost its claim of a notice does not write",
+        "alerts/delivery.py",
+        (
+            (
+                "mine = _rows().filter(id=row.pk, claim_token=row.claim_token)",
+                "mine = _rows().filter(id=row.pk)",
+            ),
+        ),
+        "alerts/test_delivery.py::test_who_lost_its_claim_does_not_write",
+    ),
+    Mutant(
+        "a recovery is sent after its alert",
+        "alerts/delivery.py",
+        (("due.filter(~Exists(earlier))", "due"),),
+        "alerts/test_delivery.py::test_the_recovery_waits_for_the_alert",
+    ),
+    Mutant(
+        "a notice is given up after a day",
+        "alerts/delivery.py",
+        ((" or (now - row.created_at).total_seconds() > GIVE_UP_AFTER", ""),),
+        "alerts/test_delivery.py::test_a_day_later_it_is_given_up_after_one_more_attempt",
+    ),
+    Mutant(
+        "no connection is held while a channel sends",
+        "alerts/delivery.py",
+        (("    release_connection(outbox_alias())  # others may need it meanwhile\n", ""),),
+        "alerts/test_delivery.py::test_no_connection_is_held_while_a_channel_sends",
+    ),
+    Mutant(
+        "a channel that hangs is not begun again",
+        "alerts/channels/__init__.py",
+        (("if earlier is not None and earlier.is_alive():", "if earlier is None and key is None:"),),
+        "alerts/test_channels.py::test_a_function_that_hangs_is_left_to_itself_and_not_begun_again",
+    ),
+    Mutant(
+        "what a channel raised is not logged",
+        "alerts/channels/__init__.py",
+        (('NotSent(f"it raised {name}", detail=str(error))', "NotSent(str(error))"),),
+        "alerts/test_delivery.py::test_what_the_function_raised_is_neither_logged_nor_stored",
+    ),
+    Mutant(
+        "a mail backend without a timeout gets one",
+        "alerts/channels/email.py",
+        (("        backend.timeout = attempt.seconds\n", "        pass\n"),),
+        "alerts/test_channels.py::test_a_mail_backend_without_a_timeout_gets_one",
+    ),
+    Mutant(
+        "a failure of an alert's webhook shows no secret of its URL",
+        "client/webhooks.py",
+        (("redact_text(str(error), DEFAULT_REDACT_KEYS, secrets)", "str(error)"),),
+        "alerts/test_channels.py::test_a_server_that_echoes_the_url_puts_no_secret_into_the_error",
+    ),
+    Mutant(
+        "the time of an attempt is signed",
+        "client/webhooks.py",
+        (("str(timestamp).encode(), body", "body"),),
+        "alerts/test_channels.py::test_a_webhook_gets_signed_json",
+    ),
+    Mutant(
+        "while a round of alerts runs no other begins",
+        "alerts/background.py",
+        ((" or (_rounds.thread is not None and _rounds.thread.is_alive())", ""),),
+        "alerts/test_background.py::test_while_a_round_runs_no_other_begins",
+    ),
+    Mutant(
+        "a round of alerts that fails stops no worker",
+        "alerts/background.py",
+        (("    except Exception as error:  # noqa", "    except KeyboardInterrupt as error:  # noqa"),),
+        "alerts/test_background.py::test_a_round_that_fails_is_logged_and_the_next_one_runs",
+    ),
+    Mutant(
+        "alerts are not evaluated within a transaction of business code",
+        "management/commands/eventbridge_alert.py",
+        (("        return True\n", "        return False\n"),),
+        "management/test_alert.py::test_nothing_is_evaluated_within_a_transaction_of_business_code",
+    ),
 ]
 
 

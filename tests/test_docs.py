@@ -39,6 +39,7 @@ EXAMPLE = {"GATEWAY_KEY", "GATEWAY_PATH"}
 #: Capital words with an underscore that are nobody's setting.
 OTHER_WORDS = {
     "BASE_DIR",
+    "CHAT_URL",
     "DEFAULT_REDACT_KEYS",
     "BENCH_ARGS",
     "EVENTBRIDGE_TEST_DATABASE",

@@ -222,7 +222,7 @@ def test_an_unescaped_template_is_found(text, unsafe):
     assert bool(UNSAFE_TEMPLATE.search(text)) is unsafe
 
 
-OUR_ENUMS = ("State.", "Reason.", "Act.", "AttemptKind.", "Verdict.", "Halt.")
+OUR_ENUMS = ("State.", "Reason.", "Act.", "AttemptKind.", "Verdict.", "Halt.", "AlertKind.")
 
 
 def open_matches(source):

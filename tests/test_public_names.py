@@ -10,6 +10,7 @@ from genesys_eventbridge.models import OutboxEvent
 from tests.package import PACKAGE
 
 PUBLIC = {
+    "alerts": "Example Notice",
     "admin": "DestinationAdmin OutboxEventAdmin",
     "client": "Accepted EventBridgeClient Status",
     "cloudevents": "NO_DATA CloudEvent build_event",
@@ -34,8 +35,8 @@ PUBLIC = {
     "text": "DEFAULT_REDACT_KEYS",
 }
 COMMANDS = (
-    "cancel catalogue enqueue pause ping poll prune publish resolve resume retry sandbox schedules show "
-    "status"
+    "alert cancel catalogue enqueue pause ping poll prune publish resolve resume retry sandbox schedules "
+    "show status"
 )
 
 

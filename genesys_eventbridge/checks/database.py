@@ -76,18 +76,24 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
 
 
 def _small_pool(connection: BaseDatabaseWrapper) -> Iterator[Problem]:
-    """``--loop`` serves each destination in its own thread, which holds a connection during a pass."""
+    """``--loop`` serves each destination in its own thread, which holds a connection during a pass.
+
+    Alerts have one thread more.
+    """
     pool = connection.settings_dict["OPTIONS"].get("pool")
     if not pool:
         return
     given = pool if isinstance(pool, dict) else {}
     most = given.get("max_size") or given.get("min_size", 4)  # psycopg_pool's own defaults
-    wanted = len(settings.readable())
+    destinations = settings.readable()
+    alerts = any(destination.alerts for destination in destinations)
+    wanted = len(destinations) + alerts
     if most < wanted:
         yield Problem(
             "W038",
             "DATABASES",
-            f"The pool of database {connection.alias!r} has {most} connections for {wanted} destinations: "
+            f"The pool of database {connection.alias!r} has {most} connections for {len(destinations)} "
+            f"destinations{' and the alerts' if alerts else ''}: "
             "with eventbridge_publish --loop they wait for each other.",
             f'Set "max_size": {wanted + 1} in DATABASES[{connection.alias!r}]["OPTIONS"]["pool"].',
         )

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.checks.migrating import is_migrating
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.conf.alerts import ADMINS
 from genesys_eventbridge.conf.rules import DJANGO_Q, Problem
 from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
 from genesys_eventbridge.models import outbox_alias
@@ -46,6 +48,7 @@ def problems() -> Iterator[Problem]:
         yield from _unusable_schemas(destination)
         yield from _idle_senders(destination)
         yield from _impossible_wakes(destination)
+        yield from _alerts_to_no_one(destination)
         yield from _real_credentials_on_this_machine(destination, "W016")
     database = outbox_alias()
     zone = changing_zone(database)
@@ -135,6 +138,36 @@ def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
             "INSTALLED_APPS: commits wake no worker.",
             'Add "django_q" to INSTALLED_APPS, or set "WAKE": "auto".',
         )
+
+
+def _alerts_to_no_one(destination: DestinationSettings) -> Iterator[Problem]:
+    alerts = destination.alerts
+    if alerts is None:
+        return
+    if alerts.email == ADMINS and not settings.ADMINS:
+        yield Problem(
+            "W027",
+            "ALERTS",
+            f'{conf.SETTING}[{destination.alias!r}]: ALERTS sends e-mails to "{ADMINS}", and ADMINS is '
+            "empty: no one gets them.",
+            'Set ADMINS, or list addresses: "email": ["ops@example.com"].',
+        )
+    if isinstance(alerts.function, str) and not _can_be_imported(alerts.function):
+        yield Problem(
+            "E006",
+            "ALERTS",
+            f"{conf.SETTING}[{destination.alias!r}]: the function of ALERTS, {alerts.function!r}, cannot be "
+            "imported.",
+            "Correct the dotted path: module and function.",
+        )
+
+
+def _can_be_imported(path: str) -> bool:
+    """Whatever the module raises while it loads: the check reports it, and a worker does not stop for it."""
+    try:
+        return callable(import_string(path))
+    except Exception:  # noqa: BLE001 - code of the project's
+        return False
 
 
 def _real_credentials_on_this_machine(destination: DestinationSettings, number: str) -> Iterator[Problem]:

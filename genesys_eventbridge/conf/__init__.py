@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from genesys_eventbridge.conf import rules
+from genesys_eventbridge.conf.alerts import AlertSettings, alert_settings
 from genesys_eventbridge.conf.rules import Problem
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import without_arguments
@@ -62,6 +63,7 @@ class DestinationSettings:
     schemas: Mapping[str, Any] = setting(rules.schemas, {})
     retention_days: float | None = setting(values.optional(values.days), 30.0)
     payload_retention_days: float | None = setting(values.optional(values.days), None)
+    alerts: AlertSettings | None = setting(alert_settings, None, secret=True)
 
     @property
     def request_deadline(self) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from django.db import DatabaseError
 
 from genesys_eventbridge import conf, defects
+from genesys_eventbridge.alerts import background as alerts
 from genesys_eventbridge.db import PASSING, drop_connection, release_connection
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.models import outbox_alias
@@ -74,6 +75,7 @@ class Loop:
                 next_in = worker.next_in(upcoming)
                 busy = is_due(next_in) and self._round(worker, upcoming)
                 self._recovered()
+                alerts.tend()
                 release_connection(outbox_alias())
                 if busy or self._prunes:
                     continue

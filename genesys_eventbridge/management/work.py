@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TextIO
 
 from genesys_eventbridge import operations
+from genesys_eventbridge.alerts import background as alerts
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import arguments, draining
 from genesys_eventbridge.management.base import OutboxCommand
@@ -65,6 +66,7 @@ def loop(options: dict[str, Any]) -> Result:
         chores.start()
         side_by_side(aliases, lambda alias: loops[alias].run())
         chores.join()
+    alerts.finish()
     return Result(
         lines=[_served(alias, each.states, each.pruned) for alias, each in loops.items()],
         data={

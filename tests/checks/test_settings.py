@@ -197,6 +197,28 @@ class TestSettings:
         assert message.id == "genesys_eventbridge.W018"
         assert message.hint == 'Add "django_q" to INSTALLED_APPS, or set "WAKE": "auto".'
 
+    def test_alerts_to_admins_that_are_none_are_w027(self, configure, settings):
+        settings.ADMINS = []
+        configure(ALERTS={"email": "admins"})
+
+        message = only(our_checks.check_settings())
+
+        assert message.id == "genesys_eventbridge.W027"
+        assert "ADMINS is empty" in message.msg
+        settings.ADMINS = [("Ana", "ana@example.com")]
+        assert our_checks.check_settings() == []
+
+    @pytest.mark.parametrize("path", ["shop.nothing.notify", "tests.alerts.nothing", "tests.alerts.SECRET"])
+    def test_a_function_for_alerts_that_cannot_be_imported_is_e006(self, path, configure):
+        configure(ALERTS=path)
+
+        message = only(our_checks.check_settings())
+
+        assert message.id == "genesys_eventbridge.E006"
+        assert repr(path) in message.msg
+        configure(ALERTS="tests.alerts.receive")
+        assert our_checks.check_settings() == []
+
     def test_twice_the_senders_is_enough_of_a_batch(self, configure):
         configure(CONCURRENCY=64, BATCH_SIZE=128)
 

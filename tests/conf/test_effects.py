@@ -11,10 +11,11 @@ import pytest
 from django.db.models import F
 
 from genesys_eventbridge import conf, relay, tasks, wake
+from genesys_eventbridge.alerts.evaluation import configured, evaluate
 from genesys_eventbridge.client import auth, login, sender
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.errors import InvalidEvent, NotInTransaction
-from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
+from genesys_eventbridge.models import Alert, DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.outbox import claim as claims
 from genesys_eventbridge.outbox import destinations, enqueue, retention
 from genesys_eventbridge.states import AttemptKind, State
@@ -178,6 +179,12 @@ def pruned(world: World) -> tuple[int, int]:
     return done.rows, done.blanked
 
 
+def alerted(world: World) -> int:
+    event(row=ended(State.DEAD, "rejected"))
+    with shifted(600):
+        return len(evaluate(configured(), by_worker=False))
+
+
 def claimed_until(world: World) -> bool:
     event()
     claim()
@@ -267,6 +274,7 @@ EFFECTS: dict[str, tuple[Any, Observe]] = {
     ),
     "RETENTION_DAYS": (5, pruned),
     "PAYLOAD_RETENTION_DAYS": (5, pruned),
+    "ALERTS": ("tests.alerts.receive", alerted),
     "PROTOCOL": ("webhook", lambda world: world.send().request.url.path),
     "WEBHOOK_TOKEN": ("another-0123", lambda world: world.send().request.url.path),
     "WEBHOOK_BODY": ("data", lambda world: "ce-type" in world.send().request.headers),
@@ -291,7 +299,7 @@ def observe(settings, monkeypatch):
 
     def seen(key: str, **changes: Any) -> Any:
         auth._process.credentials.clear()
-        for model in (DeliveryAttempt, OutboxEvent, Destination):
+        for model in (DeliveryAttempt, OutboxEvent, Destination, Alert):
             model.objects.all().delete()
         random.seed(1)
         settings.GENESYS_EVENTBRIDGE = {"default": {**BASE, **BESIDE.get(key, {}), **changes}}

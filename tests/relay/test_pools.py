@@ -91,5 +91,14 @@ def test_a_pool_with_fewer_connections_than_destinations_is_w038(pool, found, mo
         assert [problem.id for problem in checks_database._small_pool(connection)] == found
 
 
+def test_alerts_need_one_connection_more(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"pool": {"max_size": 5}})
+    with sandboxed(aliases=tuple("abcde"), more={"ALERTS": "tests.alerts.receive"}):
+        (problem,) = checks_database._small_pool(connection)
+
+    assert "5 connections for 5 destinations and the alerts" in problem.message
+    assert '"max_size": 7' in problem.hint
+
+
 def test_without_a_pool_nothing_is_said():
     assert list(checks_database._small_pool(connection)) == []
