@@ -78,7 +78,7 @@ MUTANTS = [
     Mutant(
         "an act locks what it reads",
         "operations/bulk.py",
-        (("_plan(_locked(_read(_named(batch.ids))), choose)", "_plan(_read(_named(batch.ids)), choose)"),),
+        (("decide(locked(named(batch.ids)), choose)", "decide(named(batch.ids), choose)"),),
         "relay/test_locks.py",
         "postgresql",
     ),
@@ -1369,7 +1369,7 @@ MUTANTS = [
     Mutant(
         "blanking reaches the last error",
         "outbox/retention.py",
-        (('update(body="", last_error="")', 'update(body="")'),),
+        (('update(body="", last_error="", **columns)', 'update(body="", **columns)'),),
         "outbox/test_retention.py threats/test_values.py",
     ),
     Mutant(

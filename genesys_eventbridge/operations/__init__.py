@@ -10,25 +10,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.models import Job
+from genesys_eventbridge.operations import jobs, persons
 from genesys_eventbridge.operations.audit import Actor, needed, one_line
 from genesys_eventbridge.operations.choices import Resolution
+from genesys_eventbridge.operations.corrections import CannotCorrect, correct
 from genesys_eventbridge.operations.jobs import Order, perform
 from genesys_eventbridge.operations.pauses import pause, resume
+from genesys_eventbridge.operations.persons import Person
 from genesys_eventbridge.operations.resends import CannotResend, resend
 from genesys_eventbridge.operations.results import Done, Skip
+from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.states import Act
 
 __all__ = [
     "Actor",
+    "CannotCorrect",
     "CannotResend",
     "Done",
     "Order",
+    "Person",
     "Resolution",
     "Skip",
     "cancel",
     "check_now",
+    "correct",
+    "erase",
     "move",
     "pause",
+    "replay",
     "requeue",
     "resend",
     "resolve",
@@ -111,6 +121,60 @@ def move(
     conf.destination(to)
     options = {"to": to, "same_organisation": same_organisation, "accept_duplicates": accept_duplicates}
     return perform(Order(Act.MOVE, actor, _kept(reason, dry_run), options), ids, dry_run=dry_run)
+
+
+def replay(
+    events: EventFilter,
+    actor: Actor,
+    reason: str,
+    *,
+    rate: float | None = None,
+    spread: float | None = None,
+    dry_run: bool = False,
+) -> Done:
+    """Send again what the platform accepted, as new events that name their origin, in the same order per key.
+
+    For a range of time set ``accepted_since`` and ``accepted_until`` of the filter. The platform and its
+    consumers get each of these events once more. ``rate`` is in events per minute, ``spread`` the seconds
+    from the first new event to the last. Raises ValueError without a reason, and for a rate of 0 or less.
+    """
+    if rate is not None and rate <= 0:
+        raise ValueError(f"rate: must be more than 0 events per minute, got {rate}.")
+    options = {"rate": rate or 0.0, "spread": spread or 0.0}
+    order = Order(Act.REPLAY, actor, _kept(reason, dry_run), options, events.words())
+    if dry_run:
+        return jobs.survey(order, events.rows())
+    return _run(jobs.freeze(order, events.rows(), claim=True), actor)
+
+
+def erase(
+    actor: Actor,
+    reason: str,
+    *,
+    subject: str = "",
+    ordering_key: str = "",
+    about: str = "",
+    path: str = "",
+    value: str = "",
+    cancel: bool = False,
+    dry_run: bool = False,
+) -> Done:
+    """Erase one person's data from their events, found by exactly one of the four; see ``Person``.
+
+    Bodies, errors, responses, subjects, ordering keys and object ids are blanked. Unfinished events are
+    skipped, or with ``cancel`` cancelled first. Accepted ones and those in flight ``wait``: a worker erases
+    them once they are finished. Raises ValueError without a reason, and if the reason contains the data.
+    """
+    person = Person(subject=subject, ordering_key=ordering_key, about=about, path=path, value=value)
+    if dry_run:
+        return persons.survey(person, cancel=cancel).done
+    return _run(persons.freeze(person, actor, reason, cancel=cancel, claim=True), actor)
+
+
+def _run(job: Job, actor: Actor) -> Done:
+    done = Done()
+    jobs.run(job, actor, saw=done.add)
+    return done
 
 
 def _kept(reason: str, dry_run: bool) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -25,6 +25,7 @@ from genesys_eventbridge.outbox.settle import SIGNALS
 from genesys_eventbridge.states import FINISHED, OPEN, Act, State
 
 logger = logging.getLogger("genesys_eventbridge")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,30 @@ class Batch:
 
 def change(choose: Choose, batch: Batch) -> list[Result]:
     """Lock, choose, write and audit. Raises Changed if a guard did not hold for one of several events."""
-    plan = _plan(_locked(_read(_named(batch.ids))), choose)
+    plan = decide(locked(named(batch.ids)), choose)
     won = [(row, chosen) for row, chosen in plan if isinstance(chosen, Action)]
+    if not write(won, batch):
+        return _results(batch.ids, [(row, Skip.CHANGED) for row, _chosen in plan])
+    if won:
+        record(
+            batch.job,
+            batch.actor,
+            [Acted(row.id, row.event_id, row.type, row.state, chosen.to) for row, chosen in won],
+        )
+    return _results(batch.ids, plan)
+
+
+def foresee(choose: Choose, rows: OutboxQuerySet) -> list[Result]:
+    """What ``change`` would do with these rows now; writes and locks nothing."""
+    plan = decide(rows, choose)
+    return _results([row.id for row, _chosen in plan], plan)
+
+
+def write(won: Sequence[tuple[Row, Action]], batch: Batch) -> bool:
+    """Within a transaction: write the new states, release followers, and announce it after the commit.
+
+    Returns False if the only event of the batch has changed; raises Changed if one of several has.
+    """
     groups: dict[tuple[Action, State], list[int]] = defaultdict(list)
     for row, chosen in won:
         groups[chosen, row.state].append(row.id)
@@ -105,34 +128,25 @@ def change(choose: Choose, batch: Batch) -> list[Result]:
         if _update(members, state, chosen, batch.due_in) != len(members):
             if not batch.alone:
                 raise Changed
-            return _results(batch.ids, [(row, Skip.CHANGED) for row, _chosen in plan])
-    if won:
-        record(
-            batch.job,
-            batch.actor,
-            [Acted(row.id, row.event_id, row.type, row.state, chosen.to) for row, chosen in won],
-        )
-        release([row.id for row, chosen in won if chosen.to is not State.PENDING], wait=True)
-        transaction.on_commit(
-            partial(_committed, batch.actor, batch.act, won), using=outbox_alias(), robust=True
-        )
-    return _results(batch.ids, plan)
+            return False
+    release([row.id for row, chosen in won if chosen.to is not State.PENDING], wait=True)
+    transaction.on_commit(partial(_committed, batch.actor, batch.act, won), using=outbox_alias(), robust=True)
+    return True
 
 
-def foresee(choose: Choose, rows: OutboxQuerySet) -> list[Result]:
-    """What ``change`` would do with these rows now; writes and locks nothing."""
-    plan = _plan(_read(rows), choose)
-    return _results([row.id for row, _chosen in plan], plan)
+def decide(rows: OutboxQuerySet, choose: Callable[[Row], T]) -> list[tuple[Row, T]]:
+    """Each of ``rows``, with what ``choose`` says about it."""
+    found = [Row(**{**values, "state": State(values["state"])}) for values in _read(rows)]
+    return [(row, choose(row)) for row in found]
 
 
-_Plan = list[tuple[Row, Action | Skip]]
-
-
-def _named(ids: Sequence[int]) -> OutboxQuerySet:
+def named(ids: Sequence[int]) -> OutboxQuerySet:
+    """The events with these ids, in order of id."""
     return OutboxEvent.objects.on_outbox().filter(id__in=ids).order_by("id")
 
 
-def _locked(rows: Any) -> Any:
+def locked(rows: Any) -> Any:
+    """Within a transaction: ``rows``, locked until it ends, unless the database locks as a whole (SQLite)."""
     return rows.select_for_update() if connections[outbox_alias()].features.has_select_for_update else rows
 
 
@@ -141,12 +155,7 @@ def _read(rows: OutboxQuerySet) -> Any:
     return rows.annotate(now=DatabaseNow()).values(*names, "now")
 
 
-def _plan(found: Iterable[Mapping[str, Any]], choose: Choose) -> _Plan:
-    rows = [Row(**{**values, "state": State(values["state"])}) for values in found]
-    return [(row, choose(row)) for row in rows]
-
-
-def _results(ids: Sequence[int], plan: _Plan) -> list[Result]:
+def _results(ids: Sequence[int], plan: Sequence[tuple[Row, Action | Skip]]) -> list[Result]:
     results = [
         Result(row.id, chosen, row.destination, row.type)
         if isinstance(chosen, Skip)
@@ -173,7 +182,7 @@ def _update(ids: Sequence[int], state: State, chosen: Action, due_in: float) -> 
     return guarded.update(**changes)
 
 
-def _committed(actor: Actor, act: Act, won: list[tuple[Row, Action]]) -> None:
+def _committed(actor: Actor, act: Act, won: Sequence[tuple[Row, Action]]) -> None:
     """Log lines, signals and a hint to the workers; none of them can change what was done."""
     for row, chosen in won:
         logger.info(
@@ -205,7 +214,7 @@ def _committed(actor: Actor, act: Act, won: list[tuple[Row, Action]]) -> None:
         wake.wake(destination)
 
 
-def _roll_up(won: list[tuple[Row, Action]]) -> None:
+def _roll_up(won: Sequence[tuple[Row, Action]]) -> None:
     """Count what operators brought to an end in the dashboard's numbers, too."""
     ended: dict[str, Counter[str]] = defaultdict(Counter)
     for row, chosen in won:

@@ -75,13 +75,18 @@ def check_now() -> Choose:
     return choose
 
 
-def cancel() -> Choose:
-    """Events are withdrawn; an accepted one only if its destination is no longer configured."""
+def cancel(*, never_sent: bool = False) -> Choose:
+    """Events are withdrawn; an accepted one only if its destination is no longer configured.
+
+    With ``never_sent``, only pending events without any attempt.
+    """
     withdrawn = Action(State.CANCELLED, reason=Reason.OPERATOR)
     states = (State.PENDING, State.DEAD, State.UNRESOLVED)
     orphans = Orphans()
 
     def choose(row: Row) -> Action | Skip:
+        if never_sent and (row.state is not State.PENDING or row.attempts or _may_be_known(row)):
+            return Skip.ALREADY_SENT if row.state is State.PENDING else _why_not(row)
         withdrawable = row.state in states or (row.state is State.ACCEPTED and row.destination in orphans)
         if withdrawable and not row.in_flight:
             return withdrawn

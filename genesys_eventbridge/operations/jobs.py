@@ -18,21 +18,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connections, transaction
-from django.db.models import Max
+from django.db.models import Case, Max, Value, When
 
 from genesys_eventbridge import wake
 from genesys_eventbridge.db import first_write, in_small_transaction, retried
 from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow
 from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.operations import choices
+from genesys_eventbridge.operations import choices, copies, erasure
 from genesys_eventbridge.operations.audit import Actor, one_line
 from genesys_eventbridge.operations.bulk import Batch, Changed, Choose, change, foresee
 from genesys_eventbridge.operations.results import Done, Result, Skip, Some
-from genesys_eventbridge.states import Act, JobState
+from genesys_eventbridge.states import Act, JobState, State
 from genesys_eventbridge.text import clean
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -43,6 +43,8 @@ BATCH = 500
 STEPS = 100
 #: Events that are listed per transaction.
 PAGE = 2_000
+#: The same if their bodies have to be read.
+BODIES = 100
 #: Seconds that a job is reserved for its worker; each batch renews it.
 LEASE = 60.0
 #: Seconds until a job looks again at events it has to wait for.
@@ -62,6 +64,8 @@ class Kind:
 
     work: Callable[[Batch], list[Result]]
     foresee: Callable[[OutboxQuerySet], list[Result]]
+    #: Events per batch; by default few enough to share a due time.
+    size: int | None = None
 
 
 def _changes(choose: Callable[..., Choose], *names: str) -> Callable[[Mapping[str, Any]], Kind]:
@@ -74,15 +78,31 @@ def _changes(choose: Callable[..., Choose], *names: str) -> Callable[[Mapping[st
     return kind
 
 
+def _copies(*states: State) -> Callable[[Mapping[str, Any]], Kind]:
+    """A kind that makes new events of those in ``states``."""
+    kind = Kind(partial(copies.make, states), partial(copies.foresee, states), copies.PAGE)
+    return lambda _options: kind
+
+
+def _erases(options: Mapping[str, Any]) -> Kind:
+    cancel = bool(options.get("cancel"))
+    return Kind(partial(erasure.erase, cancel), partial(erasure.foresee, cancel), BATCH)
+
+
 #: By act, what makes its kind from the job's options.
 KINDS: dict[Act, Callable[[Mapping[str, Any]], Kind]] = {
     Act.REQUEUE: _changes(choices.requeue),
     Act.RETRY: _changes(choices.retry_now),
     Act.CHECK: _changes(choices.check_now),
-    Act.CANCEL: _changes(choices.cancel),
+    Act.CANCEL: _changes(choices.cancel, "never_sent"),
     Act.RESOLVE: _changes(choices.resolve, "outcome", "accept_duplicates"),
     Act.MOVE: _changes(choices.move, "to", "same_organisation", "accept_duplicates"),
+    Act.RESEND: _copies(State.DELIVERED),
+    Act.REPLAY: _copies(State.ACCEPTED, State.DELIVERED),
+    Act.ERASE: _erases,
 }
+#: Acts that make new events.
+COPYING = (Act.RESEND, Act.REPLAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +178,19 @@ def survey(order: Order, rows: OutboxQuerySet) -> Done:
     return done
 
 
-def freeze(order: Order, events: OutboxQuerySet | Iterable[int], *, claim: bool = False) -> Job:
+def freeze(
+    order: Order,
+    events: OutboxQuerySet | Iterable[int],
+    *,
+    claim: bool = False,
+    matches: Callable[[OutboxEvent], bool] | None = None,
+    prepare: Callable[[Job], None] | None = None,
+) -> Job:
     """Make a job of the events that match now. ``claim`` reserves it for the caller, who must ``run`` it.
 
-    Returns the job that was made before if the order's key has one.
+    ``matches`` decides about each event of a queryset that the database cannot decide about alone.
+    ``prepare`` is called within the transaction in which the job becomes ready to be worked on. Returns the
+    job that was made before if the order's key has one.
     """
     _require_waits(order)
     alias = outbox_alias()
@@ -169,8 +198,8 @@ def freeze(order: Order, events: OutboxQuerySet | Iterable[int], *, claim: bool 
         return in_small_transaction(alias, partial(_freeze_named, order, sorted(set(events)), claim=claim))
     job, is_new = in_small_transaction(alias, partial(_create, order))
     if is_new:
-        job.total = sum(_listed(job, events))
-        in_small_transaction(alias, partial(_queue, job, claim=claim))
+        job.total = sum(_listed(job, events, matches))
+        in_small_transaction(alias, partial(_queue, job, claim=claim, prepare=prepare))
     return job
 
 
@@ -199,14 +228,14 @@ def run(
     ends, token = clock() + max_seconds, job.claim_token
     if token is None:
         return job.state != JobState.QUEUED
-    work = KINDS[Act(job.act)](options(job)).work
-    size = _batch_size(job)
+    kind = KINDS[Act(job.act)](options(job))
+    size = kind.size or _batch_size(job)
     singly = 0
     while True:
         if clock() >= ends or (stop is not None and stop.is_set()):
             _hand_back(job, token)
             return False
-        step = partial(_step, job.pk, token, actor, work, 1 if singly else size)
+        step = partial(_step, job.pk, token, actor, kind.work, 1 if singly else size)
         try:
             results, ended = in_small_transaction(outbox_alias(), step)
         except Changed:
@@ -254,20 +283,39 @@ def claim(pk: int | None = None) -> Job | None:
 
 
 def cancel(pk: int, actor: Actor) -> bool:
-    """Stop a job; what it has done stays. Returns False if it had ended before."""
+    """Stop a job; what it has done stays, except new events that were never sent: another job cancels them.
+
+    So a job that has made events can also be stopped after it has finished. Returns False if there was
+    nothing to stop.
+    """
     alias = outbox_alias()
     unfinished = Job.objects.using(alias).filter(pk=pk, state__in=[JobState.PREPARING, JobState.QUEUED])
 
-    def stop() -> int:
-        return unfinished.update(
+    def stop() -> bool:
+        first_write(alias)
+        stopped = unfinished.update(
             state=JobState.CANCELLED,
             finished_at=NOW,
             claim_token=None,
             due_at=None,
             ended_by=actor.username,
         )
+        job = Job.objects.using(alias).filter(pk=pk).first()
+        return (job is not None and _withdraw(job, actor)) or stopped > 0
 
-    return retried(alias, stop) > 0
+    return in_small_transaction(alias, stop)
+
+
+def can_be_stopped(job: Job) -> bool:
+    """Whether ``cancel`` would do anything."""
+    if job.state in (JobState.PREPARING, JobState.QUEUED):
+        return True
+    return job.act in COPYING and job.done > 0 and withdrawal(job) is None
+
+
+def withdrawal(job: Job) -> Job | None:
+    """The job that cancels the new events of this one; None if it was not stopped."""
+    return Job.objects.using(outbox_alias()).filter(key=_withdrawal_key(job)).first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +361,31 @@ def matched(pk: int, *outcomes: str) -> OutboxQuerySet:
     if outcomes:
         items = items.filter(outcome__in=outcomes)
     return OutboxEvent.objects.on_outbox().filter(id__in=items.values("event_number"))
+
+
+def _withdrawal_key(job: Job) -> uuid.UUID:
+    return uuid.uuid5(job.key, "withdrawn")
+
+
+def _withdraw(stopped: Job, actor: Actor) -> bool:
+    """Within a transaction: a job that cancels the new events of a stopped one; False if there are none."""
+    alias = outbox_alias()
+    made = JobItem.objects.using(alias).filter(job=stopped, new_number__isnull=False)
+    if stopped.act not in COPYING or not made.exists():
+        return False
+    order = Order(
+        Act.CANCEL,
+        actor,
+        f"{Act(stopped.act).label}: {stopped.reason}",
+        {"never_sent": True},
+        f"new events of act {stopped.pk}",
+        _withdrawal_key(stopped),
+    )
+    job, is_new = _create(order)
+    if is_new:
+        job.total = _copy_items(job, made.order_by("new_number").values("new_number"), "new_number")
+        _queue(job, claim=False)
+    return is_new
 
 
 def _require_waits(order: Order) -> None:
@@ -367,45 +440,75 @@ def _insert(job: Job, numbers: Iterable[int]) -> None:
     JobItem.objects.using(outbox_alias()).bulk_create(items, batch_size=PAGE)
 
 
-def _listed(job: Job, rows: OutboxQuerySet) -> Iterator[int]:
+def _listed(job: Job, rows: OutboxQuerySet, matches: Callable[[OutboxEvent], bool] | None) -> Iterator[int]:
     """List the events that match, of those there are now; yields the numbers of events of each page."""
     newest = OutboxEvent.objects.on_outbox().aggregate(newest=Max("id"))["newest"] or 0
     last = 0
     while last < newest:
-        page = rows.filter(id__gt=last, id__lte=newest).order_by("id").values("id")[:PAGE]
-        count, last = in_small_transaction(outbox_alias(), partial(_copy, job, page))
-        yield count
-        if count < PAGE:
+        ahead = rows.filter(id__gt=last, id__lte=newest).order_by("id")
+        if matches is None:
+            listing, size = partial(_copy, job, ahead.values("id")[:PAGE]), PAGE
+        else:
+            listing, size = partial(_copy_matching, job, ahead[:BODIES], matches), BODIES
+        page = in_small_transaction(outbox_alias(), listing)
+        yield page.listed
+        last = page.last
+        if page.read < size:
             return
 
 
-def _copy(job: Job, page: Any) -> tuple[int, int]:
-    """Within a transaction: list a page of events. Returns how many, and the last one's number."""
+class _Page(NamedTuple):
+    """How many events were read and listed, and the number of the last one."""
+
+    read: int
+    listed: int
+    last: int
+
+
+def _copy_matching(job: Job, page: Any, matches: Callable[[OutboxEvent], bool]) -> _Page:
+    """Within a transaction: list those events of a page that match."""
+    found = list(page)
+    numbers = [event.pk for event in found if matches(event)]
+    _insert(job, numbers)
+    return _Page(len(found), len(numbers), max((event.pk for event in found), default=0))
+
+
+def _copy(job: Job, page: Any) -> _Page:
+    """Within a transaction: list a page of events."""
     alias = outbox_alias()
     connection = connections[alias]
     if connection.vendor == "mysql":
         # INSERT ... SELECT would lock every row it reads there, and the gap in which saves insert theirs.
         numbers = list(page.values_list("id", flat=True))
         _insert(job, numbers)
-        return len(numbers), max(numbers, default=0)
+        return _Page(len(numbers), len(numbers), max(numbers, default=0))
+    count = _copy_items(job, page, "id")
+    items = JobItem.objects.using(alias).filter(job=job)
+    return _Page(count, count, items.aggregate(last=Max("event_number"))["last"] or 0)
+
+
+def _copy_items(job: Job, numbers: Any, column: str) -> int:
+    """List the events whose numbers are the only column of this query, without reading them here."""
+    connection = connections[outbox_alias()]
     try:
-        sql, params = page.query.get_compiler(using=alias).as_sql()
-    except EmptyResultSet:  # Django knows that nothing can match
-        return 0, 0
+        sql, params = numbers.query.get_compiler(using=connection.alias).as_sql()
+    except EmptyResultSet:
+        return 0
     table = connection.ops.quote_name(JobItem._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} (job_id, event_number, outcome) "  # noqa: S608 - a table of our own
-            f"SELECT %s, page.id, '' FROM ({sql}) page ORDER BY page.id",
+            f"SELECT %s, page.{column}, '' FROM ({sql}) page ORDER BY page.{column}",
             [job.pk, *params],
         )
-        count = cursor.rowcount
-    items = JobItem.objects.using(alias).filter(job=job)
-    return count, items.aggregate(last=Max("event_number"))["last"] or 0
+        return int(cursor.rowcount)
 
 
-def _queue(job: Job, *, claim: bool) -> None:
-    """All events are listed: from now on it can be worked on."""
+def _queue(job: Job, *, claim: bool, prepare: Callable[[Job], None] | None = None) -> None:
+    """Within a transaction: all events are listed, from now on it can be worked on."""
+    first_write(outbox_alias())
+    if prepare is not None:
+        prepare(job)
     token = uuid.uuid4() if claim else None
     alias = outbox_alias()
     Job.objects.using(alias).filter(pk=job.pk, state=JobState.PREPARING).update(
@@ -488,9 +591,10 @@ def _keep(job: Job, items: Any, results: Iterable[Result]) -> None:
             groups[group if group in groups or len(groups) < GROUPS else (group[0], "", "")] += 1
     for outcome, numbers in by_outcome.items():
         items.filter(event_number__in=numbers).update(outcome=outcome)
-    made = [(result.id, result.new_id) for result in results if result.new_id is not None]
-    for number, new in made:
-        items.filter(event_number=number).update(new_number=new)
+    made = {result.id: result.new_id for result in results if result.new_id is not None}
+    if made:
+        new = Case(*(When(event_number=number, then=Value(new)) for number, new in made.items()))
+        items.filter(event_number__in=made).update(new_number=new)
     job.results = json.dumps([[*group, number] for group, number in sorted(groups.items())])
     done = sum(number for (outcome, *_rest), number in groups.items() if outcome in (DONE, NEW_KEY))
     job.done, job.skipped = done, groups.total() - done

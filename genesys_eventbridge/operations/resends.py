@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from base64 import b64decode
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from genesys_eventbridge.cloudevents import NO_DATA
-from genesys_eventbridge.cloudevents.attributes import CORE_NAMES
 from genesys_eventbridge.db import first_write, in_small_transaction
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations.audit import Acted, Actor, needed, record
+from genesys_eventbridge.operations.copies import content
 from genesys_eventbridge.operations.jobs import Order, note
 from genesys_eventbridge.operations.results import Result, Skip
 from genesys_eventbridge.outbox import enqueue
@@ -62,7 +58,7 @@ def _why_not(origin: OutboxEvent) -> Skip | None:
 def _copy(origin: OutboxEvent, actor: Actor, reason: str, once: str) -> OutboxEvent:
     try:
         event = enqueue(
-            **_content(origin.body),
+            **content(origin.body),
             ordering_key=origin.ordering_key or None,
             idempotency_key=uuid.uuid5(origin.idempotency_key, f"resend {once}") if once else None,
             destination=origin.destination,
@@ -78,17 +74,3 @@ def _copy(origin: OutboxEvent, actor: Actor, reason: str, once: str) -> OutboxEv
     job = note(Order(Act.RESEND, actor, reason, about=f"#{origin.pk}"), total=1)
     record(job, actor, [Acted(origin.pk, origin.event_id, origin.type, State.DELIVERED, State.DELIVERED)])
     return event
-
-
-def _content(body: str) -> dict[str, Any]:
-    """The stored event as arguments of ``enqueue``, without its id."""
-    members = json.loads(body)
-    names = ("type", "source", "subject", "time", "datacontenttype", "dataschema")
-    data = members.get("data", NO_DATA)
-    if "data_base64" in members:
-        data = b64decode(members["data_base64"])
-    return {
-        "data": data,
-        **{name: members[name] for name in names if name in members},
-        "extensions": {name: value for name, value in members.items() if name not in CORE_NAMES},
-    }

@@ -36,7 +36,16 @@ class Skip(TextChoices):
     SERVED = "served", gettext_lazy("a worker served its destination within the last 3 minutes")
     ELSEWHERE = "elsewhere", gettext_lazy("it may have reached the organisation of its destination")
     NOT_DELIVERED = "not_delivered", gettext_lazy("only a delivered event can be resent as new")
+    NOT_DEAD = "not_dead", gettext_lazy("only a dead event can be corrected")
+    BINARY = "binary", gettext_lazy("its data is binary; only JSON data can be corrected")
+    UNCHANGED = "unchanged", gettext_lazy("nothing was changed: requeue it instead")
     BLANKED = ("blanked", gettext_lazy("its body was blanked: there is nothing to send"))
+    INVALID = (
+        "invalid",
+        gettext_lazy("it cannot be enqueued again: its schema, its size or the settings do not allow it"),
+    )
+    ALREADY_SENT = "already_sent", gettext_lazy("an attempt was made to send it")
+    UNFINISHED = "unfinished", gettext_lazy("not finished: it has to be cancelled first")
     CHANGED = "changed", gettext_lazy("it changed just now")
     NO_SUCH_EVENT = "no_such_event", gettext_lazy("no such event")
 
@@ -74,11 +83,13 @@ class Done:
     """The sum of an act: the events it ``changed``, and those it ``skipped``, by the reason.
 
     ``may_duplicate`` are those of the changed ones that got a new key: the platform could accept them twice.
+    ``waits`` are those that the act will look at again.
     """
 
     changed: Some = field(default_factory=Some)
     skipped: dict[Skip, Some] = field(default_factory=dict)
     may_duplicate: Some = field(default_factory=Some)
+    waits: Some = field(default_factory=Some)
 
     @property
     def count(self) -> int:
@@ -97,6 +108,7 @@ class Done:
     def add(self, results: Iterable[Result]) -> None:
         for result in results:
             if result.waits:
+                self.waits.add([result.id])
                 continue
             if result.skip is not None:
                 self.skipped.setdefault(result.skip, Some()).add([result.id])
@@ -107,8 +119,8 @@ class Done:
 
     def merge(self, other: Done) -> None:
         """Add the sum of another act."""
-        for mine, theirs in ((self.changed, other.changed), (self.may_duplicate, other.may_duplicate)):
-            _join(mine, theirs)
+        for name in ("changed", "may_duplicate", "waits"):
+            _join(getattr(self, name), getattr(other, name))
         for skip, some in other.skipped.items():
             _join(self.skipped.setdefault(skip, Some()), some)
 

@@ -127,6 +127,16 @@ def enqueue_many(
     return kept
 
 
+def add(rows: Sequence[OutboxEvent]) -> None:
+    """Within a transaction: insert rows of ``build_row`` in this order; wake and signal after the commit.
+
+    Raises IntegrityError if an idempotency key or event id is taken.
+    """
+    alias = outbox_alias()
+    insert_many(rows, alias)
+    _announce(list(rows), alias)
+
+
 def _known_and_new(
     rows: Sequence[OutboxEvent], named: Sequence[OutboxEvent], alias: str
 ) -> tuple[list[OutboxEvent], list[OutboxEvent]]:

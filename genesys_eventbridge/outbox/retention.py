@@ -125,7 +125,7 @@ def _prune(
     if settings.payload_retention_days is not None:
         seconds = settings.payload_retention_days * DAY
         for ids in clock.until_over(_old(settings, seconds, batch_size, with_body=True)):
-            blanked += len(ids) if dry_run else in_small_transaction(outbox_alias(), partial(_blank, ids))
+            blanked += len(ids) if dry_run else in_small_transaction(outbox_alias(), partial(blank, ids))
     return rows, blanked
 
 
@@ -230,12 +230,15 @@ def _name_in_audit(ids: Sequence[int]) -> None:
     acts.update(event_number=F("event_id"), cloudevent_id=Subquery(named))
 
 
-def _blank(ids: Sequence[int]) -> int:
-    """Within a transaction: blank bodies, and answers, which may repeat them. All other columns stay."""
+def blank(ids: Sequence[int], **columns: str) -> int:
+    """Within a transaction: blank bodies of finished events, and responses, which may repeat them.
+
+    ``columns`` are further columns of the events and their new values; all others stay. Returns how many.
+    """
     first_write(outbox_alias())
     attempts = DeliveryAttempt.objects.using(outbox_alias()).filter(event__in=ids)
     attempts.update(response_excerpt="", error="")
-    return _finished(ids).update(body="", last_error="")
+    return _finished(ids).update(body="", last_error="", **columns)
 
 
 def _finished(ids: Sequence[int]) -> OutboxQuerySet:

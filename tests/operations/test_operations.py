@@ -278,7 +278,7 @@ def test_a_row_that_slips_away_stops_no_other(monkeypatch, make):
         return [{**row, "state": State.PENDING, "claim_token": None} for row in read(rows)]
 
     monkeypatch.setattr(bulk, "_read", outdated)
-    monkeypatch.setattr(bulk, "_locked", lambda rows: rows)
+    monkeypatch.setattr(bulk, "locked", lambda rows: rows)
 
     done = operations.cancel([good.pk, gone.pk], COMMAND, "withdrawn")
 

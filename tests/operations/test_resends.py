@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, CannotResend, resend
-from genesys_eventbridge.operations.resends import _content
+from genesys_eventbridge.operations.copies import content
 from genesys_eventbridge.states import Act, Reason, State
 from tests.outbox_rows import accepted, claim, ended, event, fresh
 
@@ -82,7 +82,7 @@ def test_the_stored_text_gives_back_what_it_was_built_from(data):
         first = build_event("order.created", data, source="com.example", time="2026-01-02T03:04:05Z")
     except InvalidEvent:
         return
-    again = build_event(**_content(first.encode()), id=first.id)
+    again = build_event(**content(first.encode()), id=first.id)
 
     assert again.encode() == first.encode()
 

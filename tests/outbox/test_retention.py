@@ -157,7 +157,7 @@ def test_every_old_row_goes_whatever_the_batch(batch_size):
     assert left() == kept
 
 
-@pytest.mark.parametrize("act", [retention._remove, retention._blank])
+@pytest.mark.parametrize("act", [retention._remove, retention.blank])
 def test_what_is_not_finished_is_out_of_reach(act):
     row = event(row={"created_at": DatabaseNow(-400 * DAY)})
 
