@@ -71,6 +71,8 @@ port = _whole("a port: a whole number from 0 to 65535", lambda value: value <= 6
 seconds = _number(f"seconds above 0, at most {_LONGEST:.0f}", lambda value: 0 < value <= _LONGEST)
 #: Seconds until a due time, or the length of a pause.
 wait = _number(f"seconds above 0, at most {LONGEST_WAIT:.0f}", lambda value: 0 < value <= LONGEST_WAIT)
+#: Events per minute; one in ten years is slow enough.
+rate = _number("events per minute above 0, at most a million", lambda value: 1e-5 <= value <= 1_000_000)
 seconds_or_zero = _number(f"seconds, 0 or more, at most {_LONGEST:.0f}", lambda value: 0 <= value <= _LONGEST)
 milliseconds = _number("milliseconds, 0 or more, at most an hour", lambda value: 0 <= value <= 3_600_000)
 days = _number("days above 0, at most 36600", lambda value: 0 < value <= _LONGEST / 86_400)

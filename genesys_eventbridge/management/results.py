@@ -12,7 +12,7 @@ from genesys_eventbridge.management.selection import Selection
 from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.work import progress, report_line
 from genesys_eventbridge.models import Job, OutboxQuerySet
-from genesys_eventbridge.operations import Done, Order, Skip, jobs
+from genesys_eventbridge.operations import Actor, Done, Order, Skip, jobs
 from genesys_eventbridge.operations.results import Result as Outcome
 from genesys_eventbridge.operations.results import Some
 from genesys_eventbridge.states import JobState
@@ -60,15 +60,20 @@ def carry_out(
 ) -> tuple[Done, list[Job]]:
     """Freeze the events of each order, then work the jobs off; with ``--dry-run`` only foresee the result.
 
-    A signal hands the rest over to a worker. Returns the sum of the results, and the jobs.
+    Returns the sum of the results, and the jobs.
     """
-    done = Done()
     if options["dry_run"]:
+        done = Done()
         for order, rows in orders:
             done.merge(jobs.survey(order, rows))
         return done, []
     made = [(jobs.freeze(order, rows, claim=True), order.actor) for order, rows in orders]
-    total = sum(job.total for job, _actor in made)
+    return work_off(made, options), [job for job, _actor in made]
+
+
+def work_off(made: Sequence[tuple[Job, Actor]], options: dict[str, Any]) -> Done:
+    """Carry out jobs that were made here. A signal hands the rest over to a worker."""
+    done, total = Done(), sum(job.total for job, _actor in made)
     with (
         stop_on_signal(partial(report_line, options)) as stop,
         progress("Done", total, options) as shown,
@@ -82,7 +87,7 @@ def carry_out(
             jobs.run(job, actor, saw=saw, stop=stop)
     for job, _actor in made:
         job.refresh_from_db()
-    return done, [job for job, _actor in made]
+    return done
 
 
 def unfinished(made: Sequence[Job]) -> list[Job]:
@@ -105,7 +110,7 @@ def type_lines(picked: Selection) -> list[str]:
 
 
 def skipped_lines(skipped: Mapping[Skip, Some]) -> list[str]:
-    return [f"  Skipped: {some.count:,} ({why.label}): {_names(some)}" for why, some in skipped.items()]
+    return [f"  Skipped: {some.count:,} ({why.label}): {names(some)}" for why, some in skipped.items()]
 
 
 def skipped_data(skipped: Mapping[Skip, Some]) -> list[dict[str, Any]]:
@@ -122,10 +127,11 @@ def duplicate_lines(some: Some, *, dry_run: bool) -> list[str]:
     get = "would get" if dry_run else "got"
     return [
         f"  {counted(some.count, 'event')} {get} a new key and may be delivered twice, because the old key "
-        f"cannot be used again: {_names(some)}"
+        f"cannot be used again: {names(some)}"
     ]
 
 
-def _names(some: Some) -> str:
+def names(some: Some) -> str:
+    """The numbers of the first of these events."""
     named = ", ".join(str(pk) for pk in some.ids[:NAMED])
     return f"{named} and {some.count - NAMED:,} more" if some.count > NAMED else named

@@ -110,14 +110,18 @@ def event_filter(options: dict[str, Any], *, times: Times = "created") -> EventF
 
 
 def select(
-    options: dict[str, Any], rows: OutboxQuerySet | None = None, *, skip_paused: bool = False
+    options: dict[str, Any],
+    rows: OutboxQuerySet | None = None,
+    *,
+    skip_paused: bool = False,
+    times: Times = "created",
 ) -> Selection:
     """The events that the options name or filter, among ``rows`` (default: all), up to ``--limit``.
 
     ``skip_paused`` leaves out those of destinations that send nothing now. Raises CommandError for unknown
     events and for filters that cannot be combined.
     """
-    chosen = event_filter(options)
+    chosen = event_filter(options, times=times)
     found = chosen.rows()
     if options["ids"]:
         found = found.filter(pk__in=arguments.event_numbers(options["ids"]))

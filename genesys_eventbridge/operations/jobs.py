@@ -282,7 +282,7 @@ def claim(pk: int | None = None) -> Job | None:
     return Job.objects.using(alias).get(pk=found)
 
 
-def cancel(pk: int, actor: Actor) -> bool:
+def cancel(pk: int, actor: Actor, reason: str = "") -> bool:
     """Stop a job; what it has done stays, except new events that were never sent: another job cancels them.
 
     So a job that has made events can also be stopped after it has finished. Returns False if there was
@@ -301,7 +301,7 @@ def cancel(pk: int, actor: Actor) -> bool:
             ended_by=actor.username,
         )
         job = Job.objects.using(alias).filter(pk=pk).first()
-        return (job is not None and _withdraw(job, actor)) or stopped > 0
+        return (job is not None and _withdraw(job, actor, reason)) or stopped > 0
 
     return in_small_transaction(alias, stop)
 
@@ -367,7 +367,7 @@ def _withdrawal_key(job: Job) -> uuid.UUID:
     return uuid.uuid5(job.key, "withdrawn")
 
 
-def _withdraw(stopped: Job, actor: Actor) -> bool:
+def _withdraw(stopped: Job, actor: Actor, reason: str) -> bool:
     """Within a transaction: a job that cancels the new events of a stopped one; False if there are none."""
     alias = outbox_alias()
     made = JobItem.objects.using(alias).filter(job=stopped, new_number__isnull=False)
@@ -376,7 +376,7 @@ def _withdraw(stopped: Job, actor: Actor) -> bool:
     order = Order(
         Act.CANCEL,
         actor,
-        f"{Act(stopped.act).label}: {stopped.reason}",
+        reason or f"act {stopped.pk} was stopped",
         {"never_sent": True},
         f"new events of act {stopped.pk}",
         _withdrawal_key(stopped),
