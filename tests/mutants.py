@@ -1693,8 +1693,8 @@ MUTANTS = [
     ),
     Mutant(
         "an event type that no database stores has no events",
-        "management/selection.py",
-        (('[name for name in options["type"] if is_storable(name)]', 'options["type"]'),),
+        "selection/filters.py",
+        (("if not all(map(is_storable, self._texts())):", "if False:"),),
         "operations/test_unstorable.py",
     ),
     Mutant(
@@ -1876,6 +1876,81 @@ MUTANTS = [
         "outbox/rows.py",
         (("    if seconds > LONGEST_WAIT:", "    if False:"),),
         "outbox/test_enqueue.py",
+    ),
+    Mutant(
+        "a job is moved on without its claim",
+        "operations/jobs.py",
+        (("if job.claim_token != token or job.state != JobState.QUEUED:", "if False:"),),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a job lists events that are created later",
+        "operations/jobs.py",
+        (("id__gt=last, id__lte=newest)", "id__gt=last)"), ("while last < newest:", "while True:")),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a resumed job begins again",
+        "operations/jobs.py",
+        (("        job.position = numbers[-1]\n", "        pass\n"), ('outcome__in=["", WAITS])', ")")),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a batch does not renew the lease",
+        "operations/jobs.py",
+        (("    job.due_at = DatabaseNow(LEASE)\n", ""),),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a job takes another worker's lease",
+        "operations/jobs.py",
+        (
+            (
+                "filter(state=JobState.QUEUED, due_at__lte=NOW)\n    if pk",
+                "filter(state=JobState.QUEUED)\n    if pk",
+            ),
+        ),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a job whose listing died is worked on",
+        "operations/jobs.py",
+        (
+            (
+                "due = Job.objects.using(alias).filter(state=JobState.QUEUED,",
+                "due = Job.objects.using(alias).filter(state__in=[JobState.QUEUED, JobState.PREPARING],",
+            ),
+        ),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a form submitted twice makes two jobs",
+        "operations/jobs.py",
+        (('"key": order.key,', '"key": uuid.uuid4(),'),),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "a spread begins when the worker comes",
+        "operations/jobs.py",
+        (("share - passed", "share"),),
+        "operations/test_jobs.py",
+    ),
+    Mutant(
+        "retry sends everything that is due",
+        "management/follow.py",
+        (("stop=stop, only=page)", "stop=stop)"),),
+        "management/test_retry.py",
+    ),
+    Mutant(
+        "a job filter that means nothing means all events",
+        "admin/filters.py",
+        (
+            (
+                "return [] if given is None else [(given,",
+                "return [] if not given or not given[0].isdigit() else [(given,",
+            ),
+        ),
+        "admin/test_jobs.py",
     ),
     Mutant(
         "a spread in milliseconds",
