@@ -10,7 +10,14 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.admin.forms import ActForm, MoveForm, RequeueForm, ResolveForm, SpreadForm
+from genesys_eventbridge.admin.forms import (
+    ActForm,
+    ExportForm,
+    MoveForm,
+    RequeueForm,
+    ResolveForm,
+    SpreadForm,
+)
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.operations import choices, resends
 from genesys_eventbridge.operations.bulk import Choose, foresee
@@ -193,10 +200,13 @@ VERBS = {
         Verb(
             name="export",
             permission="export",
-            label=_("Export as JSON lines"),
-            about=_("Downloads a file with one event per line. Values of names in REDACT_KEYS are masked."),
+            label=_("Export"),
+            about=_(
+                "Downloads a file with one event per line, and the correlation id of every attempt. Event "
+                "data is included only if you may see payloads; values of names in REDACT_KEYS are masked."
+            ),
             past=_("%(count)s exported"),
-            form=ActForm,
+            form=ExportForm,
             fits=_always,
             act=Act.EXPORT,
             foresee=_all,

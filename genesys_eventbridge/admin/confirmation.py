@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import (
@@ -28,13 +30,14 @@ from django.utils.translation import ngettext
 
 from genesys_eventbridge.admin.actions import VERBS, Verb
 from genesys_eventbridge.admin.badges import numbers, state_badge
-from genesys_eventbridge.admin.export import export
+from genesys_eventbridge.admin.export import export, note_in_history
 from genesys_eventbridge.admin.pages import actor_of
 from genesys_eventbridge.admin.permissions import EventPermissions
 from genesys_eventbridge.db.transactions import in_transaction
 from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import CannotResend, Done, Order, jobs, resend
 from genesys_eventbridge.outbox.followers import with_dead_behind
+from genesys_eventbridge.reporting.exports import Format
 from genesys_eventbridge.states import Act
 from genesys_eventbridge.text import clean
 
@@ -119,11 +122,12 @@ class EventActs(EventPermissions):
         if rows is None:
             return HttpResponseRedirect(self._list_url(target.filters))
         if verb.act is Act.EXPORT:
-            return export(rows, actor, reason, payload=self.has_payload_permission(request))
+            order = Order(verb.act, actor, reason, given, self._about(request, target))
+            return self._export(request, order, target)
         if verb.act is Act.RESEND:
             return self._resend(request, target, reason, once)
         whole_keys = given.pop("tail", False)
-        order = Order(verb.act, actor, reason, given, self._about(target), once)
+        order = Order(verb.act, actor, reason, given, self._about(request, target), once)
         if whole_keys:
             rows = with_dead_behind(rows)
         if target.everything or whole_keys:
@@ -141,6 +145,16 @@ class EventActs(EventPermissions):
         if here:
             jobs.run(job, order.actor, max_seconds=HERE)
         return HttpResponseRedirect(self.url("change", job.pk, model=Job))
+
+    def _export(self, request: HttpRequest, order: Order, target: Target) -> HttpResponseBase:
+        """All that match are streamed, without a job and without a limit."""
+        listed = self._list(request, target)
+        pages = iter([list(target.ids)]) if listed is None else listed.pages()
+        total = len(target.ids) if listed is None else listed.queryset.order_by().count()
+        if listed is None:
+            note_in_history(order, target.ids)
+        payload = self.has_payload_permission(request)
+        return export(request, order, pages, Format(order.options["format"]), total=total, payload=payload)
 
     def _resend(self, request: HttpRequest, target: Target, reason: str, once: uuid.UUID) -> HttpResponseBase:
         event = target.event
@@ -178,23 +192,29 @@ class EventActs(EventPermissions):
         """The events of a target; None, with a message, if the list does not understand its filters."""
         if not target.everything:
             return self.get_queryset(request).filter(pk__in=target.ids)
-        as_list = copy(request)
-        as_list.GET, as_list.method = QueryDict(target.filters), "GET"
-        try:
-            return self.get_changelist_instance(as_list).queryset
-        except IncorrectLookupParameters:
-            messages.error(request, _("The filters of the list are not valid; nothing was done."))
-            return None
+        with suppress(IncorrectLookupParameters):
+            listed = self._list(request, target)
+            if not listed.problems:
+                return listed.queryset
+        messages.error(request, _("The filters of the list are not valid; nothing was done."))
+        return None
 
-    def _about(self, target: Target) -> str:
-        """The target in words, for the audit."""
+    def _list(self, request: HttpRequest, target: Target) -> Any:
+        """The list whose events are the target; None if they are named one by one."""
         if not target.everything:
+            return None
+        filters = QueryDict(target.filters, mutable=True)
+        filters.pop(PAGE_VAR, None)
+        as_list = copy(request)
+        as_list.GET, as_list.method = QueryDict(filters.urlencode()), "GET"
+        return self.get_changelist_instance(as_list)
+
+    def _about(self, request: HttpRequest, target: Target) -> str:
+        """The target in words, for the audit."""
+        listed = self._list(request, target)
+        if listed is None:
             return ", ".join(f"#{pk}" for pk in target.ids[:10]) + (" …" if len(target.ids) > 10 else "")
-        given = QueryDict(target.filters)
-        words = [
-            f"{name}: {value}" for name, value in given.items() if name not in ("o", "p", "all") and value
-        ]
-        return ", ".join(words) or "all events"
+        return str(listed.chosen.words())
 
     def _confirmation(
         self, request: HttpRequest, verb: Verb, target: Target, *, form: Any = None

@@ -1,67 +1,60 @@
-"""Export events as redacted JSON lines; each event's history records it."""
+"""A download of events; the audit records it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
-from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.operations import Actor
-from genesys_eventbridge.operations.audit import log, needed
-from genesys_eventbridge.reporting.payloads import envelope, shape
-
-FIELDS = (
-    "id",
-    "destination",
-    "event_id",
-    "idempotency_key",
-    "key_epoch",
-    "ordering_key",
-    "state",
-    "reason",
-    "attempts",
-    "checks",
-    "remote_id",
-    "last_status_code",
-    "last_error",
-    "correlation_id",
-    "created_at",
-    "accepted_at",
-    "finished_at",
-    "body_sha256",
-)
-#: Rows read at once; a body may have up to 256 KiB.
-BATCH = 50
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.operations import Order, jobs
+from genesys_eventbridge.operations.audit import LOGGED, log, needed
+from genesys_eventbridge.reporting.exports import Format, written
 
 
-def export(queryset: QuerySet, actor: Actor, reason: str, *, payload: bool) -> StreamingHttpResponse:
-    """A download; event data is included only with ``payload``. Raises ValueError without a reason."""
-    message = _("exported: %(reason)s") % {"reason": needed(reason)}
-    names = list(queryset.order_by("pk").values_list("pk", "type", "event_id"))
-    log(actor, OutboxEvent, [(pk, f"{kind} {event_id}") for pk, kind, event_id in names], message)
+def export(
+    request: HttpRequest,
+    order: Order,
+    pages: Iterator[list[int]],
+    form: Format,
+    *,
+    total: int,
+    payload: bool,
+) -> StreamingHttpResponse:
+    """The events of these pages of ids as a file; their data is included only with ``payload``.
+
+    ``total`` is what the audit says. Raises ValueError without a reason.
+    """
+    needed(order.reason)
+    with transaction.atomic(using=outbox_alias()):
+        jobs.note(order, total=total)
+    parts = written(pages, form, payload=payload)
     return StreamingHttpResponse(
-        _lines(queryset, [pk for pk, _kind, _event_id in names], payload),
-        content_type="application/x-ndjson; charset=utf-8",
+        _async(parts) if isinstance(request, ASGIRequest) else parts,
+        content_type=form.content_type,
         headers={
-            "Content-Disposition": 'attachment; filename="events.jsonl"',
+            "Content-Disposition": f'attachment; filename="events.{form}"',
             "X-Content-Type-Options": "nosniff",
         },
     )
 
 
-def _lines(queryset: QuerySet, ids: Sequence[int], payload: bool) -> Iterator[str]:
-    """Read page by page of ids: a server-side cursor does not survive PgBouncer's transaction pooling."""
-    rows = queryset.defer(None)
-    for start in range(0, len(ids), BATCH):
-        page = rows.filter(pk__in=ids[start : start + BATCH]).order_by("pk")
-        for event in page:
-            line: dict[str, Any] = {name: getattr(event, name) for name in FIELDS}
-            line["event"] = envelope(event, payload=payload)
-            if not payload:
-                line["data"] = shape(event)
-            yield json.dumps(line, ensure_ascii=False, default=str) + "\n"
+def note_in_history(order: Order, ids: tuple[int, ...]) -> None:
+    """In each event's own history, if they are few."""
+    if len(ids) > LOGGED:
+        return
+    message = _("exported: %(reason)s") % {"reason": needed(order.reason)}
+    names = OutboxEvent.objects.on_outbox().filter(pk__in=ids).order_by("pk")
+    rows = [(pk, f"{kind} {name}") for pk, kind, name in names.values_list("pk", "type", "event_id")]
+    log(order.actor, OutboxEvent, rows, message)
+
+
+async def _async(parts: Iterator[str]) -> AsyncIterator[str]:
+    """For ASGI, where Django would collect a plain iterator in memory first."""
+    following = sync_to_async(lambda: next(parts, None))
+    while (part := await following()) is not None:
+        yield part

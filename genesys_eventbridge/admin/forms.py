@@ -11,6 +11,7 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import LONGEST_WAIT
 from genesys_eventbridge.operations import Resolution
 from genesys_eventbridge.operations.audit import MAX_REASON
+from genesys_eventbridge.reporting.exports import Format
 
 MINUTE, HOUR = 60, 3600
 UNITS = ((1, _("seconds")), (MINUTE, _("minutes")), (HOUR, _("hours")))
@@ -31,6 +32,22 @@ class ActForm(forms.Form):
 
     once = forms.UUIDField(widget=forms.HiddenInput, required=False)
     reason = _reason(_("Stored with your name and the time, for the audit."))
+
+
+class ExportForm(ActForm):
+    """The format of the file."""
+
+    format = forms.ChoiceField(
+        label=_("Format"),
+        choices=Format.choices,
+        initial=Format.JSON_LINES,
+        required=False,
+        widget=forms.RadioSelect,
+    )
+    field_order = ("format", "reason")
+
+    def clean_format(self) -> str:
+        return str(self.cleaned_data["format"] or Format.JSON_LINES)
 
 
 class DurationWidget(forms.MultiWidget):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 
 from genesys_eventbridge.reporting.explain import next_step
-from genesys_eventbridge.reporting.facts import facts_of
+from genesys_eventbridge.reporting.facts import facts_of, healths
+from genesys_eventbridge.selection import EventFilter, access, search, types
+from genesys_eventbridge.text import clean
 
 #: Maximum number of rows that are counted and can be paged through.
 COUNTED = 10_000
+#: Ids per page of all that match.
+PAGE = 1_000
 #: Types offered as a filter.
 MOST_TYPES = 200
 
@@ -50,13 +54,19 @@ class EventChangeList(ChangeList):
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
     ) -> QuerySet[OutboxEvent]:
         rows = super().get_queryset(request, exclude_parameters)
+        self.unfiltered = rows.order_by()
         newest_first = str(rows.query.order_by[0]).startswith("-")
         try:
             self.chosen = event_filter(request.GET, self.query)
         except InvalidFilter as error:
             self.problems = error.messages
             return rows.none()
-        return listed(rows, self.chosen, newest_first=newest_first)
+        return access.listed(rows, self.chosen, newest_first=newest_first)
+
+    def pages(self) -> Iterator[list[int]]:
+        """The ids of all listed events there are now, oldest first, in linear time."""
+        newest = OutboxEvent.objects.on_outbox().aggregate(newest=Max("id"))["newest"]
+        return access.pages(self.chosen, PAGE, rows=self.unfiltered, newest_first=False, up_to=newest or 0)
 
     @cached_property
     def healths(self) -> dict[str, Destination]:

@@ -161,6 +161,11 @@ def _is_unknown(named: Iterable[str]) -> bool:
         return False
 
 
+def number(text: str) -> int | None:
+    """The event number that a text is; None if it is another kind of name."""
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
 def event_numbers(texts: Iterable[str]) -> list[int]:
     """The ``OutboxEvent.id`` of each named event. Raises CommandError if one is not found.
 
@@ -171,8 +176,9 @@ def event_numbers(texts: Iterable[str]) -> list[int]:
 
 def _event_number(text: str) -> int:
     rows = OutboxEvent.objects.on_outbox()
-    if _NUMBER.fullmatch(text) and rows.filter(pk=int(text)).exists():
-        return int(text)
+    pk = number(text)
+    if pk is not None and rows.filter(pk=pk).exists():
+        return pk
     named = rows.filter(_names(text)) if is_storable(text) else rows.none()
     found = list(named.order_by("id").values_list("id", "source")[:3])
     if not found:
@@ -181,7 +187,7 @@ def _event_number(text: str) -> int:
             "An old one may have been pruned (RETENTION_DAYS)."
         )
     if len(found) > 1:
-        names = ", ".join(f"{number} (source {clean(source, 60)})" for number, source in found)
+        names = ", ".join(f"{pk} (source {clean(source, 60)})" for pk, source in found)
         raise CommandError(f"{clean(text, 80)!r} matches several events: {names}. Give one of these numbers.")
     return int(found[0][0])
 

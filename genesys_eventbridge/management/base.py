@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,16 +77,23 @@ class OutboxCommand(BaseCommand):
                 result = self.work(options)
             except Declined:
                 result = Result(["Nothing was changed."], {"dry_run": False})
-        if options.get("dry_run"):
-            result.lines.append("Nothing was changed (dry run).")
-        text = result.as_json() if options["format"] == "json" else result.as_text()
-        self.stdout.write(text)
-        self.stdout.flush()
+            if options.get("dry_run"):
+                result.lines.append("Nothing was changed (dry run).")
+            self._print(result.parts(options["format"]))
         if result.needs_operator and result.exits:
             raise SystemExit(NEEDS_PERSON)
 
     def work(self, options: dict[str, Any]) -> Result:
         raise NotImplementedError
+
+    def _print(self, parts: Iterator[str]) -> None:
+        try:
+            for part in parts:
+                self.stdout.write(part)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # The reader, such as `head`, has enough. Python would report the error again when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     @property
     def name(self) -> str:

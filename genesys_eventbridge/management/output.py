@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from genesys_eventbridge.reporting.exports import plain
 
 #: Exit code of a command that finished and found something for an operator to do.
 NEEDS_PERSON = 3
@@ -25,7 +27,21 @@ class Result:
         return "\n".join(self.lines)
 
     def as_json(self) -> str:
-        return json.dumps({**self.data, "needs_person": self.needs_operator}, indent=2, default=str)
+        return json.dumps({**self.data, "needs_person": self.needs_operator}, indent=2, default=plain)
+
+    def parts(self, form: str) -> Iterator[str]:
+        """What is printed with ``--format form``, line by line or as a whole."""
+        yield self.as_json() if form == "json" else self.as_text()
+
+
+@dataclass(slots=True)
+class Streamed(Result):
+    """A result of any length: ``source`` yields its lines for one format."""
+
+    source: Callable[[str], Iterator[str]] = field(kw_only=True)
+
+    def parts(self, form: str) -> Iterator[str]:
+        return self.source(form)
 
 
 def counted(count: int, word: str) -> str:

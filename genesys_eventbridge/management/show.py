@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, assert_never
 
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from genesys_eventbridge.formatting import relative
-from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management import arguments, listing
+from genesys_eventbridge.management.output import Result, next_step
 from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent
 from genesys_eventbridge.reporting.explain import explain, facts_for
 from genesys_eventbridge.reporting.payloads import envelope
 from genesys_eventbridge.reporting.timeline import Entry, history, timeline
+from genesys_eventbridge.selection import EventFilter, access
+from genesys_eventbridge.states import State
 from genesys_eventbridge.text import clean
 
 _FACTS = (
@@ -50,6 +55,40 @@ _COLUMNS: dict[type, tuple[str, ...]] = {
 }
 
 
+#: Events that an ambiguous name lists.
+MOST = 20
+
+
+def named(text: str, *, payload: bool) -> Result:
+    """The event that ``text`` names, or a list if they are several. Raises CommandError if there is none."""
+    number = arguments.number(text)
+    if number is not None and OutboxEvent.objects.on_outbox().filter(pk=number).exists():
+        return show(number, payload=payload)
+    chosen = EventFilter(text=text)
+    ids = list(
+        access.listed(OutboxEvent.objects.on_outbox(), chosen).values_list("id", flat=True)[: MOST + 1]
+    )
+    if not ids:
+        raise CommandError("\n".join([f"No event {clean(text, 80)!r}.", *listing.not_found(text)]))
+    if len(ids) == 1:
+        return show(ids[0], payload=payload)
+    return _several(text, ids)
+
+
+def _several(text: str, ids: list[int]) -> Result:
+    """Events with a command to show each, newest first."""
+    names = ("id", "event_id", "type", "subject", "state")
+    found = OutboxEvent.objects.on_outbox().filter(pk__in=ids[:MOST]).order_by("-pk").values(*names)
+    more = len(ids) > MOST
+    count = f"More than {MOST}" if more else str(len(ids))
+    lines = [f"{count} events are found by {clean(text, 80)!r}, newest first:"]
+    for line, pk in zip(listing.lines(ids[:MOST]), ids, strict=False):
+        lines += [line, next_step(f"eventbridge_show {pk}")]
+    if more:
+        lines += ["All of them:", next_step(f"eventbridge_list {shlex.quote(text)}")]
+    return Result(lines, {"events": list(found), "more": more})
+
+
 def show(pk: int, *, payload: bool) -> Result:
     event = OutboxEvent.objects.on_outbox().get(pk=pk)
     attempts, acts = history(event)
@@ -66,6 +105,7 @@ def show(pk: int, *, payload: bool) -> Result:
         *_known(event),
         "",
         after,
+        *map(next_step, _commands(event)),
         "",
         *(_line(entry, facts.now) for entry in entries),
         "",
@@ -77,6 +117,22 @@ def show(pk: int, *, payload: bool) -> Result:
         "timeline": [_values(entry) for entry in entries if entry.what != "planned"],
     }
     return Result(lines, {**data, "body": body} if payload else data)
+
+
+def _commands(event: OutboxEvent) -> Iterator[str]:
+    """What can be done now, as commands: the explanation names the buttons of the admin."""
+    because = '--because "TEXT"'
+    match State(event.state) if event.state in State.values else None:
+        case State.DEAD:
+            yield f"eventbridge_retry {event.pk} --state dead {because}"
+            yield f"eventbridge_cancel {event.pk} {because}"
+        case State.UNRESOLVED:
+            for outcome in ("delivered", "not-delivered", "give-up"):
+                yield f"eventbridge_resolve {event.pk} --{outcome} {because}"
+        case State.PENDING | State.ACCEPTED | State.DELIVERED | State.CANCELLED | None:
+            return
+        case _ as never:
+            assert_never(never)
 
 
 def _known(event: OutboxEvent) -> Iterator[str]:

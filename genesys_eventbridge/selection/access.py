@@ -36,25 +36,30 @@ def listed(rows: Rows, chosen: EventFilter, *, newest_first: bool = True) -> Row
 
 
 def pages(
-    chosen: EventFilter, size: int, *, newest_first: bool = True, up_to: int | None = None
+    chosen: EventFilter,
+    size: int,
+    *,
+    rows: QuerySet[OutboxEvent] | None = None,
+    newest_first: bool = True,
+    up_to: int | None = None,
 ) -> Iterator[list[int]]:
-    """The ids of all matching events, at most ``up_to``, in lists of at most ``size``.
+    """The ids of all matching events, of ``rows`` (default: all) at most ``up_to``, in lists of ``size``.
 
     Takes linear time and holds at most RARE ids, however many events match.
     """
     conditions = chosen.conditions()
+    everything = OutboxEvent.objects.on_outbox() if rows is None else rows
     if up_to is not None:
-        conditions[""] = conditions.get("", Q()) & Q(id__lte=up_to)
-    rows = OutboxEvent.objects.on_outbox()
+        everything = everything.filter(id__lte=up_to)
     rarest = _rarest(conditions)
     if rarest is not None:
-        found = _sorted(_matching(rows, conditions, rarest), newest_first=newest_first)
+        found = _sorted(_matching(everything, conditions, rarest), newest_first=newest_first)
         yield from _chunks([*found.values_list("id", flat=True)], size)
         return
     for first, last in _windows(up_to, newest_first=newest_first):
-        found = _unindexed(rows.filter(id__gte=first, id__lte=last), conditions, INDEXED)
-        ids = found.order_by("-id" if newest_first else "id").values_list("id", flat=True)
-        yield from _chunks([*ids], size)
+        window = everything.filter(id__gte=first, id__lte=last)
+        found = _unindexed(window, conditions, INDEXED).order_by("-id" if newest_first else "id")
+        yield from _chunks([*found.values_list("id", flat=True)], size)
 
 
 def _rarest(conditions: Mapping[str, Q]) -> str | None:

@@ -1,13 +1,17 @@
 """Acts of the admin: permitted, confirmed with a reason, done once, told, and never by a GET."""
 
+import csv
+import io
 import json
 import re
 import uuid
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,9 +19,12 @@ from django.utils.http import urlencode
 
 from genesys_eventbridge.admin import OutboxEventAdmin, confirmation, events, filters
 from genesys_eventbridge.admin.actions import VERBS
+from genesys_eventbridge.admin.export import export
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import EventAct, Job, OutboxEvent
-from genesys_eventbridge.operations import Actor, cancel, jobs, requeue
+from genesys_eventbridge.operations import Actor, Order, cancel, jobs, requeue
+from genesys_eventbridge.reporting.exports import Format
+from genesys_eventbridge.selection import access
 from genesys_eventbridge.states import Act, JobState, Reason, State
 from tests.outbox_rows import accepted, ended, event, fresh
 
@@ -546,9 +553,58 @@ def test_an_export_is_redacted_and_has_the_payload_only_with_its_permission(clie
     assert LogEntry.objects.all()[0].get_change_message() == "exported: for the audit"
 
 
+def test_all_that_match_are_exported_without_a_limit_and_without_a_job_to_wait_for(ana, monkeypatch):
+    """By the filters of the list, of the events there are when the export is confirmed; one audit entry."""
+    monkeypatch.setattr(confirmation, "MOST", 2)
+    monkeypatch.setattr(access, "WINDOW", 3)
+    monkeypatch.setattr(access, "RARE", 2)
+    rows = [dead() for _ in range(7)]
+    event(subject="ORD-1")
+    filters = {"everything": "1", "filters": "state=dead&q=ord-1&p=3"}
+
+    response = posted(ana, "export", [], format="csv", **filters)
+    later = dead()
+    table = list(csv.DictReader(io.StringIO(b"".join(response).decode())))
+
+    assert response["Content-Disposition"] == 'attachment; filename="events.csv"'
+    assert response["Content-Type"].startswith("text/csv")
+    assert [int(cells["id"]) for cells in table] == [row.pk for row in rows]
+    assert later.pk not in {int(cells["id"]) for cells in table}
+    job = Job.objects.get()
+    assert (job.act, job.state, job.total, job.reason) == ("export", "finished", 7, "mended")
+    assert job.about == "dead, found by “ord-1”"
+    assert LogEntry.objects.count() == 0
+
+
+def test_a_list_whose_filters_mean_nothing_exports_nothing(ana):
+    dead()
+
+    response = posted(ana, "export", [], everything="1", filters="state=lost", follow=True)
+
+    assert told(response) == ["The filters of the list are not valid; nothing was done."]
+    assert not Job.objects.exists()
+
+
+def test_an_export_is_streamed_under_asgi_too():
+    """Django would collect a plain iterator in memory there, and warn."""
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+    request = ASGIRequest(scope, io.BytesIO())
+    rows = [dead() for _ in range(3)]
+    order = Order(Act.EXPORT, Actor("admin", name="ana"), "mended")
+    pages = iter([[row.pk] for row in rows])
+
+    response = export(request, order, pages, Format.JSON_LINES, total=3, payload=False)
+
+    async def read():
+        return [json.loads(part)["id"] async for part in response]
+
+    assert response.is_async
+    assert async_to_sync(read)() == [row.pk for row in rows]
+
+
 def test_an_export_reads_page_by_page_and_opens_no_cursor_on_the_server(client, monkeypatch):
     """Such a cursor lives in one connection, which PgBouncer's transaction pooling does not keep."""
-    monkeypatch.setattr("genesys_eventbridge.admin.export.BATCH", 2)
+    monkeypatch.setattr("genesys_eventbridge.reporting.exports.PAGE", 2)
     monkeypatch.setattr(connections["default"], "chunked_cursor", None)
     client.force_login(user("paul", "view_outboxevent", "export_event", is_staff=True))
     rows = [event() for _ in range(5)]

@@ -318,4 +318,4 @@ def test_times_are_those_of_the_site(settings):
     row = event(row={"created_at": "2026-11-23T09:10:00Z"})
 
     assert "2026-11-23 18:10:00  Enqueued" in run("show", str(row.pk)).out
-    assert json.loads(run_json("show", str(row.pk)).out)["event"]["created_at"].startswith("2026-11-23 09:10")
+    assert json.loads(run_json("show", str(row.pk)).out)["event"]["created_at"] == "2026-11-23T09:10:00+00:00"
