@@ -125,8 +125,8 @@ VERBS = {
             permission="requeue",
             label=_("Requeue"),
             about=_(
-                "Dead events are sent again with a fresh attempt budget and the same idempotency key, so the "
-                "platform recognises those it already accepted."
+                "Dead events are sent again with a fresh attempt budget. Those that the platform accepted "
+                "but failed to deliver are other events to it, so they may be delivered twice."
             ),
             past=_("%(count)s requeued"),
             form=RequeueForm,

@@ -56,8 +56,11 @@ def when(moment: dt.datetime | None, now: dt.datetime) -> str:
 
 
 def numbers(parts: dict[Skip, Some]) -> str:
-    """Reasons with their counts: "3 being sent right now, 1 already delivered"."""
+    """The reason: "already due"; several ones with their counts: "being sent right now (3), dead (1)"."""
+    if len(parts) == 1:
+        (why,) = parts
+        return str(why.label)
     return ", ".join(
-        _("%(count)s %(reason)s") % {"count": number(some.count), "reason": why.label}
+        _("%(reason)s (%(count)s)") % {"count": number(some.count), "reason": why.label}
         for why, some in parts.items()
     )

@@ -290,8 +290,8 @@ class EventActs(EventPermissions):
             past = _("%(past)s, %(count)s skipped: %(why)s") % words
         if count := done.may_duplicate.count:
             past = ngettext(
-                "%(past)s; %(count)s of them has a new key and may be delivered twice",
-                "%(past)s; %(count)s of them have a new key and may be delivered twice",
+                "%(past)s; %(count)s of them may be delivered twice",
+                "%(past)s; %(count)s of them may be delivered twice",
                 count,
             ) % {"past": past, "count": count}
         messages.add_message(request, messages.SUCCESS if done.count else messages.WARNING, f"{past}.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.db.models import QuerySet
@@ -23,6 +24,7 @@ from django.views.decorators.http import require_safe
 from genesys_eventbridge import conf
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.forms import PauseForm, ResumeForm
+from genesys_eventbridge.admin.listing import COUNTED
 from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db.clock import DatabaseNow
@@ -30,11 +32,23 @@ from genesys_eventbridge.formatting import number, pause_kind, relative
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import pause, resume
 from genesys_eventbridge.outbox.destinations import pauses_of
-from genesys_eventbridge.reporting import workers
-from genesys_eventbridge.reporting.destination import Explanation, explain_destination, without_a_key
+from genesys_eventbridge.reporting import status, workers
+from genesys_eventbridge.reporting.destination import without_a_key
 from genesys_eventbridge.reporting.facts import refused, settings_of
+from genesys_eventbridge.reporting.summary import Summary, summarize
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import clean, is_storable
+
+
+class DestinationChangeList(ChangeList):
+    """Adds how each destination is doing."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: list[Any] = list(self.result_list)
+        summaries = _summaries(rows)
+        for row in rows:
+            row.summary = summaries[row.alias]
 
 
 class DestinationAdmin(PagesAdmin):
@@ -49,6 +63,9 @@ class DestinationAdmin(PagesAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
         return Destination.objects.using(outbox_alias()).annotate(now=DatabaseNow())
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DestinationChangeList]:
+        return DestinationChangeList
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
@@ -81,7 +98,7 @@ class DestinationAdmin(PagesAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def standing(self, row: Any) -> str:
-        standing = _status(row)
+        standing: Summary = row.summary
         return format_html(
             '<span class="eventbridge-state">{}</span> <span class="eventbridge-quiet">{}</span>',
             standing.title,
@@ -163,7 +180,7 @@ class DestinationAdmin(PagesAdmin):
     def _page(self, request: HttpRequest, row: Any, extra: dict[str, Any]) -> HttpResponse:
         settings = settings_of(row.alias)
         context = {
-            "standing": _status(row),
+            "standing": _summaries([row])[row.alias],
             "rows": self._rows(row),
             "may_pause": self.has_pause_permission(request),
             "may_test": self.has_pause_permission(request) and settings is not None,
@@ -260,5 +277,10 @@ class DestinationAdmin(PagesAdmin):
         return self.url(page, quote(alias))
 
 
-def _status(row: Any) -> Explanation:
-    return explain_destination(row, settings_of(row.alias), row.now)
+def _summaries(rows: Sequence[Any]) -> dict[str, Summary]:
+    """How these destinations are doing, by alias, as the dashboard says it; a bounded look at events."""
+    if not rows:
+        return {}
+    now = rows[0].now
+    seen = {at.alias: at for at in status.of_rows({row.alias: row for row in rows}, now, COUNTED)}
+    return {alias: summarize(at, settings_of(alias)) for alias, at in seen.items()}

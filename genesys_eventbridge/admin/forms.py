@@ -122,7 +122,9 @@ class ResolveForm(ActForm):
     accept_duplicates = forms.BooleanField(
         label=_("Also send events that may already have been delivered"),
         required=False,
-        help_text=_("Only for “not delivered”: they get a new key, so the platform may accept them twice."),
+        help_text=_(
+            "Only for “not delivered”: to the platform they are other events, so it may accept them twice."
+        ),
     )
     field_order = ("outcome", "accept_duplicates", "reason")
 
@@ -139,7 +141,7 @@ class MoveForm(ActForm):
     accept_duplicates = forms.BooleanField(
         label=_("Also send events that may already have been delivered"),
         required=False,
-        help_text=_("They get a new key, so they may be delivered twice."),
+        help_text=_("To the platform they are other events, so they may be delivered twice."),
     )
     field_order = ("to", "same_organisation", "accept_duplicates", "reason")
 

@@ -83,6 +83,7 @@ class Drained(PassReport):
 
     def add(self, report: PassReport) -> None:
         self.claimed += report.claimed
+        self.ended += report.ended
         self.states.update(report.states)
         self.released += report.released
         self.halted += report.halted
@@ -131,8 +132,11 @@ def _left(settings: DestinationSettings, max_seconds: float | None, began: float
 def lines(done: Drained) -> list[str]:
     """What happened at one destination, what was skipped and why, and the next command."""
     verb = "sent" if done.kind is AttemptKind.PUBLISH else "checked"
-    rate = f", {done.moved / done.seconds:,.0f}/s" if done.moved and done.seconds > 1 else ""
-    lines = [f"{done.destination}: {counted(done.moved, 'event')} {verb} in {span(done.seconds)}{rate}"]
+    asked = max(0, done.moved - done.ended)
+    rate = f", {asked / done.seconds:,.0f}/s" if asked and done.seconds > 1 else ""
+    lines = [f"{done.destination}: {counted(asked, 'event')} {verb} in {span(done.seconds)}{rate}"]
+    if done.ended:
+        lines.append(f"  {counted(done.ended, 'event')} ended without a request")
     if done.moved:
         lines.append(f"  {listed({word(state): count for state, count in done.states.items()})}")
     elif done.drained:

@@ -124,10 +124,10 @@ def duplicate_lines(some: Some, *, dry_run: bool) -> list[str]:
     """Only an operator action can cause a duplicate, so always report it."""
     if not some.count:
         return []
-    get = "would get" if dry_run else "got"
+    would = "would be " if dry_run else ""
     return [
-        f"  {counted(some.count, 'event')} {get} a new key and may be delivered twice, because the old key "
-        f"cannot be used again: {names(some)}"
+        f"  {counted(some.count, 'event')} {would}sent as new to the platform and may be delivered twice: "
+        f"{_names(some)}"
     ]
 
 

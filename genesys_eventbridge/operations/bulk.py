@@ -39,6 +39,9 @@ class Row:
     state: State
     reason: str
     attempts: int
+    halts: int
+    last_error: str
+    key_held: bool | None
     remote_id: str
     claim_token: UUID | None
     due_at: dt.datetime | None

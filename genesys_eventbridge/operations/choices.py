@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import was_tried
 from genesys_eventbridge.operations.bulk import Action, Choose, Row
 from genesys_eventbridge.operations.results import Skip
 from genesys_eventbridge.outbox import destinations
@@ -51,7 +52,9 @@ def retry_now() -> Choose:
             return Skip.NOT_CONFIGURED
         if row.due_at is not None and row.due_at <= row.now:
             return Skip.ALREADY_DUE
-        return due if row.attempts else Skip.NEVER_TRIED
+        if row.key_held:
+            return Skip.HELD
+        return due if was_tried(row.attempts, row.halts, row.last_error) else Skip.NEVER_TRIED
 
     return choose
 

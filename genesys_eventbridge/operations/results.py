@@ -25,6 +25,7 @@ class Skip(TextChoices):
     CANCELLED = "cancelled", gettext_lazy("already cancelled")
     ALREADY_DUE = "already_due", gettext_lazy("already due")
     NEVER_TRIED = "never_tried", gettext_lazy("never tried: it is scheduled for later")
+    HELD = "held", gettext_lazy("held behind an earlier event of its ordering key")
     NO_ID = "no_id", gettext_lazy("the platform returned no id to check")
     NO_STATUS = "no_status", gettext_lazy("the protocol of its destination has no delivery status")
     MAY_DUPLICATE = "may_duplicate", gettext_lazy("may duplicate: it may have been delivered already")

@@ -60,6 +60,8 @@ class PassReport:
     claimed: int = 0
     #: Events by new state. ``pending`` counts those to be retried, ``accepted`` those to be checked again.
     states: Counter[str] = field(default_factory=Counter)
+    #: Of ``states``, those that ended without a request.
+    ended: int = 0
     #: Claimed but not sent; given back without counting an attempt.
     released: int = 0
     #: Not counted as attempts, because the whole destination halted.
@@ -302,12 +304,17 @@ class Side:
             connection.close_if_unusable_or_obsolete()
         if self.kind is AttemptKind.PUBLISH:
             self.about = destinations.organisation(self.settings)
-            self.report.states.update(expiry.expire(self.settings))
-            self.report.states.update(sweep(self.settings))
+            self._end_unsent(expiry.expire(self.settings))
+            self._end_unsent(sweep(self.settings))
         elif not self.settings.platform.protocol.confirms:
-            self.report.states.update(expiry.end_without_status(self.settings))
+            self._end_unsent(expiry.end_without_status(self.settings))
         elif not self.settings.confirm:
-            self.report.states.update(expiry.close_unconfirmed(self.settings))
+            self._end_unsent(expiry.close_unconfirmed(self.settings))
+
+    def _end_unsent(self, ended: Counter[str]) -> None:
+        """Report events that ended without a request."""
+        self.report.states.update(ended)
+        self.report.ended += ended.total()
 
     def _claim(self, lapsed: int, suspects: int) -> NextClaim:
         if self.kind is AttemptKind.CHECK and not self.settings.platform.protocol.confirms:
@@ -328,7 +335,7 @@ class Side:
         batch = claim.claim(self.kind, self.settings, gate, capacity, self.about, only=self.only)
         self._hand_out(batch.rows)
         ended = expiry.end(self.settings, batch.ended) if batch.ended else Counter[str]()
-        self.report.states.update(ended)
+        self._end_unsent(ended)
         # Rows to end that another transaction has locked do not count: the next claim would meet them again.
         more = bool(batch.rows or ended or batch.moved or batch.wait)
         self.report.drained = not (more or batch.ended)
@@ -343,6 +350,7 @@ class Side:
         self.senders.send([row for row in rows if not row.altered])
         for row in altered:
             self.took(Report(row, _ALTERED, row.started))
+        self.report.ended += len(altered)
 
     def finish(self) -> PassReport:
         """Write the counters and return the report."""

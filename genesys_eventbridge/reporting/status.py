@@ -159,6 +159,11 @@ def _all_held_back(parts: Sequence[HeldBack]) -> HeldBack:
     )
 
 
+def of_rows(known: Mapping[str, Destination], now: dt.datetime, most: int) -> list[DestinationStatus]:
+    """The same of the destinations whose rows are given, by alias, without the last hour."""
+    return _statuses(list(known), now, most, known)
+
+
 def _left_over() -> list[str]:
     """Destinations with unfinished events that the settings no longer contain."""
     unfinished = OutboxEvent.objects.on_outbox().filter(state__in=[*OPEN, *NEEDS_OPERATOR])
@@ -166,8 +171,13 @@ def _left_over() -> list[str]:
     return sorted(set(found) - set(conf.aliases()))
 
 
-def _statuses(aliases: Sequence[str] | None, now: dt.datetime, most: int | None) -> list[DestinationStatus]:
-    known = healths()
+def _statuses(
+    aliases: Sequence[str] | None,
+    now: dt.datetime,
+    most: int | None,
+    known: Mapping[str, Destination] | None = None,
+) -> list[DestinationStatus]:
+    known = healths() if known is None else known
     wanted = list(aliases) if aliases is not None else list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
     found = samples(wanted, now, most)
     states = _states(head for each in found.values() for head in (each.due.first_head, each.later.first_head))

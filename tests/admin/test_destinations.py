@@ -63,7 +63,7 @@ def told(response) -> list[str]:
 def test_the_list_and_the_page_say_how_it_stands(ana, row):
     for address in (LIST, PAGE):
         shown = text(ana.get(address))
-        assert "Connected" in shown
+        assert "Working normally" in shown
         assert "Last event accepted: 8 s ago." in shown or "Last event accepted: 9 s ago." in shown
 
 

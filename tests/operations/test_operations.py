@@ -608,3 +608,28 @@ def after_commit(work):
 
     with TestCase.captureOnCommitCallbacks(execute=True):
         return work()
+
+
+class TestRetryNow:
+    """What was tried, and what waits for its key, is not said to be scheduled for later."""
+
+    def test_an_event_that_met_only_pauses_was_tried(self):
+        row = event(row={"halts": 2, "last_error": "HTTP 403", "due_at": DatabaseNow(600)})
+
+        assert operations.retry_now([row.pk], COMMAND).ids == [row.pk]
+
+    def test_one_behind_another_of_its_key_is_held(self):
+        event(ordering_key="ORD-7", row=ended(State.DEAD, Reason.REJECTED))
+        behind = event(ordering_key="ORD-7")
+        assert claim().moved
+
+        done = operations.retry_now([behind.pk], COMMAND)
+
+        assert skipped(done) == {"held behind an earlier event of its ordering key": [behind.pk]}
+
+    def test_one_that_was_only_delayed_was_never_tried(self):
+        row = event(delay=600)
+
+        assert skipped(operations.retry_now([row.pk], COMMAND)) == {
+            "never tried: it is scheduled for later": [row.pk]
+        }

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from genesys_eventbridge import checks, conf, schedules
 from genesys_eventbridge.admin.badges import when
+from genesys_eventbridge.circuit import LATELY_REQUESTS
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.destination import without_a_key
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
@@ -21,6 +22,8 @@ from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
+#: An older success, in seconds, proves nothing about now.
+RECENT = 3600.0
 CHECK = "manage.py check --deploy --database default"
 
 
@@ -66,13 +69,29 @@ def _destination(at: DestinationStatus, *, many: bool) -> Iterator[Row]:
         )
         yield Row(_("Worker") + where, "good" if alive else "bad", words, workers.commands()[0])
     ping = f"manage.py eventbridge_ping --destination {at.alias}"
-    took = at.health.accepted_at
-    text = when(took, at.now) if took else _("no event accepted yet")
-    yield Row(_("Last successful call") + where, "good" if took else "", text, ping)
+    yield Row(_("Last successful call") + where, *_last_success(at), ping)
     settings = settings_of(at.alias)
     if settings and (doubt := without_a_key(settings)):
         name = settings.platform.protocol.name
         yield Row(_("Protocol") + where, "", format_html("<code>{}</code>, {}", name, doubt))
+
+
+def _last_success(at: DestinationStatus) -> tuple[str, str]:
+    """Tone and text. Good only while it is recent and nothing has failed since; bad during a pause."""
+    took, missed = at.health.accepted_at, at.health.misses
+    if took is None:
+        return "", _("no event accepted yet")
+    text = when(took, at.now)
+    if missed:
+        since = ngettext(
+            "%(count)s request not accepted since", "%(count)s requests not accepted since", missed
+        )
+        count = f"{missed:,}+" if missed >= LATELY_REQUESTS else f"{missed:,}"
+        text = format_html("{} · {}", text, since % {"count": count})
+    if at.health.paused_until is not None:
+        return "bad", text
+    recent = (at.now - took).total_seconds() <= RECENT
+    return "good" if recent and not missed else "", text
 
 
 def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
