@@ -87,6 +87,7 @@ class Drained(PassReport):
         self.states.update(report.states)
         self.released += report.released
         self.halted += report.halted
+        self.halted_by = report.halted_by or self.halted_by
         self.lost += report.lost
         self.drained = report.drained
         self.paused_for, self.paused_reason = report.paused_for, report.paused_reason
@@ -139,13 +140,16 @@ def lines(done: Drained) -> list[str]:
         lines.append(f"  {counted(done.ended, 'event')} ended without a request")
     if done.moved:
         lines.append(f"  {listed({word(state): count for state, count in done.states.items()})}")
-    elif done.drained:
+    elif done.drained and not (done.halted or done.released):
         lines = [f"{done.destination}: nothing was due"]
     if done.halted or done.released:
         lines.append(
             f"  {counted(done.halted + done.released, 'event')} put back to be sent later, "
             "without using an attempt"
         )
+        if done.halted_by and not done.pause:
+            lines.append(f"  latest error: {clean(done.halted_by, 300)}")
+            lines.append(next_step(f"eventbridge_ping --destination {done.destination}"))
     if done.lost:
         lines.append(f"  {counted(done.lost, 'event')} lost to another worker, which took over the claim")
     if done.pause:

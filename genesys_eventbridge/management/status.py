@@ -9,6 +9,7 @@ from typing import Any
 from django.apps import apps
 
 from genesys_eventbridge import conf, schedules, wake
+from genesys_eventbridge.circuit import LATELY_REQUESTS
 from genesys_eventbridge.formatting import moment, span
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, counted, next_step
@@ -124,7 +125,20 @@ def _lines(at: DestinationStatus) -> list[str]:
     lines = [f"{at.alias}  {line} · delivered 1 h {at.delivered_1h:,}{least}{success}"]
     if not at.configured:
         lines[0] += "  NOT IN SETTINGS"
-    return [*lines, *_held_back_lines(at), *_pause_lines(at)]
+    return [*lines, *_held_back_lines(at), *_missed_lines(at), *_pause_lines(at)]
+
+
+def _missed_lines(at: DestinationStatus) -> list[str]:
+    """What pauses nothing yet: requests that failed since the last acceptance."""
+    took, missed = at.health.accepted_at, at.health.misses
+    if took is None or not missed or at.health.paused_until is not None:
+        return []
+    least = "+" if missed >= LATELY_REQUESTS else ""
+    requests = f"{missed:,}{least} request{'' if missed == 1 else 's'}"
+    return [
+        f"  {requests} not accepted since the last acceptance at {moment(took, at.now)}",
+        next_step("eventbridge_status --failures"),
+    ]
 
 
 def _held_back_lines(at: DestinationStatus) -> list[str]:

@@ -66,6 +66,8 @@ class PassReport:
     released: int = 0
     #: Not counted as attempts, because the whole destination halted.
     halted: int = 0
+    #: The latest error of these.
+    halted_by: str = ""
     #: Claims lost to another worker, which records the outcome.
     lost: int = 0
     #: If the destination is paused: for how many more seconds, and why.
@@ -524,6 +526,7 @@ class Side:
             self.tally.took(seconds, answer.claimed.type)
         if outcome.verdict is Verdict.HALTED and row.state in OPEN:
             self.report.halted += 1
+            self.report.halted_by = outcome.error
         else:
             self.report.states[row.state.value] += 1
 

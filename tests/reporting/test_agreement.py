@@ -2,15 +2,20 @@
 
 import re
 
+import httpx
 import pytest
 
+from genesys_eventbridge import relay
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.formatting import span
+from genesys_eventbridge.management import draining
 from genesys_eventbridge.models import Destination
 from genesys_eventbridge.operations import Actor, requeue
-from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.admin.test_dashboard import APP, LIST, PAGE, user
 from tests.outbox_rows import claim, ended, event, fresh, halted
 from tests.prompt import run, run_json
+from tests.scripted import ScriptedPlatform
 
 pytestmark = pytest.mark.django_db
 
@@ -188,15 +193,76 @@ def test_a_worker_that_was_killed(viewer, alive):
     assert taken.id == row.pk
 
 
-def test_a_webhook_that_asks(viewer, alive, settings):
+@pytest.fixture
+def hook(settings):
     one = settings.GENESYS_EVENTBRIDGE["default"]
-    hook = {
-        "PROTOCOL": "webhook",
-        "API_BASE_URL": one["API_BASE_URL"],
-        "WEBHOOK_TOKEN": "token-canary",
-        "SOURCE": one["SOURCE"],
+    settings.GENESYS_EVENTBRIDGE = {
+        "default": {
+            "PROTOCOL": "webhook",
+            "API_BASE_URL": one["API_BASE_URL"],
+            "WEBHOOK_TOKEN": "token-canary",
+            "SOURCE": one["SOURCE"],
+        }
     }
-    settings.GENESYS_EVENTBRIDGE = {"default": hook}
+
+
+def test_a_wrong_token_shortly_after_an_acceptance(viewer, hook):
+    """It pauses nothing at first, because one event may be at fault; it is said all the same."""
+    accepted = httpx.Response(200, json={"invocationId": "123e4567-e89b-12d3-a456-426614174000"})
+    answers = iter([accepted, httpx.Response(404, json={"message": "no"})])
+    reports = []
+    for _ in range(2):
+        event()
+        report = relay.publish_due(transport=lambda: httpx.MockTransport(lambda _request: next(answers)))
+        reports.append(draining.Drained("default", AttemptKind.PUBLISH))
+        reports[-1].add(report)
+
+    printed = draining.lines(reports[-1])
+
+    assert printed[0].startswith("default: 0 events sent in ")
+    assert printed[2].startswith("  latest error: HTTP 404: no. No webhook has this token.")
+    assert printed[3] == "  -> manage.py eventbridge_ping --destination default"
+    told = run("status").out
+    assert "  1 request not accepted since the last acceptance at " in told
+    assert "  -> manage.py eventbridge_status --failures" in told
+    rows = {row.name: row for row in viewer.get(PAGE).context["health"]}
+    assert rows["Last successful call"].tone == ""
+    assert "1 request not accepted since" in rows["Last successful call"].text
+
+
+def test_events_that_end_without_a_request_were_not_sent():
+    event(row={"attempts": 12, "last_error": "HTTP 503"})
+    done = draining.Drained("default", AttemptKind.PUBLISH)
+
+    done.add(relay.publish_due(transport=ScriptedPlatform().transport))
+
+    assert draining.lines(done)[:3] == [
+        f"default: 0 events sent in {span(done.seconds)}",
+        "  1 event ended without a request",
+        "  dead 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "tone"),
+    [
+        ({}, "good"),
+        ({"accepted_at": None}, ""),
+        ({"accepted_at": DatabaseNow(-7200)}, ""),
+        ({"misses": 3}, ""),
+        ({"paused_until": DatabaseNow(60), "paused_kind": "network"}, "bad"),
+    ],
+)
+def test_the_last_success_is_green_only_while_it_says_something(viewer, alive, columns, tone):
+    Destination.objects.update(misses=0)
+    Destination.objects.update(**columns)
+
+    rows = {row.name: row for row in viewer.get(PAGE).context["health"]}
+
+    assert rows["Last successful call"].tone == tone
+
+
+def test_a_webhook_that_asks(viewer, alive, hook):
     row = event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN))
     waiting = event()
 
