@@ -219,7 +219,7 @@ def _upsert(
 
 
 def _bucket(connection: Any, length: int) -> str:
-    """SQL for the start of the current bucket of so many seconds, by the database's clock."""
+    """SQL for the start of the current bucket of ``length`` seconds, by the database's clock."""
     now = now_sql(connection, "0")
     if connection.vendor == "postgresql":
         return f"TO_TIMESTAMP(FLOOR(EXTRACT(EPOCH FROM {now}) / {length}) * {length})"

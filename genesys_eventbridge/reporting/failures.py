@@ -11,7 +11,7 @@ from django.db.models import BigIntegerField, Case, DateTimeField, F, IntegerFie
 from django.db.models.functions import Coalesce
 
 from genesys_eventbridge.models import TRIED, OutboxEvent, OutboxQuerySet, failed_since, in_flight
-from genesys_eventbridge.reporting.parts import aggregated, moment_of
+from genesys_eventbridge.reporting.parts import EVERY, aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 from genesys_eventbridge.text import clean
 from genesys_eventbridge.text.failures import normalised
@@ -83,7 +83,7 @@ def failures(
     found: dict[tuple[str, str, str | None], Group] = {}
     read = [0] * len(parts)
     for part, *columns in aggregated(
-        [_facts(rows, now, since)[: most + 1 if most else None] for _alias, _state, rows in parts],
+        [_facts(rows, now, since)[: EVERY if most is None else most + 1] for _alias, _state, rows in parts],
         "type, failure, COUNT(*), COUNT(failed), MIN(failed), MAX(failed), SUM(late), SUM(early), MAX(pk)",
         "GROUP BY type, failure",
     ):
@@ -107,7 +107,7 @@ def _kinds(alias: str, state: State, now: dt.datetime, *, limited: bool) -> Iter
     """Each is one range of the index; if only a part is read, due and later rows are read separately."""
     rows = OutboxEvent.objects.on_outbox().filter(destination=alias, state=state)
     if not limited:
-        yield rows.order_by()
+        yield (rows.filter(TRIED) if state is State.PENDING else rows).order_by()
     elif state is State.PENDING:
         yield rows.filter(due_at__lte=now).order_by("due_at", "id")
         yield rows.filter(due_at__gt=now).order_by("due_at", "id")

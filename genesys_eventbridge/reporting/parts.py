@@ -11,6 +11,10 @@ from django.db import connections
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import outbox_alias
 
+#: A limit above any number of rows. A part always has a limit: without one a database may compute its columns
+#: once for each sum over them.
+EVERY = 2**62
+
 
 def aggregated(parts: Sequence[Any], columns: str, group: str = "") -> list[tuple[Any, ...]]:
     """The columns of each part, preceded by its number, in one query. Django cannot combine limited parts."""

@@ -29,14 +29,12 @@ from genesys_eventbridge.models import (
     in_flight,
     outbox_alias,
 )
-from genesys_eventbridge.reporting.parts import aggregated, moment_of
+from genesys_eventbridge.reporting.parts import EVERY, aggregated, moment_of
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: Seconds per bar of the retries chart, and the number of bars.
 BAR = 300
 BARS = 24
-#: A limit above any number of rows.
-EVERY = 2**62
 HOUR = dt.timedelta(hours=1)
 
 
@@ -73,7 +71,6 @@ class Samples:
 
 def samples(aliases: Sequence[str], now: dt.datetime, most: int | None = None) -> dict[str, Samples]:
     """Samples by alias, up to ``most`` rows of each kind, or all; one query for all destinations."""
-    # Always a limit: without one a database would compute the facts once for each sum over them.
     limit = EVERY if most is None else most + 1
     parts = [_facts(rows, now)[:limit] for alias in aliases for rows in _kinds(alias, now)]
     sums = (
