@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import django
+
 from tests.databases import database
 
 SECRET_KEY = "only-for-tests"
@@ -67,6 +69,9 @@ GENESYS_EVENTBRIDGE: dict[str, dict[str, Any]] = {
         "SOURCE": "com.example.tests",
     },
 }
+
+if django.VERSION >= (6, 1):  # warns if mail is sent without it; older versions do not know it
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 
 Q_CLUSTER: dict[str, Any] = {
     "name": "tests",

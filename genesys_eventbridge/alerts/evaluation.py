@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -128,9 +128,7 @@ class _Look:
 
     @property
     def before(self) -> Episode:
-        if self.row is None:
-            return Episode()
-        return Episode(**{name: getattr(self.row, name) for name in Episode.__dataclass_fields__})
+        return _episode(self.row)
 
     def advance(self) -> Report:
         """Store the next episode, and the notice if there is one."""
@@ -139,15 +137,18 @@ class _Look:
         if after == before and self.row is not None:
             return Report(self.alias, self.kind, before, self.finding)
         notice = None if news is None else self._notice(news)
-        if not in_small_transaction(outbox_alias(), lambda: self._store(after, notice)):
-            return Report(self.alias, self.kind, before, self.finding)
-        return Report(self.alias, self.kind, after, self.finding, news)
+        if in_small_transaction(outbox_alias(), lambda: self._store(after, notice)):
+            return Report(self.alias, self.kind, after, self.finding, news)
+        return Report(self.alias, self.kind, _episode(self._rows().first()), self.finding)
+
+    def _rows(self) -> QuerySet[Alert]:
+        return Alert.objects.using(outbox_alias()).filter(destination=self.alias, kind=self.kind)
 
     def _store(self, after: Episode, notice: Notice | None) -> bool:
         """Within a transaction: write both, or nothing if another process was faster."""
         database = outbox_alias()
         first_write(database)
-        rows = Alert.objects.using(database).filter(destination=self.alias, kind=self.kind)
+        rows = self._rows()
         if self.row is None:
             new = Alert(destination=self.alias, kind=self.kind)
             Alert.objects.using(database).bulk_create([new], ignore_conflicts=True)
@@ -216,6 +217,12 @@ class _Look:
 
 
 _SHOWN = ("id", "event_id", "type", "reason", "last_status_code")
+
+
+def _episode(row: Alert | None) -> Episode:
+    if row is None:
+        return Episode()
+    return Episode(**{name: getattr(row, name) for name in Episode.__dataclass_fields__})
 
 
 def _concerned(kind: AlertKind, alias: str) -> OutboxQuerySet | None:

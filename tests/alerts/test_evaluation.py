@@ -341,7 +341,7 @@ def test_an_evaluation_that_was_overtaken_stores_nothing(overtaken):
     overtaken()
     (report,) = look()
 
-    assert report.stored is None
+    assert (report.stored, report.episode.is_open) == (None, True)
     assert stored() == ["opened dead"]
 
 
