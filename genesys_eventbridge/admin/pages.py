@@ -18,7 +18,8 @@ from genesys_eventbridge.operations import Actor
 APP = "genesys_eventbridge"
 #: Only files of this site: the pages work under a strict content security policy, and without the script.
 CSS = forms.Media(css={"all": ["genesys_eventbridge/admin.css"]})
-REFRESH = forms.Media(js=[forms.Script("genesys_eventbridge/refresh.js", defer=True)])
+_SCRIPT: Any = forms.Script("genesys_eventbridge/refresh.js", defer=True)  # django-stubs knows only str
+REFRESH = forms.Media(js=[_SCRIPT])
 
 
 class PagesAdmin(admin.ModelAdmin):

@@ -7,9 +7,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from genesys_eventbridge.sandbox.webhook import masked
+from genesys_eventbridge.sandbox.webhook import attribute_headers, masked
 from genesys_eventbridge.sandbox.wire import Request
 
 RECENT = 50
@@ -51,6 +51,14 @@ class Attempt:
         return f"{self.source} {self.id}" if self.source and self.id else ""
 
 
+class Received(NamedTuple):
+    """What the page shows of a request: the headers that carry an event's attributes, and the body."""
+
+    attempt: Attempt
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Ledger:
     """Counts every request once and every acceptance once."""
 
@@ -64,7 +72,7 @@ class Ledger:
         """Forgets everything; requests that run now are no longer counted."""
         with self._lock:
             self._attempts: list[Attempt] = []
-            self._recent: deque[tuple[Attempt, bytes]] = deque(maxlen=RECENT)
+            self._recent: deque[Received] = deque(maxlen=RECENT)
             self._running: dict[str, list[int]] = {}
             self._requests: Counter[str] = Counter()
             self._accepts: Counter[str] = Counter()
@@ -105,7 +113,7 @@ class Ledger:
         )
         with self._lock:
             self._attempts.append(attempt)
-            self._recent.append((attempt, body[:BODY_KEPT]))
+            self._recent.append(Received(attempt, attribute_headers(request), body[:BODY_KEPT]))
             self._note_body(attempt)
             self._note_overlap(attempt)
         return attempt
@@ -131,8 +139,8 @@ class Ledger:
             if not running:
                 self._running.pop(attempt.event, None)
 
-    def recent(self) -> list[tuple[Attempt, bytes]]:
-        """The last attempts with their bodies, newest first."""
+    def recent(self) -> list[Received]:
+        """The last requests, newest first."""
         with self._lock:
             return list(reversed(self._recent))
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from genesys_eventbridge.sandbox.hostile import TRICKS
-from genesys_eventbridge.sandbox.ledger import RECENT, Attempt
+from genesys_eventbridge.sandbox.ledger import RECENT, Received
 from genesys_eventbridge.sandbox.wire import Reply, text_reply
 
 _STYLE = """
@@ -37,7 +37,7 @@ _PAYLOAD_SHOWN = 20_000
 
 
 def overview(
-    state: Mapping[str, Any], counts: Mapping[str, Any], recent: Sequence[tuple[Attempt, bytes]], now: float
+    state: Mapping[str, Any], counts: Mapping[str, Any], recent: Sequence[Received], now: float
 ) -> Reply:
     """The whole page. ``recent`` is newest first; ``now`` is a reading of the clock the attempts used."""
     scenario = state["scenario"]
@@ -124,17 +124,20 @@ def _counts(counts: Mapping[str, Any]) -> str:
     return f"<table>{cells}</table>"
 
 
-def _requests(recent: Sequence[tuple[Attempt, bytes]], now: float) -> str:
+def _requests(recent: Sequence[Received], now: float) -> str:
     if not recent:
         return "<p>Nothing received yet.</p>"
-    rows = "".join(_row(attempt, body, now) for attempt, body in recent)
+    rows = "".join(_row(received, now) for received in recent)
     return f"""<div class="wide"><table>
 <caption>The newest {RECENT} requests, newest first.</caption>
 <thead><tr><th>#</th><th>When</th><th>Request</th><th>Event</th><th>Key</th><th>Answer</th></tr></thead>
 <tbody>{rows}</tbody></table></div>"""
 
 
-def _row(attempt: Attempt, body: bytes, now: float) -> str:
+def _row(received: Received, now: float) -> str:
+    attempt, headers, body = received
+    lines = "".join(f"{name}: {value}\n" for name, value in sorted(headers.items()))
+    attributes = f"<details><summary>headers</summary><pre>{escape(lines)}</pre></details>" if lines else ""
     payload = f"<details><summary>body</summary><pre>{_shown(body)}</pre></details>" if body else ""
     answer = escape(attempt.status or "running")
     mark = "good" if attempt.status in ("200", "202") else "bad"
@@ -143,7 +146,7 @@ def _row(attempt: Attempt, body: bytes, now: float) -> str:
     return (
         f"<tr><td>{attempt.number}</td><td class=soft>{max(0, now - attempt.started):.0f} s ago</td>"
         f"<td>{escape(attempt.endpoint)}<br>{escape(attempt.method)} {escape(attempt.path)}</td>"
-        f"<td>{event}{payload}</td><td>{escape(attempt.idempotency_key)}</td>"
+        f"<td>{event}{attributes}{payload}</td><td>{escape(attempt.idempotency_key)}</td>"
         f"<td><strong class={mark}>{answer}</strong> {accepted}</td></tr>"
     )
 

@@ -37,7 +37,7 @@ def event_in(request: Request, body: Any) -> tuple[Mapping[str, Any], bytes]:
     the body beside the data; the media type is ``application/json`` in both cases. Without a CloudEvent
     there are no attributes, and the JSON is the body as it is.
     """
-    attributes = _attributes(request.headers)
+    attributes = _attributes(request)
     if attributes.keys() >= _MANDATORY:
         attributes["datacontenttype"] = request.headers["content-type"]
         return attributes, json.dumps(attributes)[:-1].encode() + b', "data": ' + request.body + b"}"
@@ -45,8 +45,13 @@ def event_in(request: Request, body: Any) -> tuple[Mapping[str, Any], bytes]:
     return body if is_event else {}, request.body
 
 
-def _attributes(headers: Mapping[str, str]) -> dict[str, str]:
-    values = {name: _decoded(value) for name, value in headers.items() if name.startswith(_PREFIX)}
+def attribute_headers(request: Request) -> dict[str, str]:
+    """The ``ce-*`` headers as they came."""
+    return {name: value for name, value in request.headers.items() if name.startswith(_PREFIX)}
+
+
+def _attributes(request: Request) -> dict[str, str]:
+    values = {name: _decoded(value) for name, value in attribute_headers(request).items()}
     return {name.removeprefix(_PREFIX): value for name, value in values.items() if value is not None}
 
 

@@ -293,6 +293,24 @@ def test_a_header_of_other_bytes_than_ascii_is_no_attribute(sandbox):
     assert (last(sandbox)["id"], last(sandbox)["subject"]) == ("event-1", "")
 
 
+def test_the_page_shows_the_headers_that_carry_the_event(caller):
+    caller.invoke({"number": "ORD-1"}, **{**BINARY, "ce-subject": "<b>%20", "x-other": "hidden"})
+
+    page = caller.http.get("/").text
+
+    assert (
+        "ce-id: event-1\nce-source: com.example.tests\nce-specversion: 1.0\nce-subject: &lt;b&gt;%20\n"
+        in page
+    )
+    assert "x-other" not in page
+
+
+def test_a_request_without_such_headers_shows_none(caller):
+    caller.invoke({"number": "ORD-1"})
+
+    assert "<summary>headers" not in caller.http.get("/").text
+
+
 @given(subject=st.text(max_size=20), event_id=st.text(min_size=1, max_size=20))
 def test_whatever_is_percent_encoded_comes_out_as_it_was(subject, event_id):
     sandbox = Sandbox()
