@@ -1673,6 +1673,70 @@ MUTANTS = [
         "sandbox/test_webhook.py",
     ),
     Mutant(
+        "the sandbox's page shows no other headers than those of the event",
+        "sandbox/webhook.py",
+        (
+            (
+                "return {name: value for name, value in request.headers.items() if name.startswith(_PREFIX)}",
+                "return dict(request.headers)",
+            ),
+        ),
+        "sandbox/test_webhook.py",
+    ),
+    Mutant(
+        "a page of the sidebar needs the permission to view events",
+        "admin/menu.py",
+        (("self._events.has_view_permission(request)", "True"),),
+        "admin/test_menu.py",
+    ),
+    Mutant(
+        "a site without events has no pages about them",
+        "admin/menu.py",
+        (("self.admin_site.is_registered(OutboxEvent) and ", ""),),
+        "admin/test_menu.py",
+    ),
+    Mutant(
+        "a page of the sidebar shows no rows",
+        "admin/menu.py",
+        (("name=name)]", "name=name), *super().get_urls()]"),),
+        "admin/test_menu.py",
+    ),
+    Mutant(
+        "the catalogue's page needs the permission to view events",
+        "admin/catalogue.py",
+        (("if not self.has_view_permission(request):", "if not request.user.is_staff:"),),
+        "admin/test_permissions.py",
+    ),
+    Mutant(
+        "the catalogue's page counts a bounded number of events",
+        "admin/catalogue.py",
+        (('values_list("type", "id")[:COUNTED]', 'values_list("type", "id")'),),
+        "admin/test_catalogue.py",
+    ),
+    Mutant(
+        "a registered type is not one of enqueue() as well",
+        "model_events/catalogue.py",
+        (("        if (type_, alias) not in known\n", ""),),
+        "model_events/test_catalogue.py",
+    ),
+    Mutant(
+        "the hour that clocks repeat keeps the name of its zone",
+        "formatting.py",
+        (
+            (
+                '(local.tzinfo or timezone.get_default_timezone()).tzname(local) or ""',
+                'date_format(local, "T")',
+            ),
+        ),
+        "test_formatting.py",
+    ),
+    Mutant(
+        "two times in different zones name both",
+        "formatting.py",
+        (("if zone(first) != zone(last):", "if not first:"),),
+        "test_formatting.py",
+    ),
+    Mutant(
         "an attribute in a header is ASCII",
         "sandbox/webhook.py",
         (("if not value.isascii():", "if not value:"),),

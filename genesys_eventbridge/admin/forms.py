@@ -57,8 +57,9 @@ class DurationWidget(forms.MultiWidget):
     use_fieldset = True
 
     def __init__(self) -> None:
-        number = forms.NumberInput(attrs={"min": 0, "step": "any"})
-        super().__init__({"number": number, "unit": forms.Select(choices=UNITS)})
+        number = forms.NumberInput(attrs={"min": 0, "step": "any", "aria-label": _("Number")})
+        unit = forms.Select(choices=UNITS, attrs={"aria-label": _("Unit")})
+        super().__init__({"number": number, "unit": unit})
 
     def decompress(self, value: Any) -> list[Any]:
         """Seconds in the largest unit of which they are a whole number."""

@@ -48,8 +48,8 @@ def cast() -> dict[str, OutboxEvent]:
             }
         ),
         "accepted": accepted(subject="ORD-9", due_at=DatabaseNow(30)),
-        "dead": _one(row=_dead()),
-        "dead, requeued before": _one(row=_dead()),
+        "dead": _one(row=dead()),
+        "dead, requeued before": _one(row=dead()),
         "before another in its key": _one(ordering_key="ORD-8"),
         "behind a dead one": _one(ordering_key="ORD-8"),
         "unresolved": _one(
@@ -66,11 +66,11 @@ def cast() -> dict[str, OutboxEvent]:
         "cancelled": _one(),
         "blanked": _one(row=ended(State.DELIVERED, attempts=1, body="", finished_at=DatabaseNow(-60))),
     }
-    OutboxEvent.objects.filter(pk=events["before another in its key"].pk).update(**_dead())
+    OutboxEvent.objects.filter(pk=events["before another in its key"].pk).update(**dead())
     for name in ("waiting for a retry", "in doubt", "dead", "dead, requeued before", "unresolved"):
         _tried(events[name])
     requeue([events["dead, requeued before"].pk], WHO, reason="the type is registered now")
-    OutboxEvent.objects.filter(pk=events["dead, requeued before"].pk).update(**_dead())
+    OutboxEvent.objects.filter(pk=events["dead, requeued before"].pk).update(**dead())
     cancel([events["cancelled"].pk], WHO, "the customer withdrew")
     events["resent"] = resend(events["delivered"].pk, WHO, "their system lost it")
     return events
@@ -80,7 +80,8 @@ def _one(**keywords: Any) -> OutboxEvent:
     return event("order.paid", DATA, subject="ORD-7", **keywords)
 
 
-def _dead() -> dict[str, Any]:
+def dead() -> dict[str, Any]:
+    """The columns of an event whose type the platform does not know."""
     row: dict[str, Any] = ended(
         State.DEAD, Reason.REJECTED, attempts=2, last_status_code=400, last_error=ERROR
     )

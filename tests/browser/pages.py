@@ -14,16 +14,19 @@ from playwright.sync_api import expect
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.model_events import publishes
 from genesys_eventbridge.models import Destination, OutboxEvent, Rollup
-from genesys_eventbridge.operations import pause
+from genesys_eventbridge.operations import Order, jobs, pause
 from genesys_eventbridge.outbox import enqueue_many
+from genesys_eventbridge.states import Act, State
 from tests.browser import cast
 from tests.browser.visitor import Visitor
 from tests.outbox_rows import event as event_row
-from tests.shop.models import Order
+from tests.shop.models import Order as ShopOrder
 
 EVENTS = "/admin/genesys_eventbridge/outboxevent/"
+AUDIT = "/admin/genesys_eventbridge/job/"
 CATALOGUE = "/admin/genesys_eventbridge/cataloguepage/"
 DASHBOARD = "/admin/genesys_eventbridge/dashboardpage/"
+FAILURES = "/admin/genesys_eventbridge/failurespage/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
 DESTINATION = f"{DESTINATIONS}default/change/"
 #: The smallest supported screen.
@@ -109,16 +112,34 @@ def chosen(action: str, then: str) -> Way:
     return go
 
 
-def _too_many(scene: Scene) -> Visitor:
-    enqueue_many([{"type": "order.created", "data": {"number": n}} for n in range(1_001)], standalone=True)
+def _everything(scene: Scene) -> Visitor:
+    """The confirmation of an action on all events that match, more than a page of the list shows."""
+    enqueue_many([{"type": "order.created", "data": {"number": n}} for n in range(101)], standalone=True)
+    OutboxEvent.objects.update(**cast.dead())
     ana = scene.ana
     ana.go(EVENTS)
     ana.page.locator("#action-toggle").check()
     ana.page.locator(".actions .question a").click()
-    ana.page.locator("select[name=action]").select_option(label="Retry now")
+    ana.page.locator("select[name=action]").select_option(label="Requeue")
     ana.page.locator(".actions button[type=submit]").click()
-    expect(ana.page.locator(".eventbridge-next")).to_contain_text("too many for one page")
+    expect(ana.page.locator(".eventbridge-next")).to_contain_text("All that match")
     return ana
+
+
+def _job(scene: Scene) -> Visitor:
+    """The page of an act that waits for a worker."""
+    assert scene.events
+    order = Order(Act.REQUEUE, cast.WHO, "the type is registered now", {}, "dead")
+    job = jobs.freeze(order, OutboxEvent.objects.filter(state=State.DEAD))
+    scene.ana.go(f"{AUDIT}{job.pk}/change/")
+    return scene.ana
+
+
+def _finished_job(scene: Scene) -> Visitor:
+    assert scene.events
+    scene.ana.go(AUDIT)
+    scene.ana.page.locator("#result_list th a").first.click()
+    return scene.ana
 
 
 def _refused(scene: Scene) -> Visitor:
@@ -173,7 +194,7 @@ def crowded(path: str) -> Way:
 
 def _catalogue(scene: Scene) -> Visitor:
     fields = ["number", "amount", "status", "customer.email", "note"]
-    publishes(created="order.created", updated=LONG, changed=["status"], fields=fields)(Order)
+    publishes(created="order.created", updated=LONG, changed=["status"], fields=fields)(ShopOrder)
     return at(CATALOGUE)(scene)
 
 
@@ -239,7 +260,13 @@ PAGES: dict[str, Way] = {
     "history of an event": lambda scene: at(f"{EVENTS}{scene.events['dead'].pk}/history/")(scene),
     "confirm requeue of many": chosen("Requeue", "Dead events are sent again"),
     "confirm cancel of many": chosen("Cancel", "withdrawn permanently"),
-    "confirm, too many": _too_many,
+    "confirm, everything": _everything,
+    "audit": at(AUDIT),
+    "audit, an act that waits": _job,
+    "audit, an act that is done": _finished_job,
+    "failures": at(FAILURES),
+    "failures, crowded": crowded(FAILURES),
+    "failures, of an empty outbox": at_once(FAILURES),
     "confirm, refused": _refused,
     "confirm requeue": asked("dead", "Requeue…"),
     "confirm retry": asked("waiting for a retry", "Retry now…"),

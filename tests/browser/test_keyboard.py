@@ -46,7 +46,7 @@ def test_a_dead_event_is_requeued_without_a_mouse(visit):
     expect(page.get_by_role("heading", name="1 event", exact=True)).to_be_visible()
     ana.press_until(page.get_by_label("Reason"))
     keyboard.type("registered now")
-    ana.press_until(page.get_by_role("button", name="Requeue", exact=True), most=1)
+    ana.press_until(page.get_by_role("button", name="Requeue", exact=True), most=10)
     keyboard.press("Enter")
 
     expect(page.locator(".messagelist")).to_contain_text("1 requeued.")

@@ -298,10 +298,8 @@ def test_the_page_shows_the_headers_that_carry_the_event(caller):
 
     page = caller.http.get("/").text
 
-    assert (
-        "ce-id: event-1\nce-source: com.example.tests\nce-specversion: 1.0\nce-subject: &lt;b&gt;%20\n"
-        in page
-    )
+    assert "<pre>ce-id: event-1\nce-source: com.example.tests\n" in page
+    assert "ce-subject: &lt;b&gt;%20\n" in page
     assert "x-other" not in page
 
 
