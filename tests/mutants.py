@@ -3918,7 +3918,8 @@ MUTANTS = [
         "reporting/figures.py",
         (
             (
-                '.filter(starts_at__gte=chosen.begins(now))\n        .order_by()\n        .values_list("destination"',
+                ".filter(starts_at__gte=chosen.begins(now))\n        .order_by()\n"
+                '        .values_list("destination"',
                 '.order_by()\n        .values_list("destination"',
             ),
         ),

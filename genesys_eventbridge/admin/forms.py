@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -93,7 +94,7 @@ class SpreadForm(ActForm):
     spread = DurationField(
         label=_("Spread over"), help_text=_("Sends the events gradually, to avoid a burst.")
     )
-    field_order = ("reason", "delay", "spread")
+    field_order: Sequence[str] = ("reason", "delay", "spread")
 
 
 class RequeueForm(SpreadForm):

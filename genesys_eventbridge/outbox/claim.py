@@ -193,7 +193,7 @@ def _candidates(
     limit: int,
     today: uuid.UUID | None,
     *,
-    only: Collection[int] | None,
+    only: Collection[int] | None = None,
 ) -> list[_Candidate]:
     publishing = kind is AttemptKind.PUBLISH
     state = FROM_STATE[kind]

@@ -144,5 +144,5 @@ def work_off_jobs(pipe: Connection, orders: dict[str, Any]) -> None:
             point.here("uncommitted")
 
     point = Point(orders.get("point", ""), pipe)
-    jobs._keep = keep
+    jobs._keep = keep  # type: ignore[assignment]
     pipe.send(("done", jobs.work()))

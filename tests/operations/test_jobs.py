@@ -9,7 +9,8 @@ from django.db import IntegrityError, transaction
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import EventAct, Job, JobItem, OutboxEvent
 from genesys_eventbridge.operations import Actor, Order, cancel, jobs
-from genesys_eventbridge.operations.results import Skip
+from genesys_eventbridge.operations.bulk import Changed
+from genesys_eventbridge.operations.results import Result, Skip
 from genesys_eventbridge.outbox.followers import with_dead_behind
 from genesys_eventbridge.states import Act, JobState, Reason, State
 from tests.outbox_rows import claim, ended, event, fresh, seconds_between
@@ -59,7 +60,7 @@ class TestFreeze:
     def test_an_event_that_dies_again_is_not_requeued_twice(self, small):
         rows = [dead() for _ in range(4)]
         job = jobs.freeze(requeue(), all_dead(), claim=True)
-        died = []
+        died: list[int] = []
 
         def die(results):
             died.extend(result.id for result in results)
@@ -209,7 +210,7 @@ class TestRun:
             def work(batch):
                 if len(batch.ids) > 1:
                     failed.append(len(batch.ids))
-                    raise jobs.Changed
+                    raise Changed
                 return real.work(batch)
 
             return jobs.Kind(work, real.foresee)
@@ -235,7 +236,10 @@ class TestCancel:
         [dead() for _ in range(5)]
         job = jobs.freeze(requeue(), all_dead(), claim=True)
 
-        jobs.run(job, ANA, saw=lambda _results: jobs.cancel(job.pk, Actor("admin", name="ben")))
+        def stop(_results):
+            jobs.cancel(job.pk, Actor("admin", name="ben"))
+
+        jobs.run(job, ANA, saw=stop)
 
         assert all_dead().count() == 3
         now = Job.objects.get()
@@ -280,7 +284,7 @@ class TestWork:
         def work(batch):
             looked.append(list(batch.ids))
             waits = len(looked) == 1
-            return [jobs.Result(pk, waits=waits and pk == rows[1].pk) for pk in batch.ids]
+            return [Result(pk, waits=waits and pk == rows[1].pk) for pk in batch.ids]
 
         monkeypatch.setitem(jobs.KINDS, Act.REQUEUE, lambda _options: jobs.Kind(work, lambda _rows: []))
         jobs.freeze(requeue(), [row.pk for row in rows])

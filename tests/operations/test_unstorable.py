@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.admin.events import LIST_FILTERS
+from genesys_eventbridge.admin.filters import ValuesForm
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, cancel, pause
 from genesys_eventbridge.states import Reason, State
@@ -24,7 +25,12 @@ DESTINATIONS = "/admin/genesys_eventbridge/destination/"
 UNSTORABLE = {"nul": "a\0b", "only nul": "\0", "surrogate": "a\udcffb"}
 #: As bytes of an address; what is not UTF-8 there is replaced before a view sees it.
 FORM = "application/x-www-form-urlencoded"
-PARAMETERS = ["q", *(each.parameter_name for each in LIST_FILTERS), "p", "o", "all", "e", "_to_field", "x"]
+PARAMETERS = [
+    "q",
+    *(each.parameter_name for each in LIST_FILTERS if hasattr(each, "parameter_name")),
+    *ValuesForm.base_fields,
+    *("p", "o", "all", "e", "_to_field", "x"),
+]
 IN_ADDRESSES = {"nul": "a%00b", "only nul": "%00", "quoted nul": "_00", "not utf-8": "%ED%A0%80"}
 
 

@@ -2,9 +2,9 @@
 
 JSON: ``events``: a list of ``type``, ``source``, ``destination``, ``model``, ``kind`` (created, updated,
 deleted, or a many-to-many field; model and kind are empty for a type that only SCHEMAS names), ``changed``,
-``text``, ``members`` (``name``, ``type``, ``format``, ``nullable``, ``choices``, ``text``), ``schema`` (of the
-setting SCHEMAS), ``model_schema`` (JSON Schema made from the model) and ``example``. The last three are null
-if there is none.
+``text``, ``members`` (``name``, ``type``, ``format``, ``nullable``, ``choices``, ``text``), ``schema`` (of
+the setting SCHEMAS), ``model_schema`` (JSON Schema made from the model) and ``example``. The last three are
+null if there is none.
 """
 
 from typing import Any
