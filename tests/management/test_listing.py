@@ -61,7 +61,7 @@ class TestList:
             (["--finished-since", "1h", "--finished-until", "2999-01-01"], {"done"}),
             (["--destination", "default", "--type", "nothing"], set()),
         ],
-        ids=str,
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
     def test_the_filters_are_those_of_the_admin(self, flags, names):
         made = {
