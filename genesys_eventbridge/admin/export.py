@@ -32,12 +32,16 @@ def export(
     needed(order.reason)
     with transaction.atomic(using=outbox_alias()):
         jobs.note(order, total=total)
-    parts = written(pages, form, payload=payload)
+    return download(request, written(pages, form, payload=payload), f"events.{form}", form)
+
+
+def download(request: HttpRequest, parts: Iterator[str], name: str, form: Format) -> StreamingHttpResponse:
+    """Parts of a file as a response, sent as they are written."""
     return StreamingHttpResponse(
         _async(parts) if isinstance(request, ASGIRequest) else parts,
         content_type=form.content_type,
         headers={
-            "Content-Disposition": f'attachment; filename="events.{form}"',
+            "Content-Disposition": f'attachment; filename="{name}"',
             "X-Content-Type-Options": "nosniff",
         },
     )

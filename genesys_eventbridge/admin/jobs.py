@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -20,13 +22,15 @@ from django.views.decorators.http import require_safe
 
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.admin.badges import when
+from genesys_eventbridge.admin.export import download
 from genesys_eventbridge.admin.listing import CappedPaginator
 from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
-from genesys_eventbridge.db.clock import NOW
+from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.db.transactions import in_transaction
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import EventAct, Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import jobs
+from genesys_eventbridge.reporting.exports import Format, acts_written
 from genesys_eventbridge.states import Act, JobState
 from genesys_eventbridge.text import clean
 
@@ -35,6 +39,8 @@ HERE = 10.0
 #: Seconds between two looks at a job that is being worked on.
 REFRESH_SECONDS = 5
 BIGINT_DIGITS = 19
+#: Acts read at once for an export.
+PAGE = 500
 
 
 class ActFilter(admin.SimpleListFilter):
@@ -59,12 +65,36 @@ class JobStateFilter(admin.SimpleListFilter):
         return queryset.filter(state=self.value()) if self.value() else queryset
 
 
+class TimeFilter(admin.SimpleListFilter):
+    title = gettext_lazy("time")
+    parameter_name = "since"
+    HOURS: ClassVar = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24, "365d": 365 * 24}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return (
+            ("24h", _("Past 24 hours")),
+            ("7d", _("Past 7 days")),
+            ("30d", _("Past 30 days")),
+            ("365d", _("Past year")),
+        )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() is None:
+            return queryset
+        hours = self.HOURS.get(self.value() or "")
+        return (
+            queryset.none()
+            if hours is None
+            else queryset.filter(created_at__gte=DatabaseNow(-3600.0 * hours))
+        )
+
+
 class JobAdmin(PagesAdmin):
     """One line per act of an operator; its page shows the results, and stops a job."""
 
     list_display = ("at", "who", "what", "about_what", "how_many", "state_now", "why")
     list_display_links = ("at", "what")
-    list_filter = (ActFilter, JobStateFilter)
+    list_filter = (ActFilter, JobStateFilter, TimeFilter)
     list_per_page = 50
     ordering = ("-id",)
     sortable_by = ()
@@ -81,6 +111,7 @@ class JobAdmin(PagesAdmin):
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         wrap = self.admin_site.admin_view
         return [
+            path("export/<slug:form>/", wrap(self.export_view), name=f"{name}_export"),
             path("<path:object_id>/stop/", wrap(self.stop_view), name=f"{name}_stop"),
             path("<path:object_id>/continue/", wrap(self.continue_view), name=f"{name}_continue"),
             *super().get_urls(),
@@ -173,6 +204,30 @@ class JobAdmin(PagesAdmin):
             events_url=self._events_url(job),
         )
 
+    @method_decorator(require_safe)
+    def export_view(self, request: HttpRequest, form: str) -> HttpResponseBase:
+        """The listed acts as a file, the newest first."""
+        if not (self.has_view_permission(request) and may(request, "export_event")):
+            raise PermissionDenied
+        if form not in Format.values:
+            raise Http404
+        try:
+            acts = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            messages.error(request, _("The filters of the list are not valid."))
+            return HttpResponseRedirect(self.url("changelist"))
+        return download(request, acts_written(_pages(acts), Format(form)), f"audit.{form}", Format(form))
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        query = f"?{request.GET.urlencode()}" if request.GET else ""
+        exports = [(each.name, f"{self.url('export', each.value)}{query}") for each in Format]
+        may_export = may(request, "export_event")
+        return super().changelist_view(
+            request, {"exports": exports if may_export else [], **(extra_context or {})}
+        )
+
     def stop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Stop a job; what it has done stays done."""
         job = self._posted(request, object_id)
@@ -256,6 +311,14 @@ class JobAdmin(PagesAdmin):
         if group and group.type:
             narrowed |= {"type": group.type, "destination": group.destination}
         return f"{self.url('changelist', model=OutboxEvent)}?{urlencode(narrowed)}"
+
+
+def _pages(acts: Any) -> Iterator[Job]:
+    """All of them in constant memory: a server-side cursor would not survive PgBouncer's pooling."""
+    last = None
+    while page := list((acts if last is None else acts.filter(pk__lt=last)).order_by("-pk")[:PAGE]):
+        yield from page
+        last = page[-1].pk
 
 
 #: Options of a job that its page shows, and those that are seconds.

@@ -1,4 +1,4 @@
-"""Events as CSV or JSON lines, written page by page, however many there are."""
+"""Events and acts as CSV or JSON lines, written page by page, however many there are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
+from genesys_eventbridge.models import DeliveryAttempt, Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.reporting.payloads import envelope, shape, visible
 
 #: Rows read at once; a body may have up to 256 KiB.
@@ -92,6 +92,41 @@ def written(pages: Iterable[list[int]], form: Format, *, payload: bool) -> Itera
             yield _row([*COLUMNS, "correlation_ids", *(["data"] if payload else [])])
             for event in _events(pages):
                 yield _row(_cells(event, payload=payload))
+        case _ as never:
+            assert_never(never)
+
+
+#: Columns of an export of the audit.
+ACT_COLUMNS = (
+    "id",
+    "created_at",
+    "username",
+    "via",
+    "act",
+    "reason",
+    "about",
+    "destination",
+    "state",
+    "total",
+    "done",
+    "skipped",
+    "finished_at",
+    "ended_by",
+)
+
+
+def acts_written(acts: Iterable[Job], form: Format) -> Iterator[str]:
+    """Acts of operators in the same formats, as parts of a file."""
+    match form:
+        case Format.JSON_LINES:
+            for act in acts:
+                line = {name: getattr(act, name) for name in ACT_COLUMNS}
+                line["results"] = json.loads(act.results)
+                yield json.dumps(line, ensure_ascii=False, default=plain) + "\n"
+        case Format.CSV:
+            yield _row(list(ACT_COLUMNS))
+            for act in acts:
+                yield _row([_cell(getattr(act, name)) for name in ACT_COLUMNS])
         case _ as never:
             assert_never(never)
 

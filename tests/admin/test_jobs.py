@@ -1,5 +1,7 @@
 """The audit and the page of a job: who did what, how far it is, and how to stop it or help it on."""
 
+import json
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -166,6 +168,36 @@ def test_one_that_does_not_exist_leads_to_the_list(operator):
     shown = operator.get(reverse("admin:genesys_eventbridge_job_change", args=["999"]), follow=True)
 
     assert "This act does not exist." in text(shown)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_the_listed_acts_are_exported_in_constant_memory(client, monkeypatch, form):
+    monkeypatch.setattr("genesys_eventbridge.admin.jobs.PAGE", 2)
+    client.force_login(user("paul", "view_outboxevent", "export_event"))
+    for number in range(5):
+        requeue([dead().pk], ANA, reason=f"=reason {number}")
+    cancel([dead().pk], ANA, "withdrawn")
+    address = reverse("admin:genesys_eventbridge_job_export", args=[form])
+
+    response = client.get(address, {"act": "requeue"})
+    lines = b"".join(response.streaming_content).decode().splitlines()
+
+    assert address in text(client.get(LIST))
+    if form == "csv":
+        assert len(lines) == 6
+        assert ",'=reason 4," in lines[1]
+    else:
+        acts = [json.loads(line) for line in lines]
+        assert [act["reason"] for act in acts] == [f"=reason {number}" for number in (4, 3, 2, 1, 0)]
+        assert acts[0]["results"] == [["done", "default", "order.created", 1]]
+        assert "T" in acts[0]["created_at"]
+
+
+def test_the_audit_is_exported_only_with_the_permission(operator):
+    address = reverse("admin:genesys_eventbridge_job_export", args=["csv"])
+
+    assert operator.get(address).status_code == 403
+    assert address not in text(operator.get(LIST))
 
 
 def test_an_act_may_be_seen_by_who_may_see_events_and_by_auditors(client):
