@@ -3918,9 +3918,8 @@ MUTANTS = [
         "reporting/figures.py",
         (
             (
-                ".filter(starts_at__gte=chosen.begins(now))\n        .order_by()\n"
-                '        .values_list("destination"',
-                '.order_by()\n        .values_list("destination"',
+                "_rows(Rollup, aliases)\n        .filter(starts_at__gte=chosen.begins(now))",
+                "_rows(Rollup, aliases)",
             ),
         ),
         "test_counters.py::TestFigures",

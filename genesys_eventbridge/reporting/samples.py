@@ -13,6 +13,7 @@ from django.db.models import (
     Case,
     DateTimeField,
     Exists,
+    F,
     IntegerField,
     Q,
     Subquery,
@@ -39,6 +40,14 @@ HOUR = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """An event that needs an operator and holds back others of its ordering key."""
+
+    id: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """The rows of one kind, or the first of them by due time; ``is_least`` if there are more."""
 
@@ -48,9 +57,9 @@ class Sample:
     #: Behind an earlier event of their ordering key; and those of them behind one that needs an operator.
     held: int = 0
     stuck: int = 0
-    #: The lowest and the highest id of the events that need an operator and hold others back.
-    first_head: int | None = None
-    last_head: int | None = None
+    #: Those that hold others back: the one with the lowest id, and the one with the highest.
+    first_head: Head | None = None
+    last_head: Head | None = None
     #: Failed within the past hour.
     recent: int = 0
     #: Since when the oldest of those that nothing holds back could have gone.
@@ -77,7 +86,7 @@ def samples(aliases: Sequence[str], now: dt.datetime, most: int | None = None) -
         "COUNT(*), SUM(flying), SUM(again), SUM(behind), COUNT(head), MIN(head), MAX(head), SUM(recent), "
         "MIN(CASE WHEN behind = 0 THEN since END)"
     )
-    found = iter(aggregated(parts, sums))
+    found = iter(aggregated(parts, sums, compiles_slowly=True))
     return {alias: Samples(*(_sample(next(found), most) for _kind in range(5))) for alias in aliases}
 
 
@@ -129,7 +138,9 @@ def _facts(rows: OutboxQuerySet, now: dt.datetime) -> Any:
     could_go = Q(not_before__isnull=True) | Q(not_before__lte=now)
     keyed = Q(state=State.PENDING) & ~Q(ordering_key="")
     blockers = OutboxEvent.objects.blockers().using(outbox_alias())
-    heads = blockers.filter(state__in=NEEDS_OPERATOR).order_by("id").values("id")[:1]
+    needing = blockers.filter(state__in=NEEDS_OPERATOR).order_by("id")
+    place = F("id") * 2 + _flag(Q(state=State.UNRESOLVED))
+    heads = needing.annotate(place=place).values("place")[:1]
     behind = Case(
         When(keyed, then=Cast(Exists(blockers), IntegerField())),
         default=Value(0),
@@ -156,9 +167,16 @@ def _sample(row: tuple[Any, ...], most: int | None) -> Sample:
         retrying=int(again or 0),
         held=int(behind or 0),
         stuck=stuck,
-        first_head=first,
-        last_head=last,
+        first_head=_head(first),
+        last_head=_head(last),
         recent=int(recent or 0),
         oldest=moment_of(oldest),
         is_least=most is not None and number > most,
     )
+
+
+def _head(place: int | None) -> Head | None:
+    """``place`` is twice the id, and one more if it is unresolved: one column in the order of ids."""
+    if place is None:
+        return None
+    return Head(place // 2, State.UNRESOLVED if place % 2 else State.DEAD)

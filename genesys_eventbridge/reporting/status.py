@@ -7,7 +7,7 @@ destinations and a bounded one for each. Sampling takes four queries, whatever t
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from django.db.models import Count, Q
@@ -180,18 +180,10 @@ def _statuses(
     known = healths() if known is None else known
     wanted = list(aliases) if aliases is not None else list(dict.fromkeys([*conf.aliases(), *sorted(known)]))
     found = samples(wanted, now, most)
-    states = _states(head for each in found.values() for head in (each.due.first_head, each.later.first_head))
     return [
-        replace(_status(alias, now, found[alias], most, states), health=known.get(alias, Destination()))
+        replace(_status(alias, now, found[alias], most), health=known.get(alias, Destination()))
         for alias in wanted
     ]
-
-
-def _states(heads: Iterable[int | None]) -> dict[int, State]:
-    """The states of these events, by id; no query if there are none."""
-    ids = {head for head in heads if head is not None}
-    rows = OutboxEvent.objects.on_outbox().filter(id__in=ids).values_list("id", "state") if ids else []
-    return {pk: State(state) for pk, state in rows}
 
 
 def merged(parts: Sequence[DestinationStatus]) -> DestinationStatus:
@@ -212,9 +204,7 @@ def merged(parts: Sequence[DestinationStatus]) -> DestinationStatus:
     )
 
 
-def _status(
-    alias: str, now: dt.datetime, found: Samples, most: int | None, states: Mapping[int, State]
-) -> DestinationStatus:
+def _status(alias: str, now: dt.datetime, found: Samples, most: int | None) -> DestinationStatus:
     due, later = found.due, found.later
     pending = due.is_least or later.is_least
     oldest = min((part.oldest for part in (due, later, found.accepted) if part.oldest), default=None)
@@ -244,23 +234,21 @@ def _status(
         dead=capped(found.dead.number),
         unresolved=capped(found.unresolved.number),
         oldest=None if oldest is None else (now - oldest).total_seconds(),
-        held_back=_held_back(due, later, states, capped, is_least=pending),
+        held_back=_held_back(due, later, capped, is_least=pending),
         failed_1h=found.dead.recent + found.unresolved.recent,
         least=frozenset(name for name, is_least in least.items() if is_least),
     )
 
 
-def _held_back(
-    due: Sample, later: Sample, states: Mapping[int, State], capped: Callable[[int], int], *, is_least: bool
-) -> HeldBack:
-    heads = [head for part in (due, later) for head in (part.first_head, part.last_head) if head is not None]
-    head = min((head for head in heads if head in states), default=None)
+def _held_back(due: Sample, later: Sample, capped: Callable[[int], int], *, is_least: bool) -> HeldBack:
+    heads = {head for part in (due, later) for head in (part.first_head, part.last_head) if head is not None}
+    first = min(heads, default=None, key=lambda head: head.id)
     return HeldBack(
         number=capped(due.held + later.held),
         stuck=capped(due.stuck + later.stuck),
-        head=head,
-        state=states.get(head) if head is not None else None,
-        several=len(set(heads)) > 1,
+        head=first.id if first else None,
+        state=first.state if first else None,
+        several=len(heads) > 1,
         is_least=is_least,
     )
 

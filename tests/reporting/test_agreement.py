@@ -90,10 +90,8 @@ class Answers:
         assert self.next in self.shown
         assert self.cell == short
         assert self.planned.title in self.shown
-        if not self.planned.title.startswith(("Next attempt", "Next check")):
-            return
-        waits = not self.planned.title.endswith(("Next attempt", "Next check"))
-        assert waits is (short in self.planned.title)
+        goes = short == "due" or short.startswith("in ")
+        assert self.planned.title == ("Next attempt" if goes else f"Next attempt: {short}")
 
 
 def test_all_well(viewer, alive):
