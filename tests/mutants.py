@@ -3671,7 +3671,7 @@ MUTANTS = [
     Mutant(
         "a lapsed claim without a key ends",
         "relay/batch.py",
-        (("            self.report.states.update(expiry.expire(self.settings))\n", ""),),
+        (("            self._end_unsent(expiry.expire(self.settings))\n", ""),),
         "chaos/test_webhook.py::test_killed_between_claim_and_commit_an_event_is_asked_about_or_sent_again_"
         "and_marked[ask-E-1]",
     ),
