@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party sdk sdk-install gateways browser themes screenshots coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party sdk sdk-install gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -42,6 +42,7 @@ help:
 	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
 	@echo 'make themes    test them in django-unfold and django-jazzmin, with pictures in build/themes'
 	@echo 'make screenshots  recreate docs/images with the same browser'
+	@echo 'make messages  update the translations from the code, compile them and list what is missing'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
 	@echo 'make chaos     kill processes at random for a long time on each database: SECONDS=900 SEED=1'
 	@echo 'make mutants   remove each guard and check that a test fails'
@@ -93,6 +94,10 @@ themes: $(BROWSER)
 
 screenshots: $(BROWSER)
 	$(VENV)/bin/python -m tests.browser.screenshots docs/images
+
+# NEW=it adds a language. Babel does it: GNU gettext is not needed.
+messages: $(DEV)
+	$(VENV)/bin/python -m tests.messages $(NEW)
 
 coverage: $(DEV)
 	$(VENV)/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
