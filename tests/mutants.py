@@ -3953,6 +3953,99 @@ MUTANTS = [
         (("        if row.key_held:\n            return Skip.HELD\n", ""),),
         "operations/test_operations.py::TestRetryNow",
     ),
+    Mutant(
+        "a filter of the list that means nothing lists nothing",
+        "admin/filters.py",
+        (("    if problems:\n        raise InvalidFilter(problems)\n", ""),),
+        "admin/test_events.py::test_a_filter_that_means_nothing_lists_nothing_and_says_so",
+    ),
+    Mutant(
+        "types that cannot be shown as they are are not offered",
+        "admin/listing.py",
+        ((" if clean(name, 255) == name", ""),),
+        "admin/test_hostile.py::test_what_nobody_would_see_is_shown_as_an_escape",
+    ),
+    Mutant(
+        "a list begins with its rarest condition",
+        "selection/access.py",
+        (("return min(\n", "return max(\n"),),
+        "selection/test_access.py::TestPlans::test_the_rarest_of_several_is_chosen",
+    ),
+    Mutant(
+        "rare events are not looked for in the order of ids",
+        "selection/access.py",
+        (('by_id: Any = NoIndex("id")', 'by_id: Any = F("id")'), ("import Max", "import F, Max")),
+        "selection/test_access.py::TestPlans::test_a_rare_condition_is_found_by_its_index_and_sorted",
+    ),
+    Mutant(
+        "the count that chooses an index stops early",
+        "selection/access.py",
+        (('.values("id")[:RARE]', '.values("id")'),),
+        "selection/test_access.py::TestPlans::test_the_count_that_decides_stops_early",
+    ),
+    Mutant(
+        "an export ends at the newest event there was",
+        "selection/access.py",
+        (("        everything = everything.filter(id__lte=up_to)\n", "        pass\n"),),
+        "selection/test_access.py::test_pages_end_at_the_event_that_was_the_newest",
+    ),
+    Mutant(
+        "a part of a subject has an index on SQLite",
+        "db/folding.py",
+        (
+            (" FoldedEnd(Func):", " FoldedEnd(Func):\n    as_sqlite = None\n"),
+            ("def as_sqlite", "def _as_sqlite"),
+        ),
+        "selection/test_search.py",
+    ),
+    Mutant(
+        "a long end of a subject is compared as a whole",
+        "selection/search.py",
+        (("yield ends if len(spelling) <= END else ends & _ends_with(spelling)", "yield ends"),),
+        "selection/test_search.py::test_a_long_end_is_compared_as_a_whole",
+    ),
+    Mutant(
+        "a search by letters of any alphabet ignores case",
+        "selection/search.py",
+        (("return {text, text.lower(), text.upper()}", "return {text}"),),
+        "selection/test_search.py::test_letters_of_any_alphabet_signs_and_long_texts_are_found",
+    ),
+    Mutant(
+        "no cell of an export is a formula",
+        "reporting/exports.py",
+        (('return f"\'{text}" if text.lstrip(" ").startswith(_FORMULA) else text', "return text"),),
+        "reporting/test_exports.py::test_no_cell_is_a_formula",
+    ),
+    Mutant(
+        "a formula behind spaces is one, too",
+        "reporting/exports.py",
+        (('text.lstrip(" ").startswith', "text.startswith"),),
+        "reporting/test_exports.py::test_no_cell_is_a_formula",
+    ),
+    Mutant(
+        "an export has the data only if asked for",
+        "reporting/exports.py",
+        (("envelope(event, payload=payload)", "envelope(event, payload=True)"),),
+        "reporting/test_exports.py::test_the_data_is_there_only_if_asked_for_and_masked",
+    ),
+    Mutant(
+        "an export is not collected in memory under ASGI",
+        "admin/export.py",
+        (("_async(parts) if isinstance(request, ASGIRequest) else parts", "parts"),),
+        "admin/test_actions.py::test_an_export_is_streamed_under_asgi_too",
+    ),
+    Mutant(
+        "an export is recorded in the audit",
+        "admin/export.py",
+        (("        jobs.note(order, total=total)\n", "        pass\n"),),
+        "admin/test_actions.py::test_all_that_match_are_exported_without_a_limit_and_without_a_job_to_wait_for",
+    ),
+    Mutant(
+        "a reader that has enough is no error",
+        "management/base.py",
+        (("except BrokenPipeError:", "except BufferError:"),),
+        "management/test_listing.py::TestList::test_a_reader_that_has_enough_is_no_error",
+    ),
 ]
 
 

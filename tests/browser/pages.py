@@ -274,7 +274,7 @@ PAGES: dict[str, Way] = {
     "confirm resolve": asked("unresolved", "Resolve…"),
     "confirm cancel": asked("dead", "Cancel…"),
     "confirm resend": asked("delivered", "Resend as new…"),
-    "confirm export": asked("delivered", "Export as JSON lines…"),
+    "confirm export": asked("delivered", "Export…"),
     "destinations": at(DESTINATIONS),
     "destination": at(DESTINATION),
     "destination, held": _held,

@@ -86,6 +86,8 @@ class TestPlans:
 
         assert "eventbridge_due" in steps[0]
         assert steps[-1] == "USE TEMP B-TREE FOR ORDER BY"
+        rows = access.listed(OutboxEvent.objects.all(), MIXED)
+        assert str(rows.query).endswith('ORDER BY +"genesys_eventbridge_outboxevent"."id" DESC')
 
     def test_the_rarest_of_several_is_chosen(self, made):
         event("order.rare", row=ended(State.DEAD, Reason.REJECTED))

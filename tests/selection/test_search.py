@@ -52,6 +52,13 @@ def test_letters_of_any_alphabet_signs_and_long_texts_are_found(stored, text):
 
 
 @by_index
+def test_a_long_end_is_compared_as_a_whole():
+    event(subject="x" + "b" * (END + 1))
+
+    assert subjects("y" + "b" * END) == set()
+
+
+@by_index
 def test_the_middle_of_a_subject_is_not_searched():
     event(subject="ORD-4711-B")
 
