@@ -12,14 +12,14 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge import conf
 from genesys_eventbridge.admin.forms import (
     ActForm,
-    ExportForm,
     MoveForm,
+    ReplayForm,
     RequeueForm,
     ResolveForm,
     SpreadForm,
 )
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
-from genesys_eventbridge.operations import choices, resends
+from genesys_eventbridge.operations import choices, corrections, jobs
 from genesys_eventbridge.operations.bulk import Choose, foresee
 from genesys_eventbridge.operations.results import Result
 from genesys_eventbridge.outbox.orphans import Orphans
@@ -49,10 +49,16 @@ class Verb:
     single: bool = False
     #: Ends the event for good; its button is styled accordingly.
     destructive: bool = False
+    #: Makes new events of accepted ones, so that consumers get them twice.
+    copies: bool = False
 
 
 def _fits(*states: State) -> Callable[[OutboxEvent, dt.datetime], bool]:
     return lambda event, now: event.state in states and not is_in_flight(event, now)
+
+
+def _never(_event: OutboxEvent, _now: dt.datetime) -> bool:
+    return False
 
 
 def _always(_event: OutboxEvent, _now: dt.datetime) -> bool:
@@ -104,6 +110,10 @@ def _all(rows: OutboxQuerySet) -> list[Result]:
 
 def _of(choose: Callable[[], Choose]) -> Callable[[OutboxQuerySet], list[Result]]:
     return lambda rows: foresee(choose(), rows)
+
+
+def _foreseen(act: Act) -> Callable[[OutboxQuerySet], list[Result]]:
+    return jobs.KINDS[act]({}).foresee
 
 
 VERBS = {
@@ -187,14 +197,45 @@ VERBS = {
             permission="resend",
             label=_("Resend as new"),
             about=_(
-                "The content of this delivered event is sent again, as a new event with its own id and key. "
-                "Recipients treat it as a separate event."
+                "The content of delivered events is sent again, as new events with their own ids and keys. "
+                "Recipients treat them as separate events."
             ),
             past=_("%(count)s resent as new"),
             form=ActForm,
             fits=_fits(State.DELIVERED),
             act=Act.RESEND,
-            foresee=resends.foresee,
+            foresee=_foreseen(Act.RESEND),
+            copies=True,
+        ),
+        Verb(
+            name="replay",
+            permission="replay",
+            label=_("Replay"),
+            about=_(
+                "Events that the platform accepted are sent again as new events, in the same order per "
+                "ordering key. Filter the list by the time of acceptance to replay an hour that was lost. "
+                "Stopping the replay also withdraws its new events that were not sent yet."
+            ),
+            past=_("%(count)s replayed"),
+            form=ReplayForm,
+            fits=_never,
+            act=Act.REPLAY,
+            foresee=_foreseen(Act.REPLAY),
+            copies=True,
+        ),
+        Verb(
+            name="correct",
+            permission="correct",
+            label=_("Correct and resend"),
+            about=_(
+                "The data of this dead event is corrected and sent as a new event, and the old one is "
+                "cancelled. What was changed is kept in the audit."
+            ),
+            past=_("%(count)s corrected"),
+            form=ActForm,
+            fits=_fits(State.DEAD),
+            act=Act.CORRECT,
+            foresee=corrections.foresee,
             single=True,
         ),
         Verb(

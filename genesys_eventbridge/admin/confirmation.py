@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -30,21 +30,22 @@ from django.utils.translation import ngettext
 
 from genesys_eventbridge.admin.actions import VERBS, Verb
 from genesys_eventbridge.admin.badges import numbers, state_badge
-from genesys_eventbridge.admin.export import export, note_in_history
+from genesys_eventbridge.admin.corrections import CorrectionPage
+from genesys_eventbridge.admin.export import export
 from genesys_eventbridge.admin.pages import actor_of
-from genesys_eventbridge.admin.permissions import EventPermissions
 from genesys_eventbridge.db.transactions import in_transaction
 from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
-from genesys_eventbridge.operations import CannotResend, Done, Order, jobs, resend
+from genesys_eventbridge.operations import Actor, CannotResend, Done, Order, jobs, resend
 from genesys_eventbridge.outbox.followers import with_dead_behind
-from genesys_eventbridge.reporting.exports import Format
-from genesys_eventbridge.states import Act
+from genesys_eventbridge.states import Act, State
 from genesys_eventbridge.text import clean
 
 #: Maximum number of events that can be named one by one; "all that match" has no limit.
 MOST = 1_000
 EXAMPLES = 5
 EXAMPLE_WIDTH = 80
+#: Event types that a replay lists.
+TYPES = 20
 #: Seconds that a request works on the job it made; a worker does the rest.
 HERE = 2.0
 
@@ -74,7 +75,7 @@ def _action(verb: Verb) -> Any:
     return run
 
 
-class EventActs(EventPermissions):
+class EventActs(CorrectionPage):
     """The acts of the event admin. Every request that changes something is a POST."""
 
     confirm_template = "admin/genesys_eventbridge/confirm.html"
@@ -95,6 +96,8 @@ class EventActs(EventPermissions):
         if verb.single and (target.everything or len(target.ids) > 1):
             messages.warning(request, _("%(label)s works on one event at a time.") % {"label": verb.label})
             return None
+        if verb.act is Act.CORRECT:
+            return self._correction(request, verb, target, confirmed=False)
         return self._confirmation(request, verb, target)
 
     def act_view(self, request: HttpRequest, name: str) -> HttpResponseBase:
@@ -109,6 +112,8 @@ class EventActs(EventPermissions):
         target = self._target(request, verb)
         if target is None:
             return HttpResponseBadRequest()
+        if verb.act is Act.CORRECT:
+            return self._correction(request, verb, target, confirmed="confirm" in request.POST)
         form = verb.form(request.POST) if "confirm" in request.POST else None
         if form is None or not form.is_valid():
             return self._confirmation(request, verb, target, form=form)
@@ -122,28 +127,27 @@ class EventActs(EventPermissions):
         if rows is None:
             return HttpResponseRedirect(self._list_url(target.filters))
         if verb.act is Act.EXPORT:
-            order = Order(verb.act, actor, reason, given, self._about(request, target))
-            return self._export(request, order, target)
-        if verb.act is Act.RESEND:
+            return export(rows, actor, reason, payload=self.has_payload_permission(request))
+        if verb.act is Act.RESEND and len(target.ids) == 1:
             return self._resend(request, target, reason, once)
         whole_keys = given.pop("tail", False)
         order = Order(verb.act, actor, reason, given, self._about(request, target), once)
         if whole_keys:
             rows = with_dead_behind(rows)
         if target.everything or whole_keys:
-            return self._start(order, rows)
+            return self.start(actor, partial(jobs.freeze, order, rows))
         job = jobs.freeze(order, target.ids, claim=True)
         jobs.run(job, actor)
         job.refresh_from_db()
         self._report(request, verb, jobs.total(job))
         return HttpResponseRedirect(self._back(target))
 
-    def _start(self, order: Order, rows: Any) -> HttpResponseBase:
+    def start(self, actor: Actor, freeze: Callable[..., Job]) -> HttpResponse:
         """Make a job, begin it here so that most are finished at once, and show it."""
         here = not in_transaction(outbox_alias())  # a long transaction would hold up workers
-        job = jobs.freeze(order, rows, claim=here)
+        job = freeze(claim=here)
         if here:
-            jobs.run(job, order.actor, max_seconds=HERE)
+            jobs.run(job, actor, max_seconds=HERE)
         return HttpResponseRedirect(self.url("change", job.pk, model=Job))
 
     def _export(self, request: HttpRequest, order: Order, target: Target) -> HttpResponseBase:
@@ -251,6 +255,7 @@ class EventActs(EventPermissions):
             **counts,
             numbers={name: f"{number:,}" for name, number in counts.items()},
             why_skipped=numbers(done.skipped),
+            types=_types(rows) if verb.copies else [],
             examples=self._examples(request, done.ids[:EXAMPLES]),
             back=self._back(target),
             act_url=self.url("act", verb.name),
@@ -301,3 +306,10 @@ class EventActs(EventPermissions):
 
     def _list_url(self, filters: str) -> str:
         return self.url("changelist") + (f"?{filters}" if filters else "")
+
+
+def _types(rows: Any) -> list[tuple[str, str]]:
+    """The most frequent types of those that can be copied, with the number of their events."""
+    accepted = rows.filter(state__in=[State.ACCEPTED, State.DELIVERED]).order_by()
+    counts = accepted.values_list("type").annotate(number=Count("pk")).order_by("-number", "type")
+    return [(clean(name, 255), f"{number:,}") for name, number in counts[:TYPES]]

@@ -82,8 +82,8 @@ def page(
 
 
 def _resends(event: OutboxEvent) -> list[int]:
-    """Only a delivered event can have been resent."""
-    if event.state != State.DELIVERED:
+    """The copies of an event, or the corrected one; a pending event has none."""
+    if event.state == State.PENDING:
         return []
     rows = OutboxEvent.objects.on_outbox().filter(origin=event.pk).order_by("id")
     return list(rows.values_list("id", flat=True)[:SHOWN])

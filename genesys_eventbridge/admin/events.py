@@ -18,9 +18,10 @@ from genesys_eventbridge import conf
 from genesys_eventbridge.admin import event_detail, filters
 from genesys_eventbridge.admin.catalogue import Catalogue
 from genesys_eventbridge.admin.columns import EventColumns
-from genesys_eventbridge.admin.confirmation import EventActs, actions
+from genesys_eventbridge.admin.confirmation import actions
 from genesys_eventbridge.admin.dashboard import Dashboard
 from genesys_eventbridge.admin.dashboard.failures import FailurePage
+from genesys_eventbridge.admin.erasure import ErasurePage
 from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
@@ -43,7 +44,7 @@ LIST_FILTERS = (
 )
 
 
-class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, EventActs):
+class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, ErasurePage):
     """Find events by id, key or subject, read their timeline, and act on them with a reason."""
 
     list_display = (

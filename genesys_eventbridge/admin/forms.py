@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import hashlib
+import json
+from typing import Any, NoReturn
 
 from django import forms
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import LONGEST_WAIT
-from genesys_eventbridge.operations import Resolution
+from genesys_eventbridge.errors import EventBridgeError
+from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.operations import Person, Resolution, corrections
 from genesys_eventbridge.operations.audit import MAX_REASON
-from genesys_eventbridge.reporting.exports import Format
+from genesys_eventbridge.operations.erasure import mention
+from genesys_eventbridge.reporting.payloads import redact_keys
+from genesys_eventbridge.text import REDACTED
+from genesys_eventbridge.text.differences import Difference, HiddenValue, restored
 
 MINUTE, HOUR = 60, 3600
 UNITS = ((1, _("seconds")), (MINUTE, _("minutes")), (HOUR, _("hours")))
@@ -94,7 +102,7 @@ class SpreadForm(ActForm):
     spread = DurationField(
         label=_("Spread over"), help_text=_("Sends the events gradually, to avoid a burst.")
     )
-    field_order: Sequence[str] = ("reason", "delay", "spread")
+    field_order: Any = ("reason", "delay", "spread")
 
 
 class RequeueForm(SpreadForm):
@@ -106,6 +114,146 @@ class RequeueForm(SpreadForm):
         help_text=_("They are sent in their order, each after the one before it."),
     )
     field_order = ("reason", "tail", "delay", "spread")
+
+
+class ReplayForm(SpreadForm):
+    """When the new events become due: at a rate, or over a time."""
+
+    rate = forms.FloatField(
+        label=_("Events per minute"),
+        min_value=0.001,
+        max_value=1_000_000,
+        required=False,
+        widget=forms.NumberInput(attrs={"min": 0, "step": "any"}),
+        help_text=_("At most this many; leave empty for no limit."),
+    )
+    field_order = ("reason", "delay", "rate", "spread")
+
+    def clean_rate(self) -> float:
+        rate: float | None = self.cleaned_data["rate"]
+        return rate or 0.0
+
+
+class CorrectForm(ActForm):
+    """The data of one event as JSON, in which hidden values may stay hidden.
+
+    ``seen`` is the digest of the data whose difference was shown; only that is sent.
+    """
+
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+    corrected = forms.CharField(
+        label=_("Data (JSON)"),
+        strip=False,
+        widget=forms.Textarea(
+            attrs={"rows": 20, "cols": 80, "spellcheck": "false", "autocomplete": "off", "dir": "ltr"}
+        ),
+    )
+    field_order = ("corrected", "reason")
+
+    def __init__(self, event: OutboxEvent, **options: Any) -> None:
+        super().__init__(**options)
+        self.event = event
+        self.changes: list[Difference] = []
+        self.fields["corrected"].help_text = _(
+            "“%(mask)s” stands for a hidden value. Leave it, and the value stays; or write a new one."
+        ) % {"mask": REDACTED}
+
+    @sensitive_variables()
+    def clean_corrected(self) -> Any:
+        keys = redact_keys(self.event.destination)
+        try:
+            given = json.loads(
+                self.cleaned_data["corrected"], parse_constant=_refuse, object_pairs_hook=_unique
+            )
+            data = restored(given, self.event.data, keys)
+            self.changes = corrections.changed(self.event, data)
+        except HiddenValue as error:
+            raise forms.ValidationError(
+                _("%(path)s: it is not clear which hidden value this stands for; write the value.")
+                % {"path": error.path}
+            ) from None
+        except json.JSONDecodeError as error:
+            raise forms.ValidationError(
+                _("Not JSON: %(why)s in line %(line)s, column %(column)s.")
+                % {"why": error.msg, "line": error.lineno, "column": error.colno}
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(_("Not JSON: %(why)s.") % {"why": error}) from None
+        except EventBridgeError as error:
+            raise forms.ValidationError(str(error)) from None
+        return data
+
+    @property
+    def digest(self) -> str:
+        """Of the data that was given."""
+        return hashlib.sha256(self["corrected"].data.encode()).hexdigest()
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object has two members of the same name")
+    return members
+
+
+class EraseForm(ActForm):
+    """What identifies the person. ``seen`` is the digest of what the page counted; only that is erased."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+    by = forms.ChoiceField(
+        label=_("Find their events by"),
+        choices=[
+            ("subject", _("Subject")),
+            ("ordering_key", _("Ordering key")),
+            ("about", _("Object, as shop.Customer:42")),
+            ("value", _("A value in the data")),
+        ],
+        widget=forms.RadioSelect,
+        initial="subject",
+    )
+    sought = forms.CharField(
+        label=_("Exactly this"),
+        strip=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "size": 60}),
+        help_text=_("Compared exactly, also upper and lower case. It is stored nowhere."),
+    )
+    path = forms.CharField(
+        label=_("Path of the value"),
+        required=False,
+        widget=forms.TextInput(attrs={"size": 60}),
+        help_text=_("Only for a value in the data: customer.email, or items.0.email; lists count from 0."),
+    )
+    cancel = forms.BooleanField(
+        label=_("Also cancel and erase unfinished events"),
+        required=False,
+        help_text=_("Pending, dead and unresolved events. Without this they are skipped."),
+    )
+    field_order = ("by", "sought", "path", "cancel", "reason")
+
+    @sensitive_variables()
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if not {"by", "sought"} <= given.keys():
+            return given
+        by = given["by"]
+        path = {"path": given.get("path", "")} if by == "value" else {}
+        try:
+            person = Person(**{by: given["sought"]}, **path)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        if mention([person.data]).search(given.get("reason", "")):
+            self.add_error("reason", _("The reason is kept, so it must not contain the data to erase."))
+        return {**given, "person": person}
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides what is erased."""
+        parts = [str(self[name].data) for name in ("by", "sought", "path", "cancel")]
+        return salted_hmac("genesys_eventbridge.erase", json.dumps(parts)).hexdigest()
 
 
 class ResolveForm(ActForm):

@@ -199,7 +199,9 @@ class JobAdmin(PagesAdmin):
             died=job.state == JobState.PREPARING,
             waits=unfinished and job.claim_token is None and handled > 0 and job.due_at > job.now,
             idle=unfinished and job.due_at is not None and job.due_at <= job.now,
-            stop_url=self.url("stop", job.pk) if may_act and unfinished else "",
+            stop_url=self.url("stop", job.pk) if may_act and jobs.can_be_stopped(job) else "",
+            withdraws=job.act in jobs.COPYING,
+            withdrawal_url=self._withdrawal_url(job),
             continue_url=self.url("continue", job.pk) if may_act and unfinished else "",
             events_url=self._events_url(job),
         )
@@ -234,7 +236,10 @@ class JobAdmin(PagesAdmin):
         if isinstance(job, HttpResponse):
             return job
         if jobs.cancel(job.pk, actor_of(request)):
-            messages.success(request, _("Stopped. What was done until then stays."))
+            done = _("Stopped. What was done until then stays.")
+            if job.act in jobs.COPYING:
+                done = _("Stopped. A worker cancels the new events that were not sent yet.")
+            messages.success(request, done)
         else:
             messages.warning(request, _("It had ended before."))
         return HttpResponseRedirect(self.url("change", job.pk))
@@ -270,9 +275,14 @@ class JobAdmin(PagesAdmin):
 
     def _may_act(self, request: HttpRequest, job: Job) -> bool:
         """Whoever may do the act may stop it and continue it."""
-        permissions = {verb.act: verb.permission for verb in VERBS.values()}
+        permissions = {verb.act: verb.permission for verb in VERBS.values()} | {Act.ERASE: "erase"}
         middle = permissions.get(Act(job.act))
         return self.has_view_permission(request) and middle is not None and may(request, f"{middle}_event")
+
+    def _withdrawal_url(self, job: Job) -> str:
+        """The page of the job that cancels the new events of this one."""
+        withdrawal = jobs.withdrawal(job) if job.act in jobs.COPYING else None
+        return "" if withdrawal is None else self.url("change", withdrawal.pk)
 
     def _facts(self, job: Any) -> Iterator[tuple[str, Any]]:
         yield _("Who"), self.who(job)

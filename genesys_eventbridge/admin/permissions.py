@@ -21,5 +21,11 @@ class EventPermissions(PagesAdmin):
     has_resolve_permission = _permission("resolve_event")
     has_cancel_permission = _permission("cancel_event")
     has_resend_permission = _permission("resend_event")
+    has_replay_permission = _permission("replay_event")
+    has_erase_permission = _permission("erase_event")
     has_export_permission = _permission("export_event")
     has_payload_permission = _permission("view_event_payload")
+
+    def has_correct_permission(self, request: HttpRequest) -> bool:
+        """Who corrects data has to see it."""
+        return may(request, "correct_event") and self.has_payload_permission(request)

@@ -40,15 +40,16 @@ def correct(event_id: int, data: Any, actor: Actor, reason: str, *, once: str = 
     def work() -> OutboxEvent:
         alias = outbox_alias()
         first_write(alias)
-        origin = locked(named([event_id])).first() or OutboxEvent(state="")
-        key = uuid.uuid5(origin.idempotency_key or uuid.uuid4(), f"correct {once or uuid.uuid4()}")
-        if (known := OutboxEvent.objects.using(alias).filter(idempotency_key=key).first()) is not None:
+        origin = locked(named([event_id])).first()
+        if origin is None:
+            raise CannotCorrect(Skip.NO_SUCH_EVENT.label)
+        if (known := made_before(origin, once)) is not None:
             return known
         changes = changed(origin, data)
         event = enqueue(
             **{**content(origin.body), "data": data},
             ordering_key=origin.ordering_key or None,
-            idempotency_key=key,
+            idempotency_key=_key(origin, once) if once else None,
             destination=origin.destination,
             standalone=True,
         )
@@ -102,3 +103,14 @@ def behind(origin: OutboxEvent) -> int:
         ordering_key=origin.ordering_key, state__in=[State.PENDING, *NEEDS_OPERATOR]
     )
     return rows.filter(destination=origin.destination).exclude(pk=origin.pk).count()
+
+
+def made_before(origin: OutboxEvent, once: str) -> OutboxEvent | None:
+    """The event that ``correct`` made of this one with the same ``once``."""
+    return (
+        OutboxEvent.objects.on_outbox().filter(idempotency_key=_key(origin, once)).first() if once else None
+    )
+
+
+def _key(origin: OutboxEvent, once: str) -> uuid.UUID:
+    return uuid.uuid5(origin.idempotency_key, f"correct {once}")

@@ -12,7 +12,7 @@ from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations.audit import Acted, Actor, needed, record
 from genesys_eventbridge.operations.copies import content
 from genesys_eventbridge.operations.jobs import Order, note
-from genesys_eventbridge.operations.results import Result, Skip
+from genesys_eventbridge.operations.results import Skip
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import Act, State
 
@@ -37,11 +37,6 @@ def resend(event_id: int, actor: Actor, reason: str, *, once: str = "") -> Outbo
         return _copy(origin, actor, kept, once)
 
     return in_small_transaction(outbox_alias(), work)
-
-
-def foresee(rows: OutboxQuerySet) -> list[Result]:
-    """Which of these events can be resent, and why the others cannot."""
-    return [Result(event.pk, _why_not(event), event.destination, event.type) for event in rows]
 
 
 def _found(rows: OutboxQuerySet, event_id: int) -> OutboxEvent:

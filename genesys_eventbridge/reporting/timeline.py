@@ -18,9 +18,12 @@ from genesys_eventbridge.reporting.facts import Facts
 from genesys_eventbridge.reporting.payloads import visible
 from genesys_eventbridge.states import AttemptKind, State
 from genesys_eventbridge.text import clean, redact_text
+from genesys_eventbridge.text.differences import from_json, words
 
 #: Attempts and actions shown, the newest ones; an event that was requeued for months has more.
 SHOWN = 100
+#: Changes of a correction that are shown.
+CHANGES = 20
 
 #: Tone and title of an attempt by its verdict, and the titles of checks where they differ.
 _VERDICTS: dict[str, tuple[str, Any]] = {
@@ -84,7 +87,7 @@ def timeline(
     free = event.created_at
     for at, row in known:
         if isinstance(row, EventAct):
-            entries.append(_act(row))
+            entries.append(_act(row, tuple(keys), payload))
         else:
             entries.append(_attempt(row, at - free, tuple(keys), payload))
             free = at + dt.timedelta(seconds=row.duration)
@@ -121,7 +124,7 @@ def _attempt(attempt: DeliveryAttempt, waited: dt.timedelta, keys: tuple[str, ..
     )
 
 
-def _act(act: EventAct) -> Entry:
+def _act(act: EventAct, keys: tuple[str, ...], payload: bool) -> Entry:
     who = _("%(act)s by %(who)s via %(via)s") % {
         "act": act.get_act_display(),
         "who": clean(act.username, 150) or _("unknown user"),
@@ -129,6 +132,8 @@ def _act(act: EventAct) -> Entry:
     }
     states = f"{act.get_from_state_display()} → {act.get_to_state_display()}"
     facts = [(_("state"), states)] if act.from_state != act.to_state else []
+    if payload and act.details:
+        facts += [(_("changed"), words(change)) for change in from_json(act.details, keys)[:CHANGES]]
     title = who[:1].upper() + who[1:]
     return Entry(act.act, act.at, title, "person", facts, clean(act.reason, 500), row=act)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from genesys_eventbridge.text import REDACTED, names_a_key, redact
+from genesys_eventbridge.text import REDACTED, clean, names_a_key, redact
 
 #: A member that does not exist on one side.
 ABSENT: Any = object()
@@ -63,6 +63,15 @@ def from_json(text: str, keys: Collection[str]) -> list[Difference]:
         )
         for each in json.loads(text)
     ]
+
+
+def words(change: Difference, width: int = 200) -> str:
+    """``data.amount: "12,50" -> 12.5``, each part of at most ``width`` characters."""
+    before, after = (
+        "(none)" if value is ABSENT else clean(json.dumps(value, ensure_ascii=False), width)
+        for value in (change.before, change.after)
+    )
+    return f"{clean(change.path, width)}: {before} -> {after}"
 
 
 def restored(given: Any, original: Any, keys: Collection[str]) -> Any:

@@ -1,7 +1,6 @@
 """Acts of the admin: permitted, confirmed with a reason, done once, told, and never by a GET."""
 
-import csv
-import io
+import datetime as dt
 import json
 import re
 import uuid
@@ -15,6 +14,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from genesys_eventbridge.admin import OutboxEventAdmin, confirmation, events, filters
@@ -64,6 +64,7 @@ ACTS = {
     "cancel": (dead, {}, State.CANCELLED),
     "move": (lambda: event(row={"destination": "gone"}), {"to": "default"}, State.PENDING),
     "resend": (delivered, {"once": FORM}, State.DELIVERED),
+    "replay": (delivered, {"once": FORM}, State.DELIVERED),
     "export": (delivered, {}, State.DELIVERED),
 }
 PERMISSION = {
@@ -74,6 +75,7 @@ PERMISSION = {
     "cancel": "cancel_event",
     "move": "requeue_event",
     "resend": "resend_event",
+    "replay": "replay_event",
     "export": "export_event",
 }
 
@@ -116,7 +118,8 @@ def snapshot() -> list[dict]:
 
 
 def test_every_act_is_in_the_tables_of_this_file():
-    assert list(ACTS) == list(PERMISSION) == list(VERBS)
+    """A correction has a page, and tests, of its own."""
+    assert list(ACTS) == list(PERMISSION) == [name for name in VERBS if name != "correct"]
 
 
 # ------------------------------------------------------------------------------------------- who may do what
@@ -175,7 +178,7 @@ def test_what_a_person_may_not_do_is_not_offered_and_not_taken_from_the_list(cli
 
     client.force_login(user("paul", "view_outboxevent", PERMISSION[name], is_staff=True))
     assert f'value="{name}"' in text(client.get(LIST))
-    assert act(name) in text(client.get(page(row.pk)))
+    assert (act(name) in text(client.get(page(row.pk)))) is (name != "replay")  # which is for many
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -329,6 +332,7 @@ def test_the_buttons_of_an_event_are_those_its_state_allows(ana, name):
         "cancel": {"pending", "retrying", "dead", "unresolved", "unconfirmed", *gone},
         "move": gone,
         "resend": {"delivered"},
+        "replay": set(),
         "export": set(kinds),
     }
 
@@ -407,7 +411,7 @@ def test_a_thousand_events_fit_into_one_form(ana):
 # --------------------------------------------------------------------------------------------- more than that
 
 
-ALL = [name for name in ACTS if name not in ("resend", "export")]
+ALL = [name for name in ACTS if name not in ("resend", "replay", "export")]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -507,13 +511,55 @@ def test_each_question_about_a_resend_is_a_form_of_its_own(ana):
     assert len(forms) == 2
 
 
-def test_only_one_event_is_resent_at_a_time(ana):
+@pytest.mark.parametrize("name", ["resend", "replay"])
+def test_the_page_says_how_many_duplicates_of_which_types_there_will_be(ana, name):
+    rows = [delivered(), delivered(), dead()]
+
+    asked = text(from_list(ana, name, [row.pk for row in rows]))
+
+    assert "Consumers get each of them a second time: 2 duplicates." in asked
+    assert "<li>order.created: 2</li>" in asked
+    assert "1 is skipped" in asked
+
+
+@pytest.mark.parametrize("name", ["resend", "replay"])
+def test_several_events_are_copied_once_however_often_the_form_is_sent(ana, name):
     rows = [delivered(), delivered()]
 
-    response = from_list(ana, "resend", [row.pk for row in rows])
-    assert told(response) == ["Resend as new works on one event at a time."]
-    assert posted(ana, "resend", [row.pk for row in rows], once=FORM).status_code == 400
-    assert OutboxEvent.objects.count() == 2
+    for _ in range(2):
+        posted(ana, name, [row.pk for row in rows], once=FORM)
+
+    new = OutboxEvent.objects.filter(origin__isnull=False).order_by("pk")
+    assert [row.origin_id for row in new] == [row.pk for row in rows]
+
+
+def test_a_replay_can_be_rated(ana):
+    rows = [delivered() for _ in range(3)]
+
+    posted(ana, "replay", [row.pk for row in rows], once=FORM, rate="30")
+
+    new = [row.not_before or row.created_at for row in OutboxEvent.objects.filter(origin__isnull=False)]
+    assert [round((at - new[0]).total_seconds()) for at in new] == [0, 2, 4]
+
+
+def test_an_hour_that_was_lost_is_replayed_by_the_filter_of_the_list(ana):
+    """They lost everything between 10:00 and 11:00."""
+    now = timezone.now().replace(microsecond=0)
+    inside, outside = delivered(), delivered()
+    for row, hours in ((inside, 2), (outside, 4)):
+        OutboxEvent.objects.filter(pk=row.pk).update(accepted_at=now - dt.timedelta(hours=hours))
+    local = timezone.localtime(now)
+    span = {
+        "accepted_from": (local - dt.timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M"),
+        "accepted_to": (local - dt.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M"),
+    }
+
+    data = {"everything": "1", "filters": urlencode(span), "reason": "lost", "confirm": "1"}
+    ana.post(act("replay"), data)
+    jobs.work()
+
+    assert [row.origin for row in OutboxEvent.objects.filter(origin__isnull=False)] == [inside]
+    assert Job.objects.get().reason == "lost"
 
 
 def test_what_cannot_be_resent_is_told(ana, settings):

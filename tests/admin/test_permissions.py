@@ -1,5 +1,7 @@
 """Who may do what in the admin: every address and every act, by GET and by POST, for five kinds of people."""
 
+import hashlib
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -65,6 +67,7 @@ ADDRESSES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "outboxevent_delete": (NEVER, NEVER),
     "outboxevent_change": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "outboxevent_dashboard": (READ, {**ONLY_READ, "staff": NO_METHOD}),
+    "outboxevent_erase": (by_person(REFUSED, REFUSED, OK), by_person(REFUSED, REFUSED, OK)),
     "outboxevent_failures": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "outboxevent_catalogue": (READ, {**ONLY_READ, "staff": NO_METHOD}),
     "dashboardpage_changelist": (READ, ONLY_READ),
@@ -94,6 +97,8 @@ def rows():
         "cancel": event(row=ended(State.DEAD, Reason.REJECTED)),
         "move": event(row={"destination": "gone"}),
         "resend": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
+        "replay": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
+        "correct": event(row=ended(State.DEAD, Reason.REJECTED)),
         "export": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
     }
 
@@ -119,7 +124,7 @@ def log_in(client):
 
 def address(name, rows) -> str:
     arguments: list[object] = []
-    if not name.endswith(("changelist", "add", "dashboard", "failures", "catalogue")):
+    if not name.endswith(("changelist", "add", "dashboard", "failures", "catalogue", "erase")):
         arguments = [rows["requeue"].pk if name.startswith("outboxevent") else "default"]
         if name == "destination_history":
             arguments = [Destination.objects.get().pk]
@@ -203,6 +208,8 @@ def test_an_act_is_done_by_who_may_and_only_by_post(log_in, rows, act, by, perso
         "outcome": "delivered",
         "once": "00000000-0000-4000-8000-000000000001",
         "to": "default",
+        "corrected": "{}",
+        "seen": hashlib.sha256(b"{}").hexdigest(),
     }
     before = everything()
     may = act in MAY_DO.get(person, set())

@@ -215,7 +215,7 @@ def test_every_word_of_a_cancelled_events_page_can_be_translated(ana, row):
 
 
 @pytest.mark.parametrize(
-    "act", ["retry_now", "requeue", "check_now", "resolve", "cancel", "resend", "export"]
+    "act", ["retry_now", "requeue", "check_now", "resolve", "cancel", "resend", "replay", "export"]
 )
 @pytest.mark.parametrize("fields", [{}, {"confirm": "1"}], ids=["asked", "reason missing"])
 def test_every_word_of_a_confirmation_can_be_translated(ana, row, act, fields):

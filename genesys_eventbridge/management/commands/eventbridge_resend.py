@@ -6,7 +6,6 @@ event), ``skipped`` (a list of ``reason``, ``count``, ``ids``), ``jobs`` (ids) a
 REDACT_KEYS are masked.
 """
 
-import json
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -20,11 +19,7 @@ from genesys_eventbridge.management.payload import payload
 from genesys_eventbridge.models import JobItem, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import Order, correct, corrections
 from genesys_eventbridge.states import Act
-from genesys_eventbridge.text import clean
-from genesys_eventbridge.text.differences import ABSENT, Difference
-
-#: Characters of a value before and after a change, in the text.
-WIDTH = 200
+from genesys_eventbridge.text.differences import ABSENT, Difference, words
 
 
 class Command(OutboxCommand):
@@ -77,7 +72,7 @@ class Command(OutboxCommand):
         origin = OutboxEvent.objects.on_outbox().get(pk=number)
         data = payload(options["data"], conf.destination(origin.destination).max_event_bytes)
         changes = corrections.changed(origin, data)
-        lines = [*map(_change, changes), *_behind(origin)]
+        lines = [*(f"  {words(change)}" for change in changes), *_behind(origin)]
         made: list[OutboxEvent] = []
         if options["dry_run"]:
             lines = [f"Would send event {number} with corrected data, and cancel the old one.", *lines]
@@ -109,14 +104,6 @@ def _behind(origin: OutboxEvent) -> list[str]:
         return []
     count = corrections.behind(origin)
     return [f"  It goes to the end of its ordering key, behind {counted(count, 'event')}."]
-
-
-def _change(change: Difference) -> str:
-    return f"  {clean(change.path, WIDTH)}: {_value(change.before)} -> {_value(change.after)}"
-
-
-def _value(value: Any) -> str:
-    return "(none)" if value is ABSENT else clean(json.dumps(value, ensure_ascii=False), WIDTH)
 
 
 def _as_data(change: Difference) -> dict[str, Any]:
