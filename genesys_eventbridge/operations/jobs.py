@@ -64,7 +64,7 @@ class Kind:
 
     work: Callable[[Batch], list[Result]]
     foresee: Callable[[OutboxQuerySet], list[Result]]
-    #: Events per batch; by default few enough to share a due time.
+    #: Events per batch at most; by default few enough to share a due time.
     size: int | None = None
 
 
@@ -86,7 +86,7 @@ def _copies(*states: State) -> Callable[[Mapping[str, Any]], Kind]:
 
 def _erases(options: Mapping[str, Any]) -> Kind:
     cancel = bool(options.get("cancel"))
-    return Kind(partial(erasure.erase, cancel), partial(erasure.foresee, cancel), BATCH)
+    return Kind(partial(erasure.erase, cancel), partial(erasure.foresee, cancel))
 
 
 #: By act, what makes its kind from the job's options.
@@ -229,7 +229,7 @@ def run(
     if token is None:
         return job.state != JobState.QUEUED
     kind = KINDS[Act(job.act)](options(job))
-    size = kind.size or _batch_size(job)
+    size = min(kind.size, BATCH) if kind.size else _batch_size(job)
     singly = 0
     while True:
         if clock() >= ends or (stop is not None and stop.is_set()):
