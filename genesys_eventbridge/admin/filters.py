@@ -97,6 +97,14 @@ class ValuesForm(forms.Form):
     finished_to = _TimeField(gettext_lazy("Finished before"))
     failed_since = _TimeField(gettext_lazy("Failed since"))
 
+    #: Of the form in the page, which need not be around the fields.
+    form_id = "eventbridge-values"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for field in self.fields.values():
+            field.widget.attrs["form"] = self.form_id
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         for name in ("created", "accepted", "finished"):
@@ -309,6 +317,7 @@ class ValuesFilter(admin.ListFilter):
 
     title = gettext_lazy("value or time")
     template = "admin/genesys_eventbridge/outboxevent/values_filter.html"
+    parameter_name = "values"  # no parameter; django-unfold reads it of every filter
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
@@ -327,45 +336,17 @@ GIVEN = {
     "finished_from": ("finished_since", True),
 }
 
-
-def parameters_of(chosen: EventFilter) -> dict[str, str]:
-    """The parameters of a link to the list of exactly these events."""
-    found: dict[str, Any] = {
-        "attention": chosen.attention,
-        "progress": chosen.progress,
-        "state": chosen.states[0] if chosen.states else "",
-        "destination": chosen.destinations[0] if chosen.destinations else "",
-        "held": "1" if chosen.held else "",
-        "type": chosen.types[0] if chosen.types else "",
-        "failure": chosen.failure,
-        "failed_from": chosen.failed_since,
-        "finished_from": chosen.finished_since,
-    }
-    return {
-        name: value.isoformat() if isinstance(value, dt.datetime) else str(value)
-        for name, value in found.items()
-        if value not in ("", None)
-    }
-
-
-class HeldFilter(_ListFilter):
-    title = _("ordering")
-    parameter_name = "held"
-    choices_offered = (("1", _("Held behind another event")),)
-
-    def narrowed(self, queryset: QuerySet, value: str) -> QuerySet:
-        return cast("OutboxQuerySet", queryset).blocked()
-
-
-class GivenFilter(admin.SimpleListFilter):
-    """A filter that only a link sets: it is shown, with a way to remove it, while it has a value."""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        value = request.GET.get(str(self.parameter_name))
-        if not value:
-            return []
-        since = parse_time(value) if GIVEN[str(self.parameter_name)][1] else None
-        return [(value, clean(value, 80) if since is None else exact(since))]
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        mine = self.expected_parameters()
+        yield {
+            "form": self._form(),
+            "form_id": ValuesForm.form_id,
+            "types": changelist.types,
+            "status_classes": StatusClass.choices,
+            "zone": timezone.get_current_timezone_name(),
+            "others": [(name, value) for name, value in changelist.params.items() if name not in mine],
+            "clear": changelist.get_query_string(remove=mine) if self.used_parameters else "",
+        }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         value = self.value()

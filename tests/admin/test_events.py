@@ -325,7 +325,7 @@ def test_the_form_keeps_the_other_filters_and_offers_the_types(viewer):
     page = text(viewer.get(LIST, {"state": "pending", "type": "order.paid", "p": "1"}))
     page = page.partition('class="eventbridge-values"')[2]
 
-    assert '<input type="hidden" name="state" value="pending">' in page
+    assert '<input type="hidden" form="eventbridge-values" name="state" value="pending">' in page
     assert '<option value="order.&lt;b&gt;">' in page
     assert '<input type="hidden" name="p"' not in page
     assert '<input type="hidden" name="type"' not in page

@@ -4,6 +4,7 @@ The pictures are for people: `make themes` leaves them in build/themes.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from playwright.sync_api import expect
 from tests.browser.pages import Scene, arrive
 from tests.browser.visitor import BARRIERS, Visitor
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # unfold on Django 6.1; its warning, and not about our classes.
+    pytest.mark.filterwarnings("ignore:Overriding get_action_choices"),
+]
 
 THEME = settings.SETTINGS_MODULE.rpartition(".")[2]
 OURS = ".eventbridge-page"
@@ -101,5 +106,26 @@ def test_the_list_shows_states_and_errors(visit, scheme, tmp_path):
     page = arrive("events", Scene(visit, {"color_scheme": scheme})).page
     rows = page.locator("#result_list tbody tr")
 
-    expect(rows.filter(has_text="dead").first).to_contain_text("400 from the platform")
+    expect(rows.filter(has_text="rejected").first).to_contain_text("400 from the platform")
     picture(page, "events", scheme, tmp_path)
+
+
+def test_typed_filters_and_the_search_work(visit):
+    """Themes show the filters in a form of their own, and a form within a form ends it."""
+    scene = Scene(visit)
+    page = arrive("events", scene).page
+    if THEME == "unfold":
+        page.locator("#content a", has_text="Filters").first.click()
+    name = page.locator(".eventbridge-values input[name=type]")
+    for kind in (f".eventbridge-values {what}" for what in ("input[type=text]", "input[type=submit]")):
+        assert page.locator(kind).evaluate_all(FLAT) == []
+
+    name.fill("order.created")
+    page.locator(".eventbridge-values input[type=submit]").click()
+
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    search = page.locator("input[name=q], #searchbar").first
+    search.fill("ORD-9")
+    search.press("Enter")
+    expect(page).to_have_url(re.compile(r"[?&]q=ORD-9"))
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
