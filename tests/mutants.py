@@ -3825,7 +3825,7 @@ MUTANTS = [
         "relay/batch.py",
         (
             (
-                "self.report.states.update(expiry.end_without_status(self.settings))",
+                "self._end_unsent(expiry.end_without_status(self.settings))",
                 "pass",
             ),
         ),
@@ -3920,6 +3920,11 @@ MUTANTS = [
             (
                 "_rows(Rollup, aliases)\n        .filter(starts_at__gte=chosen.begins(now))",
                 "_rows(Rollup, aliases)",
+            ),
+            (
+                ".filter(starts_at__gte=chosen.begins(now))\n        .order_by()\n"
+                '        .values_list("destination"',
+                '.order_by()\n        .values_list("destination"',
             ),
         ),
         "test_counters.py::TestFigures",

@@ -114,7 +114,7 @@ class AddIndex(migrations.AddIndex):
 
 
 class AddUnique(migrations.AddConstraint):
-    """Makes a column unique, without locking the table for long (PostgreSQL) or copying it (SQLite).
+    """Makes a column, or several together, unique, without locking the table for long (PostgreSQL) or copying it (SQLite).
 
     If the table has rows, use it in a plain ``Migration`` with ``atomic = False``: PostgreSQL then builds the
     index without blocking traffic. An OnlineMigration would abort the build after LONGEST_LOCK_WAIT.
@@ -134,15 +134,15 @@ class AddUnique(migrations.AddConstraint):
             return
         vendor, quote = schema_editor.connection.vendor, schema_editor.quote_name
         name, table = quote(self.constraint.name), quote(model._meta.db_table)
-        (column,) = (quote(model._meta.get_field(field).column) for field in self.constraint.fields)
+        columns = ", ".join(quote(model._meta.get_field(field).column) for field in self.constraint.fields)
         if vendor == "postgresql" and not schema_editor.atomic_migration:
             # If an earlier run was interrupted, the index exists but is invalid: start again.
             schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            schema_editor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({column})")
+            schema_editor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns})")
             with short_waits(schema_editor):  # not while building the index, which blocks no writes
                 schema_editor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
         elif vendor == "sqlite":
-            schema_editor.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({column})")
+            schema_editor.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({columns})")
         elif schema_editor.atomic_migration:
             super().database_forwards(app_label, schema_editor, from_state, to_state)
         else:

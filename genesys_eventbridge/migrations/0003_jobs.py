@@ -120,6 +120,7 @@ class Migration(OnlineMigration):
                 "verbose_name": "act of an operator",
                 "verbose_name_plural": "audit",
                 "default_permissions": ("view",),
+                "indexes": [models.Index(fields=["state", "due_at"], name="eventbridge_job_due")],
             },
         ),
         migrations.CreateModel(
@@ -155,14 +156,9 @@ class Migration(OnlineMigration):
             ],
             options={
                 "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("job", "event_number"), name="eventbridge_job_item")
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="job",
-            index=models.Index(fields=["state", "due_at"], name="eventbridge_job_due"),
-        ),
-        migrations.AddConstraint(
-            model_name="jobitem",
-            constraint=models.UniqueConstraint(fields=("job", "event_number"), name="eventbridge_job_item"),
         ),
     ]

@@ -102,16 +102,4 @@ class Migration(OnlineMigration):
                 to="genesys_eventbridge.outboxevent",
             ),
         ),
-        migrations.AddIndex(
-            model_name="eventact",
-            index=models.Index(fields=["event_number"], name="eventbridge_act_number"),
-        ),
-        migrations.AddIndex(
-            model_name="eventact",
-            index=models.Index(fields=["cloudevent_id"], name="eventbridge_act_event"),
-        ),
-        migrations.AddConstraint(
-            model_name="eventact",
-            constraint=models.UniqueConstraint(fields=("job", "event"), name="eventbridge_act_once"),
-        ),
     ]

@@ -7,7 +7,7 @@ from genesys_eventbridge.db.online_migrations import AddField, OnlineMigration
 
 
 class Migration(OnlineMigration):
-    dependencies = [("genesys_eventbridge", "0002_attempt_may_duplicate")]
+    dependencies = [("genesys_eventbridge", "0005_act_indexes")]
 
     operations = [
         AddField(

@@ -42,7 +42,7 @@ BATCH = 500
 #: Minimum number of steps of a spread, if there are enough events.
 STEPS = 100
 #: Events that are listed per transaction.
-PAGE = 2_000
+PAGE = 10_000
 #: The same if their bodies have to be read.
 BODIES = 100
 #: Seconds that a job is reserved for its worker; each batch renews it.
