@@ -3921,11 +3921,6 @@ MUTANTS = [
                 "_rows(Rollup, aliases)\n        .filter(starts_at__gte=chosen.begins(now))",
                 "_rows(Rollup, aliases)",
             ),
-            (
-                ".filter(starts_at__gte=chosen.begins(now))\n        .order_by()\n"
-                '        .values_list("destination"',
-                '.order_by()\n        .values_list("destination"',
-            ),
         ),
         "test_counters.py::TestFigures",
     ),
