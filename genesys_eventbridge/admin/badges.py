@@ -24,7 +24,7 @@ SYMBOLS = {
 }
 
 #: Characters of a name that fit on one line of the narrowest column.
-UNBROKEN = 20
+UNBROKEN = 16
 
 
 def state_badge(state: str) -> str:
