@@ -2017,6 +2017,118 @@ MUTANTS = [
         "admin/test_jobs.py",
     ),
     Mutant(
+        "copies of a job have ids that follow from it",
+        "operations/copies.py",
+        (("event_id=uuid.uuid5(key, origin.event_id)", "event_id=uuid.uuid4()"),),
+        "operations/test_copies.py",
+    ),
+    Mutant(
+        "what is not accepted is not replayed",
+        "operations/copies.py",
+        (("    if origin.state not in states:", "    if False:"),),
+        "operations/test_copies.py",
+    ),
+    Mutant(
+        "a blanked body is not copied",
+        "operations/copies.py",
+        (("        return Skip.BLANKED", "        return Skip.INVALID"),),
+        "operations/test_copies.py",
+    ),
+    Mutant(
+        "an interrupted replay makes no burst",
+        "operations/copies.py",
+        (("if step and (last := _last_due(batch)) is not None:", "if False:"),),
+        "operations/test_copies.py",
+    ),
+    Mutant(
+        "only what was never sent is withdrawn",
+        "operations/choices.py",
+        (("if never_sent and (", "if False and ("),),
+        "operations/test_copies.py",
+    ),
+    Mutant(
+        "a correction is made once per form",
+        "operations/corrections.py",
+        (("if (known := made_before(origin, once)) is not None:", "if False:"),),
+        "operations/test_corrections.py",
+    ),
+    Mutant(
+        "only a dead event is corrected",
+        "operations/corrections.py",
+        (("    if origin.state != State.DEAD:", "    if False:"),),
+        "operations/test_corrections.py",
+    ),
+    Mutant(
+        "unfinished events are erased only if asked for",
+        "operations/erasure.py",
+        (("return action if cancel else Skip.UNFINISHED", "return action"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "an erasure takes the differences of corrections along",
+        "operations/erasure.py",
+        (("            with_details.add(origin)", "            pass"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "an erasure takes the data out of reasons",
+        "operations/persons.py",
+        (("        prepare=partial(_clear_texts, person.data),\n", ""),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "a reason to erase does not hold the data",
+        "operations/persons.py",
+        (("    if mention([person.data]).search(kept):", "    if False:"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "a value in the data is found at its path only",
+        "operations/persons.py",
+        (("matches=person.matches if person.path else None", "matches=None"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "a person is identified by exactly one thing",
+        "operations/persons.py",
+        (("self.path or self.value))) != 1:", "self.path or self.value))) > 1:"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "a hidden value stays with its item",
+        "text/differences.py",
+        (
+            (
+                "in_place = len(given) == len(known) and not any(",
+                "in_place = len(given) <= len(known) or not any(",
+            ),
+        ),
+        "text/test_differences.py",
+    ),
+    Mutant(
+        "a correction is sent as it was shown",
+        "admin/corrections.py",
+        (('form.is_valid() and form.cleaned_data["seen"] == form.digest', "form.is_valid()"),),
+        "admin/test_corrections.py",
+    ),
+    Mutant(
+        "an erasure erases what was counted",
+        "admin/erasure.py",
+        (('if given["seen"] == form.digest:', "if True:"),),
+        "admin/test_erasure.py",
+    ),
+    Mutant(
+        "who corrects data may see it",
+        "admin/permissions.py",
+        (
+            (
+                'may(request, "correct_event") and self.has_payload_permission(request)',
+                'may(request, "correct_event")',
+            ),
+        ),
+        "admin/test_corrections.py",
+    ),
+    Mutant(
         "a spread in milliseconds",
         "operations/jobs.py",
         (("        if not 0 <= order.options.get(name, 0.0) <= LONGEST_WAIT:", "        if False:"),),
