@@ -89,6 +89,7 @@ class ErasurePage(EventActs):
             "number": f"{found.done.count:,}",
             "states": [(state.label, f"{count:,}") for state, count in states],
             "cancelled": f"{cancelled:,}" if cancelled else "",
+            "skipped": f"{found.done.left:,}" if found.done.left else "",
             "why_skipped": numbers(found.done.skipped),
             "waits": f"{waits.count:,}" if waits.count else "",
             "waiting": [(f"#{pk}", self.url("change", pk)) for pk in waits.ids[:NAMED]],

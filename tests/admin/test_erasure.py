@@ -52,7 +52,7 @@ def test_it_counts_before_it_erases(ana):
 
     assert "2 events would be erased" in text(counted)
     assert "<li>delivered: 2</li>" in text(counted)
-    assert "1 not finished: it has to be cancelled first" in text(counted)
+    assert "Skipped: 1 (not finished: it has to be cancelled first)." in text(counted)
     assert f'<a href="{LIST}{flying.pk}/change/">#{flying.pk}</a>' in text(counted)
     assert all(fresh(row).body for row in rows)
 
