@@ -114,7 +114,7 @@ class AddIndex(migrations.AddIndex):
 
 
 class AddUnique(migrations.AddConstraint):
-    """Makes a column, or several together, unique, without locking the table for long (PostgreSQL) or copying it (SQLite).
+    """Makes columns unique together, without locking the table for long (PostgreSQL) or copying it (SQLite).
 
     If the table has rows, use it in a plain ``Migration`` with ``atomic = False``: PostgreSQL then builds the
     index without blocking traffic. An OnlineMigration would abort the build after LONGEST_LOCK_WAIT.

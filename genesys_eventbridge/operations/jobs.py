@@ -25,8 +25,9 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import Case, Max, Value, When
 
 from genesys_eventbridge import wake
-from genesys_eventbridge.db import first_write, in_small_transaction, retried
+from genesys_eventbridge.db import PASSING, drop_connection, first_write, in_small_transaction, retried
 from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow
+from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations import choices, copies, erasure
 from genesys_eventbridge.operations.audit import Actor, one_line
@@ -258,7 +259,11 @@ def work(*, max_seconds: float = math.inf, stop: threading.Event | None = None) 
         if job is None:
             break
         worked += 1
-        run(job, Actor(job.via, name=job.username), max_seconds=left, stop=stop)
+        try:
+            run(job, Actor(job.via, name=job.username), max_seconds=left, stop=stop)
+        except Exception as error:  # noqa: BLE001 - it holds up no other job, and goes on when its lease ends
+            drop_connection(outbox_alias())
+            report(error, "Job %d stopped: %s", job.pk, type(error).__name__, expected=PASSING)
     return worked
 
 

@@ -277,6 +277,22 @@ class TestWork:
 
         jobs.run(job, ANA, saw=age)
 
+    def test_one_that_fails_holds_up_no_other_and_is_tried_again_when_its_lease_ends(self, monkeypatch):
+        rows = [dead(), dead()]
+        first = jobs.freeze(requeue(), [rows[0].pk])
+        jobs.freeze(Order(Act.CANCEL, ANA, "withdrawn"), [rows[1].pk])
+        real = jobs.KINDS[Act.REQUEUE]
+        monkeypatch.setitem(jobs.KINDS, Act.REQUEUE, lambda _options: 1 / 0)
+
+        assert jobs.work() == 2
+        assert [fresh(row).state for row in rows] == [State.DEAD, State.CANCELLED]
+        monkeypatch.setitem(jobs.KINDS, Act.REQUEUE, real)
+        with shifted(jobs.LEASE + 1):
+            jobs.work()
+
+        first.refresh_from_db()
+        assert (first.state, first.done) == (JobState.FINISHED, 1)
+
     def test_an_act_that_waits_for_events_looks_again_later(self, monkeypatch):
         rows = [dead() for _ in range(3)]
         looked = []
