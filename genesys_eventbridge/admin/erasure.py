@@ -1,4 +1,4 @@
-"""Erase a person's data: a page that counts their events first, and erases exactly what it counted."""
+"""Erase personal data: a page that counts their events first, and erases exactly what it counted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ErasurePage(EventActs):
         return self.page(
             request,
             self.erase_template,
-            _("Erase a person's data"),
+            _("Erase personal data"),
             form=form,
             back=self.url("changelist"),
             **self._counted(found),

@@ -25,7 +25,7 @@ from genesys_eventbridge.text import clean
 
 Choices = Iterable[tuple[str, Any]]
 
-#: Parameter "created": the last so many seconds.
+#: Parameter "created": the last N seconds.
 PAST = {"1h": 3600, "24h": 86400, "7d": 7 * 86400}
 #: Parameter of the list -> field of EventFilter.
 CHOICES: dict[str, tuple[str, Callable[[str], Any]]] = {

@@ -101,7 +101,7 @@ class JobAdmin(PagesAdmin):
     actions = None
     paginator = CappedPaginator
     search_fields = ("username",)
-    search_help_text = gettext_lazy("The name of a person, the id of an event, or #42 for event number 42.")
+    search_help_text = gettext_lazy("The name of a user, the id of an event, or #42 for event number 42.")
     job_template = "admin/genesys_eventbridge/job/page.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:

@@ -50,7 +50,7 @@ class PagesAdmin(admin.ModelAdmin):
     ) -> TemplateResponse:
         """One of our pages, with what Django's templates and those of themes need.
 
-        With ``refresh`` the page brings itself up to date every so many seconds.
+        With ``refresh`` the page brings itself up to date every N seconds.
         """
         context = {
             **self.admin_site.each_context(request),

@@ -52,7 +52,7 @@ class Chores(threading.Thread):
     def _do(self, chore: Callable[[threading.Event], object]) -> None:
         try:
             chore(self._stop_event)
-        except Exception as error:  # noqa: BLE001 - the loop goes on
+        except Exception as error:  # noqa: BLE001 - the loop continues
             if isinstance(error, DatabaseError):
                 drop_connection(outbox_alias())
             report(error, "%s stopped: %s", chore.__name__, type(error).__name__, expected=PASSING)

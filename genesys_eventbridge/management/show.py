@@ -161,7 +161,7 @@ def _values(entry: Entry) -> dict[str, Any]:
 def _payload_line(event: OutboxEvent) -> str:
     if not event.body:
         return (
-            "Its body was blanked, by PAYLOAD_RETENTION_DAYS or because a person's data was erased; ids, "
+            "Its body was blanked, by PAYLOAD_RETENTION_DAYS or because personal data was erased; ids, "
             "times and hashes are kept."
         )
     return f"Body: {len(event.body.encode()):,} bytes; --payload shows it, with secrets masked."

@@ -142,7 +142,7 @@ def _missed_lines(at: DestinationStatus) -> list[str]:
 
 
 def _held_back_lines(at: DestinationStatus) -> list[str]:
-    """Held is not late: it says which event to act on, and is not a problem by itself."""
+    """Held is not late: it says which event to act on, and alone is not a problem."""
     sentence = at.held_back.sentence
     return [f"  {sentence}", next_step(f"eventbridge_show {at.held_back.head}")] if sentence else []
 

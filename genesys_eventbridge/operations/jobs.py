@@ -261,7 +261,7 @@ def work(*, max_seconds: float = math.inf, stop: threading.Event | None = None) 
         worked += 1
         try:
             run(job, Actor(job.via, name=job.username), max_seconds=left, stop=stop)
-        except Exception as error:  # noqa: BLE001 - it holds up no other job, and goes on when its lease ends
+        except Exception as error:  # noqa: BLE001 - it holds up no other job, and continues when its lease ends
             drop_connection(outbox_alias())
             report(error, "Job %d stopped: %s", job.pk, type(error).__name__, expected=PASSING)
     return worked

@@ -119,7 +119,7 @@ class Survey:
 
 @sensitive_variables()
 def survey(person: Person, *, cancel: bool, most: int | None = None) -> Survey:
-    """What the erasure of a person would do now; examines at most about ``most`` events. Writes nothing."""
+    """What the erasure would do now; examines at most about ``most`` events. Writes nothing."""
     found, last, read = Survey(), 0, 0
     choose = choice(cancel)
     while True:

@@ -152,7 +152,7 @@ def _destination(alias: str) -> QuerySet[Destination]:
 
 
 def _forget(remove: Callable[[int], int], batch_size: int, clock: _Clock) -> None:
-    """Run ``remove``, which deletes up to so many old rows and returns how many, until none is left."""
+    """Run ``remove``, which deletes up to N old rows and returns how many, until none is left."""
     for _batch in clock.until_over(iter(lambda: [remove(batch_size)], [0])):
         continue
 

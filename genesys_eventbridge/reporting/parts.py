@@ -23,7 +23,7 @@ def aggregated(
     """The columns of each part, preceded by its number, in one query. Django cannot combine limited parts.
 
     ``compiles_slowly``: PostgreSQL takes the statement for so expensive that it compiles it, which takes
-    seconds where the statement itself takes a tenth of one. It is told not to, for this transaction.
+    seconds where the statement itself takes a tenth of one. It is switched off for this transaction.
     """
     if not parts:
         return []

@@ -799,6 +799,6 @@ def test_a_retry_that_leaves_the_sending_to_workers_may_share_a_transaction():
     row = event(row=ended(State.DEAD, Reason.REJECTED))
 
     with transaction.atomic():
-        call_command("eventbridge_retry", str(row.pk), "--no-publish")
+        call_command("eventbridge_retry", str(row.pk), "--no-publish", "--because", "fixed")
 
     assert fresh(row).state == State.PENDING
