@@ -1,4 +1,4 @@
-"""The page that erases a person's data: it counts first, and erases exactly what it counted."""
+"""The page that erases personal data: it counts first, and erases exactly what it counted."""
 
 import pytest
 from django.contrib.auth import get_user_model
