@@ -102,7 +102,7 @@ def _pauses(at: DestinationStatus) -> Iterator[Problem]:
             )
             % {
                 "resume": f"manage.py eventbridge_resume {at.alias}",
-                "retry": f"manage.py eventbridge_retry --destination {at.alias} --state dead",
+                "retry": f"manage.py eventbridge_retry --destination {at.alias} --state dead --because TEXT",
             },
         )
     if health.paused_until is not None and health.paused_kind in NEED_A_FIX:

@@ -38,6 +38,8 @@ ARGUMENTS = {
     "eventbridge_resolve": ["1", "--delivered", "--because", "test"],
     "eventbridge_pause": ["default", "--because", "test"],
     "eventbridge_resume": ["default"],
+    "eventbridge_alert": ["--check"],
+    "eventbridge_replay": ["--since", "1h", "--because", "test"],
 }
 PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune"
 

@@ -110,7 +110,7 @@ class TestCommands:
 
             assert ran.code == 1
             assert ran.error.startswith("No event '"), command
-            assert ran.error.isprintable()
+            assert all(map(str.isprintable, ran.error.splitlines()))
 
     def test_a_destination_of_such_a_name_is_wrong_usage(self, argument):
         for command in (

@@ -421,8 +421,8 @@ class TestManyWorkers:
         row, other = event(), event()
         seen = claims._candidates
 
-        def look(*args):
-            found = seen(*args)
+        def look(*args, **only):
+            found = seen(*args, **only)
             OutboxEvent.objects.filter(pk=row.pk).update(due_at=DatabaseNow(60))
             return found
 

@@ -251,8 +251,8 @@ class TestTheProbe:
         with self.after_a_pause():
             look = claims._candidates
 
-            def and_then_it_is_taken(*arguments):
-                found = look(*arguments)
+            def and_then_it_is_taken(*arguments, **only):
+                found = look(*arguments, **only)
                 OutboxEvent.objects.filter(pk=row.pk).update(due_at=DatabaseNow(60))
                 return found
 

@@ -235,7 +235,7 @@ class TestCommands:
     def test_retry_by_number_says_which_destination_is_missing(self):
         row = dead()
 
-        ran = run("retry", str(row.pk), "--no-publish")
+        ran = run("retry", str(row.pk), "--no-publish", "--because", "x")
 
         assert f"Skipped: 1 ({GONE}): {row.pk}" in ran.out
 
@@ -276,7 +276,7 @@ class TestCommands:
             ("retry", "--move-to", "default", "--because", "x"),
             ("retry", "1", "--move-to", "default"),
             ("retry", "1", "--move-to", "nowhere", "--because", "x"),
-            ("retry", "1", "--move-to", "default", "--because", "x", "--state", "dead"),
+            ("retry", "1", "--move-to", "default", "--because", "x", "--spread", "60"),
             ("retry", "1", "--same-organisation"),
             ("prune", "--destination", "never"),
         ],

@@ -236,8 +236,8 @@ class TestVerdicts:
                 looked_again.set()
             return found
 
-        def two_and_then_a_pause_that_is_over(kind, settings, gate, room, about):
-            batch = claim(kind, settings, gate, replace(room, rows=min(room.rows, 2)), about)
+        def two_and_then_a_pause_that_is_over(kind, settings, gate, room, about, **only):
+            batch = claim(kind, settings, gate, replace(room, rows=min(room.rows, 2)), about, **only)
             if len(looks) == 1:
                 refused = Outcome(Verdict.HALTED, halt=Halt.NETWORK)
                 destinations.record(kind, settings, [Reply(0, refused)])

@@ -1,8 +1,8 @@
 """`manage.py eventbridge_alert`: tests the channels of the alerts, or evaluates the alerts from cron.
 
-JSON with --check: ``alerts``, a list of ``destination``, ``kind``, ``open``, ``present``, ``message``,
+JSON: with --check ``alerts``, a list of ``destination``, ``kind``, ``open``, ``present``, ``message``,
 ``remedy``, ``since``, ``alerted_at``, ``stored`` (the notice stored by this run, or null), and ``unsent``, a
-list of ``destination``, ``kind``, ``status``, ``channel``, ``attempts``, ``error``, ``next_at``. With --test:
+list of ``destination``, ``kind``, ``status``, ``channel``, ``attempts``, ``error``, ``next_at``; with --test
 ``destinations``, by alias a list of ``channel``, ``ok``, ``error``, ``remedy``. And ``needs_person``.
 """
 
