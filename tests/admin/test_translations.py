@@ -55,11 +55,13 @@ class Words(HTMLParser):
         super().__init__()
         self.texts: list[str] = []
         self._inside = 0
+        self._broken = False
         self._foreign: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
+        self._broken = tag == "wbr"
         self._inside += given.get("id") == "content"
         if tag in FOREIGN or given.get("lang") == "en" or tag == "textarea":
             self._foreign.append(tag)
@@ -73,8 +75,13 @@ class Words(HTMLParser):
             self._foreign.pop()
 
     def handle_data(self, data):
-        if self._inside and not self._foreign:
+        if not self._inside or self._foreign:
+            return
+        if self._broken:  # a long word that may be broken here
+            self.texts[-1] += data
+        else:
             self.texts.append(data)
+        self._broken = False
 
 
 def untranslated(page: str, *data: str) -> set[str]:

@@ -14,7 +14,7 @@ import queue
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -573,12 +573,14 @@ class Machine(RuleBasedStateMachine):
         gate: Gate,
         room: Capacity,
         about: UUID | None = None,
+        *,
+        only: Collection[int] | None = None,
     ) -> claim.Batch:
         number = OutboxEvent.objects.filter(due_at__lte=DatabaseNow(), state=claim.FROM_STATE[kind]).count()
         seen_at = next_due.database_now()
         runnable = self._runnable(kind, gate, settings)
         before = {row.pk: row for row in OutboxEvent.objects.all()}
-        batch = self.claim(kind, settings, gate, room, about)
+        batch = self.claim(kind, settings, gate, room, about, only=only)
         self.batches.append(batch)
         claimed_at = next_due.database_now()
         # The database's clock goes on: rows may become due between our look and the claim's.
