@@ -30,6 +30,11 @@ def here() -> DestinationStatus:
     return statuses()[0]
 
 
+def statements(queries) -> int:
+    """Their number, without the setting that spares PostgreSQL a compilation."""
+    return sum(not query["sql"].startswith("SET LOCAL") for query in queries.captured_queries)
+
+
 class TestNumbers:
     def test_an_empty_outbox(self):
         at = here()
@@ -117,7 +122,7 @@ class TestNumbers:
         with CaptureQueriesContext(connection) as many:
             here()
 
-        assert len(few) == len(many) <= 5
+        assert statements(few) == statements(many) <= 5
 
 
 class TestHeldIsNotLate:
@@ -365,15 +370,16 @@ class TestTheLook:
             ("gone", False, 1),
         ]
 
-    def test_the_number_of_statements_grows_with_nothing(self, settings, django_assert_num_queries):
+    def test_the_number_of_statements_grows_with_nothing(self, settings):
         one = settings.GENESYS_EVENTBRIDGE["default"]
         settings.GENESYS_EVENTBRIDGE = {f"org{number}": one for number in range(5)}
         for number in range(5):
             event(destination=f"org{number}")
         now = next_due.database_now()
 
-        with django_assert_num_queries(2):
+        with CaptureQueriesContext(connection) as queries:
             assert len(status.sampled(now, {}, 10)) == 5
+        assert statements(queries) == 2
 
     def test_planned_attempts_are_told_by_the_five_minutes_in_which_they_come(self):
         now = next_due.database_now()
