@@ -62,8 +62,18 @@ def was_tried(attempts: int, halts: int, last_error: str) -> bool:
     return bool(attempts or halts or last_error)
 
 
+def waiting() -> Q:
+    """Q for rows that wait for the first attempt."""
+    return Q(state=State.PENDING, attempts=0, halts=0, last_error="") & not_in_flight()
+
+
+def retrying() -> Q:
+    """Q for rows that were tried before, not accepted, and wait for the next attempt."""
+    return Q(TRIED, state=State.PENDING) & not_in_flight()
+
+
 def failing() -> Q:
-    """Q for dead and unresolved rows and those that wait for a retry: what failure groups count."""
+    """Q for rows that are dead, unresolved, or wait for a retry: what failure groups count."""
     return Q(state__in=NEEDS_OPERATOR) | (Q(TRIED, state=State.PENDING) & ~in_flight())
 
 
@@ -100,7 +110,6 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
         return self.filter(waiting())
 
     def failing(self) -> OutboxQuerySet:
-        """Dead, unresolved, or waiting for a retry: what failure groups count."""
         return self.filter(failing())
 
     def needs_operator(self) -> OutboxQuerySet:
@@ -612,6 +621,36 @@ class DeliveryTime(models.Model):
 
     def __str__(self) -> str:
         return f"{self.destination} {self.type} {self.step}: {self.number}"
+
+
+class DashboardPage(OutboxEvent):
+    """No table: Django's index and sidebar list models, so the dashboard is one."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("dashboard")
+        verbose_name_plural = _("dashboard")
+        default_permissions = ()
+
+
+class FailuresPage(OutboxEvent):
+    """No table, as DashboardPage: the groups of failures."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("failures")
+        verbose_name_plural = _("failures")
+        default_permissions = ()
+
+
+class CataloguePage(OutboxEvent):
+    """No table, as DashboardPage: the event types, for those who consume them."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("event catalogue")
+        verbose_name_plural = _("event catalogue")
+        default_permissions = ()
 
 
 class Alert(models.Model):

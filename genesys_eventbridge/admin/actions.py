@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge import conf
 from genesys_eventbridge.admin.forms import (
     ActForm,
+    ExportForm,
     MoveForm,
     ReplayForm,
     RequeueForm,

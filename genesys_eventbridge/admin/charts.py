@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from genesys_eventbridge.formatting import clock_time, day, moment, span, zoned_moment
+from genesys_eventbridge.formatting import clock_time, day, moment, span
 from genesys_eventbridge.reporting import samples
 from genesys_eventbridge.reporting.figures import Bar as Ended
 from genesys_eventbridge.reporting.figures import Range
@@ -80,7 +80,7 @@ def ended(bars_: Sequence[Ended], chosen: Range, now: dt.datetime) -> Chart:
         "dead": f"{sum(each.dead for each in bars_):,}",
         "unresolved": f"{sum(each.unresolved for each in bars_):,}",
         "bar": span(chosen.bar),
-        "begin": zoned_moment(bars_[0].begins, now),
+        "begin": moment(bars_[0].begins, now),
     }
     about = (
         _("Since %(begin)s, per %(bar)s: %(delivered)s delivered, %(dead)s dead, %(unresolved)s unresolved.")
@@ -180,7 +180,7 @@ def errors(found: Sequence[tuple[str, int]], chosen: Range, now: dt.datetime) ->
         kind="ranks",
         title=_("Failed requests"),
         about=_("Since %(begin)s: %(count)s requests failed.")
-        % {"begin": zoned_moment(chosen.begins(now), now), "count": f"{total:,}"},
+        % {"begin": moment(chosen.begins(now), now), "count": f"{total:,}"},
         width=str(HEIGHT),
         height=str(max(1, len(drawn)) * RANK),
         heads=[_("What"), _("Requests")],

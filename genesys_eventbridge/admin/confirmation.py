@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -31,12 +32,13 @@ from django.utils.translation import ngettext
 from genesys_eventbridge.admin.actions import VERBS, Verb
 from genesys_eventbridge.admin.badges import numbers, state_badge
 from genesys_eventbridge.admin.corrections import CorrectionPage
-from genesys_eventbridge.admin.export import export
+from genesys_eventbridge.admin.export import export, note_in_history
 from genesys_eventbridge.admin.pages import actor_of
 from genesys_eventbridge.db.transactions import in_transaction
 from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import Actor, CannotResend, Done, Order, jobs, resend
 from genesys_eventbridge.outbox.followers import with_dead_behind
+from genesys_eventbridge.reporting.exports import Format
 from genesys_eventbridge.states import Act, State
 from genesys_eventbridge.text import clean
 
@@ -127,7 +129,8 @@ class EventActs(CorrectionPage):
         if rows is None:
             return HttpResponseRedirect(self._list_url(target.filters))
         if verb.act is Act.EXPORT:
-            return export(rows, actor, reason, payload=self.has_payload_permission(request))
+            order = Order(verb.act, actor, reason, given, self._about(request, target))
+            return self._export(request, order, target)
         if verb.act is Act.RESEND and len(target.ids) == 1:
             return self._resend(request, target, reason, once)
         whole_keys = given.pop("tail", False)

@@ -34,13 +34,11 @@ LIST_FILTERS = (
     filters.StateFilter,
     filters.ReasonFilter,
     filters.DestinationFilter,
-    filters.AnswerFilter,
-    filters.CreatedFilter,
     filters.HeldFilter,
-    filters.TypeFilter,
+    filters.JobFilter,
     filters.FailureFilter,
-    filters.FailedFromFilter,
-    filters.FinishedFromFilter,
+    filters.CreatedFilter,
+    filters.ValuesFilter,
 )
 
 

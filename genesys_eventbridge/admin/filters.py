@@ -12,16 +12,22 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.formatting import exact
-from genesys_eventbridge.models import Destination, OutboxEvent, OutboxQuerySet, outbox_alias
-from genesys_eventbridge.selection.filters import OVERDUE_AFTER, EventFilter
-from genesys_eventbridge.states import NEEDS_OPERATOR, OPEN, Reason, State
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.operations import jobs
+from genesys_eventbridge.selection import (
+    Attention,
+    EventFilter,
+    Progress,
+    StatusClass,
+    StatusCode,
+    status_codes,
+)
+from genesys_eventbridge.selection.filters import NO_ERROR
+from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.text import clean, is_storable
 
 Choices = Iterable[tuple[str, Any]]
 
@@ -328,13 +334,8 @@ class ValuesFilter(admin.ListFilter):
     def expected_parameters(self) -> list[str | None]:
         return list(ValuesForm.base_fields)
 
-#: Parameters of the list that only links set -> the field of EventFilter, and whether it is a time.
-GIVEN = {
-    "type": ("types", False),
-    "failure": ("failure", False),
-    "failed_from": ("failed_since", True),
-    "finished_from": ("finished_since", True),
-}
+    def has_output(self) -> bool:
+        return True
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         mine = self.expected_parameters()
@@ -349,47 +350,9 @@ GIVEN = {
         }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        value = self.value()
-        if value is None:
-            return queryset
-        field, is_time = GIVEN[str(self.parameter_name)]
-        given: Any = parse_time(value) if is_time else value
-        if given is None:
-            return queryset.none()
-        values: dict[str, Any] = {field: (given,) if field == "types" else given}
-        chosen = EventFilter(**values)
-        return queryset.filter(*chosen.conditions())
+        return queryset
 
-
-class TypeFilter(GivenFilter):
-    title = _("type")
-    parameter_name = "type"
-
-
-class FailureFilter(GivenFilter):
-    title = _("failure")
-    parameter_name = "failure"
-
-
-class FailedFromFilter(GivenFilter):
-    title = _("failed since")
-    parameter_name = "failed_from"
-
-
-class FinishedFromFilter(GivenFilter):
-    title = _("finished since")
-    parameter_name = "finished_from"
-
-
-def parse_time(text: str) -> dt.datetime | None:
-    """A time of a link or of a form's input, in the reader's time zone if it names none; None if wrong."""
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        found = None
-    if found is None or timezone.is_aware(found) == settings.USE_TZ:
-        return found
-    try:
-        return timezone.make_aware(found) if settings.USE_TZ else timezone.make_naive(found)
-    except (ValueError, OverflowError):
-        return None
+    def _form(self) -> ValuesForm:
+        """What was typed; times as the browser's field for them needs them."""
+        given = ValuesForm(self.used_parameters, auto_id="filter_%s")
+        return ValuesForm(initial=given.cleaned_data, auto_id="filter_%s") if given.is_valid() else given

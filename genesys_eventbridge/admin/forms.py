@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from django import forms
@@ -18,6 +19,7 @@ from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Person, Resolution, corrections
 from genesys_eventbridge.operations.audit import MAX_REASON
 from genesys_eventbridge.operations.erasure import mention
+from genesys_eventbridge.reporting.exports import Format
 from genesys_eventbridge.reporting.payloads import redact_keys
 from genesys_eventbridge.text import REDACTED
 from genesys_eventbridge.text.differences import Difference, HiddenValue, restored
@@ -102,7 +104,7 @@ class SpreadForm(ActForm):
     spread = DurationField(
         label=_("Spread over"), help_text=_("Sends the events gradually, to avoid a burst.")
     )
-    field_order: Any = ("reason", "delay", "spread")
+    field_order: Sequence[str] = ("reason", "delay", "spread")
 
 
 class RequeueForm(SpreadForm):

@@ -12,6 +12,8 @@ from django.core.paginator import Paginator
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 
+from genesys_eventbridge.admin.filters import InvalidFilter, event_filter
+from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.reporting.explain import next_step
 from genesys_eventbridge.reporting.facts import facts_of, healths
 from genesys_eventbridge.selection import EventFilter, access, search, types
@@ -102,6 +104,6 @@ class EventChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         events: list[Any] = list(self.result_list)
-        facts = facts_of(events, events[0].now) if events else {}
+        facts = facts_of(events, events[0].now, self.healths) if events else {}
         for event in events:
             event.step = next_step(event, facts[event.pk])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from genesys_eventbridge.formatting import zoned_moment
+from genesys_eventbridge.formatting import moment
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, counted, listed, next_step
 from genesys_eventbridge.outbox import next_due
@@ -24,7 +24,7 @@ def report(options: dict[str, Any]) -> Result:
     now = next_due.database_now()
     since = options["since"]
     found = failures(aliases, now, since=since)
-    began = f" since {zoned_moment(since, now)}" if since else ""
+    began = f" since {moment(since, now)}" if since else ""
     if not found.groups:
         lines = [f"No event is dead, unresolved or waiting for a retry{began}."]
     else:
@@ -54,7 +54,7 @@ def _lines(group: Group, now: Any) -> list[str]:
     pattern = group.pattern or "no error text"
     return [
         f"{group.destination}  {clean(group.type, 255)}  {group.number:,}  {pattern}",
-        f"  {listed(states)} · first {zoned_moment(group.first, now)} · last {zoned_moment(group.last, now)} "
+        f"  {listed(states)} · first {moment(group.first, now)} · last {moment(group.last, now)} "
         f"· past hour {group.recent:,}, hour before {group.before:,}",
         next_step(f"eventbridge_show {group.example}"),
         next_step(f"eventbridge_list --destination {group.destination} {which}"),

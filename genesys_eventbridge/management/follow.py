@@ -149,7 +149,9 @@ def _confirm(
 def _result(touched: Touched, paused: list[draining.Pause]) -> FollowResult:
     result = FollowResult(paused=paused)
     groups = touched.rows().order_by().values_list("state", "last_error")
-    for state, error, number, first in groups.annotate(number=Count("id"), first=Min("id")).order_by("state", "first"):
+    for state, error, number, first in groups.annotate(number=Count("id"), first=Min("id")).order_by(
+        "state", "first"
+    ):
         result.states[state] += number
         if state in (State.PENDING, *NEEDS_OPERATOR) and error:
             result.errors[state, clean(error, 200)] += number

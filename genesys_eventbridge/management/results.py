@@ -127,7 +127,7 @@ def duplicate_lines(some: Some, *, dry_run: bool) -> list[str]:
     would = "would be " if dry_run else ""
     return [
         f"  {counted(some.count, 'event')} {would}sent as new to the platform and may be delivered twice: "
-        f"{_names(some)}"
+        f"{names(some)}"
     ]
 
 

@@ -179,10 +179,8 @@ def _selected(
         states[State(state)] += number
         types[kind] += number
     times = rows.aggregate(first=Min("created_at"), last=Max("created_at"))
-    ids = dict(rows.order_by("id").values_list("id", "state")[: options["limit"]])
-    words = [str(word) for word in (state, options["reason"]) if word]
-    words += [f"type {clean(name, 80)}" for name in dict.fromkeys(options["type"] or ())]
-    if times["first"]:
+    words = [] if chosen.is_empty else [chosen.words()]
+    if times["first"] and not named:
         now = dt.datetime.now(times["first"].tzinfo)
         words.append(between(times["first"], times["last"], now))
     return Selection(

@@ -38,7 +38,7 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
             out.write(f"{_HOME_AND_CLEAR if on_terminal else ''}{_clock()}\n{text}")
             out.flush()
             stop.wait(EVERY if on_terminal else EVERY_IN_A_LOG)
-    return Result(needs_operator=result.needs_operator)
+    return Result(needs_operator=result.needs_operator, exits=result.exits)
 
 
 def _clock() -> str:

@@ -497,7 +497,7 @@ def _copy_items(job: Job, numbers: Any, column: str) -> int:
     connection = connections[outbox_alias()]
     try:
         sql, params = numbers.query.get_compiler(using=connection.alias).as_sql()
-    except EmptyResultSet:
+    except EmptyResultSet:  # Django knows that nothing can match
         return 0
     table = connection.ops.quote_name(JobItem._meta.db_table)
     with connection.cursor() as cursor:

@@ -236,8 +236,8 @@ class Side:
         senders: Senders,
         *,
         limit: int | None,
-        only: Collection[int] | None,
         step: int,
+        only: Collection[int] | None = None,
     ) -> None:
         self.kind = kind
         self.settings = settings

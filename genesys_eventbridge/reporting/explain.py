@@ -133,8 +133,7 @@ def _behind_needs_operator(event: OutboxEvent, facts: Facts) -> Step | None:
         )
     else:
         sentence = _(
-            "Waits for event #%(id)s (ordering key %(key)s), which is unresolved. "
-            "Resolve or cancel that one."
+            "Waits for event #%(id)s (ordering key %(key)s), which is unresolved. Resolve or cancel that one."
         )
     return Step(sentence % words, _("waits for #%(id)s (%(state)s)") % words)
 

@@ -8,15 +8,22 @@ from dataclasses import dataclass, fields
 from typing import assert_never
 
 from django.db.models import Exists, Q, TextChoices
-from django.db.models.lookups import GreaterThanOrEqual
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.formatting import zoned_moment
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, failed_since, failing
+from genesys_eventbridge.formatting import moment
+from genesys_eventbridge.models import (
+    OutboxEvent,
+    OutboxQuerySet,
+    failed_since,
+    failing,
+    in_flight,
+    retrying,
+    waiting,
+)
 from genesys_eventbridge.selection import status_codes
 from genesys_eventbridge.selection.search import search
 from genesys_eventbridge.selection.status_codes import StatusClass, StatusCode
@@ -104,13 +111,11 @@ class EventFilter:
     def conditions(self) -> dict[str, Q]:
         """By the column whose index finds the rows that meet it; by "" if there is no such index."""
         if not all(map(is_storable, self._texts())):
-            return rows.none()
-        rows = rows.filter(*self.conditions())
-        if self.held:
-            rows = rows.blocked()
-        if self.progress is not None:
-            rows = _progressing(rows, self.progress)
-        return found(rows, self.text) if self.text.strip() else rows
+            return {"id": Q(pk__in=())}
+        found: dict[str, Q] = {}
+        for column, condition in self._conditions():
+            found[column] = found.get(column, Q()) & condition
+        return found
 
     def words(self) -> str:
         """A short description: "dead, rejected, type order.paid, since 14:00 UTC"; "all events" if empty."""
@@ -120,7 +125,40 @@ class EventFilter:
         yield from (*self.types, *self.destinations)
         yield from (self.ordering_key, self.subject, self.error, self.failure, self.text)
 
-    def conditions(self) -> Iterator[Q]:
+    def _conditions(self) -> Iterator[tuple[str, Q]]:
+        if self.text.strip():
+            found = search(self.text)
+            yield "id" if found.condition is None else "", found.q
+        yield from self._of_values()
+        yield from (("state", condition) for condition in self._of_states())
+        if self.status_code is not None:
+            yield "last_status_code", status_codes.condition(self.status_code)
+        for column, since, until in self._spans():
+            if since is not None:
+                yield column, Q(**{f"{column}__gte": since})
+            if until is not None:
+                yield column, Q(**{f"{column}__lt": until})
+
+    def _of_values(self) -> Iterator[tuple[str, Q]]:
+        if self.error:
+            yield "", Q(last_error__icontains=self.error)
+        if self.destinations:
+            yield "", Q(destination__in=self.destinations)
+        if self.types:
+            yield "type", Q(type__in=self.types)
+        if self.ordering_key:
+            yield "ordering_key", Q(ordering_key=self.ordering_key)
+        if self.subject:
+            yield "subject", Q(subject=self.subject)
+        if self.failure == NO_ERROR:
+            yield "", Q(failure__isnull=True)
+        elif self.failure:
+            yield "failure", Q(failure=self.failure)
+        if self.failed_since is not None:
+            yield "", failed_since(self.failed_since)
+
+    def _of_states(self) -> Iterator[Q]:
+        """Conditions that only events in certain states meet."""
         if self.states:
             yield Q(state__in=self.states)
             if not set(self.states) & set(OPEN):
@@ -129,19 +167,11 @@ class EventFilter:
             yield Q(state__in=[*OPEN, *NEEDS_OPERATOR])
         if self.reasons:
             yield Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED], reason__in=self.reasons)
-        if self.status_code is not None:
-            yield status_codes.condition(self.status_code, any_state=bool(self.states))
-        exact = {
-            "ordering_key": self.ordering_key,
-            "subject": self.subject,
-            "last_error__icontains": self.error,
-        }
-        yield Q(**{name: value for name, value in exact.items() if value})
-        for column, since, until in self._spans():
-            bounds = {f"{column}__gte": since, f"{column}__lt": until}
-            yield Q(**{name: value for name, value in bounds.items() if value is not None})
-        if self.failure or self.failed_since:
-            yield _failing(self.failure, self.failed_since)
+        if self.failure or self.failed_since is not None:
+            yield failing()
+        if self.held:
+            behind = Q(Exists(OutboxEvent.objects.blockers()))
+            yield Q(state=State.PENDING) & ~Q(ordering_key="") & behind
         if self.attention is not None:
             yield _attention(self.attention)
         if self.progress is not None:
@@ -201,15 +231,7 @@ def _attention(attention: Attention) -> Q:
             assert_never(never)
 
 
-def _failing(failure: str, since: dt.datetime | None) -> Q:
-    """The rows of a failure group, as ``reporting.failures`` counts them."""
-    found = failing()
-    if failure:
-        found &= Q(failure__isnull=True) if failure == NO_ERROR else Q(failure=failure)
-    return found & failed_since(since) if since else found
-
-
-def _progressing(rows: OutboxQuerySet, progress: Progress) -> OutboxQuerySet:
+def _progress(progress: Progress) -> Q:
     match progress:
         case Progress.OPEN:
             return Q(state__in=OPEN)

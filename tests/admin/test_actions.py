@@ -1,6 +1,8 @@
 """Acts of the admin: permitted, confirmed with a reason, done once, told, and never by a GET."""
 
+import csv
 import datetime as dt
+import io
 import json
 import re
 import uuid

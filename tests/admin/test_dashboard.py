@@ -530,7 +530,7 @@ class TestPictures:
         assert picture.about == (
             "In the next 2 hours, per 5 min: 5 attempts; later: 7. There are more attempts than shown."
         )
-        assert picture.table == [["12:00", "5"], ["later", "7"]]
+        assert picture.table == [["12:00 UTC", "5"], ["later", "7"]]
 
     def test_times_are_in_the_zone_of_the_reader(self, client, full, settings):
         settings.TIME_ZONE = "Asia/Kolkata"

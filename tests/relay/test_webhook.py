@@ -339,7 +339,10 @@ class TestBareData:
         assert words.startswith("Not sent: datacontenttype")
         assert "The platform" not in words
         assert "correct what the error names" in words
-        assert timeline(fresh(row), *history(row), facts_for(fresh(row)))[-1].title == "Refused before it was sent"
+        assert (
+            timeline(fresh(row), *history(row), facts_for(fresh(row)))[-1].title
+            == "Refused before it was sent"
+        )
         assert hook.requests == []
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from genesys_eventbridge.admin.badges import when
-from genesys_eventbridge.admin.filters import parameters_of, parse_time
+from genesys_eventbridge.admin.filters import parameters_of
 from genesys_eventbridge.admin.pages import PagesAdmin
-from genesys_eventbridge.formatting import span, zoned_moment
+from genesys_eventbridge.formatting import moment, span
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting.facts import known_aliases
 from genesys_eventbridge.reporting.failures import Group, failures
 from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.selection.filters import NO_ERROR
-from genesys_eventbridge.text import clean
 
 #: Groups shown, and the newest events of each state and destination that are read.
 SHOWN = 100
@@ -79,7 +80,7 @@ class FailurePage(PagesAdmin):
             given=given,
             wrong=wrong,
             since=since,
-            began=zoned_moment(since, now) if since else "",
+            began=moment(since, now) if since else "",
             input_value=_local(since),
             zone=timezone.get_current_timezone_name(),
             ages=[(age, span(seconds)) for age, seconds in AGES.items()],
@@ -107,7 +108,18 @@ class FailurePage(PagesAdmin):
 
 def _since(given: str, now: dt.datetime) -> dt.datetime | None:
     """One of AGES ago, or a time; None for anything else."""
-    return now - dt.timedelta(seconds=AGES[given]) if given in AGES else parse_time(clean(given, 40))
+    return now - dt.timedelta(seconds=AGES[given]) if given in AGES else _time(given)
+
+
+def _time(text: str) -> dt.datetime | None:
+    """In the reader's time zone if it names none; None if it is no time."""
+    try:
+        found = parse_datetime(text)
+        if found is None or timezone.is_aware(found) == settings.USE_TZ:
+            return found
+        return timezone.make_aware(found) if settings.USE_TZ else timezone.make_naive(found)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _local(moment: dt.datetime | None) -> str:

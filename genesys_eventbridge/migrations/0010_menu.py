@@ -6,7 +6,7 @@ from genesys_eventbridge.db.online_migrations import OnlineMigration
 
 
 class Migration(OnlineMigration):
-    dependencies = [("genesys_eventbridge", "0008_search_indexes")]
+    dependencies = [("genesys_eventbridge", "0009_alerts")]
 
     operations = [
         migrations.CreateModel(
