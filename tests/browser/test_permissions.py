@@ -34,7 +34,12 @@ def test_the_same_places_show_both_to_those_who_may(visit):
     ana.go(EVENTS)
     assert ana.page.locator(BUTTONS).count() > 0
     ana.go(f"{EVENTS}{events['dead'].pk}/change/")
-    assert ana.page.locator(BUTTONS).all_inner_texts() == ["Requeue…", "Cancel…", "Export…"]
+    assert ana.page.locator(BUTTONS).all_inner_texts() == [
+        "Requeue…",
+        "Cancel…",
+        "Correct and resend…",
+        "Export…",
+    ]
     assert [secret for secret in SECRETS if secret not in ana.page.content()] == []
 
 
