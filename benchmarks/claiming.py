@@ -17,7 +17,7 @@ CLAIMS = 10  # per round
 NUMBERS = {
     "postgresql": "SELECT n FROM generate_series(1, {count}) AS n",
     "sqlite": "WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n+1 FROM t LIMIT {count}) SELECT n FROM t",
-    "mysql": "SELECT seq AS n FROM seq_1_to_{count}",
+    "mysql": "SELECT CAST(seq AS SIGNED) AS n FROM seq_1_to_{count}",
 }
 KEY = {
     "postgresql": "CAST(LPAD(TO_HEX(n + {first}), 32, '0') AS uuid)",

@@ -3229,6 +3229,12 @@ MUTANTS = [
         "outbox/test_destinations.py::TestRefusals::test_all_of_many_refused_types_are_held_back",
     ),
     Mutant(
+        "a list of finished events reads no body per row",
+        "reporting/ends.py",
+        (('known = "body" not in event.get_deferred_fields()', "known = True"),),
+        "admin/test_events.py::test_the_list_takes_few_queries",
+    ),
+    Mutant(
         "an event of a refused type is explained",
         "reporting/explain.py",
         (("    _of_a_refused_type,\n", ""),),

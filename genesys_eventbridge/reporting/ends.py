@@ -187,7 +187,11 @@ def _by_operator(sentence: str, facts: Facts, unknown: str) -> str:
 
 def _kept(event: OutboxEvent, facts: Facts) -> str:
     settings = facts.settings
-    blanked = "" if event.body else " " + _("Its body was blanked; ids, times and hashes are kept.")
+    # Lists do not read bodies, and must not read one per row here.
+    known = "body" not in event.get_deferred_fields()
+    blanked = (
+        " " + _("Its body was blanked; ids, times and hashes are kept.") if known and not event.body else ""
+    )
     if settings is None or settings.retention_days is None or event.finished_at is None:
         return _("Kept until pruned manually.") + blanked
     seconds = max(settings.retention_days * 86400, settings.idempotency_window)
