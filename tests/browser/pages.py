@@ -26,6 +26,7 @@ EVENTS = "/admin/genesys_eventbridge/outboxevent/"
 AUDIT = "/admin/genesys_eventbridge/job/"
 CATALOGUE = "/admin/genesys_eventbridge/cataloguepage/"
 DASHBOARD = "/admin/genesys_eventbridge/dashboardpage/"
+ERASE = f"{EVENTS}erase/"
 FAILURES = "/admin/genesys_eventbridge/failurespage/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
 DESTINATION = f"{DESTINATIONS}default/change/"
@@ -140,6 +141,26 @@ def _finished_job(scene: Scene) -> Visitor:
     scene.ana.go(AUDIT)
     scene.ana.page.locator("#result_list th a").first.click()
     return scene.ana
+
+
+def _changes(scene: Scene) -> Visitor:
+    """The difference between the data of a dead event and what was typed."""
+    ana = asked("dead", "Correct and resend…")(scene)
+    ana.page.locator("[name=corrected]").fill('{"number": "ORD-8", "customer": {"email": "ana@example.com"}}')
+    ana.page.get_by_label("Reason").fill("a wrong number")
+    ana.page.get_by_role("button", name="Show the changes").click()
+    expect(ana.page.get_by_role("list", name="Changes")).to_be_visible()
+    return ana
+
+
+def _counted_erasure(scene: Scene) -> Visitor:
+    """What would be erased of the person whose events have this subject."""
+    ana = at(ERASE)(scene)
+    ana.page.locator("[name=sought]").fill("ORD-7")
+    ana.page.get_by_label("Reason").fill("asked for by letter")
+    ana.page.get_by_role("button", name="Show what would be erased").click()
+    expect(ana.page.get_by_role("button", name="Erase", exact=True)).to_be_visible()
+    return ana
 
 
 def _refused(scene: Scene) -> Visitor:
@@ -275,6 +296,11 @@ PAGES: dict[str, Way] = {
     "confirm cancel": asked("dead", "Cancel…"),
     "confirm resend": asked("delivered", "Resend as new…"),
     "confirm export": asked("delivered", "Export…"),
+    "confirm replay of many": chosen("Replay", "sent again as new events"),
+    "correct": asked("dead", "Correct and resend…"),
+    "correct, its changes": _changes,
+    "erase": at(ERASE),
+    "erase, counted": _counted_erasure,
     "destinations": at(DESTINATIONS),
     "destination": at(DESTINATION),
     "destination, held": _held,

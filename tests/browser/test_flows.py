@@ -271,3 +271,106 @@ def test_the_dashboard_is_one_click_from_the_index_and_its_numbers_lead_to_their
         ana.page.locator(".eventbridge-numbers").get_by_role("link", name=re.compile("^Dead")).click()
 
     expect(rows(ana)).to_have_count(3)
+
+
+def test_what_was_lost_between_ten_and_eleven_is_replayed_and_withdrawn(ana):
+    """The filter is typed once; its confirmation says how many duplicates there will be."""
+    lost = [event("order.paid", subject=f"ORD-{n}").pk for n in range(4)]
+    ten = timezone.now().replace(hour=10, minute=0, second=0, microsecond=0) - dt.timedelta(days=1)
+    for number, pk in enumerate(lost):
+        at = ten + dt.timedelta(minutes=(-1, 0, 59, 60)[number])
+        columns = ended(State.DELIVERED, attempts=1, accepted_at=at, finished_at=at)
+        OutboxEvent.objects.filter(pk=pk).update(**columns)
+
+    with clicks(ana, "they lost everything 10:00-11:00", 5):
+        menu(ana, "Events")
+        ana.page.get_by_label("Accepted from").fill(f"{ten:%Y-%m-%dT%H:%M}")
+        ana.page.get_by_label("Accepted before").fill(f"{ten + dt.timedelta(hours=1):%Y-%m-%dT%H:%M}")
+        ana.page.get_by_label("Accepted before").press("Enter")
+        expect(rows(ana)).to_have_count(2)
+        choose(ana, "Replay")
+        expect(ana.page.get_by_role("heading", name="2 events", exact=True)).to_be_visible()
+        ana.page.locator("[name=reason]").fill("they lost an hour")
+        ana.page.locator("[name=rate]").fill("1")
+        ana.page.get_by_role("button", name="Replay", exact=True).click()
+        expect(ana.page.locator("#content")).to_contain_text("2")
+
+    made = OutboxEvent.objects.filter(origin__isnull=False)
+    assert sorted(made.values_list("origin", flat=True)) == lost[1:3]
+
+    ana.go(INDEX)
+    with clicks(ana, "withdraw what was not sent", 3):
+        menu(ana, "Audit")
+        rows(ana).first.get_by_role("link").first.click()
+        ana.page.get_by_role("button", name="Stop").click()
+        expect(ana.page.locator(".messagelist")).to_be_visible()
+    jobs.work()
+
+    assert set(made.values_list("state", flat=True)) == {State.CANCELLED}
+
+
+def test_the_data_of_one_person_are_erased_and_those_of_others_stay(ana):
+    columns = ended(State.DELIVERED, attempts=1, finished_at=DatabaseNow())
+    mine, other = (
+        event("customer.changed", {"email": email}, row=columns).pk
+        for email in ("ana@example.com", "ben@example.com")
+    )
+
+    with clicks(ana, "erase one person", 5):
+        menu(ana, "Events")
+        ana.page.get_by_role("link", name="Erase personal data").click()
+        ana.page.get_by_label("A value in the data").click()
+        ana.page.locator("[name=sought]").fill("ana@example.com")
+        ana.page.locator("[name=path]").fill("email")
+        ana.page.locator("[name=reason]").fill("asked for by letter")
+        ana.page.get_by_role("button", name="Show what would be erased").click()
+        expect(ana.page.get_by_role("heading", name="1 event would be erased")).to_be_visible()
+        assert OutboxEvent.objects.get(pk=mine).body
+        ana.page.get_by_role("button", name="Erase", exact=True).click()
+        expect(ana.page.get_by_role("heading", name="finished")).to_be_visible()
+
+    assert OutboxEvent.objects.get(pk=mine).body == ""
+    assert "ben@example.com" in OutboxEvent.objects.get(pk=other).body
+    job = Job.objects.get()
+    assert "ana@example.com" not in f"{job.about} {job.reason} {job.options} {job.results}"
+
+
+@pytest.mark.parametrize(("label", "ending"), [("CSV", ".csv"), ("JSON lines", ".jsonl")])
+def test_500_events_are_exported_for_the_vendor(ana, label, ending):
+    dead(500)
+    dead(2, "order.shipped", reason=Reason.EXHAUSTED)
+
+    menu(ana, "Events")
+    ana.page.locator("#changelist-filter").get_by_role("link", name="rejected", exact=True).click()
+    with clicks(ana, f"export 500 for the vendor, {label}", 5):
+        choose(ana, "Export", all_that_match=True)
+        expect(ana.page.get_by_role("heading", name="500 events")).to_be_visible()
+        ana.page.get_by_label(label).click()
+        ana.page.locator("[name=reason]").fill("case 4711 of the vendor")
+        with ana.page.expect_download() as started:
+            ana.page.get_by_role("button", name="Export", exact=True).click()
+        file = started.value
+
+    assert file.suggested_filename.endswith(ending)
+    lines = file.path().read_text("utf-8").splitlines()
+    assert len(lines) == 500 + (ending == ".csv")
+    assert not any("order.shipped" in line for line in lines)
+
+
+def test_a_dead_event_is_corrected_and_resent(ana):
+    (pk,) = dead(1)
+
+    with clicks(ana, "correct and resend", 5):
+        menu(ana, "Events")
+        search(ana, f"#{pk}")
+        rows(ana).get_by_role("link", name="order.paid").click()
+        ana.page.get_by_role("button", name="Correct and resend…").click()
+        ana.page.locator("[name=corrected]").fill('{"number": 4711}')
+        ana.page.locator("[name=reason]").fill("a wrong number")
+        ana.page.get_by_role("button", name="Show the changes").click()
+        expect(ana.page.get_by_role("list", name="Changes")).to_contain_text("4711")
+        ana.page.get_by_role("button", name="Correct and resend", exact=True).click()
+        expect(ana.page.locator(".messagelist")).to_be_visible()
+
+    assert OutboxEvent.objects.get(pk=pk).state == State.CANCELLED
+    assert OutboxEvent.objects.get(origin=pk).data == {"number": 4711}
