@@ -3229,6 +3229,12 @@ MUTANTS = [
         "outbox/test_destinations.py::TestRefusals::test_all_of_many_refused_types_are_held_back",
     ),
     Mutant(
+        "a search for an event number in the audit reads no names",
+        "admin/jobs.py",
+        (('if text.startswith("#"):', "if False:"),),
+        "admin/test_jobs.py::test_a_search_for_an_event_number_reads_no_act_of_others",
+    ),
+    Mutant(
         "a list of finished events reads no body per row",
         "reporting/ends.py",
         (('known = "body" not in event.get_deferred_fields()', "known = True"),),

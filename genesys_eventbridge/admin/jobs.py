@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
@@ -130,11 +130,15 @@ class JobAdmin(PagesAdmin):
         text = clean(search_term.strip(), 255)
         if not text:
             return queryset, False
-        acts = EventAct.objects.filter(job=OuterRef("pk"))
-        named: Any = Q(username__icontains=text) | Exists(acts.filter(cloudevent_id=text))
+        acts = EventAct.objects.using(outbox_alias())
         number = text.removeprefix("#")
+        of_number = Q()
         if number.isascii() and number.isdigit() and len(number) < BIGINT_DIGITS:
-            named |= Exists(acts.filter(event_number=int(number)))
+            of_number = Q(pk__in=acts.filter(event_number=int(number)).values("job"))
+            if text.startswith("#"):
+                return queryset.filter(of_number), False  # without the names, which have no index
+        of_id = Q(pk__in=acts.filter(cloudevent_id=text).values("job"))
+        named = Q(username__icontains=text) | of_id | of_number
         return queryset.filter(named), False
 
     @admin.display(description=gettext_lazy("time"))

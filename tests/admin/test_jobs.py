@@ -5,6 +5,8 @@ import json
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from genesys_eventbridge.models import Job, OutboxEvent
@@ -206,3 +208,16 @@ def test_an_act_may_be_seen_by_who_may_see_events_and_by_auditors(client):
         client.force_login(user(name, codename))
         assert client.get(page(job)).status_code == code
         assert client.get(LIST).status_code == code
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other planners read small tables as a whole")
+def test_a_search_for_an_event_number_reads_no_act_of_others(operator):
+    with CaptureQueriesContext(connection) as captured:
+        operator.get(LIST, {"q": "#42"})
+
+    statements = [query["sql"] for query in captured if "event_number" in query["sql"]]
+    with connection.cursor() as cursor:
+        plans = [cursor.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall() for statement in statements]
+    steps = [step for plan in plans for *_places, step in plan]
+    assert any("SEARCH genesys_eventbridge_job" in step for step in steps)
+    assert not any(step.startswith("SCAN genesys_eventbridge") for step in steps)

@@ -4,7 +4,7 @@ import threading
 import uuid
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import EventAct, Job, JobItem, OutboxEvent
@@ -376,3 +376,24 @@ def test_a_key_of_events_that_are_requeued_together_keeps_its_order(small):
             )
             OutboxEvent.objects.filter(key_held=True).update(due_at=DatabaseNow(-1))
     assert sent == [row.pk for row in rows]
+
+
+def test_each_batch_takes_the_same_statements_however_many_there_are(small):
+    """So the time of a job grows with its events, and not faster."""
+    statements, seen = [0], []
+
+    def count(execute, *arguments):
+        statements[0] += 1
+        return execute(*arguments)
+
+    def saw(_results):
+        seen.append(statements[0] - sum(seen))
+
+    job = jobs.freeze(requeue(spread=60.0), [dead().pk for _ in range(40)], claim=True)
+    with connection.execute_wrapper(count):
+        jobs.run(job, ANA, saw=saw)
+
+    *batches, last = seen
+    assert len(batches) == 40  # a spread makes small batches
+    assert len(set(batches)) == 1
+    assert last < batches[0]
