@@ -313,6 +313,6 @@ class EventActs(CorrectionPage):
 
 def _types(rows: Any) -> list[tuple[str, str]]:
     """The most frequent types of those that can be copied, with the number of their events."""
-    accepted = rows.filter(state__in=[State.ACCEPTED, State.DELIVERED]).order_by()
+    accepted = rows.filter(state__in=[State.ACCEPTED, State.DELIVERED]).exclude(body="").order_by()
     counts = accepted.values_list("type").annotate(number=Count("pk")).order_by("-number", "type")
     return [(clean(name, 255), f"{number:,}") for name, number in counts[:TYPES]]

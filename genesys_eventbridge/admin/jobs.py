@@ -101,6 +101,7 @@ class JobAdmin(PagesAdmin):
     actions = None
     paginator = CappedPaginator
     search_fields = ("username",)
+    show_facets = admin.ShowFacets.NEVER
     search_help_text = gettext_lazy("The name of a user, the id of an event, or #42 for event number 42.")
     job_template = "admin/genesys_eventbridge/job/page.html"
 

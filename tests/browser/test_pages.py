@@ -52,6 +52,20 @@ def test_no_number_is_broken_into_digits(visit, width):
     assert numbers.evaluate_all(BROKEN) == []
 
 
+#: The headings and cells of a table that are wider than their column.
+OVERFLOWING = (
+    """found => found.filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => cell.textContent)"""
+)
+
+
+@pytest.mark.parametrize("width", [360, 768, 1030, 1100, 1280])
+def test_no_cell_of_the_list_covers_the_next(visit, width):
+    visitor = arrive("events", Scene(visit, {"viewport": {"width": width, "height": 900}}))
+
+    assert visitor.page.locator("#result_list :is(th, td)").evaluate_all(OVERFLOWING) == []
+    assert visitor.page.locator("#result_list .field-tries").evaluate_all(BROKEN) == []
+
+
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_a_long_type_is_broken_only_behind_dots_and_underscores(visit, width):
     visitor = arrive("events, crowded", Scene(visit, {"viewport": {"width": width, "height": 900}}))

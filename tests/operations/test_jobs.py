@@ -380,7 +380,7 @@ def test_a_key_of_events_that_are_requeued_together_keeps_its_order(small):
 
 def test_each_batch_takes_the_same_statements_however_many_there_are(small):
     """So the time of a job grows with its events, and not faster."""
-    statements, seen = [0], []
+    statements, seen = [0], list[int]()
 
     def count(execute, *arguments):
         statements[0] += 1
