@@ -255,7 +255,7 @@ class EraseForm(ActForm):
     def digest(self) -> str:
         """Of everything that decides what is erased."""
         parts = [str(self[name].data) for name in ("by", "sought", "path", "cancel")]
-        return salted_hmac("genesys_eventbridge.erase", json.dumps(parts)).hexdigest()
+        return salted_hmac("genesys_eventbridge.erase", json.dumps(parts), algorithm="sha256").hexdigest()
 
 
 class ResolveForm(ActForm):
