@@ -393,6 +393,12 @@ class Job(models.Model):
         null=True, blank=True, help_text=_("When a worker continues, or the lease ends.")
     )
     ended_by = models.CharField(max_length=150, blank=True, default="", help_text=_("Who cancelled it."))
+    last_error = models.CharField(
+        max_length=255,
+        blank=True,
+        db_default="",
+        help_text=_("Class of the error that ended the last try; empty after a batch that was committed."),
+    )
 
     class Meta:
         verbose_name = _("act of an operator")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.formatting import clock_time, day, moment, span
 from genesys_eventbridge.reporting import samples
 from genesys_eventbridge.reporting.figures import Bar as Ended
@@ -76,9 +77,9 @@ def ended(bars_: Sequence[Ended], chosen: Range, now: dt.datetime) -> Chart:
     kinds = [("good", _("delivered")), ("bad", _("dead")), ("wait", _("unresolved"))]
     top = _round_up(max(each.total for each in bars_))
     words = {
-        "delivered": f"{sum(each.delivered for each in bars_):,}",
-        "dead": f"{sum(each.dead for each in bars_):,}",
-        "unresolved": f"{sum(each.unresolved for each in bars_):,}",
+        "delivered": formatting.number(sum(each.delivered for each in bars_)),
+        "dead": formatting.number(sum(each.dead for each in bars_)),
+        "unresolved": formatting.number(sum(each.unresolved for each in bars_)),
         "bar": span(chosen.bar),
         "begin": moment(bars_[0].begins, now),
     }
@@ -91,7 +92,7 @@ def ended(bars_: Sequence[Ended], chosen: Range, now: dt.datetime) -> Chart:
         if not each.total:
             continue
         numbers = (each.delivered, each.dead, each.unresolved)
-        row = [moment(each.begins, now), *(f"{number:,}" for number in numbers)]
+        row = [moment(each.begins, now), *(formatting.number(number) for number in numbers)]
         label = _("%(begin)s: %(delivered)s delivered, %(dead)s dead, %(unresolved)s unresolved") % dict(
             zip(("begin", "delivered", "dead", "unresolved"), row, strict=True)
         )
@@ -125,7 +126,7 @@ def _ticks(bars_: Sequence[Ended], chosen: Range, now: dt.datetime) -> list[str]
 
 
 def _events(number: int) -> str:
-    return ngettext("%(count)s event", "%(count)s events", number) % {"count": f"{number:,}"}
+    return ngettext("%(count)s event", "%(count)s events", number) % {"count": formatting.number(number)}
 
 
 def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Chart:
@@ -133,18 +134,22 @@ def wave(retries: Mapping[int, int], now: dt.datetime, *, more: bool) -> Chart:
     ahead = {bar: number for bar, number in retries.items() if bar < samples.BARS}
     later = retries.get(samples.BARS, 0)
     top = _round_up(max(ahead.values(), default=0))
-    words = {"count": f"{sum(ahead.values()):,}", "later": f"{later:,}", "bar": span(samples.BAR)}
+    words = {
+        "count": formatting.number(sum(ahead.values())),
+        "later": formatting.number(later),
+        "bar": span(samples.BAR),
+    }
     about = _("In the next 2 hours, per %(bar)s: %(count)s attempts; later: %(later)s.") % words
     if more:
         about += " " + _("There are more attempts than shown.")
     bars, table = [], []
     for place, number in sorted(ahead.items()):
         begin = moment(now + dt.timedelta(seconds=samples.BAR * place), now)
-        label = _("from %(begin)s: %(count)s") % {"begin": begin, "count": f"{number:,}"}
+        label = _("from %(begin)s: %(count)s") % {"begin": begin, "count": formatting.number(number)}
         bars.append(Bar(label, _stacked(place, [("wait", number)], top)))
-        table.append([begin, f"{number:,}"])
+        table.append([begin, formatting.number(number)])
     if later:
-        table.append([_("later"), f"{later:,}"])
+        table.append([_("later"), formatting.number(later)])
     return Chart(
         name="wave",
         kind="bars",
@@ -170,7 +175,7 @@ def errors(found: Sequence[tuple[str, int]], chosen: Range, now: dt.datetime) ->
     total = sum(number for _name, number in found)
     bars = [
         Bar(
-            f"{name}: {number:,}",
+            f"{name}: {formatting.number(number)}",
             [Shape("bad", "0", str(place * RANK + 4), _text(_share(number, longest)), str(RANK - 8))],
         )
         for place, (name, number) in enumerate(drawn)
@@ -180,12 +185,12 @@ def errors(found: Sequence[tuple[str, int]], chosen: Range, now: dt.datetime) ->
         kind="ranks",
         title=_("Failed requests"),
         about=_("Since %(begin)s: %(count)s requests failed.")
-        % {"begin": moment(chosen.begins(now), now), "count": f"{total:,}"},
+        % {"begin": moment(chosen.begins(now), now), "count": formatting.number(total)},
         width=str(HEIGHT),
         height=str(max(1, len(drawn)) * RANK),
         heads=[_("What"), _("Requests")],
         bars=bars,
-        table=[[name, f"{number:,}"] for name, number in drawn],
+        table=[[name, formatting.number(number)] for name, number in drawn],
         nothing="" if bars else _("No requests failed in this time."),
     )
 

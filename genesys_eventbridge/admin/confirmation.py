@@ -29,6 +29,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.admin.actions import VERBS, Verb
 from genesys_eventbridge.admin.badges import numbers, state_badge
 from genesys_eventbridge.admin.corrections import CorrectionPage
@@ -256,7 +257,7 @@ class EventActs(CorrectionPage):
             ids=",".join(map(str, target.ids)),
             preview=preview,
             **counts,
-            numbers={name: f"{number:,}" for name, number in counts.items()},
+            numbers={name: formatting.number(number) for name, number in counts.items()},
             why_skipped=numbers(done.skipped),
             types=_types(rows) if verb.copies else [],
             examples=self._examples(request, done.ids[:EXAMPLES]),
@@ -268,7 +269,11 @@ class EventActs(CorrectionPage):
         """The number of dead events behind these in their ordering keys, which the form's label says."""
         more = with_dead_behind(rows).order_by().values("pk")[: MOST + total + 1].count() - total
         if more > 0:
-            number = f"{more:,}" if more <= MOST else _("more than %(count)s") % {"count": f"{MOST:,}"}
+            number = (
+                formatting.number(more)
+                if more <= MOST
+                else _("more than %(count)s") % {"count": formatting.number(MOST)}
+            )
             form.fields["tail"].label = ngettext(
                 "Also requeue the later dead event of the same ordering key (%(count)s)",
                 "Also requeue the later dead events of the same ordering keys (%(count)s)",
@@ -290,9 +295,9 @@ class EventActs(CorrectionPage):
 
     def _report(self, request: HttpRequest, verb: Verb, done: Done) -> None:
         """ "12 requeued, 3 skipped: being sent right now"."""
-        past = verb.past % {"count": f"{done.count:,}"}
+        past = verb.past % {"count": formatting.number(done.count)}
         if done.skipped:
-            words = {"past": past, "count": f"{done.left:,}", "why": numbers(done.skipped)}
+            words = {"past": past, "count": formatting.number(done.left), "why": numbers(done.skipped)}
             if len(done.skipped) == 1:
                 words["why"] = next(iter(done.skipped)).label
             past = _("%(past)s, %(count)s skipped: %(why)s") % words
@@ -315,4 +320,4 @@ def _types(rows: Any) -> list[tuple[str, str]]:
     """The most frequent types of those that can be copied, with the number of their events."""
     accepted = rows.filter(state__in=[State.ACCEPTED, State.DELIVERED]).exclude(body="").order_by()
     counts = accepted.values_list("type").annotate(number=Count("pk")).order_by("-number", "type")
-    return [(clean(name, 255), f"{number:,}") for name, number in counts[:TYPES]]
+    return [(clean(name, 255), formatting.number(number)) for name, number in counts[:TYPES]]

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.admin.badges import numbers
 from genesys_eventbridge.admin.confirmation import EventActs
 from genesys_eventbridge.admin.forms import EraseForm
@@ -86,12 +87,12 @@ class ErasurePage(EventActs):
         return {
             "found": found,
             "count": found.done.count,
-            "number": f"{found.done.count:,}",
-            "states": [(state.label, f"{count:,}") for state, count in states],
-            "cancelled": f"{cancelled:,}" if cancelled else "",
-            "skipped": f"{found.done.left:,}" if found.done.left else "",
+            "number": formatting.number(found.done.count),
+            "states": [(state.label, formatting.number(count)) for state, count in states],
+            "cancelled": formatting.number(cancelled) if cancelled else "",
+            "skipped": formatting.number(found.done.left) if found.done.left else "",
             "why_skipped": numbers(found.done.skipped),
-            "waits": f"{waits.count:,}" if waits.count else "",
+            "waits": formatting.number(waits.count) if waits.count else "",
             "waiting": [(f"#{pk}", self.url("change", pk)) for pk in waits.ids[:NAMED]],
             "anything": found.done.count or waits.count,
         }

@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, formatting
 from genesys_eventbridge.admin import event_detail, filters
 from genesys_eventbridge.admin.catalogue import Catalogue
 from genesys_eventbridge.admin.columns import EventColumns
@@ -80,7 +80,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, ErasureP
                 "A subject, event id, idempotency key, platform id or correlation id; #12 finds event number "
                 "12. A part of a subject, in any case, is only looked for in the newest %(count)s events, "
                 "because this database has no index for it."
-            ) % {"count": f"{search.NEWEST:,}"}
+            ) % {"count": formatting.number(search.NEWEST)}
         return gettext(
             "A subject, its beginning or its end, in any case; an event id, idempotency key, platform id or "
             "correlation id; #12 finds event number 12."

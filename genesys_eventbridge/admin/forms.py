@@ -192,13 +192,13 @@ class CorrectForm(ActForm):
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+    raise ValueError(_("%(name)s is not a JSON value") % {"name": name})
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("an object has two members of the same name")
+        raise ValueError(_("an object has two members of the same name"))
     return members
 
 

@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.export import download
@@ -161,11 +162,16 @@ class JobAdmin(PagesAdmin):
     @admin.display(description=gettext_lazy("events"))
     def how_many(self, job: Job) -> str:
         if job.done == job.total:
-            return f"{job.total:,}" if job.total else "-"
-        return _("%(done)s of %(total)s") % {"done": f"{job.done:,}", "total": f"{job.total:,}"}
+            return formatting.number(job.total) if job.total else "-"
+        return _("%(done)s of %(total)s") % {
+            "done": formatting.number(job.done),
+            "total": formatting.number(job.total),
+        }
 
     @admin.display(description=gettext_lazy("state"))
     def state_now(self, job: Job) -> str:
+        if job.last_error and job.state == JobState.QUEUED:
+            return _("in progress; the last try failed")
         return str(JobState(job.state).label)
 
     @admin.display(description=gettext_lazy("reason"))
@@ -199,7 +205,8 @@ class JobAdmin(PagesAdmin):
             facts=list(self._facts(job)),
             groups=[self._group(job, group) for group in jobs.groups(job)],
             handled=handled,
-            progress=_("%(handled)s of %(total)s") % {"handled": f"{handled:,}", "total": f"{job.total:,}"},
+            progress=_("%(handled)s of %(total)s")
+            % {"handled": formatting.number(handled), "total": formatting.number(job.total)},
             unfinished=unfinished,
             died=job.state == JobState.PREPARING,
             waits=unfinished and job.claim_token is None and handled > 0 and job.due_at > job.now,
@@ -258,7 +265,7 @@ class JobAdmin(PagesAdmin):
         if claimed is None:
             messages.info(request, _("A worker is at it."))
         else:
-            jobs.run(claimed, actor_of(request), max_seconds=HERE)
+            jobs.attempt(claimed, actor_of(request), max_seconds=HERE)
         return HttpResponseRedirect(self.url("change", job.pk))
 
     def _posted(self, request: HttpRequest, object_id: str) -> Any:
@@ -307,7 +314,7 @@ class JobAdmin(PagesAdmin):
             "result": self._result(job, group),
             "destination": group.destination or "-",
             "type": clean(group.type, 255) or "-",
-            "number": f"{group.number:,}",
+            "number": formatting.number(group.number),
             "url": url,
         }
 

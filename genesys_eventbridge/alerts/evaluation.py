@@ -18,7 +18,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, formatting
 from genesys_eventbridge.alerts import links
 from genesys_eventbridge.alerts.decide import Episode, Finding, decide
 from genesys_eventbridge.alerts.findings import findings
@@ -191,7 +191,7 @@ class _Look:
         more = None
         if news == AlertStatus.MORE:
             more = before.more + max(0, finding.number - before.number)
-            message += " " + _("%(more)s more since the last notice.") % {"more": f"{more:,}"}
+            message += " " + _("%(more)s more since the last notice.") % {"more": formatting.number(more)}
         return replace(
             notice,
             message=message,

@@ -91,8 +91,12 @@ class Entry:
         if self.kind not in KINDS:
             return _("%(model)s when its %(kind)s change") % words
         if self.changed:
-            return _("%(model)s %(kind)s, when %(columns)s changed") % words
-        return _("%(model)s %(kind)s") % words
+            return _("%(model)s updated, when %(columns)s changed") % words
+        return {
+            "created": _("%(model)s created"),
+            "updated": _("%(model)s updated"),
+            "deleted": _("%(model)s deleted"),
+        }[self.kind] % words
 
 
 def entries() -> list[Entry]:

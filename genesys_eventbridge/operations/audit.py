@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
+from django.utils.translation import gettext as _
 
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import EventAct, Job, OutboxEvent, outbox_alias
@@ -47,7 +48,7 @@ def needed(reason: str) -> str:
     """The reason as it is stored. Raises ValueError if it is empty."""
     kept = one_line(reason)
     if not kept:
-        raise ValueError("reason: must not be empty; it is stored with the event.")
+        raise ValueError(_("reason: must not be empty; it is stored with the event."))
     return kept
 
 

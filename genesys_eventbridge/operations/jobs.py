@@ -16,12 +16,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
-from django.db import IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import Case, Max, Value, When
 
 from genesys_eventbridge import wake
@@ -259,12 +260,22 @@ def work(*, max_seconds: float = math.inf, stop: threading.Event | None = None) 
         if job is None:
             break
         worked += 1
-        try:
-            run(job, Actor(job.via, name=job.username), max_seconds=left, stop=stop)
-        except Exception as error:  # noqa: BLE001 - it holds up no other job, and continues when its lease ends
-            drop_connection(outbox_alias())
-            report(error, "Job %d stopped: %s", job.pk, type(error).__name__, expected=PASSING)
+        attempt(job, Actor(job.via, name=job.username), max_seconds=left, stop=stop)
     return worked
+
+
+def attempt(
+    job: Job, actor: Actor, *, max_seconds: float = math.inf, stop: threading.Event | None = None
+) -> None:
+    """As ``run``, but an error is logged, and its class kept with the job, until its lease ends."""
+    try:
+        run(job, actor, max_seconds=max_seconds, stop=stop)
+    except Exception as error:  # noqa: BLE001 - it holds up no other job
+        drop_connection(outbox_alias())
+        report(error, "Job %d stopped: %s", job.pk, type(error).__name__, expected=PASSING)
+        mine = Job.objects.using(outbox_alias()).filter(pk=job.pk, claim_token=job.claim_token)
+        with suppress(DatabaseError):  # then only the log has it
+            mine.update(last_error=type(error).__name__)
 
 
 def are_due() -> bool:
@@ -556,7 +567,7 @@ def _step(
         results = work(Batch(job, actor, numbers, _due_in(job)))
         _keep(job, items, results)
         job.position = numbers[-1]
-    job.due_at = DatabaseNow(LEASE)
+    job.due_at, job.last_error = DatabaseNow(LEASE), ""
     over = len(numbers) < size
     if over:
         _pass_is_over(job, waits=items.filter(outcome=WAITS).exists())
@@ -571,6 +582,7 @@ def _step(
             "claim_token",
             "state",
             "finished_at",
+            "last_error",
         ],
     )
     return results, over

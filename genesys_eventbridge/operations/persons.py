@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge.cloudevents import NO_DATA
@@ -53,13 +54,13 @@ class Person:
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.subject, self.ordering_key, self.about, self.path or self.value))) != 1:
-            raise ValueError("Give exactly one of: subject, ordering key, object, or path and value.")
+            raise ValueError(_("Give exactly one of: subject, ordering key, object, or path and value."))
         if bool(self.path) != bool(self.value):
-            raise ValueError("Give path and value together, neither of them empty.")
+            raise ValueError(_("Give path and value together, neither of them empty."))
         if self.about and not all(self._object()):
-            raise ValueError("object: write app_label.Model:primary key, such as shop.Customer:42.")
+            raise ValueError(_("object: write app_label.Model:primary key, such as shop.Customer:42."))
         if not is_storable(self.data):
-            raise ValueError("No event contains a NUL character or a lone surrogate.")
+            raise ValueError(_("No event contains a NUL character or a lone surrogate."))
 
     @property
     def data(self) -> str:
@@ -153,7 +154,7 @@ def freeze(
     """
     kept = needed(reason)
     if mention([person.data]).search(kept):
-        raise ValueError("reason: must not contain the data to erase; it is kept in the audit.")
+        raise ValueError(_("reason: must not contain the data to erase; it is kept in the audit."))
     order = jobs.Order(
         Act.ERASE, actor, kept, {"cancel": cancel}, person.words(), uuid.uuid4() if key is None else key
     )

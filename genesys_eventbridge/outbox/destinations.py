@@ -285,7 +285,7 @@ def record_outcomes(
         if pause.kind == Halt.REFUSALS and refusals is not None:
             ending = sum(outcome is not None and outcome.verdict in _ENDING for _row, outcome in answers)
             left = retried(outbox_alias(), partial(waiting, settings.alias), until=until) - ending
-            reason = formatting.refusals(refusals, f"{max(0, left):,}", recorded.now)
+            reason = formatting.refusals(refusals, formatting.number(max(0, left)), recorded.now)
         _announce_paused(settings.alias, reason, (pause.until - recorded.now).total_seconds())
     return recorded
 

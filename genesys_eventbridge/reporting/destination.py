@@ -111,6 +111,6 @@ def _trouble(health: Destination, now: dt.datetime) -> Explanation | None:
 
 def _connected(health: Destination, now: dt.datetime) -> Explanation:
     if health.accepted_at is None:
-        return Explanation("connected", _("Ready"), _("Workers are running; nothing has been sent yet."))
+        return Explanation("connected", _("Ready"), _("Workers are running; no event accepted yet."))
     sentence = _("Last event accepted: %(when)s.") % {"when": relative(health.accepted_at, now)}
     return Explanation("connected", _("Connected"), sentence)

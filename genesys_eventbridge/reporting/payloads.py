@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.reporting.facts import settings_of
@@ -60,7 +61,7 @@ def shape(event: OutboxEvent) -> str:
     if data is NO_DATA:
         return _("no data")
     size = len(json.dumps(data, ensure_ascii=False).encode()) if not isinstance(data, bytes) else len(data)
-    bytes_ = ngettext("%(count)s byte", "%(count)s bytes", size) % {"count": f"{size:,}"}
+    bytes_ = ngettext("%(count)s byte", "%(count)s bytes", size) % {"count": formatting.number(size)}
     return f"{_kind(data)}, {bytes_}"
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from genesys_eventbridge.formatting import moment, refusals, span
+from genesys_eventbridge import formatting
+from genesys_eventbridge.formatting import moment, pause_kind, refusals, span
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
@@ -110,7 +111,7 @@ def _pauses(at: DestinationStatus) -> Iterator[Problem]:
             at.alias,
             "paused",
             _("sending is paused (%(kind)s): %(why)s")
-            % {"kind": health.paused_kind, "why": clean(health.paused_reason, 300)},
+            % {"kind": pause_kind(health.paused_kind), "why": clean(health.paused_reason, 300)},
             f"manage.py eventbridge_ping --destination {at.alias}",
         )
     if health.check_paused_until is not None and health.check_paused_kind not in HEALS:
@@ -119,7 +120,7 @@ def _pauses(at: DestinationStatus) -> Iterator[Problem]:
             at.alias,
             "checks_paused",
             _("status checks are paused (%(kind)s): %(why)s")
-            % {"kind": kind, "why": clean(health.check_paused_reason, 300)},
+            % {"kind": pause_kind(kind), "why": clean(health.check_paused_reason, 300)},
             _checks_remedy(kind, at.alias),
         )
 
@@ -145,7 +146,7 @@ def _needs_operator(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
             words = {
                 "count": at.shown(number, state.value),
                 "state": state.label,
-                "limit": f"{limits.max_dead:,}",
+                "limit": formatting.number(limits.max_dead),
             }
             held = at.held_back.sentence if at.held_back.state is state else ""
             yield Problem(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, formatting
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
@@ -46,7 +46,7 @@ class HeldBack:
         if self.head is None or self.state is None:
             return ""
         words = {
-            "count": f"{self.stuck:,}+" if self.is_least else f"{self.stuck:,}",
+            "count": f"{formatting.number(self.stuck)}+" if self.is_least else formatting.number(self.stuck),
             "id": self.head,
             "state": self.state.label,
         }
@@ -93,7 +93,9 @@ class DestinationStatus:
 
     def shown(self, number: int, *names: str) -> str:
         """A sum of these numbers for display: "1,204", or "10,000+" if it is a lower bound."""
-        return f"{number:,}+" if self.least.intersection(names) else f"{number:,}"
+        return (
+            f"{formatting.number(number)}+" if self.least.intersection(names) else formatting.number(number)
+        )
 
     @property
     def served(self) -> bool:

@@ -18,11 +18,12 @@ from genesys_eventbridge.admin import charts, dashboard
 from genesys_eventbridge.admin.dashboard import health
 from genesys_eventbridge.admin.dashboard.numbers import share
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
-from genesys_eventbridge.models import Destination
+from genesys_eventbridge.models import AlertNotice, Destination
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.reporting import samples
 from genesys_eventbridge.reporting.figures import Bar, Range
 from genesys_eventbridge.states import Reason, State
+from tests.alerts import alerting, look
 from tests.outbox_rows import accepted, claim, ended, event
 
 pytestmark = pytest.mark.django_db
@@ -354,6 +355,24 @@ class TestHealth:
         ]
         assert all(row.command.startswith("manage.py ") for row in response.context["health"])
         assert "web1:4711" in self.row(response, "Worker").text
+
+    def test_open_alerts_and_a_notice_that_was_not_sent(self, viewer, alive):
+        with alerting():
+            assert self.row(viewer.get(PAGE), "Alerts").text == "none is open"
+            event(row=ended(State.DEAD, Reason.REJECTED))
+            look()
+
+            response = viewer.get(PAGE)
+
+        assert self.row(response, "Alerts").tone == "bad"
+        assert "default: dead events" in self.row(response, "Alerts").text
+        assert "Notices of alerts" not in [row.name for row in response.context["health"]]
+        AlertNotice.objects.update(attempts=1, last_error="HTTP 503")
+        with alerting():
+            text = self.row(viewer.get(PAGE), "Notices of alerts").text
+            assert text == "the last one was not sent by function: HTTP 503"
+            AlertNotice.objects.update(sent_at=DatabaseNow(), due_at=None, last_error="")
+            assert "Notices of alerts" not in [row.name for row in viewer.get(PAGE).context["health"]]
 
     def test_a_silent_worker(self, viewer, alive):
         Destination.objects.update(heartbeat_at=DatabaseNow(-900))

@@ -149,6 +149,16 @@ def test_without_a_worker_a_job_goes_on_in_the_page(operator):
     assert not OutboxEvent.objects.filter(state=State.DEAD).exists()
 
 
+def test_an_act_that_fails_says_so_in_its_page_and_in_the_list(operator, monkeypatch):
+    job = queued()
+    monkeypatch.setitem(jobs.KINDS, Act.REQUEUE, lambda _options: 1 / 0)
+
+    shown = text(operator.post(f"{LIST}{job.pk}/continue/", follow=True))
+
+    assert "The last try failed with ZeroDivisionError" in shown
+    assert "the last try failed" in text(operator.get(LIST))
+
+
 def test_one_that_a_worker_has_is_left_to_it(operator):
     job = queued()
     jobs.claim()

@@ -10,14 +10,17 @@ from django.utils.translation import trans_real
 from genesys_eventbridge import counters, schedules
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
-from genesys_eventbridge.operations import Actor, cancel, requeue
-from genesys_eventbridge.states import Reason, State
+from genesys_eventbridge.operations import Actor, Order, cancel, jobs, requeue
+from genesys_eventbridge.states import Act, JobState, Reason, State
 from tests.outbox_rows import accepted, ended, event
 from tests.prompt import sandboxed
+from tests.shop.models import Order as ShopOrder
 
 pytestmark = pytest.mark.django_db
+pytest_plugins = ["tests.registrations"]
 
 LIST = "/admin/genesys_eventbridge/outboxevent/"
+JOBS = "/admin/genesys_eventbridge/job/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
 #: Elements whose text is for machines or comes from them: commands, JSON, times.
 FOREIGN = {"script", "style", "code", "pre", "time"}
@@ -162,6 +165,15 @@ def shown(response) -> str:
         f"{LIST}?state=dead",
         f"{LIST}?q=nothing",
         f"{LIST}dashboard/",
+        f"{LIST}dashboard/?range=month",
+        f"{LIST}failures/",
+        f"{LIST}failures/?since=2026-01-01T10:00",
+        f"{LIST}failures/?since=nonsense",
+        f"{LIST}catalogue/",
+        f"{LIST}erase/",
+        JOBS,
+        f"{JOBS}?act=requeue",
+        f"{JOBS}?q=nothing",
         DESTINATIONS,
         f"{DESTINATIONS}default/change/",
         "/admin/genesys_eventbridge/",
@@ -175,7 +187,16 @@ def test_every_word_of_a_page_can_be_translated(ana, row, address):
 
 
 @pytest.mark.parametrize(
-    "address", [LIST, f"{LIST}dashboard/", DESTINATIONS, f"{DESTINATIONS}default/change/"]
+    "address",
+    [
+        LIST,
+        f"{LIST}dashboard/",
+        f"{LIST}failures/",
+        f"{LIST}catalogue/",
+        JOBS,
+        DESTINATIONS,
+        f"{DESTINATIONS}default/change/",
+    ],
 )
 def test_every_word_of_an_empty_page_can_be_translated(ana, address):
     assert untranslated(shown(ana.get(address))) == set()
@@ -241,6 +262,64 @@ def test_every_word_of_an_answer_can_be_translated(ana, row):
 
     assert "⟦being sent right now⟧" in page or "⟦already" in page
     assert untranslated(page) == set()
+
+
+@pytest.mark.parametrize("state", [None, *JobState], ids=str)
+def test_every_word_of_a_jobs_page_can_be_translated(ana, row, state):
+    order = Order(Act.REQUEUE, Actor("admin", name="ben"), "customer called", {"spread": 3600.0}, "")
+    job = jobs.freeze(order, OutboxEvent.objects.all())
+    if state is None:
+        jobs.run(job, order.actor)
+    else:
+        type(job).objects.filter(pk=job.pk).update(state=state)
+
+    page = shown(ana.get(f"{JOBS}{job.pk}/change/"))
+
+    assert untranslated(page) == set()
+
+
+def test_every_word_of_the_answer_to_stop_can_be_translated(ana, row):
+    order = Order(Act.REQUEUE, Actor("admin", name="ben"), "customer called", {}, "")
+    job = jobs.freeze(order, OutboxEvent.objects.all())
+
+    assert untranslated(shown(ana.post(f"{JOBS}{job.pk}/stop/", follow=True))) == set()
+
+
+@pytest.mark.parametrize("act", ["requeue", "cancel", "replay", "export"])
+def test_every_word_of_a_confirmation_for_all_that_match_can_be_translated(ana, row, act):
+    page = shown(ana.post(f"{LIST}act/{act}/?state=dead", {"everything": "1"}))
+
+    assert untranslated(page) == set()
+
+
+@pytest.mark.parametrize("corrected", [None, '{"number": 2}', "{nonsense", '{"number": 1}'], ids=str)
+def test_every_word_of_a_correction_can_be_translated(ana, row, corrected):
+    given = {} if corrected is None else {"corrected": corrected, "reason": "why", "confirm": "1"}
+
+    page = shown(ana.post(f"{LIST}act/correct/", {"ids": row.pk, "from": "event", **given}))
+
+    assert untranslated(page, "number") == set()
+
+
+@pytest.mark.parametrize("sought", ["ORD-1", "", "ORD-9"])
+@pytest.mark.parametrize("by", ["subject", "value", "object", "ordering_key"])
+def test_every_word_of_an_erasure_can_be_translated(ana, row, by, sought):
+    fields = {"by": by, "sought": sought, "seen": "", "once": "0" * 32, "reason": "customer called"}
+
+    page = shown(ana.post(f"{LIST}erase/", fields))
+
+    assert untranslated(page, "ORD-9") == set()
+
+
+def test_every_word_of_the_catalogue_can_be_translated(ana, row, publish):
+    publish(ShopOrder, created="order.created", fields=["number", "status", "customer.email"])
+    publish(ShopOrder, updated="order.paid", changed=["status"], fields=["number"])
+    publish(ShopOrder, deleted="order.deleted", fields=["number"])
+
+    page = shown(ana.get(f"{LIST}catalogue/"))
+
+    theirs = ("Order", "order.deleted", "number", "status", "customer", "email")
+    assert untranslated(page, *theirs, "string", "object") == set()  # JSON's own words stay
 
 
 def test_every_word_around_a_tested_connection_can_be_translated(ana, row):

@@ -286,12 +286,14 @@ class TestWork:
 
         assert jobs.work() == 2
         assert [fresh(row).state for row in rows] == [State.DEAD, State.CANCELLED]
+        first.refresh_from_db()
+        assert (first.state, first.last_error) == (JobState.QUEUED, "ZeroDivisionError")
         monkeypatch.setitem(jobs.KINDS, Act.REQUEUE, real)
         with shifted(jobs.LEASE + 1):
             jobs.work()
 
         first.refresh_from_db()
-        assert (first.state, first.done) == (JobState.FINISHED, 1)
+        assert (first.state, first.done, first.last_error) == (JobState.FINISHED, 1, "")
 
     def test_an_act_that_waits_for_events_looks_again_later(self, monkeypatch):
         rows = [dead() for _ in range(3)]

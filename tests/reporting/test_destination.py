@@ -28,7 +28,11 @@ START = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop.
     ("health", "word", "sentence"),
     [
         (ALIVE, "connected", "Last event accepted: 8 s ago."),
-        (changed(ALIVE, accepted_at=None), "connected", "Workers are running; nothing has been sent yet."),
+        (
+            changed(ALIVE, accepted_at=None),
+            "connected",
+            "Workers are running; no event accepted yet.",
+        ),
         (Destination(), "unused", f"No worker has reported yet. {START}"),
         (
             changed(ALIVE, heartbeat_at=at(minutes=4)),

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from django.apps import apps
 from django.core.checks import CheckMessage
 from django.db import Error as DatabaseError
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from genesys_eventbridge import checks, conf, schedules
+from genesys_eventbridge import checks, conf, formatting, schedules
 from genesys_eventbridge.admin.badges import when
+from genesys_eventbridge.alerts import evaluation
 from genesys_eventbridge.circuit import LATELY_REQUESTS
+from genesys_eventbridge.models import Alert, AlertNotice, outbox_alias
 from genesys_eventbridge.reporting import workers
 from genesys_eventbridge.reporting.destination import without_a_key
 from genesys_eventbridge.reporting.explain import NO_WORKER_AFTER
 from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.reporting.status import DestinationStatus
+from genesys_eventbridge.states import AlertKind
 from genesys_eventbridge.text import clean
 
 #: An older success, in seconds, proves nothing about now.
@@ -41,7 +44,7 @@ def rows(statuses: Sequence[DestinationStatus]) -> list[Row]:
     """Rows for these destinations, and for what they share."""
     many = len(conf.aliases()) > 1
     found = [row for at in statuses if at.configured for row in _destination(at, many=many)]
-    return [*found, *_schedules(statuses), system_checks()]
+    return [*found, *_alerts(statuses), *_schedules(statuses), system_checks()]
 
 
 def system_checks() -> Row:
@@ -86,12 +89,38 @@ def _last_success(at: DestinationStatus) -> tuple[str, str]:
         since = ngettext(
             "%(count)s request not accepted since", "%(count)s requests not accepted since", missed
         )
-        count = f"{missed:,}+" if missed >= LATELY_REQUESTS else f"{missed:,}"
+        count = f"{formatting.number(missed)}+" if missed >= LATELY_REQUESTS else formatting.number(missed)
         text = format_html("{} · {}", text, since % {"count": count})
     if at.health.paused_until is not None:
         return "bad", text
     recent = (at.now - took).total_seconds() <= RECENT
     return "good" if recent and not missed else "", text
+
+
+def _alerts(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:
+    """The open alerts of these destinations, and whether the last notice was sent; nothing without ALERTS."""
+    watched = evaluation.configured().keys() & {at.alias for at in statuses}
+    if not watched:
+        return
+    now = statuses[0].now
+    alerts = Alert.objects.using(outbox_alias()).filter(destination__in=watched, alerted_at__isnull=False)
+    found = [
+        (each.destination, AlertKind(each.kind).label, when(each.since or each.alerted_at, now))
+        for each in alerts.order_by("destination", "kind")
+    ]
+    text = format_html_join("; ", "{}: {} <span class='eventbridge-quiet'>{}</span>", found)
+    yield Row(
+        _("Alerts"),
+        "bad" if found else "good",
+        text or _("none is open"),
+        "manage.py eventbridge_alert --check",
+    )
+    tried = AlertNotice.objects.using(outbox_alias()).filter(alert__destination__in=watched, attempts__gt=0)
+    last = tried.order_by("-id").first()
+    if last is not None and last.sent_at is None and last.last_error:
+        words = {"channel": last.channel, "why": clean(last.last_error, 200)}
+        unsent = _("the last one was not sent by %(channel)s: %(why)s") % words
+        yield Row(_("Notices of alerts"), "bad", unsent, "manage.py eventbridge_alert --test")
 
 
 def _schedules(statuses: Sequence[DestinationStatus]) -> Iterator[Row]:

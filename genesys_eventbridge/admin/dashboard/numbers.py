@@ -10,6 +10,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.reporting.figures import Figures, Range, TypeTimes
@@ -55,7 +56,7 @@ def numbers(
         return urls.events(EventFilter(destinations=only, **conditions))
 
     def new(state: State) -> str:
-        words = {"count": f"{figures.whole[state]:,}", "range": chosen.label}
+        words = {"count": formatting.number(figures.whole[state]), "range": chosen.label}
         return _("%(count)s new in the %(range)s") % words
 
     half, most, nearly = (figures.quantile(share) for share in (0.5, 0.95, 0.99))
@@ -96,7 +97,7 @@ def numbers(
         ),
         Number(
             _("Delivered"),
-            f"{figures.whole[State.DELIVERED]:,}",
+            formatting.number(figures.whole[State.DELIVERED]),
             linked(states=(State.DELIVERED,), finished_since=since),
             _("in the %(range)s") % {"range": chosen.label},
         ),
@@ -140,7 +141,7 @@ def times(found: Sequence[TypeTimes], chosen: Range, now: dt.datetime, urls: Url
             [
                 each.destination,
                 clean(each.type, 255) or _("other types"),
-                f"{each.number:,}",
+                formatting.number(each.number),
                 urls.events(which) if each.type else "",
                 *(span(each.quantile(share) or 0) for share in (0.5, 0.95, 0.99)),
             ]
@@ -157,7 +158,7 @@ def line(at: DestinationStatus, figures: Figures) -> list[str]:
         at.shown(at.accepted, "accepted"),
         at.shown(at.dead, "dead"),
         at.shown(at.unresolved, "unresolved"),
-        f"{figures.whole[State.DELIVERED]:,}",
+        formatting.number(figures.whole[State.DELIVERED]),
         share(figures.success),
         f"{span(half)} / {span(most)}" if half is not None and most is not None else "-",
     ]
