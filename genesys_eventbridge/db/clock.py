@@ -50,7 +50,7 @@ NOW: Final = DatabaseNow()
 
 def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
     """SQL for the current time plus ``seconds``, which is SQL too: a placeholder or a column."""
-    moved = _shift.get()
+    moved = shift()
     if connection.vendor == "postgresql":
         return f"(STATEMENT_TIMESTAMP() + ({seconds} + {moved!r}) * INTERVAL '1 second')"
     offset = dt.datetime.now(_zone(connection)).utcoffset()  # of the zone in which Django reads naive values
@@ -68,6 +68,11 @@ def shifted(seconds: float) -> Iterator[None]:
         yield
     finally:
         _shift.reset(token)
+
+
+def shift() -> float:
+    """By how many seconds the clock is shifted: 0 outside tests."""
+    return _shift.get()
 
 
 def require_steady_zone(alias: str, what: str) -> None:

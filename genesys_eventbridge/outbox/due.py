@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, F, Func, Value
 
-from genesys_eventbridge.db.clock import NOW
+from genesys_eventbridge.db.clock import NOW, shift
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import State
 
@@ -63,16 +63,19 @@ class Scan:
     A long transaction, such as a report or a backup, keeps the database from removing index entries of
     events that have moved on, and a scan from the beginning walks all of them. So a look starts at the
     first event that the last one saw. Events whose transaction commits late lie before that place; the next
-    scan from the beginning finds them (``Pace``).
+    scan from the beginning finds them (``Pace``). A place on one clock means nothing on another.
     """
 
     def __init__(self, pace: Pace | None = None) -> None:
         self._pace = pace or Pace()
         self._place: Place | None = None
+        self._shift = shift()
 
     @contextmanager
     def read(self) -> Iterator[ScanRead]:
         """One look; call its ``saw()`` with what was found."""
+        if self._shift != shift():
+            self._place, self._shift = None, shift()
         if self._place is None or self._pace.allows():
             read = ScanRead(None)
             with self._pace.measured():

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from django.db import connection, connections, transaction
 
-from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import due, next_due
 from genesys_eventbridge.outbox.due import Pace, Scan, due_events, scan
@@ -98,6 +98,13 @@ class TestAScan:
         walk(clock, dear, 0.0, (NOW + dt.timedelta(hours=1), 9))
 
         assert walk(clock, dear, 0.0) == (NOW, 0)
+
+    def test_a_place_on_one_clock_is_not_used_on_another(self, clock, dear):
+        """Tests shift the clock for a pass; what is enqueued after it is due before that place."""
+        with shifted(60):
+            assert walk(clock, dear, 1.0) is None
+            assert walk(clock, dear, 0.0) is not None
+        assert walk(clock, dear, 0.0) is None
 
     def test_a_look_that_failed_moves_nothing(self, clock, dear):
         with pytest.raises(ZeroDivisionError), dear.read():
