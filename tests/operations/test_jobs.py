@@ -72,6 +72,21 @@ class TestFreeze:
         assert EventAct.objects.count() == 4
         assert all_dead().count() == 4
 
+    def test_events_that_are_created_while_it_is_listed_never_join(self, monkeypatch, small):
+        rows = [dead() for _ in range(4)]
+        copy = jobs._copy
+
+        def copy_while_others_arrive(job, page):
+            if OutboxEvent.objects.count() < 10:
+                dead()
+                dead()
+            return copy(job, page)
+
+        monkeypatch.setattr(jobs, "_copy", copy_while_others_arrive)
+        job = jobs.freeze(requeue(), all_dead())
+
+        assert [item.event_number for item in job.items.order_by("event_number")] == [row.pk for row in rows]
+
     def test_where_nothing_can_match_it_is_empty_and_ends(self):
         dead()
 
