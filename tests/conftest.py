@@ -98,7 +98,10 @@ def _new_process() -> Iterator[None]:
     """
     vars(django_settings).pop(conf.SETTING, None)
     conf.reset()
+    wrapped = django_settings._wrapped
     yield
+    if django_settings._wrapped is not wrapped:
+        pytest.fail("left settings behind that another test would see")
     defects.forget()
     due.forget()
     sweep.forget()

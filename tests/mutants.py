@@ -1956,7 +1956,13 @@ MUTANTS = [
     Mutant(
         "a resumed job begins again",
         "operations/jobs.py",
-        (("        job.position = numbers[-1]\n", "        pass\n"), ('outcome__in=["", WAITS])', ")")),
+        (
+            (
+                "update(claim_token=token, due_at=DatabaseNow(LEASE)))",
+                "update(claim_token=token, position=0, due_at=DatabaseNow(LEASE)))",
+            ),
+            (', outcome__in=["", WAITS])', ")"),
+        ),
         "operations/test_jobs.py",
     ),
     Mutant(
