@@ -1,4 +1,7 @@
-"""Counters for the dashboard: what a pass did, added to its five-minute bucket in one statement."""
+"""Counters for the dashboard and for metrics: what a pass did, added to five-minute buckets and to totals.
+
+Each table takes one statement, all in one transaction: a total and its buckets agree, whatever is killed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from django.db.models import Model, QuerySet
 from genesys_eventbridge.db import PASSING, in_small_transaction
 from genesys_eventbridge.db.clock import DatabaseNow, now_sql
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.models import DeliveryTime, Rollup, outbox_alias
+from genesys_eventbridge.models import DeliveryTime, Rollup, Total, outbox_alias
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, State
 
@@ -39,6 +42,10 @@ WELL = frozenset({Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET})
 #: Kinds of errors counted separately per pass; further ones are counted as "other".
 ERRORS = 20
 OTHER = "other"
+#: Measures that have a total, apart from MILLISECONDS; their number is bounded.
+TOTALLED = ("publish:", "check:", "within:")
+#: The measure of the sum of all delivery times, which only has a total.
+MILLISECONDS = "milliseconds"
 #: Delivery times are counted in steps of half powers of two, starting at this many seconds.
 FINEST = 0.1
 COARSEST = 60
@@ -62,6 +69,7 @@ class PassCounters:
         self._numbers: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._times: Counter[tuple[str, int]] = Counter()
+        self._seconds = 0.0
 
     def asked(self, kind: AttemptKind, outcome: Outcome) -> None:
         """Count one request and its outcome."""
@@ -73,6 +81,7 @@ class PassCounters:
         """Count one event of this type delivered ``seconds`` after it could have been."""
         self._numbers[f"within:{step(seconds)}"] += 1
         self._times[event_type, step(seconds)] += 1
+        self._seconds += max(0.0, seconds)
 
     def write(self, states: Mapping[str, int]) -> None:
         """Write all counters, and the events by their new state. Does nothing if everything is zero."""
@@ -81,11 +90,15 @@ class PassCounters:
         numbers.update({f"error:{name}": number for name, number in common.items()})
         if rest := self._errors.total() - sum(common.values()):
             numbers[f"error:{OTHER}"] += rest
-        add(self.destination, numbers, self._times)
+        add(self.destination, numbers, self._times, self._seconds)
 
 
-def add(destination: str, numbers: Mapping[str, int], times: Times | None = None) -> None:
-    """Add numbers and delivery times to the current buckets. Database errors are logged once and dropped.
+def add(
+    destination: str, numbers: Mapping[str, int], times: Times | None = None, seconds: float = 0.0
+) -> None:
+    """Add numbers and delivery times to the current buckets and to the totals; ``seconds`` is their sum.
+
+    Database errors are logged once and dropped, buckets and totals together.
 
     All workers write rows in the same order, so that two of them cannot deadlock.
     """
@@ -95,7 +108,10 @@ def add(destination: str, numbers: Mapping[str, int], times: Times | None = None
     try:
         alias = outbox_alias()
         timed = _bounded(alias, destination, times) if times else []
-        in_small_transaction(alias, partial(_write, alias, destination, rows, timed))
+        totals = [row for row in rows if row[0].startswith(TOTALLED)]
+        if milliseconds := round(seconds * 1000):
+            totals = sorted([*totals, (MILLISECONDS, milliseconds)])
+        in_small_transaction(alias, partial(_write, alias, destination, rows, timed, totals))
     except DatabaseError as error:
         name = type(error).__name__
         if name not in _told:
@@ -177,7 +193,11 @@ def _bounded(alias: str, destination: str, times: Times) -> list[tuple[str, int,
 
 
 def _write(
-    alias: str, destination: str, rows: list[tuple[str, int]], times: list[tuple[str, int, int]]
+    alias: str,
+    destination: str,
+    rows: list[tuple[str, int]],
+    times: list[tuple[str, int, int]],
+    totals: list[tuple[str, int]],
 ) -> None:
     """Add in one statement each, without reading first."""
     connection = connections[alias]
@@ -197,12 +217,16 @@ def _write(
             for row in times
         ],
     )
+    _upsert(connection, Total, ("destination", "measure"), [("", (destination, *row)) for row in totals])
 
 
 def _upsert(
     connection: Any, model: type[Model], key: tuple[str, ...], rows: list[tuple[str, tuple[Any, ...]]]
 ) -> None:
-    """Each row is SQL for its bucket, then the rest of its key and the number. No name comes from outside."""
+    """Each row is SQL for its bucket, or "", then the rest of its key and the number.
+
+    No name comes from outside.
+    """
     table = connection.ops.quote_name(model._meta.db_table)
     if connection.vendor == "mysql":
         conflict = "ON DUPLICATE KEY UPDATE number = number + VALUES(number)"
@@ -210,7 +234,9 @@ def _upsert(
         conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET number = {table}.number + excluded.number"
     for start in range(0, len(rows), ROWS):
         part = rows[start : start + ROWS]
-        values = ", ".join(f"({bucket}, {', '.join(['%s'] * len(key))})" for bucket, _values in part)
+        values = ", ".join(
+            f"({', '.join([*filter(None, [bucket]), *(['%s'] * len(given))])})" for bucket, given in part
+        )
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {table} ({', '.join(key)}, number) VALUES {values} {conflict}",  # noqa: S608

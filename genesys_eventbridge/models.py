@@ -629,6 +629,31 @@ class DeliveryTime(models.Model):
         return f"{self.destination} {self.type} {self.step}: {self.number}"
 
 
+class Total(models.Model):
+    """A counter since the installation, for metrics: never pruned, so that it never falls.
+
+    Informational, like Rollup, and written with it in one transaction. ``measure`` is ``publish:<verdict>``
+    or ``check:<verdict>`` (requests), ``within:<n>`` (events by their time to delivery, see counters.upper),
+    ``milliseconds`` (the sum of these times), or ``act:<act>`` (acts on events from before there were jobs).
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    destination = ExactCharField(max_length=64, blank=True, help_text=_("Empty: of all destinations."))
+    measure = ExactCharField(max_length=64)
+    number = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = _("total")
+        verbose_name_plural = _("totals")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["destination", "measure"], name="eventbridge_total_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.destination} {self.measure}: {self.number}"
+
+
 class DashboardPage(OutboxEvent):
     """No table: Django's index and sidebar list models, so the dashboard is one."""
 

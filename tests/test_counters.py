@@ -120,7 +120,7 @@ class TestAPass:
             tally.write({"dead": 10})
 
         written = [query for query in queries.captured_queries if query["sql"].startswith("INSERT")]
-        assert len(written) == 2
+        assert len(written) == 3
 
     def test_a_pass_that_did_nothing_writes_nothing(self, django_assert_num_queries):
         with django_assert_num_queries(0):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
-
-from django.apps import apps
 
 from genesys_eventbridge import conf, schedules, wake
 from genesys_eventbridge.circuit import LATELY_REQUESTS
-from genesys_eventbridge.formatting import moment, span
+from genesys_eventbridge.formatting import moment
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.output import Result, counted, next_step
-from genesys_eventbridge.reporting import status
-from genesys_eventbridge.reporting.problems import Limits, Problem, problems
+from genesys_eventbridge.reporting.judgement import judge
+from genesys_eventbridge.reporting.problems import Limits, Problem
 from genesys_eventbridge.reporting.status import DestinationStatus
 from genesys_eventbridge.text import clean
 
@@ -22,11 +19,9 @@ from genesys_eventbridge.text import clean
 def report(options: dict[str, Any]) -> Result:
     """The numbers, and whether anything needs an operator; with ``--check`` what, also as the exit code."""
     named = arguments.aliases(options, stored=True) if options["destination"] else None
-    statuses = status.statuses(named)
     limits = Limits(**{name: options[name] for name in ("max_age", "max_dead") if options[name] is not None})
-    found = [problem for each in statuses for problem in problems(each, limits)]
-    installed = schedules.statuses() if apps.is_installed("django_q") else []
-    found += _schedule_problems(installed)
+    judged = judge(named, limits)
+    statuses, found, installed = judged.statuses, judged.problems, judged.schedules
     result = Result(
         data={
             "destinations": {each.alias: _data(each) for each in statuses},
@@ -67,19 +62,6 @@ def _not_ours(at: DestinationStatus) -> list[str]:
         f"  -> manage.py eventbridge_retry --destination {at.alias} --move-to ALIAS --dry-run",
         f"  -> manage.py eventbridge_cancel --destination {at.alias} --because TEXT --dry-run",
     ]
-
-
-def _schedule_problems(installed: list[schedules.ScheduleStatus]) -> Iterator[Problem]:
-    """None at all is a choice (``--loop``, cron); missing, duplicated or wrong ones are not."""
-    if any(each.installed for each in installed):
-        for fault, faulty in schedules.faults(installed).items():
-            remedy = "manage.py eventbridge_schedules --apply"
-            yield Problem("", "schedules", f"schedules {fault}: {', '.join(faulty)}", remedy)
-    late = [each for each in installed if each.is_late and not each.fault]
-    if late:
-        longest = span(max(each.late for each in late))
-        names = ", ".join(each.name for each in late)
-        yield Problem("", "schedules_late", f"schedules {longest} late: {names}", "manage.py qcluster")
 
 
 def _problem_lines(problem: Problem, many: bool) -> list[str]:
