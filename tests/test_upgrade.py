@@ -20,9 +20,9 @@ from django.db.models import CharField, ForeignKey, UniqueConstraint
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from genesys_eventbridge import schedules, tasks
+from genesys_eventbridge import counters, schedules, tasks
 from genesys_eventbridge.checks import database
-from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent, Rollup
+from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, OutboxEvent, Rollup, Total
 from genesys_eventbridge.operations import Actor, cancel
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text.failures import failure_id
@@ -267,6 +267,35 @@ class TestADatabaseThatHasAppliedSomeOfTheSeven:
 
         assert OutboxEvent.objects.get().event_id == row.event_id
         assert OutboxEvent.objects.get().state == State.DELIVERED
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTotals:
+    """They start with what the counters still know; the migration that counts can be run again."""
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_buckets_and_acts_without_a_job_are_counted_once(self, times):
+        counters.add("default", {"publish:accepted": 2, "within:4": 3, "error:503": 1, "dead": 1})
+        counters.add("crm", {"check:delivered": 5})
+        Rollup.objects.update(starts_at=timezone.now() - timedelta(days=3))
+        counters.add("default", {"publish:accepted": 4})
+        cancel([event().pk, event().pk], Actor("tests", name="ana"), "wrong")
+        EventAct.objects.filter(pk=EventAct.objects.order_by("pk")[0].pk).update(job=None)
+        migrating.to("0010_menu")
+        for _ in range(times):
+            migrating.to("0011_totals")
+            migrating.to_the_last()
+
+        found = {(row.destination, row.measure): row.number for row in Total.objects.all()}
+        milliseconds = found.pop(("default", "milliseconds"))
+        assert found == {
+            ("", "act:cancel"): 1,
+            ("crm", "check:delivered"): 5,
+            ("default", "publish:accepted"): 6,
+            ("default", "within:4"): 3,
+        }
+        # Each took between the bounds of its step.
+        assert counters.upper(3) < milliseconds / 3000 < counters.upper(4)
 
 
 @pytest.mark.django_db(transaction=True)

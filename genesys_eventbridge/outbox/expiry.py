@@ -115,6 +115,7 @@ def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) ->
                 "type": event.type,
                 "destination": event.destination,
                 "state": state.value,
+                "reason": str(reason),
             },
         )
         SIGNALS[state].send_robust(sender=OutboxEvent, event=event)
