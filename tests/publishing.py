@@ -10,6 +10,8 @@ from genesys_eventbridge.models import OutboxEvent
 
 Publish = Callable[..., Any]
 """The fixture of registrations.py."""
+Declare = Callable[..., None]
+"""The fixture of declaring.py."""
 
 
 def events() -> list[OutboxEvent]:

@@ -39,11 +39,11 @@ def check_queue(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def check_models(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """Models registered with ``publishes()``."""
-    from genesys_eventbridge.checks import models
+    """Models registered with ``publishes()``, and events declared with ``declare_event()``."""
+    from genesys_eventbridge.checks import declarations, models
 
     try:
-        return _messages(models.problems())
+        return _messages([*models.problems(), *declarations.problems()])
     except ImproperlyConfigured:
         return []  # no destination can be read at all: reported by ``check_settings``
 

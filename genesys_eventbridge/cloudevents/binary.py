@@ -27,15 +27,15 @@ def binary(body: str) -> tuple[tuple[tuple[str, str], ...], str, str]:
         elif name == "data_base64":
             break
         else:
-            headers.append((f"ce-{name}", quote(_text(value), safe=_AS_THEY_ARE)))
+            headers.append((f"ce-{name}", header_value(value)))
     if data is None:
         raise ValueError("the event has no JSON data")
     return tuple(headers), media_type, data
 
 
-def _text(value: Any) -> str:
-    """The canonical text of an attribute (CloudEvents 1.0, section 3.1): ``true``, ``42``, text as it is."""
-    return value if isinstance(value, str) else json.dumps(value)
+def header_value(value: Any) -> str:
+    """An attribute as a header carries it: its canonical text (``true``, ``42``), percent-encoded."""
+    return quote(value if isinstance(value, str) else json.dumps(value), safe=_AS_THEY_ARE)
 
 
 def _members(body: str) -> Iterator[tuple[str, Any, int, int]]:

@@ -1,32 +1,128 @@
-"""The catalogue of declared events as text, as Markdown, or as values for programs."""
+"""The catalogue of declared events: as text, Markdown, JSON, JSON Schema or AsyncAPI; and its check."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from genesys_eventbridge import conf
-from genesys_eventbridge.management.output import Result
+from django.core.management.base import CommandError
+
+from genesys_eventbridge.management.output import Result, Streamed, counted, next_step
 from genesys_eventbridge.model_events.catalogue import Entry, entries
+from genesys_eventbridge.model_events.contract import asyncapi, json_schema
+from genesys_eventbridge.model_events.contract import check as contract
+from genesys_eventbridge.reporting.exports import plain
+
+#: The formats that are one JSON document of their own.
+DOCUMENTS = ("jsonschema", "asyncapi")
 
 NOTHING = (
     "No event is declared yet. Register a model: @publishes(created=..., fields=[...]), "
-    "or add the schema of a type to SCHEMAS."
+    "or declare what enqueue() sends: declare_event(type, schema=..., example=...)."
 )
 ELEMENTS = "`[]` stands for each element of the list."
 
 
-def catalogue(destinations: Sequence[str], form: str) -> Result:
-    """All entries of these destinations in the given format: text, json or markdown."""
+def catalogue(destinations: Sequence[str], form: str, version: str) -> Result:
+    """All entries of these destinations in one of the command's formats.
+
+    ``version`` is the contract's, for AsyncAPI.
+    """
     found = [entry for entry in entries() if entry.destination in destinations]
+    if form in DOCUMENTS:
+        text = _dumped(_document(found, form, version))
+        return Streamed(source=lambda _form: iter([text]))
     lines = _markdown(found) if form == "markdown" else _text(found)
-    return Result(list(lines), {"events": [_values(entry) for entry in found]})
+    return Result(list(lines), _document(found, "json", version))
 
 
-def _values(entry: Entry) -> dict[str, Any]:
-    return {"source": conf.destination(entry.destination).source, **dataclasses.asdict(entry)}
+def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
+    """What changed since ``file`` was written, and the number of breaking changes.
+
+    Only of these destinations, or of all, also of those that no longer exist.
+
+    Raises CommandError if the file cannot be read, or if ``eventbridge_catalogue`` did not write it.
+    """
+    try:
+        document = contract.parse(Path(file).read_text("utf-8"))
+        form = contract.kind_of(document)
+        old = {
+            key: one
+            for key, one in contract.read(document).items()
+            if destinations is None or key[0] in destinations
+        }
+    except contract.NotAContract as error:
+        raise CommandError(f"--check {file}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(
+            f"--check {file}: it cannot be read ({error}). "
+            f"Write it first: eventbridge_catalogue --format json --output {file}."
+        ) from error
+    found = [entry for entry in entries() if destinations is None or entry.destination in destinations]
+    # Encoded and decoded, as the file was: what JSON does not keep makes no difference.
+    new = contract.read(json.loads(_dumped(_document(found, form, "0"))))
+    breaking, compatible = contract.summary(contract.compare(old, new))
+    lines = [line for one in breaking for line in _finding(one)]
+    lines.append(
+        f"{counted(len(breaking), 'breaking change')}, {counted(len(compatible), 'compatible change')} "
+        f"since {file} was written ({counted(len(old), 'event type')} then, {len(new):,} now)."
+    )
+    if breaking or compatible:
+        lines.append(
+            next_step(f"eventbridge_catalogue --format {form} --output {file}")
+            + ("  (once the consumers agree)" if breaking else "")
+        )
+    data = {
+        "file": file,
+        "breaking": list(map(_change, breaking)),
+        "compatible": list(map(_change, compatible)),
+    }
+    return Result(lines, data), len(breaking)
+
+
+def write(result: Result, form: str, file: str) -> Result:
+    """Write the result to ``file``, and say so. Raises CommandError if it cannot be written."""
+    text = "".join(result.parts(form)) + "\n"
+    try:
+        Path(file).write_text(text, "utf-8", newline="\n")
+    except OSError as error:
+        raise CommandError(f"--output {file}: it cannot be written ({error}).") from error
+    return Result([f"Written to {file}."], {"file": file})
+
+
+def _document(found: Sequence[Entry], form: str, version: str) -> dict[str, Any]:
+    match form:
+        case "jsonschema":
+            return json_schema.document(found)
+        case "asyncapi":
+            return asyncapi.document(found, version)
+    return {"events": [dataclasses.asdict(entry) for entry in found]}
+
+
+def _finding(one: contract.Finding) -> Iterator[str]:
+    yield f"{_where(one)} {one.change.text}"
+    yield f"  -> {one.change.remedy}"
+
+
+def _where(one: contract.Finding) -> str:
+    return " ".join(filter(None, (f"{one.type} (to {one.destination}):", one.change.path)))
+
+
+def _change(one: contract.Finding) -> dict[str, str]:
+    return {
+        "type": one.type,
+        "destination": one.destination,
+        "path": one.change.path,
+        "what": one.change.text,
+        "remedy": one.change.remedy,
+    }
+
+
+def _dumped(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=2, default=plain)
 
 
 def _text(found: Sequence[Entry]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The event catalogue, for the consumers of the events: each declared event, its data, and an example.
 
-Events are declared by registering a model, and by a schema for a type that ``enqueue()`` is called with.
+Events are declared by registering a model, by ``declare_event()``, and by a schema in SCHEMAS for a type that
+``enqueue()`` is called with.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.model_events.payload import attribute
+from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.model_events.payload import attribute, leads_to_source
 from genesys_eventbridge.model_events.registry import KINDS, Registration, models_of, plan, registrations
 from genesys_eventbridge.model_events.shapes import DIALECT, IMPOSSIBLE, REFUSED, Shape, data_shape
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
+from genesys_eventbridge.outbox.declarations import Declaration, declaration_of, declarations, schema_of
+
+#: How errors name the schema that a model gives.
+_FROM_MODEL = "the schema of the model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,21 @@ class Entry:
     changed: tuple[str, ...]
     """An update is published only if one of these columns changed; empty: every save is published."""
     text: str
-    """The docstring of ``data=``; empty with ``fields=``."""
+    """The docstring of ``data=``, or the description of ``declare_event()``; empty with ``fields=``."""
     members: tuple[Member, ...]
-    """Empty with ``data=``, which only a schema in SCHEMAS can describe."""
+    """Empty with ``data=``, which only a schema in SCHEMAS or of ``declare_event()`` can describe."""
     schema: Mapping[str, Any] | None
-    """From the setting SCHEMAS."""
+    """From the setting SCHEMAS, or else from ``declare_event()``."""
     example: Any
     """An example of ``data`` that is valid against both schemas; None if there is none."""
     model_schema: Mapping[str, Any] | None
     """JSON Schema of ``data``, derived from the model and ``fields=``; None with ``data=``."""
+    source: str
+    """The CloudEvents source of its events; where they differ, the setting SOURCE, which is the default."""
+    source_varies: bool
+    """Whether each event may have another source: the row or the caller of ``enqueue()`` decides."""
+    has_subject: bool
+    """Whether its events may have a subject."""
 
     @property
     def occasion(self) -> str:
@@ -108,12 +120,14 @@ def entries() -> list[Entry]:
         for model in _models(registration, kind)
     ]
     known = {(entry.type, entry.destination) for entry in found}
-    found += [
-        _declared(alias, type_, schema)
-        for alias in conf.aliases()
-        for type_, schema in conf.destination(alias).schemas.items()
-        if (type_, alias) not in known
-    ]
+    aliases = conf.aliases()
+    declared = dict.fromkeys(
+        [
+            *((one.type, one.destination) for one in declarations() if one.destination in aliases),
+            *((type_, alias) for alias in aliases for type_ in conf.destination(alias).schemas),
+        ]
+    )
+    found += [_declared(alias, type_) for type_, alias in declared if (type_, alias) not in known]
     return sorted(found, key=lambda entry: (entry.type, entry.destination, entry.model, entry.kind))
 
 
@@ -152,37 +166,53 @@ def _models(registration: Registration, kind: str) -> list[type[Model]]:
 
 
 def _entry(registration: Registration, model: type[Model], kind: str, type_: str) -> Entry:
-    schema = _schema(conf.destination(registration.destination).schemas.get(type_))
+    settings = conf.destination(registration.destination)
+    schema, origin = schema_of(settings, type_)
+    schema = _schema(schema)
     shape = None if registration.tree is None else data_shape(model, registration.tree)
     model_schema = None if shape is None else {"$schema": DIALECT, **shape.schema()}
     data = registration.given["data"]
+    varies = registration.source is not None and leads_to_source(model, registration.source)
+    literal = None if varies else registration.source
+    text = (inspect.getdoc(data) or "") if inspect.isroutine(data) else ""
+    declaration = declaration_of(registration.destination, type_)
     return Entry(
         model=model._meta.label,
         kind=kind,
         type=type_,
         destination=registration.destination,
         changed=(registration.changed or ()) if kind == "updated" else (),
-        text=(inspect.getdoc(data) or "") if inspect.isroutine(data) else "",
+        text=text or (declaration.description if declaration else ""),
         members=() if shape is None else tuple(_members(shape)),
         schema=schema,
-        example=_example(shape, [one for one in (schema, model_schema) if one is not None], type_),
+        example=_example(shape, [(schema, origin), (model_schema, _FROM_MODEL)], type_, declaration),
         model_schema=model_schema,
+        source=str(literal) if literal else settings.source,
+        source_varies=varies,
+        has_subject=registration.subject is not None,
     )
 
 
-def _declared(alias: str, type_: str, given: Any) -> Entry:
-    schema = _schema(given) or {}
+def _declared(alias: str, type_: str) -> Entry:
+    """A type that only SCHEMAS or ``declare_event()`` names."""
+    settings = conf.destination(alias)
+    declaration = declaration_of(alias, type_)
+    schema, origin = schema_of(settings, type_)
+    schema = _schema(schema)
     return Entry(
         model="",
         kind="",
         type=type_,
         destination=alias,
         changed=(),
-        text="",
+        text=declaration.description if declaration else "",
         members=(),
         schema=schema,
-        example=_example(None, [schema], type_),
+        example=_example(None, [(schema, origin)], type_, declaration),
         model_schema=None,
+        source=settings.source,
+        source_varies=True,
+        has_subject=True,
     )
 
 
@@ -193,18 +223,34 @@ def _schema(given: Any) -> Mapping[str, Any] | None:
     return read
 
 
-def _example(shape: Shape | None, known: Sequence[Mapping[str, Any]], type_: str) -> Any:
-    """The first example in the user's schema that fits all schemas, else one made from the model."""
+def _example(
+    shape: Shape | None,
+    known: Sequence[tuple[Mapping[str, Any] | None, str]],
+    type_: str,
+    declaration: Declaration | None,
+) -> Any:
+    """The declared example, else the first in the user's schema, else one of the model; it fits all schemas.
+
+    ``known``: schemas, and how errors name them.
+    """
+    rules = [(schema, origin) for schema, origin in known if schema is not None]
     made = [] if shape is None or (one := shape.example()) is IMPOSSIBLE else [one]
-    if shape is not None and len(known) == 1:
-        return made[0] if made else None
     given = [
         example
-        for schema in known
+        for schema, _origin in rules
         if isinstance(schema.get("examples"), list)
         for example in schema["examples"]
     ]
-    fitting = (one for one in (*given, *made) if all(schemas.fits(schema, type_, one) for schema in known))
+    if declaration is not None and declaration.example is not NO_DATA:
+        given.insert(0, declaration.example)
+    if shape is not None and len(rules) == 1 and not given:
+        return made[0] if made else None
+    if not schemas.available():
+        return next(iter([*given, *made]), None)
+    candidates = (*given, *made)
+    fitting = (
+        one for one in candidates if all(schemas.fits(schema, type_, one, origin) for schema, origin in rules)
+    )
     return next(fitting, None)
 
 

@@ -163,6 +163,7 @@ def _text(link: Any) -> str:
 _NOON = dt.datetime(2025, 1, 31, 12, 30, tzinfo=dt.UTC)
 _KEY = uuid.UUID("6f1c3a52-9d0b-4e6e-8c55-2f0f0d6a7b11")
 _TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{6})?"
+_DECIMAL = "-?[0-9]+([.][0-9]+)?"
 _DURATION = "-?P[0-9]+DT[0-9]{2}H[0-9]{2}M[0-9]{2}([.][0-9]{6})?S"
 #: Field class -> JSON type, format, keywords, an example; a class after its subclasses.
 _COLUMNS: tuple[tuple[type[Field[Any, Any]], str, str, dict[str, Any], Any], ...] = (
@@ -171,7 +172,7 @@ _COLUMNS: tuple[tuple[type[Field[Any, Any]], str, str, dict[str, Any], Any], ...
     (models.BooleanField, "boolean", "", {}, True),
     (models.FloatField, "number", "", {}, 1.5),
     (models.IntegerField, "integer", "", {}, 1),
-    (models.DecimalField, "string", "decimal", {}, None),
+    (models.DecimalField, "string", "decimal", {"pattern": f"^{_DECIMAL}$"}, None),
     (models.DateTimeField, "string", "date-time", {"format": "date-time"}, _NOON),
     (models.DateField, "string", "date", {"format": "date"}, _NOON.date()),
     # JSON Schema's "time" requires an offset; its "duration" allows neither fractions nor a sign.

@@ -21,7 +21,10 @@ from genesys_eventbridge.db import first_write
 from genesys_eventbridge.db.transactions import in_transaction, is_conflict, kept, require_intact
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from genesys_eventbridge.outbox.declarations import declare_event
 from genesys_eventbridge.outbox.rows import build_row, insert, insert_many
+
+__all__ = ["add", "aenqueue", "declare_event", "enqueue", "enqueue_many"]
 
 _NOT_ENQUEUED = "The event is not enqueued"
 

@@ -23,7 +23,7 @@ from genesys_eventbridge.db import json_rows, json_table
 from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow, now_sql
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.outbox import schemas
+from genesys_eventbridge.outbox import declarations
 from genesys_eventbridge.states import State
 from genesys_eventbridge.text import is_storable
 
@@ -108,9 +108,7 @@ def build_row(
         max_bytes=destination_settings.max_event_bytes,
     )
     destination_settings.platform.protocol.check_event(event)
-    schema = destination_settings.schemas.get(event.type)
-    if schema is not None:
-        schemas.validate(schema, event.type, event.data)
+    declarations.validate(destination_settings, event)
     object_type, object_id = _object(about)
     seconds = _seconds(delay)
     due = DatabaseNow(seconds) if seconds else NOW

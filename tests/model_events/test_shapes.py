@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.model_events import publishes, receivers, registry, suppress_events
 from genesys_eventbridge.model_events.catalogue import Entry, Member, entries
+from genesys_eventbridge.model_events.contract import asyncapi, json_schema
 from genesys_eventbridge.model_events.payload import parse_fields
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import schemas
@@ -125,6 +127,22 @@ def properties_of(entry: Entry) -> list[Any]:
 
 def saved_data(type_: str) -> Any:
     return OutboxEvent.objects.filter(type=type_).latest("id").data
+
+
+def saved_event(type_: str) -> Any:
+    return json.loads(OutboxEvent.objects.filter(type=type_).latest("id").body)
+
+
+def whole_schema() -> Draft202012Validator:
+    """Of any event, as ``--format jsonschema`` writes it."""
+    return Draft202012Validator(json_schema.document(entries()), format_checker=FormatChecker())
+
+
+def asyncapi_schema(type_: str) -> Draft202012Validator:
+    """Of the payload of one type, with the references of the whole document."""
+    document = asyncapi.document(entries(), "1")
+    where = f"#/components/messages/default.{type_}/payload/schema"
+    return Draft202012Validator({**document, "$ref": where}, format_checker=FormatChecker())
 
 
 # ------------------------------------------------------------------------------------ generated rows
@@ -335,6 +353,8 @@ def test_every_event_of_a_row_is_what_the_catalogue_says(data, model, world) -> 
         try:
             item.save()
             assert differences(known["it.created"], saved_data("it.created")) == []
+            for judge in (whole_schema(), asyncapi_schema("it.created")):
+                assert [error.message for error in judge.iter_errors(saved_event("it.created"))] == []
             with suppress_events():
                 around.fill(item)
             item = model.objects.get(pk=item.pk)

@@ -6,11 +6,11 @@ import importlib
 from typing import Any
 
 from genesys_eventbridge.platform.answers import Answer
-from genesys_eventbridge.platform.protocols.base import Protocol, Request
+from genesys_eventbridge.platform.protocols.base import Channel, Protocol, Request
 from genesys_eventbridge.platform.protocols.eventbridge import EventBridge
 from genesys_eventbridge.platform.protocols.webhook import Webhook
 
-__all__ = ["BUILT_IN", "Answer", "EventBridge", "Protocol", "Request", "Webhook", "protocol_class"]
+__all__ = ["BUILT_IN", "Answer", "Channel", "EventBridge", "Protocol", "Request", "Webhook", "protocol_class"]
 
 BUILT_IN: dict[str, type[Protocol]] = {"eventbridge": EventBridge, "webhook": Webhook}
 

@@ -31,6 +31,19 @@ class Request:
     body: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Where and in which form events travel, for the AsyncAPI document. It holds no credential."""
+
+    address: str | None = None
+    """The path below API_BASE_URL, with ``{name}`` for a secret part; None if each event has its own."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What each ``{name}`` in the address stands for."""
+    content_type: str = "application/cloudevents+json"
+    binary: bool = False
+    """Whether the attributes travel as ``ce-`` headers and the body is the data alone."""
+
+
 @dataclass(frozen=True, repr=False)
 class Protocol(abc.ABC):
     """How one destination takes events. A subclass with settings is a frozen dataclass.
@@ -93,6 +106,10 @@ class Protocol(abc.ABC):
 
     def check_event(self, event: CloudEvent) -> None:  # noqa: B027 - most protocols carry every event
         """Called by ``enqueue``. Raises InvalidEvent, which names the field, for an event it cannot carry."""
+
+    def channel(self, platform: Platform) -> Channel:
+        """How the AsyncAPI document describes the destination."""
+        return Channel()
 
     def problems(self, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Settings that conflict: pairs of the setting to change, in upper case, and the reason.

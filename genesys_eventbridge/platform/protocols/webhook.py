@@ -14,7 +14,7 @@ from genesys_eventbridge.errors import InvalidEvent, without_arguments
 from genesys_eventbridge.platform import values
 from genesys_eventbridge.platform.answers import Answer
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
-from genesys_eventbridge.platform.protocols.base import Protocol, Request
+from genesys_eventbridge.platform.protocols.base import Channel, Protocol, Request
 from genesys_eventbridge.platform.protocols.verdicts import not_accepted, without_proof
 from genesys_eventbridge.platform.regions import check_url
 from genesys_eventbridge.platform.values import Secret, setting
@@ -128,6 +128,14 @@ class Webhook(Protocol):
     def check_event(self, event: CloudEvent) -> None:
         if self.webhook_body == "data":
             _binary(event.encode())
+
+    def channel(self, platform: Platform) -> Channel:
+        return Channel(
+            address=_PATH.format("{token}"),
+            parameters={"token": "The token of the integration: a credential."},
+            content_type="application/json",
+            binary=self.webhook_body == "data",
+        )
 
     def problems(self, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if is_invocation(given["api_base_url"]):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.platform.answers import Answer
 from genesys_eventbridge.platform.outcomes import Outcome, Sent
-from genesys_eventbridge.platform.protocols.base import Protocol, Request
+from genesys_eventbridge.platform.protocols.base import Channel, Protocol, Request
 from genesys_eventbridge.platform.protocols.eventbridge import publish, status
 from genesys_eventbridge.platform.wire import is_invocation
 from genesys_eventbridge.text import clean
@@ -57,6 +57,9 @@ class EventBridge(Protocol):
         self, answer: Answer, remote_id: str, event: Sent | None, age: float | None
     ) -> Outcome:
         return status.status_outcome(answer, remote_id, event, age)
+
+    def channel(self, platform: Platform) -> Channel:
+        return Channel(address=platform.events_path, content_type=platform.content_type)
 
     def problems(self, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         header, extra = given["idempotency_header"], given["extra_headers"]
