@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party sdk sdk-install gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party sdk sdk-install asyncapi asyncapi-install workflows gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -38,6 +38,7 @@ help:
 	@echo 'make install   create the environment for the tests'
 	@echo 'make third-party  test events from models of other libraries: trees, histories, soft deletes'
 	@echo 'make sdk       let the official SDK (172 MB) invoke the webhook of the sandbox'
+	@echo 'make asyncapi  let the official AsyncAPI parser read the catalogue; needs node and npm'
 	@echo 'make gateways  test with real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
 	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
 	@echo 'make themes    test them in django-unfold and django-jazzmin, with pictures in build/themes'
@@ -76,6 +77,17 @@ $(VENV)-sdk/.installed: | $(VENV)/bin/python
 	$(VENV)/bin/python -m venv $(VENV)-sdk
 	$(VENV)-sdk/bin/python -m pip install --quiet --disable-pip-version-check PureCloudPlatformClientV2
 	@touch $@
+
+# The versions and hashes of the lock file; scripts of packages are not run.
+asyncapi: $(DEV) asyncapi-install
+	ASYNCAPI_HOME='$(abspath $(VENV)-asyncapi)' $(VENV)/bin/python -m pytest $(or $(PYTEST_ARGS),tests/asyncapi)
+
+asyncapi-install:
+	mkdir -p $(VENV)-asyncapi
+	cmp -s tests/asyncapi/package-lock.json $(VENV)-asyncapi/installed.json || { \
+		cp tests/asyncapi/package.json tests/asyncapi/package-lock.json $(VENV)-asyncapi/ && \
+		npm ci --prefix $(VENV)-asyncapi --ignore-scripts --no-audit --no-fund --loglevel=error && \
+		cp tests/asyncapi/package-lock.json $(VENV)-asyncapi/installed.json; }
 
 # A gateway that is not installed is skipped, and pytest's summary says so.
 gateways: $(DEV)

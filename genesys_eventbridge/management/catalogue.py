@@ -84,13 +84,13 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
 
 
 def write(result: Result, form: str, file: str) -> Result:
-    """Write the result to ``file``, and say so. Raises CommandError if it cannot be written."""
+    """Write the result to ``file``, and say so in any format. Raises CommandError if it cannot be written."""
     text = "".join(result.parts(form)) + "\n"
     try:
         Path(file).write_text(text, "utf-8", newline="\n")
     except OSError as error:
         raise CommandError(f"--output {file}: it cannot be written ({error}).") from error
-    return Result([f"Written to {file}."], {"file": file})
+    return Streamed(source=lambda _form: iter([f"Written to {file}."]))
 
 
 def _document(found: Sequence[Entry], form: str, version: str) -> dict[str, Any]:

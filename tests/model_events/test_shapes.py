@@ -141,7 +141,7 @@ def whole_schema() -> Draft202012Validator:
 def asyncapi_schema(type_: str) -> Draft202012Validator:
     """Of the payload of one type, with the references of the whole document."""
     document = asyncapi.document(entries(), "1")
-    where = f"#/components/messages/default.{type_}/payload/schema"
+    where = f"#/components/messages/default.{type_}/payload"
     return Draft202012Validator({**document, "$ref": where}, format_checker=FormatChecker())
 
 

@@ -40,7 +40,7 @@ def test_enqueue_refuses_data_that_the_declared_schema_refuses(declare: Declare)
 
     with transaction.atomic():
         enqueue("order.packed", EXAMPLE, standalone=True)
-        with pytest.raises(InvalidEvent, match="data.number") as refused:
+        with pytest.raises(InvalidEvent, match=r"data\.number") as refused:
             enqueue("order.packed", {"number": "7"}, standalone=True)
         with pytest.raises(InvalidEvent, match=r"events\[1\].data"):
             enqueue_many(

@@ -6,7 +6,7 @@ model and kind are empty for a type that only SCHEMAS or ``declare_event()`` nam
 ``members`` (``name``, ``type``, ``format``, ``nullable``, ``choices``, ``text``), ``schema`` (of the setting
 SCHEMAS, or declared), ``model_schema`` (JSON Schema made from the model) and ``example``. The last three are
 null if there is none. With ``--check``: ``file``, ``breaking`` and ``compatible``, two lists of ``type``,
-``destination``, ``path``, ``what`` and ``remedy``. With ``--output``: ``file``.
+``destination``, ``path``, ``what`` and ``remedy``.
 """
 
 from collections.abc import Sequence

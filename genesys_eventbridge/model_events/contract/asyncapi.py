@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from genesys_eventbridge import conf
 from genesys_eventbridge.cloudevents.binary import header_value
 from genesys_eventbridge.model_events.catalogue import Entry
+from genesys_eventbridge.model_events.contract.embedding import needs_its_dialect
 from genesys_eventbridge.model_events.contract.envelope import EventType, event_types, server_key
 from genesys_eventbridge.model_events.contract.json_schema import DESTINATION
 from genesys_eventbridge.platform.protocols import Channel
 
 VERSION = "3.0.0"
-#: Tells the parser which dialect the payloads are written in.
+#: For a payload with keywords that AsyncAPI's own dialect, a superset of draft 7, does not have. The official
+#: parser does not look into such a payload, so this is used only where it is needed.
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 _TEXT = {"type": "string"}
 
@@ -87,28 +89,37 @@ def _channel(alias: str, name: str, channel: Channel, types: Sequence[EventType]
 
 
 def _message(one: EventType, channel: Channel) -> dict[str, Any]:
-    pointer = f"#/components/messages/{one.key}/payload/schema"
-    if channel.binary:
-        payload = one.data(pointer, bundled=False)
-        media_type, example, headers = "application/json", one.example(), _binary_headers(one)
-        body = None if example is None else example["data"]
-    else:
-        payload = one.schema(pointer, bundled=False)
-        payload.pop("examples", None)  # the message has it
-        media_type, body, headers = channel.content_type, one.example(), _headers(channel.content_type)
+    pointer = f"#/components/messages/{one.key}/payload"
+    payload = _payload(one, channel, pointer)
+    if needs_its_dialect(payload):
+        payload = {
+            "schemaFormat": SCHEMA_FORMAT,
+            "schema": _payload(one, channel, f"{pointer}/schema"),
+        }
+    example = one.example()
+    body = example["data"] if example and channel.binary else example
     message: dict[str, Any] = {
         "name": one.type,
         "title": one.type,
         "summary": one.occasions,
-        "contentType": media_type,
-        "headers": headers,
-        "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": payload},
+        "contentType": "application/json" if channel.binary else channel.content_type,
+        "headers": _binary_headers(one) if channel.binary else _headers(channel.content_type),
+        "payload": payload,
     }
     if one.text:
         message["description"] = one.text
     if isinstance(body, dict):  # the format allows no other example
         message["examples"] = [{"name": "example", "payload": body}]
     return message
+
+
+def _payload(one: EventType, channel: Channel, pointer: str) -> dict[str, Any]:
+    """What the body contains, placed at ``pointer`` of the document."""
+    if channel.binary:
+        return one.data(pointer, bundled=False)
+    schema = one.schema(pointer, bundled=False)
+    schema.pop("examples", None)  # the message has it
+    return schema
 
 
 def _headers(content_type: str) -> dict[str, Any]:

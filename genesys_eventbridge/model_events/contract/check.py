@@ -149,12 +149,19 @@ def _from_asyncapi(document: Any) -> Iterator[tuple[tuple[str, str], Promise]]:
     for channel in document["channels"].values():
         for key in channel["messages"]:
             message = messages[key]
-            payload = message["payload"]["schema"]
+            payload = _at_home(message["payload"], f"#/components/messages/{key}/payload")
             headers = message["headers"]["properties"]
             if "ce-type" in headers:  # binary mode: the payload is the data
                 attributes = {name.removeprefix("ce-"): schema for name, schema in headers.items()}
                 payload = _event({**attributes, "data": payload})
             yield (channel[DESTINATION], message["name"]), _promise(payload)
+
+
+def _at_home(payload: Any, pointer: str) -> Any:
+    """The schema with references as from its own root: whether the document names a dialect is no change."""
+    if "schemaFormat" in payload:
+        payload, pointer = payload["schema"], f"{pointer}/schema"
+    return json.loads(json.dumps(payload).replace(json.dumps(pointer)[1:-1], "#"))
 
 
 def _event(properties: Mapping[str, Any]) -> Mapping[str, Any]:

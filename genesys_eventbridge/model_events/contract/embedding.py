@@ -17,6 +17,11 @@ _FIXED = {
     *("$id", "id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef"),
     *("$vocabulary", "dependencies", "additionalItems"),
 }
+#: Keywords that draft 7 does not have and whose absence would change what is valid.
+_NEW = {
+    *("prefixItems", "dependentRequired", "dependentSchemas", "unevaluatedItems", "unevaluatedProperties"),
+    *("minContains", "maxContains"),
+}
 #: Keywords whose members are schemas by name, and values: what they contain is data, not keywords.
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _VALUES = ("enum", "const", "examples", "example", "default", "required", "dependentRequired")
@@ -37,6 +42,15 @@ def embedded(schema: Mapping[str, Any], pointer: str, key: str, *, bundled: bool
     if bundled and dialect == DIALECT:
         return {"$id": f"{_URN}{key}", **schema}
     return {"description": _OPEN}
+
+
+def needs_its_dialect(schema: Any) -> bool:
+    """Whether draft 7 would read it in another way: new keywords, or rules beside a reference."""
+    if not isinstance(schema, Mapping):
+        return False
+    if _NEW & set(schema) or ("$ref" in schema and len(schema) > 1):
+        return True
+    return any(map(needs_its_dialect, _subschemas(schema)))
 
 
 def _can_move(schema: Any, *, old: bool) -> bool:

@@ -122,7 +122,7 @@ simple = st.fixed_dictionaries(
             min_size=1,
             unique=True,
         ),
-        "enum": st.lists(values, min_size=1, max_size=4, unique_by=lambda one: json.dumps(one)),
+        "enum": st.lists(values, min_size=1, max_size=4, unique_by=json.dumps),
         "maxLength": st.integers(0, 3),
         "minLength": st.integers(0, 3),
         "pattern": st.sampled_from(["^a", "c$"]),

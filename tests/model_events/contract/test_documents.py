@@ -40,7 +40,9 @@ def judge(part: str = "") -> Draft202012Validator:
 
 def payload(key: str) -> Draft202012Validator:
     document = asyncapi.document(entries(), "1")
-    where = f"#/components/messages/{key}/payload/schema"
+    where = f"#/components/messages/{key}/payload"
+    if "schemaFormat" in document["components"]["messages"][key]["payload"]:
+        where += "/schema"
     return Draft202012Validator({**document, "$ref": where}, format_checker=FormatChecker())
 
 
@@ -163,6 +165,28 @@ def test_references_inside_a_declared_schema_still_lead_home(declare: Declare) -
         assert errors(validator, event({"number": "ORD-1", "parent": {"number": "7"}})) != []
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"sizes": {"prefixItems": [{"type": "string"}], "items": False}}},
+        {"$defs": {"sizes": {}}, "properties": {"sizes": {"$ref": "#/$defs/sizes", "maxItems": 1}}},
+    ],
+    ids=["new-keyword", "beside-a-reference"],
+)
+def test_a_payload_that_draft_7_would_read_in_another_way_names_its_dialect(declare: Declare, schema) -> None:
+    declare("order.created", schema=schema)
+    declare(
+        "order.paid", schema={"properties": {"prefixItems": {"type": "array"}}, "required": ["prefixItems"]}
+    )
+
+    messages = asyncapi.document(entries(), "1")["components"]["messages"]
+
+    assert "2020-12" in messages["default.order.created"]["payload"]["schemaFormat"]
+    assert "schemaFormat" not in messages["default.order.paid"]["payload"]
+    assert errors(payload("default.order.created"), event({"sizes": ["s"]})) == []
+    assert errors(payload("default.order.created"), event({"sizes": ["s", "m"]})) != []
+
+
 def test_names_that_look_like_keywords_are_data(declare: Declare) -> None:
     schema = {
         "properties": {"$ref": {"type": "string"}, "items": {"type": "array"}},
@@ -203,7 +227,7 @@ def test_a_schema_that_cannot_be_moved_is_bundled_or_left_open(
     described = asyncapi.document(entries(), "1")["components"]["messages"]["default.order.created"][
         "payload"
     ]
-    assert "cannot become a part" in described["schema"]["properties"]["data"]["description"]
+    assert "cannot become a part" in described["properties"]["data"]["description"]
 
 
 @pytest.mark.django_db
@@ -240,8 +264,12 @@ def test_the_webhooks_token_is_a_parameter_and_its_attributes_are_headers_with_b
     publish: Publish, settings, body
 ) -> None:
     webhook = {
-        **{"PROTOCOL": "webhook", "REGION": "us-east-1", "WEBHOOK_TOKEN": "s3cret-token"},
-        **{"WEBHOOK_BODY": body, "ON_DOUBT": "ask", "SOURCE": "com.example"},
+        "PROTOCOL": "webhook",
+        "REGION": "us-east-1",
+        "WEBHOOK_TOKEN": "s3cret-token",
+        "WEBHOOK_BODY": body,
+        "ON_DOUBT": "ask",
+        "SOURCE": "com.example",
     }
     settings.GENESYS_EVENTBRIDGE = {"default": webhook}
     publish(Order, created="order ü", fields=["number"])
@@ -256,7 +284,7 @@ def test_the_webhooks_token_is_a_parameter_and_its_attributes_are_headers_with_b
     headers = message["headers"]["properties"]
     if body == "data":
         assert headers["ce-type"] == {"const": "order%20%C3%BC"}
-        assert message["payload"]["schema"]["properties"].keys() == {"number"}
+        assert message["payload"]["properties"].keys() == {"number"}
     else:
         assert headers == {"Content-Type": {"const": "application/json"}}
-        assert message["payload"]["schema"]["properties"]["type"] == {"const": "order ü"}
+        assert message["payload"]["properties"]["type"] == {"const": "order ü"}

@@ -1,0 +1,274 @@
+"""`eventbridge_catalogue --check`: a committed file is compared, and what breaks consumers ends with 1."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.prompt import Ran, run
+from tests.publishing import Declare, Publish
+from tests.shop.models import Order
+
+pytest_plugins = ["tests.registrations", "tests.declaring"]
+
+FORMATS = ("json", "jsonschema", "asyncapi")
+SIZES = {"type": "object", "properties": {"size": {"enum": ["s", "m"]}}, "required": ["size"]}
+
+
+@pytest.fixture(params=FORMATS)
+def form(request) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return Path(tmp_path, "contract.json")
+
+
+@pytest.fixture
+def emea(settings) -> None:
+    settings.GENESYS_EVENTBRIDGE = {
+        **settings.GENESYS_EVENTBRIDGE,
+        "emea": settings.GENESYS_EVENTBRIDGE["default"],
+    }
+
+
+def written(file: Path, form: str) -> Any:
+    """The file as ``--format`` wrote it."""
+    ran = run("catalogue", "--format", form, "--output", str(file))
+    assert ran.code == 0
+    assert ran.out == f"Written to {file}.\n"
+    return json.loads(file.read_text("utf-8"))
+
+
+def check(file: Path, *arguments: str) -> Ran:
+    return run("catalogue", "--check", str(file), *arguments)
+
+
+def report(file: Path, *arguments: str) -> Any:
+    return check(file, "--format", "json", *arguments).data
+
+
+class Events:
+    """Declares events, and declares them anew."""
+
+    def __init__(self, declare: Declare) -> None:
+        self.declare = declare
+
+    def now(self, *events: tuple[str, dict[str, Any]], destination: str = "default") -> None:
+        from genesys_eventbridge.outbox import declarations
+
+        declarations._declared.clear()
+        for type_, schema in events:
+            self.declare(type_, schema=schema, destination=destination)
+
+
+@pytest.fixture
+def events(declare: Declare) -> Events:
+    return Events(declare)
+
+
+def test_nothing_changed(publish: Publish, events: Events, file, form) -> None:
+    publish(Order, created="order.created", fields=["number", "amount", "status", "customer.email"])
+    events.now(("box.packed", SIZES))
+    written(file, form)
+
+    ran = check(file)
+
+    assert ran.code == 0
+    assert ran.out.startswith("0 breaking changes, 0 compatible changes since ")
+    assert "(2 event types then, 2 now)." in ran.out
+
+
+def test_a_removed_field_and_a_removed_type_fail_and_are_explained(
+    publish: Publish, events: Events, file, form
+) -> None:
+    publish(Order, created="order.created", fields=["number", "customer.email"])
+    events.now(("box.packed", SIZES), ("box.sent", SIZES))
+    written(file, form)
+    wider = {**SIZES, "properties": {"weight": {"type": "integer"}}, "required": []}
+    events.now(("box.packed", wider))
+
+    ran = check(file)
+
+    assert (ran.code, ran.error) == (1, "2 breaking changes of the events' contract.")
+    lines = ran.out.splitlines()
+    assert lines[0] == "box.packed (to default): data.size is gone (removed field)"
+    assert lines[1].startswith("  -> Keep the old name")
+    assert lines[2] == "box.sent (to default): is no longer published (removed type)"
+    assert "2 breaking changes, 1 compatible change since" in ran.out
+    assert f"manage.py eventbridge_catalogue --format {form} --output {file}" in ran.out
+    assert {(one["type"], one["path"]) for one in report(file)["compatible"]} == {
+        ("box.packed", "data.weight")
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (["s"], 'data.size is never "m" any more (narrowed enum)'),
+        (["s", "m", "l"], 'data.size may be "l" now (widened enum)'),
+        ([1, 2], "data.size was string; is integer now"),
+    ],
+    ids=["narrowed", "widened", "retyped"],
+)
+def test_other_values_fail(events: Events, file, form, values, what) -> None:
+    events.now(("box.packed", SIZES))
+    written(file, form)
+    events.now(("box.packed", {**SIZES, "properties": {"size": {"enum": values}}}))
+
+    ran = check(file)
+
+    assert ran.code == 1
+    assert ran.out.splitlines()[0] == f"box.packed (to default): {what}"
+
+
+def test_a_new_type_and_a_new_field_are_compatible(events: Events, file, form) -> None:
+    events.now(("box.packed", SIZES))
+    written(file, form)
+    more = {**SIZES, "properties": {**SIZES["properties"], "note": {}}}
+    events.now(("box.packed", more), ("box.sent", SIZES))
+
+    ran = check(file)
+
+    assert ran.code == 0
+    assert ran.out.startswith("0 breaking changes, 2 compatible changes")
+
+
+def test_a_type_that_moved_to_another_destination_is_breaking(events: Events, emea, file, form) -> None:
+    events.now(("box.packed", SIZES))
+    written(file, form)
+    events.now(("box.packed", SIZES), destination="emea")
+
+    (change,) = report(file)["breaking"]
+
+    assert change["what"] == "moved: it is sent to destination 'emea' now, not to 'default'"
+    assert change["remedy"].startswith("Register it for both")
+
+
+def test_another_source_is_breaking(publish: Publish, settings, file, form) -> None:
+    publish(Order, created="order.created", fields=["number"])
+    written(file, form)
+    default = {**settings.GENESYS_EVENTBRIDGE["default"], "SOURCE": "com.example.new"}
+    settings.GENESYS_EVENTBRIDGE = {"default": default}
+
+    (change,) = report(file)["breaking"]
+
+    assert change["path"] == "source"
+    assert change["what"] == "was 'com.example.tests'; is 'com.example.new' now"
+
+
+def test_several_models_with_one_type_are_alternatives(publish: Publish, file, form) -> None:
+    from tests.kinds.models import Item
+
+    publish(Order, created="it.created", fields=["number"])
+    publish(Item, created="it.created", fields=["level"])
+    written(file, form)
+
+    assert report(file) == {
+        "file": str(file),
+        "breaking": [],
+        "compatible": [],
+        "needs_person": False,
+    }
+
+
+def test_a_destination_that_is_no_longer_configured_is_compared_too(
+    events: Events, settings, emea, file, form
+) -> None:
+    events.now(("box.packed", SIZES), destination="emea")
+    written(file, form)
+    settings.GENESYS_EVENTBRIDGE = {"default": settings.GENESYS_EVENTBRIDGE["default"]}
+
+    (change,) = report(file)["breaking"]
+
+    assert (change["destination"], change["what"]) == ("emea", "is no longer published (removed type)")
+
+
+def test_only_the_destinations_asked_for_are_compared(events: Events, emea, file, form) -> None:
+    events.now(("box.packed", SIZES), destination="emea")
+    written(file, form)
+    events.now()
+
+    assert check(file, "--destination", "default").code == 0
+    assert check(file, "--destination", "emea").code == 1
+
+
+def test_the_webhook_with_bare_data_is_compared_like_any_other(events: Events, settings, file) -> None:
+    settings.GENESYS_EVENTBRIDGE = {
+        "default": {
+            "PROTOCOL": "webhook",
+            "REGION": "us-east-1",
+            "WEBHOOK_TOKEN": "token-1",
+            "WEBHOOK_BODY": "data",
+            "ON_DOUBT": "ask",
+            "SOURCE": "com.example",
+        }
+    }
+    events.now(("box.packed", SIZES))
+    written(file, "asyncapi")
+    assert check(file).code == 0
+    events.now(("box.packed", {}))
+
+    (change,) = report(file)["breaking"]
+
+    assert change["path"] == "data"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("asyncapi: 3.0.0", "it is not JSON"),
+        ("[]", "neither events, $defs nor asyncapi"),
+        ('{"name": "package"}', "neither events, $defs nor asyncapi"),
+        ('{"asyncapi": "2.6.0", "channels": {"a": {}}}', "eventbridge_catalogue did not write it"),
+        ('{"$defs": {"a": {"type": "string"}}}', "eventbridge_catalogue did not write it"),
+        ('{"events": [{"type": "a"}]}', "eventbridge_catalogue did not write it"),
+        ('{"events": ["a"]}', "eventbridge_catalogue did not write it"),
+        ("\udcff", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+    ids=["yaml", "list", "other", "old-asyncapi", "schema", "no-data", "text", "binary", "missing"],
+)
+def test_a_file_of_another_kind_is_an_error_that_says_how_to_write_one(file, text, message) -> None:
+    if text is not None:
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    ran = check(file)
+
+    assert ran.code == 1
+    assert f"--check {file}: " in ran.error
+    assert message in ran.error
+    assert "eventbridge_catalogue --format" in ran.error
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--format", "asyncapi"], ["--output", "x.json"]], ids=["format", "output"]
+)
+def test_check_prints_a_report_only(file, arguments) -> None:
+    ran = check(file, *arguments)
+
+    assert ran.code == 2
+    assert "--check prints a report" in ran.error
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path) -> None:
+    ran = run("catalogue", "--output", str(tmp_path / "missing" / "contract.json"))
+
+    assert ran.code == 1
+    assert "--output" in ran.error
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", *FORMATS])
+def test_what_is_written_is_what_is_printed_and_the_same_each_time(publish: Publish, file, form) -> None:
+    publish(Order, created="order.created", deleted="order.deleted", fields=["number", "status"])
+    run("catalogue", "--format", form, "--output", str(file))
+
+    assert file.read_text("utf-8") == run("catalogue", "--format", form).out
+
+
+def test_the_version_of_the_contract_is_the_callers(publish: Publish, file) -> None:
+    ran = run("catalogue", "--format", "asyncapi", "--contract-version", "2.3.0")
+
+    assert ran.data["info"]["version"] == "2.3.0"
