@@ -1968,7 +1968,7 @@ MUTANTS = [
     Mutant(
         "a batch does not renew the lease",
         "operations/jobs.py",
-        (("    job.due_at = DatabaseNow(LEASE)\n", ""),),
+        (('    job.due_at, job.last_error = DatabaseNow(LEASE), ""\n', ""),),
         "operations/test_jobs.py",
     ),
     Mutant(

@@ -6,7 +6,7 @@ from tests.browser.pages import PAGES, PHONE, Scene, arrive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: The texts that have only ASCII characters, and one of them that stands left of the one before it in its line.
+#: The texts of ASCII characters in which one stands left of the one before it in its line.
 OUT_OF_ORDER = """() => {
     const found = [];
     const range = document.createRange();
