@@ -1983,17 +1983,6 @@ MUTANTS = [
         "operations/test_jobs.py",
     ),
     Mutant(
-        "a job whose listing died is worked on",
-        "operations/jobs.py",
-        (
-            (
-                "due = Job.objects.using(alias).filter(state=JobState.QUEUED,",
-                "due = Job.objects.using(alias).filter(state__in=[JobState.QUEUED, JobState.PREPARING],",
-            ),
-        ),
-        "operations/test_jobs.py",
-    ),
-    Mutant(
         "a form submitted twice makes two jobs",
         "operations/jobs.py",
         (('"key": order.key,', '"key": uuid.uuid4(),'),),
