@@ -75,6 +75,7 @@ def test_a_web_process_loads_no_http_client_no_queue_and_no_sandbox(module):
     loaded = loaded_by(f"{SET_UP} import {PACKAGE.name}.{module}")
 
     strangers = {"httpx", "httpcore", "django_q", "jsonschema", "tqdm", "prometheus_client", "health_check"}
+    strangers |= {"opentelemetry", "yaml"}
     assert strangers & loaded == set()
     assert [name for name in loaded if name.startswith(f"{PACKAGE.name}.sandbox")] == []
 
@@ -94,7 +95,11 @@ def test_each_package_that_is_imported_is_declared():
     for extra in PROJECT["project"]["optional-dependencies"].values():
         declared += extra
     names = {re.split(r"[\[<>=;, ]", each)[0].lower().replace("-", "_") for each in declared}
-    modules = {"django_q2": "django_q", "django_health_check": "health_check"}
+    modules = {
+        "django_q2": "django_q",
+        "django_health_check": "health_check",
+        "opentelemetry_api": "opentelemetry",
+    }
     names = {modules.get(name, name) for name in names}
     names |= {name for name, owner in COMES_WITH.items() if owner.lower() in names}
 
@@ -120,6 +125,7 @@ BROKEN = [
     ("jsonschema", "checks/settings.py", "import jsonschema"),
     ("dependencies", "relay/batch.py", "import tqdm"),
     ("layers", "contrib/views.py", "from genesys_eventbridge.management import status"),
+    ("opentelemetry", "relay/senders.py", "def late():\n    from opentelemetry import trace"),
     ("prometheus", "reporting/measurements.py", "def late():\n    import prometheus_client"),
     ("health", "contrib/views.py", "from health_check.base import HealthCheck"),
 ]

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -177,13 +177,15 @@ def check_size(event: CloudEvent, limit: int) -> None:
         raise too_large(limit, size)
 
 
-def content_digest(event: CloudEvent, destination: str, *, with_time: bool) -> str:
+def content_digest(
+    event: CloudEvent, destination: str, *, with_time: bool, without: Collection[str] = ()
+) -> str:
     """The SHA-256 of the event's content, in hexadecimal: equal content gives equal digests.
 
-    It covers the destination and the whole event except its id; ``time`` only ``with_time``, which is for
-    callers that passed one. The order of members does not matter.
+    It covers the destination and the whole event except its id and the members ``without``; ``time`` only
+    ``with_time``, which is for callers that passed one. The order of members does not matter.
     """
-    ours = {"specversion", "id"} if with_time else {"specversion", "id", "time"}
+    ours = {"specversion", "id", *without} if with_time else {"specversion", "id", "time", *without}
     members = {name: value for name, value in event._members.items() if name not in ours}
     return digest(_encode_sorted({"destination": destination, "event": members}))
 

@@ -60,6 +60,7 @@ class DestinationSettings:
     on_doubt: str = setting(values.one_of("ask", "resend"), "ask")
     wake: str | None = setting(rules.wake, rules.AUTO)
     require_transaction: bool = setting(values.boolean, True)
+    tracing: bool = setting(values.boolean, True)
     schemas: Mapping[str, Any] = setting(rules.schemas, {})
     retention_days: float | None = setting(values.optional(values.days), 30.0)
     payload_retention_days: float | None = setting(values.optional(values.days), None)

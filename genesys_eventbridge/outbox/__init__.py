@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connec
 from django.db.models import Model
 from django.views.decorators.debug import sensitive_variables
 
-from genesys_eventbridge import conf, signals, wake
+from genesys_eventbridge import conf, signals, tracing, wake
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.db import first_write
 from genesys_eventbridge.db.transactions import in_transaction, is_conflict, kept, require_intact
@@ -62,32 +62,34 @@ def enqueue(
     database has already rolled the transaction back and other code caught that error.
     """
     alias = _join(using, destination, standalone)
-    row = build_row(
-        type,
-        data,
-        source=source,
-        subject=subject,
-        time=time,
-        dataschema=dataschema,
-        datacontenttype=datacontenttype,
-        extensions=extensions,
-        ordering_key=ordering_key,
-        idempotency_key=idempotency_key,
-        event_id=event_id,
-        delay=delay,
-        destination=destination,
-        about=about,
-    )
-    with _transaction(alias):
-        if idempotency_key is None and event_id is None:
-            insert(row, alias)
-        else:
-            with _conflicts(alias, "enqueue()"):
-                known = _insert_or_known(row, alias)
-            if known is not row:
-                return known
-        _announce([row], alias)
-    return row
+    with tracing.enqueueing(destination, on=_traced(destination)) as span:
+        row = build_row(
+            type,
+            data,
+            source=source,
+            subject=subject,
+            time=time,
+            dataschema=dataschema,
+            datacontenttype=datacontenttype,
+            extensions=extensions,
+            ordering_key=ordering_key,
+            idempotency_key=idempotency_key,
+            event_id=event_id,
+            delay=delay,
+            destination=destination,
+            about=about,
+        )
+        span.about(row.event_id, row.type, row.source)
+        with _transaction(alias):
+            if idempotency_key is None and event_id is None:
+                insert(row, alias)
+            else:
+                with _conflicts(alias, "enqueue()"):
+                    known = _insert_or_known(row, alias)
+                if known is not row:
+                    return known
+            _announce([row], alias)
+        return row
 
 
 @sensitive_variables()
@@ -105,6 +107,13 @@ def enqueue_many(
     position (``events[3].subject``); then none is written.
     """
     alias = _join(using, destination, standalone)
+    events = list(events)
+    with tracing.enqueueing(destination, len(events), on=_traced(destination)):
+        return _write_many(events, destination, alias)
+
+
+@sensitive_variables()
+def _write_many(events: Sequence[Mapping[str, Any]], destination: str, alias: str) -> list[OutboxEvent]:
     rows: list[OutboxEvent] = []
     named: list[OutboxEvent] = []
     for position, event in enumerate(events):
@@ -180,6 +189,13 @@ async def aenqueue(
         return enqueue(type, data, **{**keywords, "standalone": True})
 
     return await sync_to_async(write)()
+
+
+def _traced(destination: str) -> bool:
+    try:
+        return conf.destination(destination).tracing
+    except ImproperlyConfigured:
+        return False  # ``build_row`` raises it, unless each event names another destination
 
 
 def _join(using: str | None, destination: str, standalone: bool) -> str:

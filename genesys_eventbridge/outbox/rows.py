@@ -17,8 +17,8 @@ from django.db import connections
 from django.db.models import Model
 from django.utils import timezone
 
-from genesys_eventbridge import conf
-from genesys_eventbridge.cloudevents import NO_DATA, build_event, check_text, content_digest
+from genesys_eventbridge import conf, tracing
+from genesys_eventbridge.cloudevents import NO_DATA, CloudEvent, build_event, check_text, content_digest
 from genesys_eventbridge.db import json_rows, json_table
 from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow, now_sql
 from genesys_eventbridge.errors import InvalidEvent
@@ -95,19 +95,30 @@ def build_row(
     destination_settings = conf.destination(destination)
     if data is NO_DATA:
         raise InvalidEvent("data", "is required by the platform; pass data=None for JSON null")
-    event = build_event(
-        type,
-        data,
-        source=destination_settings.source if source is None else source,
-        id=event_id,
-        subject=subject,
-        time=time,
-        dataschema=dataschema,
-        datacontenttype=datacontenttype,
-        extensions=extensions,
-        max_bytes=destination_settings.max_event_bytes,
-    )
-    destination_settings.platform.protocol.check_event(event)
+
+    def built(trace: Mapping[str, str]) -> CloudEvent:
+        event = build_event(
+            type,
+            data,
+            source=destination_settings.source if source is None else source,
+            id=event_id,
+            subject=subject,
+            time=time,
+            dataschema=dataschema,
+            datacontenttype=datacontenttype,
+            extensions={**(extensions or {}), **trace} if trace else extensions,
+            max_bytes=destination_settings.max_event_bytes,
+        )
+        destination_settings.platform.protocol.check_event(event)
+        return event
+
+    trace = _trace(destination_settings, extensions)
+    try:
+        event = built(trace)
+    except InvalidEvent:
+        if not trace:
+            raise
+        event, trace = built({}), {}  # with it the event may be too large
     declarations.validate(destination_settings, event)
     object_type, object_id = _object(about)
     seconds = _seconds(delay)
@@ -121,7 +132,7 @@ def build_row(
         time=_stored_time(event.occurred_at),
         body=event.encode(),
         body_sha256=event.sha256,
-        content_sha256=content_digest(event, destination, with_time=time is not None),
+        content_sha256=content_digest(event, destination, with_time=time is not None, without=trace),
         idempotency_key=uuid.uuid4() if idempotency_key is None else wire_uuid(idempotency_key, destination),
         ordering_key="" if ordering_key is None else check_text("ordering_key", ordering_key, _WIDTH),
         not_before=due if seconds else None,
@@ -130,6 +141,13 @@ def build_row(
         object_type=object_type,
         object_id=object_id,
     )
+
+
+def _trace(settings: conf.DestinationSettings, extensions: Any) -> dict[str, str]:
+    """The trace to be fixed in the event; empty if the caller passes one, or TRACING is off."""
+    if not settings.tracing or not isinstance(extensions, Mapping | None):
+        return {}
+    return tracing.context() if tracing.EXTENSION.isdisjoint(extensions or ()) else {}
 
 
 def insert(row: OutboxEvent, alias: str) -> None:

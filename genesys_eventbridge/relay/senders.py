@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from genesys_eventbridge import tracing
 from genesys_eventbridge.client import Sender
 from genesys_eventbridge.client.auth import credentials_for
 from genesys_eventbridge.conf import DestinationSettings
@@ -162,10 +163,15 @@ class Senders:
             time=row.time,
             body=row.body,
         )
-        if row.kind is AttemptKind.CHECK:
-            outcome = sender.check(row.remote_id, sent=sent, age=row.accepted_age)
-        else:
-            outcome = sender.publish(row.body, row.key, sent)
+        url, traced = self._platform.api_base_url, self.settings.tracing
+        with tracing.sending(row.kind.value, row.destination, url, sent, on=traced) as span:
+            if row.kind is AttemptKind.CHECK:
+                outcome = sender.check(row.remote_id, sent=sent, age=row.accepted_age)
+            else:
+                outcome = sender.publish(row.body, row.key, sent)
+            span.responded(outcome.status_code)
+            if outcome.verdict not in _FINE:
+                span.failed(str(outcome.status_code or outcome.verdict.value))
         if self._means_trouble(outcome):
             self.stop()
         return Report(row, outcome, began, time.monotonic() - began)
@@ -186,6 +192,8 @@ class Senders:
                 assert_never(never)
         return False
 
+
+_FINE = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
 
 _DIED = Outcome(Verdict.UNKNOWN, error="The sender thread died. The platform may have received the event.")
 

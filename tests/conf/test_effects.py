@@ -9,6 +9,8 @@ import certifi
 import httpx
 import pytest
 from django.db.models import F
+from opentelemetry.context import attach, detach
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from genesys_eventbridge import conf, relay, tasks, wake
 from genesys_eventbridge.alerts.evaluation import configured, evaluate
@@ -111,6 +113,15 @@ def refuses(kind: type[Exception], data: Any = None, **keywords: Any) -> bool:
     except kind:
         return True
     return False
+
+
+def carries_a_trace(world: World) -> bool:
+    traced = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    token = attach(TraceContextTextMapPropagator().extract(traced))
+    try:
+        return "traceparent" in enqueue("order.created", 1, standalone=True).body
+    finally:
+        detach(token)
 
 
 def paused_twice(world: World) -> float:
@@ -268,6 +279,7 @@ EFFECTS: dict[str, tuple[Any, Observe]] = {
     "BLOCK_KEY_ON_DEAD": (False, behind_a_dead_one),
     "WAKE": ("django_q", wakes),
     "REQUIRE_TRANSACTION": (False, lambda world: refuses(NotInTransaction)),
+    "TRACING": (False, carries_a_trace),
     "SCHEMAS": (
         {"order.created": {"type": "integer"}},
         lambda world: refuses(InvalidEvent, {"a": 1}, standalone=True),
