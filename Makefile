@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party sdk sdk-install asyncapi asyncapi-install workflows gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install workflows gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -39,6 +39,7 @@ help:
 	@echo 'make third-party  test events from models of other libraries: trees, histories, soft deletes'
 	@echo 'make sdk       let the official SDK (172 MB) invoke the webhook of the sandbox'
 	@echo 'make asyncapi  let the official AsyncAPI parser read the catalogue; needs node and npm'
+	@echo 'make httpx2    run the tests of the client with httpx2 instead of httpx'
 	@echo 'make gateways  test with real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
 	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
 	@echo 'make themes    test them in django-unfold and django-jazzmin, with pictures in build/themes'
@@ -88,6 +89,18 @@ asyncapi-install:
 		cp tests/asyncapi/package.json tests/asyncapi/package-lock.json $(VENV)-asyncapi/ && \
 		npm ci --prefix $(VENV)-asyncapi --ignore-scripts --no-audit --no-fund --loglevel=error && \
 		cp tests/asyncapi/package-lock.json $(VENV)-asyncapi/installed.json; }
+
+# The tests that meet the HTTP library, with httpx2 and without httpx.
+HTTPX2_TESTS = tests/client tests/relay tests/sandbox tests/platform tests/simulation tests/test_tls.py tests/test_ping.py \
+	tests/alerts
+httpx2: httpx2-install
+	$(VENV)-httpx2/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard $(HTTPX2_TESTS)))
+
+httpx2-install: | $(VENV)/bin/python
+	test -x $(VENV)-httpx2/bin/python || $(VENV)/bin/python -m venv $(VENV)-httpx2
+	$(VENV)-httpx2/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(VENV)-httpx2/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[schema,httpx2]' --group test
+	$(VENV)-httpx2/bin/python -m pip uninstall --quiet --yes httpx httpcore
 
 # A gateway that is not installed is skipped, and pytest's summary says so.
 gateways: $(DEV)

@@ -85,6 +85,12 @@ asyncapi() { # asyncapi PYTHON ENVIRONMENT CONSTRAINT: no npm or no registry is 
     ran_on "$2"
 }
 
+httpx2() { # httpx2 PYTHON ENVIRONMENT CONSTRAINT: the successor of httpx, and httpx is not installed
+    constrain "$3"
+    make httpx2 PYTHON="$1" VENV="$2"
+    "$2-httpx2/bin/python" -c 'from genesys_eventbridge.client.transport import USER_AGENT; print(USER_AGENT)'
+}
+
 gateways() { # gateways PYTHON ENVIRONMENT CONSTRAINT: a gateway that is not installed is a failure here
     constrain "$3"
     EVENTBRIDGE_REQUIRE_GATEWAYS=1 make gateways PYTHON="$1" VENV="$2" PYTEST_ARGS="tests/gateways --durations=15"

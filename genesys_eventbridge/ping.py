@@ -29,7 +29,7 @@ from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.platform.outcomes import Outcome, Sent, Verdict
 
 if TYPE_CHECKING:
-    import httpx
+    from genesys_eventbridge.client.http import httpx
 
 #: Maximum difference of clocks in seconds; a Date header has whole seconds.
 SKEW = 5.0

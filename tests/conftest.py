@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+
+from genesys_eventbridge.client import http  # chooses its library before the alias exists
+
+if http.httpx.__name__ == "httpx2":  # `make httpx2`: tests write httpx and mean the library in use
+    http.httpx.alias_httpx()
+
 from django.conf import settings as django_settings
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings

@@ -92,7 +92,8 @@ def test_no_session_key_is_written_to_the_file_of_sslkeylogfile(ca, tmp_path):
     log = tmp_path / "keys.log"
     with SocketServer(replies(answer(202, b"{}")), tls=ca.server(TLS13, client_ca=None)) as server:
         code = (
-            "import httpx; from genesys_eventbridge.client.transport import DirectTransport;"
+            "from genesys_eventbridge.client.http import httpx;"
+            "from genesys_eventbridge.client.transport import DirectTransport;"
             f"DirectTransport(ca_bundle={ca.certificate!r})"
             f".handle_request(httpx.Request('POST', {server.url!r}, content=b'{{}}'))"
         )

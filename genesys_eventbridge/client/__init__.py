@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from uuid import UUID
 
-import httpx
-
 from genesys_eventbridge.client.auth import ClientCredentials, credentials_for
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.sender import Sender
 from genesys_eventbridge.cloudevents.timestamps import parse_rfc3339
 from genesys_eventbridge.errors import (

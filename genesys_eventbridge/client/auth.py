@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-import httpx
-
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.login import Basic, ask_for_token
 from genesys_eventbridge.client.sockets import Deadline
 from genesys_eventbridge.client.transport import DEADLINE

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-import httpx
-
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.responses.token import token_answer
 from genesys_eventbridge.client.sockets import Deadline

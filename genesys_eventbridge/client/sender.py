@@ -10,9 +10,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
-import httpx
-
 from genesys_eventbridge.client.auth import TOKEN_TRANSPORT, ClientCredentials
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.responses import read
 from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.sockets import Deadline

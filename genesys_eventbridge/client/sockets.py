@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import httpcore
-
+from genesys_eventbridge.client.http import httpcore
 from genesys_eventbridge.tls import certificate_alert
 
 Result = TypeVar("Result")

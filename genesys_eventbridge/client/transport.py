@@ -10,17 +10,16 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-import httpcore
-import httpx
-
 from genesys_eventbridge import __version__
+from genesys_eventbridge.client.http import httpcore, httpx
 from genesys_eventbridge.client.responses import BODY_PROBLEM, BROKEN_OFF
 from genesys_eventbridge.client.sockets import Deadline, DeadlineNetwork, Established
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.tls import ClientCertificate, contexts
 
-USER_AGENT = f"genesys-eventbridge/{__version__} httpx/{httpx.__version__} python/{platform.python_version()}"
+_LIBRARY = f"{httpx.__name__}/{httpx.__version__}"
+USER_AGENT = f"genesys-eventbridge/{__version__} {_LIBRARY} python/{platform.python_version()}"
 MAX_ANSWER_BYTES = 1024 * 1024
 #: Request extension: the ``Deadline`` of the publish or check that the request belongs to.
 DEADLINE = "deadline"
@@ -62,8 +61,10 @@ class DirectTransport(httpx.BaseTransport):
         self._ca_bundle = ca_bundle
         self._client_cert = client_cert
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
-        for name in ("httpcore.connection", "httpcore.http11", "httpcore.proxy"):
-            logging.getLogger(name).addFilter(_STEPS_ONLY)  # a logger keeps a filter once
+        for name in ("connection", "http11", "proxy"):
+            logging.getLogger(f"{httpcore.__name__}.{name}").addFilter(
+                _STEPS_ONLY
+            )  # a logger keeps a filter once
         self._own_process()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

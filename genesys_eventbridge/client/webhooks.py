@@ -8,8 +8,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-import httpx
-
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.sockets import Deadline
 from genesys_eventbridge.client.transport import DEADLINE, USER_AGENT, DirectTransport, read_answer
 from genesys_eventbridge.errors import Halted

@@ -21,9 +21,9 @@ from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 
 if TYPE_CHECKING:
-    from httpx import BaseTransport
+    from genesys_eventbridge.client.http import httpx
 
-TransportFactory = Callable[[], "BaseTransport"]
+TransportFactory = Callable[[], "httpx.BaseTransport"]
 
 
 @dataclass(frozen=True, slots=True)

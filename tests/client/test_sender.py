@@ -77,7 +77,7 @@ def test_a_publish_is_these_bytes_and_these_headers(login):
         assert request.body.decode() == BODY
         agent = dict(request.headers).pop("User-Agent")
         assert agent.split("/")[0] == "genesys-eventbridge"
-        assert f"httpx/{httpx.__version__} python/3" in agent
+        assert f" {httpx.__name__}/{httpx.__version__} python/3" in agent
         assert sorted(request.headers) == sorted(
             {
                 "Host": f"127.0.0.1:{api.port}",

@@ -555,7 +555,8 @@ def outcome_of(transport: DirectTransport, url: str) -> Outcome:
 
 
 EXHAUSTED = """
-import os, resource, sys, httpx
+import os, resource, sys
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.responses import BODY_PROBLEM, BROKEN_OFF
 from genesys_eventbridge.client.responses.exceptions import failure_outcome
 from genesys_eventbridge.client.transport import DirectTransport
@@ -1133,7 +1134,7 @@ def test_at_debug_no_header_value_is_logged(caplog, transport):
 
 
 def test_other_users_of_httpcore_keep_their_trace(caplog):
-    caplog.set_level(logging.DEBUG, "httpcore")
+    caplog.set_level(logging.DEBUG, httpcore.__name__)
     with SocketServer(replies(answer(202, b"{}", "X-Theirs: visible"))) as server:
         httpx.get(server.url, trust_env=False)
 

@@ -54,7 +54,7 @@ def _fresh_process():
 def everything(caplog, capfd):
     """``everything()``: all that is left behind, by place. The root logger hears everything, too."""
     caplog.set_level(logging.DEBUG)
-    for name in ("httpx", "httpcore", "django.db.backends"):
+    for name in ("httpx", "httpcore", "httpx2", "httpcore2", "django.db.backends"):
         caplog.set_level(logging.DEBUG, logger=name)
 
     def look():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import httpx
-
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.platform.answers import Answer, parsed
 from genesys_eventbridge.platform.outcomes import Rules
 

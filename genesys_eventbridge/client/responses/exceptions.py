@@ -6,8 +6,7 @@ import socket
 import ssl
 from collections.abc import Collection, Iterator
 
-import httpx
-
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted, InvalidEvent
 from genesys_eventbridge.platform.answers import CORRELATION_LIMIT, ERROR_LIMIT

@@ -6,8 +6,7 @@ import random
 import re
 from collections.abc import Callable, Collection
 
-import httpx
-
+from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.responses import read
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.platform.answers import ERROR_LIMIT, Answer
