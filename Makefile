@@ -7,7 +7,7 @@
 #   EVENTBRIDGE_TEST_DEPTH=full                        all examples of the property tests (default: a quarter)
 
 # The first of these that works and is new enough; a name on PATH may be a shim that does nothing.
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 VENV ?= .venv
 PYTEST_ARGS ?=
@@ -27,7 +27,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install workflows gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -50,7 +50,7 @@ help:
 	@echo 'make mutants   remove each guard and check that a test fails'
 	@echo 'make audit     check what a user installs for known vulnerabilities; needs PyPI'
 	@echo 'make bench     measure what docs/benchmarks.md shows: an hour, or BENCH_ARGS=--quick'
-	@echo 'make lint      ruff, mypy and import-linter'
+	@echo 'make lint      ruff, mypy, import-linter and zizmor'
 	@echo 'make format    let ruff fix and format what it can'
 	@echo 'make clean     remove environments, builds and caches'
 
@@ -163,6 +163,8 @@ lint: $(DEV)
 	$(VENV)/bin/mypy $(CODE)
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m tests.prose
+	@# A source distribution may come without the workflows.
+	test ! -d .github || $(VENV)/bin/zizmor --offline --pedantic --quiet --no-progress .github
 	@# The example project has its own settings, so it has its own mypy.ini.
 	cd example_project && $(abspath $(VENV))/bin/mypy .
 

@@ -70,11 +70,10 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
         f"{counted(len(breaking), 'breaking change')}, {counted(len(compatible), 'compatible change')} "
         f"since {file} was written ({counted(len(old), 'event type')} then, {len(new):,} now)."
     )
+    if breaking:
+        lines.append("If the consumers agree, write the file again:")
     if breaking or compatible:
-        lines.append(
-            next_step(f"eventbridge_catalogue --format {form} --output {file}")
-            + ("  (once the consumers agree)" if breaking else "")
-        )
+        lines.append(next_step(f"eventbridge_catalogue --format {form} --output {file}"))
     data = {
         "file": file,
         "breaking": list(map(_change, breaking)),
