@@ -10,7 +10,7 @@ import pytest
 from genesys_eventbridge.client import http  # chooses its library before the alias exists
 
 if http.httpx.__name__ == "httpx2":  # `make httpx2`: tests write httpx and mean the library in use
-    http.httpx.alias_httpx()
+    http.httpx.alias_httpx()  # type: ignore[attr-defined]
 
 from django.conf import settings as django_settings
 from django.test import TransactionTestCase

@@ -1751,7 +1751,7 @@ MUTANTS = [
     Mutant(
         "a registered type is not one of enqueue() as well",
         "model_events/catalogue.py",
-        (("        if (type_, alias) not in known\n", ""),),
+        ((" in declared if (type_, alias) not in known]", " in declared]"),),
         "model_events/test_catalogue.py",
     ),
     Mutant(
@@ -1861,8 +1861,113 @@ MUTANTS = [
     Mutant(
         "an example that the user's schema refuses",
         "model_events/catalogue.py",
-        (("if all(schemas.fits(schema, type_, one) for schema in known)", "if one is not None"),),
+        (
+            (
+                "if all(schemas.fits(schema, type_, one, origin) for schema, origin in rules)",
+                "if one is not None",
+            ),
+        ),
         "model_events/test_shapes.py",
+    ),
+    Mutant(
+        "a declared schema is not used at enqueue",
+        "outbox/declarations.py",
+        (
+            (
+                "if schema is not None and (event.type in settings.schemas or",
+                "if schema is not None and event.type in settings.schemas and (",
+            ),
+        ),
+        "outbox/test_declarations.py",
+    ),
+    Mutant(
+        "a type is declared twice in different ways",
+        "outbox/declarations.py",
+        (("    if known != declaration:", "    if known is None:"),),
+        "outbox/test_declarations.py",
+    ),
+    Mutant(
+        "the caller changes a declared schema later",
+        "outbox/declarations.py",
+        (("json.loads(json.dumps(dict(schema), allow_nan=False))", "dict(schema)"),),
+        "outbox/test_declarations.py",
+    ),
+    Mutant(
+        "an example that its declared schema refuses passes the check",
+        "checks/declarations.py",
+        (("    if wrong:", "    if not wrong and one.example is None:"),),
+        "outbox/test_declarations.py",
+    ),
+    Mutant(
+        "a removed field breaks no consumer",
+        "model_events/contract/comparison.py",
+        (('Change(True, member, "is gone', 'Change(False, member, "is gone'),),
+        "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "null where there was none breaks no consumer",
+        "model_events/contract/comparison.py",
+        (('Change(True, path, "may be null now"', 'Change(False, path, "may be null now"'),),
+        "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "a narrowed enum breaks no consumer",
+        "model_events/contract/comparison.py",
+        (("if gone := [value", "if gone := [] and [value"),),
+        "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "a widened enum breaks no consumer",
+        "model_events/contract/comparison.py",
+        (("if added := [value", "if added := [] and [value"),),
+        "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "a longer text breaks no consumer",
+        "model_events/contract/comparison.py",
+        (("(name in _UPPER and new < old)", "name in _UPPER"),),
+        "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "a removed type is not reported",
+        "model_events/contract/check.py",
+        (
+            (
+                "    for destination, type_ in sorted({*old, *new})",
+                "    for destination, type_ in sorted(new)",
+            ),
+        ),
+        "management/test_contract.py",
+    ),
+    Mutant(
+        "a breaking change ends with 0",
+        "management/commands/eventbridge_catalogue.py",
+        (("        if breaking:", "        if breaking < 0:"),),
+        "management/test_contract.py",
+    ),
+    Mutant(
+        "references of a declared schema lead to the top of the document",
+        "model_events/contract/embedding.py",
+        (("result[name] = pointer + value[1:]", "result[name] = value"),),
+        "model_events/contract/test_documents.py",
+    ),
+    Mutant(
+        "each event's own source is promised to be the same",
+        "model_events/contract/envelope.py",
+        (("len(found) == 1 and not any(entry.source_varies for entry in self.entries)", "len(found) == 1"),),
+        "model_events/contract/test_documents.py",
+    ),
+    Mutant(
+        "the token of a webhook is in the AsyncAPI document",
+        "platform/protocols/webhook.py",
+        (('address=_PATH.format("{token}"),', "address=_PATH.format(self.webhook_token),"),),
+        "model_events/contract/test_documents.py",
+    ),
+    Mutant(
+        "httpx2 is the default",
+        "client/http.py",
+        (('if _wanted == "httpx2":', 'if _wanted != "httpx":'),),
+        "client/test_http.py",
     ),
     Mutant(
         "an event is written into a transaction that has ended",

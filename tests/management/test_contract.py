@@ -13,7 +13,7 @@ from tests.shop.models import Order
 pytest_plugins = ["tests.registrations", "tests.declaring"]
 
 FORMATS = ("json", "jsonschema", "asyncapi")
-SIZES = {"type": "object", "properties": {"size": {"enum": ["s", "m"]}}, "required": ["size"]}
+SIZES: dict[str, Any] = {"type": "object", "properties": {"size": {"enum": ["s", "m"]}}, "required": ["size"]}
 
 
 @pytest.fixture(params=FORMATS)
