@@ -1964,9 +1964,9 @@ MUTANTS = [
         "model_events/contract/test_documents.py",
     ),
     Mutant(
-        "httpx2 is the default",
+        "an impossible choice of the HTTP library is ignored",
         "client/http.py",
-        (('if _wanted == "httpx2":', 'if _wanted != "httpx":'),),
+        (('if _wanted not in ("", "httpx", "httpx2"):', "if _wanted is None:"),),
         "client/test_http.py",
     ),
     Mutant(

@@ -73,7 +73,8 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
     if breaking:
         lines.append("If the consumers agree, write the file again:")
     if breaking or compatible:
-        lines.append(next_step(f"eventbridge_catalogue --format {form} --output {file}"))
+        version = f" --contract-version {document['info']['version']}" if form == "asyncapi" else ""
+        lines.append(next_step(f"eventbridge_catalogue --format {form} --output {file}{version}"))
     data = {
         "file": file,
         "breaking": list(map(_change, breaking)),

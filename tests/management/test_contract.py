@@ -98,7 +98,8 @@ def test_a_removed_field_and_a_removed_type_fail_and_are_explained(
     assert lines[1].startswith("  -> Keep the old name")
     assert lines[2] == "box.sent (to default): is no longer published (removed type)"
     assert "2 breaking changes, 1 compatible change since" in ran.out
-    assert f"manage.py eventbridge_catalogue --format {form} --output {file}" in ran.out
+    again = f"manage.py eventbridge_catalogue --format {form} --output {file}"
+    assert again + (" --contract-version 1.0.0" if form == "asyncapi" else "") in lines[-1]
     assert {(one["type"], one["path"]) for one in report(file)["compatible"]} == {
         ("box.packed", "data.weight")
     }
@@ -251,6 +252,15 @@ def test_check_prints_a_report_only(file, arguments) -> None:
 
     assert ran.code == 2
     assert "--check prints a report" in ran.error
+
+
+def test_a_document_without_a_version_is_not_one_of_ours(events: Events, file) -> None:
+    events.now(("box.packed", SIZES))
+    document = written(file, "asyncapi")
+    del document["info"]["version"]
+    file.write_text(json.dumps(document), "utf-8")
+
+    assert "eventbridge_catalogue did not write it" in check(file).error
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path) -> None:

@@ -145,6 +145,8 @@ def _from_json_schema(document: Any) -> Iterator[tuple[tuple[str, str], Promise]
 
 
 def _from_asyncapi(document: Any) -> Iterator[tuple[tuple[str, str], Promise]]:
+    if not isinstance(document["info"]["version"], str):
+        raise TypeError("info.version is no text")
     messages = document["components"]["messages"]
     for channel in document["channels"].values():
         for key in channel["messages"]:
