@@ -137,6 +137,24 @@ def test_a_new_type_and_a_new_field_are_compatible(events: Events, file, form) -
     assert ran.out.startswith("0 breaking changes, 2 compatible changes")
 
 
+def test_a_schema_for_a_declared_event_is_compatible_and_its_removal_is_not(
+    declare: Declare, events: Events, file, form
+) -> None:
+    """Without a schema even bytes are allowed, instead of data."""
+    events.now()
+    declare("box.packed", example={"size": "s"})
+    written(file, form)
+    events.now(("box.packed", SIZES))
+    ran = check(file)
+    assert (ran.code, ran.out.startswith("0 breaking changes")) == (0, True)
+
+    written(file, form)
+    events.now()
+    declare("box.packed", example={"size": "s"})
+
+    assert any("any JSON value" in one["what"] for one in report(file)["breaking"])
+
+
 def test_a_type_that_moved_to_another_destination_is_breaking(events: Events, emea, file, form) -> None:
     events.now(("box.packed", SIZES))
     written(file, form)

@@ -12,6 +12,8 @@ from genesys_eventbridge.model_events.contract.json_schema import DESTINATION
 
 #: The formats that can be read back, as ``--format`` names them.
 FORMATS = ("json", "jsonschema", "asyncapi")
+#: Members of an event that have a rule of their own, never change, or replace ``data``.
+_UNCOMPARED = ("source", "type", "specversion", "data_base64")
 _FOREIGN = "Write one with: eventbridge_catalogue --format {} --output FILE."
 
 
@@ -171,11 +173,11 @@ def _event(properties: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _promise(schema: Mapping[str, Any]) -> Promise:
-    """The source is compared by a rule of its own; the text of the event is documentation."""
+    """The source is compared by a rule of its own. Where bytes are allowed, data is not always there."""
     properties: Mapping[str, Any] = schema["properties"]
     source = properties["source"].get("const")
-    rest = {name: one for name, one in properties.items() if name not in ("source", "type", "specversion")}
-    kept = {name: one for name, one in schema.items() if name not in ("examples", DESTINATION)}
+    rest = {name: one for name, one in properties.items() if name not in _UNCOMPARED}
+    kept = {name: one for name, one in schema.items() if name not in ("oneOf", DESTINATION)}
     return Promise(source, {**kept, "properties": rest})
 
 
