@@ -104,9 +104,9 @@ def _new_process() -> Iterator[None]:
     """
     vars(django_settings).pop(conf.SETTING, None)
     conf.reset()
-    wrapped = django_settings._wrapped
+    wrapped = vars(django_settings)["_wrapped"]
     yield
-    if django_settings._wrapped is not wrapped:
+    if vars(django_settings)["_wrapped"] is not wrapped:
         pytest.fail("left settings behind that another test would see")
     defects.forget()
     due.forget()

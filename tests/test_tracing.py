@@ -43,7 +43,7 @@ def in_a_span(name="GET /orders"):
     return trace.get_tracer_provider().get_tracer("tests").start_as_current_span(name)
 
 
-def members(row) -> dict:
+def members(row):
     return json.loads(row.body)
 
 
