@@ -16,7 +16,7 @@ bench() { # bench DATABASE NAME [ARGUMENT ...]
 	EVENTBRIDGE_TEST_DATABASE=$database "$python" -m "benchmarks.$name" "$@"
 }
 
-for name in draining enqueueing saving settling claiming limiting lapsed old_snapshot starting pages acting faulting; do bench "$main" $name "$@"; done
+for name in draining enqueueing saving settling claiming limiting lapsed old_snapshot starting pages scraping acting faulting; do bench "$main" $name "$@"; done
 if [ -n "${TEST_REDIS_URL:-}" ]; then
 	for name in clusters latency; do bench "$main" $name "$@"; done
 else

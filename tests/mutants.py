@@ -4320,6 +4320,100 @@ MUTANTS = [
         "management/test_status.py",
     ),
     Mutant(
+        "a total is in the transaction of its bucket",
+        "counters.py",
+        (
+            (
+                "in_small_transaction(alias, partial(_write, alias, destination, rows, timed, totals))",
+                "_write(alias, destination, rows, timed, totals)",
+            ),
+        ),
+        "contrib/test_prometheus.py::test_a_total_that_cannot_be_written_leaves_no_bucket",
+    ),
+    Mutant(
+        "what has no end has no total",
+        "counters.py",
+        (("totals = [row for row in rows if row[0].startswith(TOTALLED)]", "totals = list(rows)"),),
+        "contrib/test_prometheus.py::TestTotals",
+    ),
+    Mutant(
+        "pruning keeps totals",
+        "counters.py",
+        (
+            (
+                "    return sum(_delete(alias, old, batch_size) for old in (numbers, fine, coarse))\n",
+                "    Total.objects.using(alias).all().delete()\n"
+                "    return sum(_delete(alias, old, batch_size) for old in (numbers, fine, coarse))\n",
+            ),
+        ),
+        "contrib/test_prometheus.py::TestTotals",
+    ),
+    Mutant(
+        "buckets of a histogram are cumulative",
+        "contrib/prometheus.py",
+        (("if step <= last)", "if step == last)"),),
+        "contrib/test_prometheus.py::TestTotals",
+    ),
+    Mutant(
+        "a scrape counts a bounded number of events",
+        "reporting/measurements.py",
+        (("destination=alias)[:most]", "destination=alias)[: 10**9]"),),
+        "contrib/test_prometheus.py::TestGauges",
+    ),
+    Mutant(
+        "a pause that waits for its probe is shown",
+        "contrib/prometheus.py",
+        (
+            (
+                "health.paused_until is not None and",
+                "health.paused_until is not None and health.paused_until > at.now and",
+            ),
+        ),
+        "contrib/test_prometheus.py::TestPauses",
+    ),
+    Mutant(
+        "the metrics need the token",
+        "contrib/access.py",
+        (("constant_time_compare(given.strip(), token)", "given"),),
+        "contrib/test_prometheus.py::TestTheView",
+    ),
+    Mutant(
+        "an empty token protects nothing",
+        "contrib/access.py",
+        (('if token is UNSET or token == "":', "if token is UNSET:"),),
+        "contrib/test_prometheus.py::TestTheView",
+    ),
+    Mutant(
+        "a public health page tells no details",
+        "contrib/health.py",
+        (("each.message if self.details else each.kind", "each.message"),),
+        "contrib/test_health.py::TestTheCheck",
+    ),
+    Mutant(
+        "a probe looks at more events than its limit",
+        "reporting/judgement.py",
+        (("max(LOOKED_AT, limits.max_dead + 1)", "LOOKED_AT"),),
+        "contrib/test_health.py::TestOneJudgement",
+    ),
+    Mutant(
+        "a health check closes its thread's connection",
+        "contrib/health.py",
+        (("            _close()\n", "            _close  # noqa: B018\n"),),
+        "contrib/test_health.py::TestInItsView",
+    ),
+    Mutant(
+        "the file of metrics is replaced at once",
+        "management/commands/eventbridge_metrics.py",
+        (("        Path(temporary).replace(file)\n", "        file.write_text(text)\n"),),
+        "contrib/test_prometheus.py::TestTheCommand",
+    ),
+    Mutant(
+        "totals are counted once",
+        "migrations/0012_count_totals.py",
+        (("    totals.all().delete()  # first", "    # first"),),
+        "test_upgrade.py::TestTotals",
+    ),
+    Mutant(
         "types without end are timed together",
         "counters.py",
         (("        if len(known) < TYPES:\n            known.add", "        known.add"),),

@@ -11,7 +11,7 @@ from django.utils.crypto import constant_time_compare
 
 #: A token, or a function that returns one, or None if something else protects the view.
 Token = str | Callable[[], str] | None
-#: The view was not told which token protects it.
+#: The token was left out.
 UNSET: Any = object()
 
 

@@ -68,7 +68,7 @@ OPERATOR, CHECKS = "operator", "checks"
 
 
 class EventBridgeCollector(Collector):
-    """Seven queries per scrape, whatever the size of the tables.
+    """Six queries per scrape, whatever the size of the tables.
 
     ``most`` is how many events of one state are counted at one destination at most: a scrape takes about a
     tenth of a second per million. A larger number of events is shown as ``most``.

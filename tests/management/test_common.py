@@ -41,7 +41,7 @@ ARGUMENTS = {
     "eventbridge_alert": ["--check"],
     "eventbridge_replay": ["--since", "1h", "--because", "test"],
 }
-PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune"
+PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune metrics"
 
 
 def parser_of(name) -> CommandParser:
