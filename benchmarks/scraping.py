@@ -1,11 +1,13 @@
-"""Statements and milliseconds of one scrape of the metrics, and of one health check. ``--rows`` sets how many.
+"""Statements and milliseconds of a scrape of the metrics, and of a health check. ``--rows`` sets how many.
 
 The rows are those of a large installation: see installation.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from benchmarks.measuring import Report, arguments, fresh_database, rounds, timed
 
@@ -26,7 +28,7 @@ def main() -> None:
         fill(count)
         counters.add("default", {"publish:accepted": 1, "check:delivered": 1, "within:4": 1}, seconds=0.3)
         scraped = registry()
-        sides = {
+        sides: dict[str, Callable[[], Any]] = {
             "a scrape": lambda: as_text(scraped.collect()),
             "a health check": probe,
             "eventbridge_status": judge,

@@ -165,7 +165,7 @@ def test_panels_have_ids_and_places_of_their_own():
     assert [(a, b) for a, b in combinations(places, 2) if overlap(a, b)] == []
 
 
-def overlap(a, b) -> bool:
+def overlap(a, b):
     across = a["x"] < b["x"] + b["w"] and b["x"] < a["x"] + a["w"]
     return across and a["y"] < b["y"] + b["h"] and b["y"] < a["y"] + a["h"]
 

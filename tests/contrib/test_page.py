@@ -47,7 +47,7 @@ def keys_in_code() -> set[str]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.keyword) and node.arg == "extra":
                 assert isinstance(node.value, ast.Dict), ast.unparse(node)
-                found |= {ast.literal_eval(key) for key in node.value.keys}
+                found |= {ast.literal_eval(key) for key in node.value.keys if key is not None}
     return found
 
 
@@ -84,7 +84,7 @@ class TestBlocks:
         assert answer.json() == BODY
 
     def test_a_registry_of_yours(self, monkeypatch):
-        registered = []
+        registered: list = []
         monkeypatch.setattr(REGISTRY, "register", registered.append)
 
         exec(REGISTRATION, {})
