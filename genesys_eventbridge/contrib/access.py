@@ -24,8 +24,9 @@ def refusal(request: HttpRequest, token: Token, view: str) -> HttpResponse | Non
         token = token()
     if token is UNSET or token == "":
         raise ImproperlyConfigured(
-            f'{view} needs a token: path("...", {view}, {{"token": os.environ["..."]}}), or {{"token": None}}'
-            " if something else protects it, such as a proxy or a network that only your monitoring reaches."
+            f"{view}: token: {'must not be empty' if token == '' else 'is missing'}. Pass "
+            f'path("...", {view}, {{"token": TOKEN}}), or {{"token": None}} if something else protects it, '
+            "such as a proxy or a network that only your monitoring reaches."
         )
     if token is None:
         return None

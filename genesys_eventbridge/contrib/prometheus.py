@@ -100,9 +100,8 @@ class EventBridgeCollector(Collector):
 def metrics_view(request: HttpRequest, token: Token = UNSET) -> HttpResponse:
     """The metrics as text, or as OpenMetrics if the request accepts that. 401 without the token.
 
-    503 if the database fails. ``path("metrics", metrics_view, {"token": os.environ["METRICS_TOKEN"]})``: a
-    text, or a function that returns one; None if something else protects it. Raises ImproperlyConfigured
-    without a token.
+    503 if the database fails. ``path("metrics", metrics_view, {"token": TOKEN})``: a text, or a function that
+    returns one; None if something else protects it. Raises ImproperlyConfigured without a token.
     """
     if refused := refusal(request, token, "metrics_view"):
         return refused

@@ -123,7 +123,7 @@ class TestTheView:
         assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
 
     def test_without_a_token_it_says_what_to_write(self, client):
-        with pytest.raises(ImproperlyConfigured, match="health_view needs a token"):
+        with pytest.raises(ImproperlyConfigured, match="health_view: token: is missing"):
             client.get("/health/unset")
 
     def test_without_details_it_says_no_more_than_the_kinds(self, client):
