@@ -74,7 +74,7 @@ def command_lines(name: str) -> Iterator[str]:
     for line in "\n".join(shown).splitlines():
         plain = line.replace('", "', " ")  # a list of arguments, as containers write it
         for typed in plain.split("manage.py ")[1:]:
-            yield re.split(r'"\]| +(?:#|>|&&)|$', typed, maxsplit=1)[0].strip()
+            yield re.split(r'"}?\]| +(?:#|>|&&)|$', typed, maxsplit=1)[0].strip()
     for inline in _INLINE.findall(prose(name)):
         if found := re.fullmatch(r"(?:python )?manage\.py ([^.]+)|(eventbridge_\w+(?: .*)?)", inline):
             yield found[1] or found[2]
