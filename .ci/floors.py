@@ -5,7 +5,9 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-for requirement in [*project["dependencies"], *project["optional-dependencies"]["schema"]]:
+extras = project["optional-dependencies"]
+tested = [*extras["schema"], *extras["prometheus"], *extras["health"]]
+for requirement in [*project["dependencies"], *tested]:
     floor = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.*\])?>=([0-9.]+)(?:,<[0-9.]+)?", requirement)
     if floor is None:
         raise SystemExit(f"pyproject.toml: {requirement} has no lowest version such as name>=1.2")
