@@ -4396,10 +4396,16 @@ MUTANTS = [
         "contrib/test_health.py::TestOneJudgement",
     ),
     Mutant(
-        "a health check closes its thread's connection",
-        "contrib/health.py",
-        (("            _close()\n", "            _close  # noqa: B018\n"),),
-        "contrib/test_health.py::TestInItsView",
+        "a thread of a server of metrics leaves no connection open",
+        "contrib/connections.py",
+        (("        if not was_open:\n            connection.close()\n", "        pass\n"),),
+        "contrib/test_health.py::TestInItsView contrib/test_prometheus.py::TestThreads",
+    ),
+    Mutant(
+        "a scrape keeps a connection that was open",
+        "contrib/connections.py",
+        (("        if not was_open:\n", "        if True:\n"),),
+        "contrib/test_prometheus.py::TestThreads",
     ),
     Mutant(
         "the file of metrics is replaced at once",

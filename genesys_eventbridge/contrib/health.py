@@ -18,9 +18,8 @@ except ImportError as error:
     ) from error
 
 from django.db import Error as DatabaseError
-from django.db import connections
 
-from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.contrib.connections import closed_if_opened_here
 from genesys_eventbridge.reporting.judgement import probe
 from genesys_eventbridge.reporting.problems import Limits
 
@@ -49,11 +48,10 @@ class EventBridge(HealthCheck):
         No coroutine, so the base class runs it in a thread.
         """
         try:
-            found = probe(self.destinations, Limits(self.max_age, self.max_dead)).problems
+            with closed_if_opened_here():
+                found = probe(self.destinations, Limits(self.max_age, self.max_dead)).problems
         except DatabaseError as error:
             raise ServiceUnavailable(f"the database failed ({type(error).__name__})") from error
-        finally:
-            _close()
         if found:
             raise ServiceUnavailable(
                 "; ".join(
@@ -61,10 +59,3 @@ class EventBridge(HealthCheck):
                     for each in found
                 )
             )
-
-
-def _close() -> None:
-    """The thread may live as long as the process, and no request closes its connection."""
-    connection = connections[outbox_alias()]
-    if not connection.in_atomic_block:
-        connection.close()

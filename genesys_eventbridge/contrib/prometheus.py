@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -32,9 +32,9 @@ except ImportError as error:
 
 from genesys_eventbridge import counters
 from genesys_eventbridge.contrib.access import UNSET, Token, refusal
+from genesys_eventbridge.contrib.connections import closed_if_opened_here
 from genesys_eventbridge.db import PASSING
 from genesys_eventbridge.defects import report
-from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.platform.outcomes import Halt, Verdict
 from genesys_eventbridge.reporting.measurements import Measurements, Totals, measure
 from genesys_eventbridge.reporting.status import DestinationStatus
@@ -86,11 +86,9 @@ class EventBridgeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Raises django.db.Error if the database fails."""
-        connection = connections[outbox_alias()]
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()  # the thread of a server of metrics knows no requests
         families = _Families(self._most)
-        families.fill(measure(SAMPLED, self._most))
+        with closed_if_opened_here():
+            families.fill(measure(SAMPLED, self._most))
         return iter(families.all)
 
 

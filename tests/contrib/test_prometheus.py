@@ -329,6 +329,27 @@ def test_passes_of_several_workers_add_up():
     assert found["eventbridge_delivery_seconds_count", "default"] == 20
 
 
+@pytest.mark.django_db(transaction=True)
+class TestThreads:
+    """A server of metrics starts a thread for each scrape."""
+
+    def test_a_scrape_closes_the_connection_that_it_opened(self):
+        def work():
+            before = connection.connection
+            text = scraped()
+            return before, "eventbridge_events{" in text, connection.connection
+
+        assert in_threads(1, work) == [(None, True, None)]
+
+    def test_it_keeps_one_that_was_open(self):
+        connection.ensure_connection()
+        before = connection.connection
+
+        scraped()
+
+        assert connection.connection is before
+
+
 class TestActs:
     def test_events_are_counted_not_clicks(self):
         dead = [event(row=ended(State.DEAD, "rejected")).pk for _ in range(3)]
