@@ -91,8 +91,7 @@ asyncapi-install:
 		cp tests/asyncapi/package-lock.json $(VENV)-asyncapi/installed.json; }
 
 # The tests that meet the HTTP library, with httpx2 and without httpx.
-HTTPX2_TESTS = tests/client tests/relay tests/sandbox tests/platform tests/simulation tests/test_tls.py tests/test_ping.py \
-	tests/alerts
+HTTPX2_TESTS = tests/client tests/relay tests/sandbox tests/test_tls.py tests/test_ping.py tests/alerts
 httpx2: httpx2-install
 	$(VENV)-httpx2/bin/python -m pytest $(or $(PYTEST_ARGS),$(wildcard $(HTTPX2_TESTS)))
 
