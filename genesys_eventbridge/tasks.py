@@ -1,4 +1,4 @@
-"""The tasks that django-q2 runs: stable dotted paths, plain arguments, no exception if an event fails."""
+"""The tasks that queues run: stable dotted paths, plain arguments, no exception if an event fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.transaction import TransactionManagementError
 
-from genesys_eventbridge import conf, relay, wake
+from genesys_eventbridge import conf, relay, runners, wake
 from genesys_eventbridge.alerts import background as alerts
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, drop_connection
@@ -181,11 +181,12 @@ def _follow(destination: str, until: int) -> None:
 
 
 def _start(task: str, destination: str, *arguments: int) -> bool:
-    """Queue another task; False if the broker does not accept it."""
-    from django_q.tasks import async_task
-
+    """Queue another task with the runner of this one; False if there is none or it does not accept it."""
+    runner = runners.current()
+    if runners.why_not(runner) or runners.runs_inline(runner):
+        return False
     try:
-        async_task(f"{__name__}.{task}", destination, *arguments, ack_failure=True, save=False)
+        runners.send(runner, task, destination, *arguments)
     except Exception as error:  # noqa: BLE001 - a broker fails in its own ways
         logger.warning("Cannot queue task %s for %s: %s", task, destination, type(error).__name__)
         return False

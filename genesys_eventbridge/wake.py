@@ -8,13 +8,12 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
-from django.apps import apps
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 from django.db.models import Q
 
-from genesys_eventbridge import conf
-from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q
+from genesys_eventbridge import conf, runners
+from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, TASKS
 from genesys_eventbridge.db import PASSING, in_small_transaction
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.defects import report
@@ -34,6 +33,10 @@ LISTENS = 600.0
 LOOK_SECONDS = 10.0
 #: A task is announced at most once in this many seconds.
 ANNOUNCE_SECONDS = 10.0
+
+
+#: The runners, as people know them.
+NAMES = {DJANGO_Q: "django-q2", TASKS: "Django's tasks"}
 
 
 class _Memory:
@@ -56,17 +59,19 @@ _memory = _Memory()
 
 
 def wake(destination: str) -> None:
-    """Ask a django-q2 worker to publish what is due. Never raises if the broker or the database is down."""
+    """Ask a worker to publish what is due. Never raises if the broker or the database is down."""
     _ask("publish", destination)
 
 
 def _ask(task: str, destination: str) -> None:
     setting = conf.destination(destination).wake
-    if setting is None or not _can_queue():
+    runner = runners.chosen(setting)
+    if runner is None:
         return
-    from django_q.tasks import async_task
-
     now = time.monotonic()
+    if runners.runs_inline(runner):
+        _run_here(runner, task, destination, now)
+        return
     with _memory.lock:
         last = _memory.last.get((task, destination), float("-inf"))
         if now < _memory.broken_until or now - last < COALESCE:
@@ -76,18 +81,36 @@ def _ask(task: str, destination: str) -> None:
         return
     try:
         asked_at = int(time.time())  # lets a worker drop what an earlier pass has already done
-        async_task(f"genesys_eventbridge.tasks.{task}", destination, asked_at, ack_failure=True, save=False)
+        runners.send(runner, task, destination, asked_at)
     except Exception as error:  # noqa: BLE001 - a broker fails in its own ways, and none may reach the request
-        _memory.broken_until = now + BROKEN
-        logger.warning(
-            "Cannot wake a worker (%s); the schedules will publish. Next attempt in %d s.",
-            type(error).__name__,
-            BROKEN,
-        )
+        _broken(error, now)
+
+
+def _run_here(runner: str, task: str, destination: str, now: float) -> None:
+    """Publish what is due, once, in the process of the commit, as the immediate backend of TASKS does.
+
+    Each commit does, because no worker would publish what a coalesced one leaves. Jobs of operators are not
+    run: their pages and ``--loop`` do that.
+    """
+    if task != "publish" or now < _memory.broken_until:
+        return
+    try:
+        runners.send(runner, "retry", destination)
+    except Exception as error:  # noqa: BLE001 - none may reach the request
+        _broken(error, now)
+
+
+def _broken(error: Exception, now: float) -> None:
+    _memory.broken_until = now + BROKEN
+    logger.warning(
+        "Cannot wake a worker (%s); the schedules will publish. Next attempt in %d s.",
+        type(error).__name__,
+        BROKEN,
+    )
 
 
 def wake_jobs() -> None:
-    """Ask a django-q2 worker to carry out jobs of operators; without one, a ``--loop`` or a schedule will."""
+    """Ask a worker to carry out jobs of operators; without one, a ``--loop`` or a schedule will."""
     for alias in conf.aliases():
         if conf.destination(alias).wake is not None:
             _ask("jobs", alias)
@@ -95,7 +118,7 @@ def wake_jobs() -> None:
 
 
 def announce(destination: str) -> None:
-    """Record that a django-q2 task runs for a destination; ``"WAKE": "auto"`` depends on it.
+    """Record that a task runs for a destination; ``"WAKE": "auto"`` depends on it.
 
     Writes at most once per ANNOUNCE_SECONDS, whatever the number of workers.
     """
@@ -122,21 +145,28 @@ def describe(setting: str | None, task_ago: float | None) -> str:
     """What a commit wakes now, as text. ``task_ago``: seconds since a task ran for it, or None."""
     if setting is None:
         return "none (WAKE is None): workers poll for due events"
-    if not apps.is_installed("django_q"):
-        return "none: django_q is not in INSTALLED_APPS, workers poll for due events"
-    if not _can_queue():
-        return "none: Q_CLUSTER runs tasks in the caller's process (sync)"
+    runner = runners.chosen(setting)
+    if runner is None:
+        return f"none: {runners.why_not(_named(setting))}, workers poll for due events"
+    name = NAMES[runner]
+    if runners.runs_inline(runner):
+        return f"{name}, in the process of the commit (ImmediateBackend)"
     if is_lately(task_ago):
-        return f"django-q2 ({ran(task_ago)})"
-    if setting == DJANGO_Q:
-        return f"django-q2, which may not read it: {ran(task_ago)}"
+        return f"{name} ({ran(task_ago)})"
+    if setting != AUTO:
+        return f"{name}, which may not read it: {ran(task_ago)}"
     return f"none: {ran(task_ago)}; workers poll for due events"
+
+
+def _named(setting: str) -> str:
+    """The runner to speak of where none can be used."""
+    return DJANGO_Q if setting == AUTO else setting
 
 
 def ran(task_ago: float | None) -> str:
     """A phrase like "a task ran 12 s ago"."""
     if task_ago is None:
-        return "no django-q2 task has run for it"
+        return "no task has run for it"
     return f"{'a' if is_lately(task_ago) else 'the last'} task ran {span(task_ago)} ago"
 
 
@@ -146,7 +176,7 @@ def is_lately(task_ago: float | None) -> bool:
 
 
 def task_ago(destination: str) -> float | None:
-    """Seconds since a django-q2 task ran for a destination, by the database's clock; None if none did."""
+    """Seconds since a task ran for a destination, by the database's clock; None if none did."""
     row = _rows(destination).annotate(now=NOW).values_list("task_at", "now").first()
     return None if row is None or row[0] is None else (row[1] - row[0]).total_seconds()
 
@@ -155,15 +185,6 @@ def forget() -> None:
     """Reset to the state of a new process; for tests."""
     with _memory.lock:
         _memory.forget()
-
-
-def _can_queue() -> bool:
-    """Whether a task would be queued rather than run within the user's request."""
-    if not apps.is_installed("django_q"):
-        return False
-    from django_q.conf import Conf
-
-    return not Conf.SYNC
 
 
 def _is_read(destination: str, now: float) -> bool:

@@ -237,10 +237,10 @@ class TestAuto:
         ("setting", "ago", "words"),
         [
             ("auto", 12, "django-q2 (a task ran 12 s ago)"),
-            ("auto", None, "none: no django-q2 task has run for it; workers poll for due events"),
+            ("auto", None, "none: no task has run for it; workers poll for due events"),
             ("auto", 3600, "none: the last task ran 1 h ago; workers poll for due events"),
             ("django_q", 12, "django-q2 (a task ran 12 s ago)"),
-            ("django_q", None, "django-q2, which may not read it: no django-q2 task has run for it"),
+            ("django_q", None, "django-q2, which may not read it: no task has run for it"),
             (None, 12, "none (WAKE is None): workers poll for due events"),
         ],
     )

@@ -10,11 +10,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, runners
 from genesys_eventbridge.checks.migrating import is_migrating
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.conf.alerts import ADMINS
-from genesys_eventbridge.conf.rules import DJANGO_Q, Problem
+from genesys_eventbridge.conf.rules import DJANGO_Q, TASKS, Problem
 from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
@@ -130,13 +130,28 @@ def _idle_senders(destination: DestinationSettings) -> Iterator[Problem]:
 
 
 def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
-    if destination.wake == DJANGO_Q and not apps.is_installed("django_q"):
+    wake, where = destination.wake, f"{conf.SETTING}[{destination.alias!r}]"
+    if wake == DJANGO_Q and not apps.is_installed("django_q"):
         yield Problem(
             "W018",
             "WAKE",
-            f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q", and django_q is not in '
-            "INSTALLED_APPS: commits wake no worker.",
+            f'{where}: WAKE is "django_q", and django_q is not in INSTALLED_APPS: commits wake no worker.',
             'Add "django_q" to INSTALLED_APPS, or set "WAKE": "auto".',
+        )
+    elif wake == TASKS and (why := runners.why_not(TASKS)):
+        yield Problem(
+            "W018",
+            "WAKE",
+            f'{where}: WAKE is "tasks", and {why}: commits wake no worker.',
+            'Configure a backend with a worker in TASKS (Django 6.0 or newer), or set "WAKE": "auto".',
+        )
+    elif wake == TASKS and runners.runs_inline(TASKS):
+        yield Problem(
+            "W046",
+            "WAKE",
+            f'{where}: WAKE is "tasks", and the default backend in TASKS is ImmediateBackend: each commit '
+            "waits until its events are published.",
+            'Use a backend with a worker of its own in production, or set "WAKE": "auto".',
         )
 
 

@@ -23,7 +23,7 @@ HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: Seconds that claiming and settling may take besides the request; part of every lease.
 LEASE_MARGIN = 5.0
 #: Values of WAKE.
-AUTO, DJANGO_Q = "auto", "django_q"
+AUTO, DJANGO_Q, TASKS = "auto", "django_q", "tasks"
 REPLACED_BY_WAKE = "PUBLISH_ON_COMMIT"
 
 
@@ -258,8 +258,8 @@ def unloadable(alias: str, values: Mapping[str, Any]) -> list[Problem]:
 
 
 def wake(value: Any) -> str | None:
-    if value is not None and value not in (AUTO, DJANGO_Q):
-        raise ValueError(f'"{AUTO}", "{DJANGO_Q}" or None')
+    if value is not None and value not in (AUTO, DJANGO_Q, TASKS):
+        raise ValueError(f'"{AUTO}", "{DJANGO_Q}", "{TASKS}" or None')
     return None if value is None else str(value)
 
 

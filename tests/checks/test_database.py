@@ -385,7 +385,7 @@ class TestWakes:
         message = only(ours())
 
         assert message.id == "genesys_eventbridge.W037"
-        assert "each commit queues a task, and no django-q2 task has run for it." in message.msg
+        assert "each commit queues a task, and no task has run for it." in message.msg
 
     def test_after_a_task_ran_all_is_well(self):
         wake.forget()

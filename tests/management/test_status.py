@@ -121,7 +121,7 @@ class TestCheck:
         assert ran.out.startswith(
             "OK       schedules: 4 of 4 installed\n"
             "OK       nothing needs an operator\n"
-            "INFO     wake: none: no django-q2 task has run for it; workers poll for due events\n"
+            "INFO     wake: none: no task has run for it; workers poll for due events\n"
             "default  "
         )
 
