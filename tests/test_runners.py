@@ -49,9 +49,8 @@ def waking(settings, runner: str) -> None:
 
 
 def found() -> list[str]:
-    return sorted(
-        {message.id.rpartition(".")[2] for message in checks.check_settings() if "WAKE" in str(message.msg)}
-    )
+    about = [message for message in checks.check_settings() if "WAKE" in str(message.msg)]
+    return sorted({(message.id or "").rpartition(".")[2] for message in about})
 
 
 @pytest.mark.skipif(HAS_TASKS, reason="this Django has the tasks framework")

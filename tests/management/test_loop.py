@@ -4,10 +4,13 @@ import logging
 import signal
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError, connection
+from django.test import override_settings
 
 from genesys_eventbridge import conf, tasks
 from genesys_eventbridge.db.clock import DatabaseNow
@@ -391,12 +394,15 @@ class TestProcess:
         assert '"emea"' in out
         assert process.returncode == 0
 
-    def test_an_organisation_that_does_not_answer_holds_up_no_other(self, settings):
+    def test_an_organisation_that_does_not_answer_holds_up_no_other(self):
         """All of its requests hang, and meanwhile everything of the other one is delivered."""
-        with SocketServer(lambda talk: talk.stall()) as silent, sandboxed():
+        with ExitStack() as stack:
+            silent = stack.enter_context(SocketServer(lambda talk: talk.stall()))
+            stack.enter_context(sandboxed())
             one = settings.GENESYS_EVENTBRIDGE["default"]
-            there = {"API_BASE_URL": silent.url, "LOGIN_BASE_URL": silent.url}
-            settings.GENESYS_EVENTBRIDGE = {"silent": {**one, **there}, "default": one}
+            there = {**one, "API_BASE_URL": silent.url, "LOGIN_BASE_URL": silent.url}
+            both = {"silent": there, "default": one}
+            stack.enter_context(override_settings(GENESYS_EVENTBRIDGE=both))
             for number in range(20):
                 event(data=number, destination="silent")
                 event(data=number)
