@@ -2206,6 +2206,33 @@ MUTANTS = [
         "operations/test_erasure.py",
     ),
     Mutant(
+        "an erasure takes along what was made of its events meanwhile",
+        "operations/erasure.py",
+        (
+            ("    job.total += len(new)", "    new.clear()"),
+            ("for pk, _origin in new\n", "for pk, _origin in []\n"),
+        ),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "what a correction made of one person's event may be another's",
+        "operations/erasure.py",
+        (("    if new and same_data:", "    if False:"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "a job does not end before the events that joined it late",
+        "operations/jobs.py",
+        (("        over, job.position = False, added - 1", "        pass"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "retention takes the differences of corrections along",
+        "outbox/retention.py",
+        (("    acts.update(details=None)\n", ""),),
+        "outbox/test_retention.py",
+    ),
+    Mutant(
         "an erasure takes the data out of reasons",
         "operations/persons.py",
         (("        prepare=partial(_clear_texts, person.data),\n", ""),),

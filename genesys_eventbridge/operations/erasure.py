@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet
 from django.views.decorators.debug import sensitive_variables
 
-from genesys_eventbridge.models import EventAct, OutboxEvent, OutboxQuerySet, outbox_alias
+from genesys_eventbridge.models import EventAct, Job, JobItem, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations import choices
 from genesys_eventbridge.operations.audit import Acted, record
 from genesys_eventbridge.operations.bulk import Action, Batch, Row, decide, locked, named, write
@@ -26,15 +26,18 @@ ERASED = "[erased]"
 Chosen = Action | Skip | None
 
 
-def erase(cancel: bool, batch: Batch) -> list[Result]:
+def erase(cancel: bool, same_data: bool, batch: Batch) -> list[Result]:
     """Within a batch's transaction: blank finished events; with ``cancel``, unfinished ones are cancelled.
 
-    Events that are accepted or in flight wait until they are finished. Raises Changed.
+    Events that are accepted or in flight wait until they are finished. Events that were made of an erased one
+    after the job listed its events join the job; with ``same_data`` only those whose data is the same.
+    Raises Changed.
     """
     plan = decide(locked(named(batch.ids)), choice(cancel))
     erased = [(row, action) for row, action in plan if isinstance(action, Action)]
     if not write([(row, action) for row, action in erased if row.state not in FINISHED], batch):
         return [result(row, Skip.CHANGED) for row, _action in plan]
+    _add_copies(batch.job, [row.id for row, _action in erased], same_data=same_data)
     _forget([row.id for row, _action in erased])
     record(
         batch.job,
@@ -100,6 +103,25 @@ def history() -> QuerySet[Any] | None:
     from django.contrib.admin.models import LogEntry
 
     return LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(OutboxEvent))
+
+
+@sensitive_variables()
+def _add_copies(job: Job, ids: Sequence[int], *, same_data: bool) -> None:
+    """Add the events that were made of these and are not listed yet: a replay may run at the same time."""
+    rows = OutboxEvent.objects.on_outbox()
+    items = JobItem.objects.using(outbox_alias()).filter(job=job)
+    copies = list(rows.filter(origin__in=ids).order_by("id").values_list("id", "origin"))
+    listed = set(
+        items.filter(event_number__in=[pk for pk, _origin in copies]).values_list("event_number", flat=True)
+    )
+    new = [(pk, origin) for pk, origin in copies if pk not in listed]
+    if new and same_data:
+        data = {event.pk: event.data for event in rows.filter(pk__in={pk for pair in new for pk in pair})}
+        new = [(pk, origin) for pk, origin in new if data[pk] == data[origin]]
+    JobItem.objects.using(outbox_alias()).bulk_create(
+        JobItem(job=job, event_number=pk) for pk, _origin in new
+    )
+    job.total += len(new)
 
 
 @sensitive_variables()

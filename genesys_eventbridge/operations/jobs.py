@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError, IntegrityError, connections, transaction
-from django.db.models import Case, Max, Value, When
+from django.db.models import Case, Max, Min, Value, When
 
 from genesys_eventbridge import wake
 from genesys_eventbridge.db import PASSING, drop_connection, first_write, in_small_transaction, retried
@@ -87,8 +87,8 @@ def _copies(*states: State) -> Callable[[Mapping[str, Any]], Kind]:
 
 
 def _erases(options: Mapping[str, Any]) -> Kind:
-    cancel = bool(options.get("cancel"))
-    return Kind(partial(erasure.erase, cancel), partial(erasure.foresee, cancel))
+    cancel, by_path = bool(options.get("cancel")), bool(options.get("by_path"))
+    return Kind(partial(erasure.erase, cancel, by_path), partial(erasure.foresee, cancel))
 
 
 #: By act, what makes its kind from the job's options.
@@ -569,12 +569,15 @@ def _step(
         job.position = numbers[-1]
     job.due_at, job.last_error = DatabaseNow(LEASE), ""
     over = len(numbers) < size
+    if over and (added := items.filter(outcome="").aggregate(first=Min("event_number"))["first"]) is not None:
+        over, job.position = False, added - 1
     if over:
         _pass_is_over(job, waits=items.filter(outcome=WAITS).exists())
     job.save(
         using=alias,
         update_fields=[
             "position",
+            "total",
             "done",
             "skipped",
             "results",

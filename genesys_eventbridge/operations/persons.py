@@ -155,9 +155,8 @@ def freeze(
     kept = needed(reason)
     if mention([person.data]).search(kept):
         raise ValueError(_("reason: must not contain the data to erase; it is kept in the audit."))
-    order = jobs.Order(
-        Act.ERASE, actor, kept, {"cancel": cancel}, person.words(), uuid.uuid4() if key is None else key
-    )
+    how = {"cancel": cancel, "by_path": bool(person.path)}
+    order = jobs.Order(Act.ERASE, actor, kept, how, person.words(), uuid.uuid4() if key is None else key)
     return jobs.freeze(
         order,
         person.rows(),

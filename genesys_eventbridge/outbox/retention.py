@@ -219,6 +219,7 @@ def _remove(ids: Sequence[int]) -> int:
     """Within a transaction: delete events with their attempts; acts stay. A resent event loses its origin."""
     first_write(outbox_alias())
     _name_in_audit(ids)
+    _forget_differences(ids)
     _total, numbers = _finished(ids).only("id").delete()
     return numbers.get(OutboxEvent._meta.label, 0)
 
@@ -231,14 +232,23 @@ def _name_in_audit(ids: Sequence[int]) -> None:
 
 
 def blank(ids: Sequence[int], **columns: str) -> int:
-    """Within a transaction: blank bodies of finished events, and responses, which may repeat them.
+    """Within a transaction: blank bodies of finished events, and what may repeat them.
+
+    That is responses, errors, and the differences that the audit keeps of corrections.
 
     ``columns`` are further columns of the events and their new values; all others stay. Returns how many.
     """
     first_write(outbox_alias())
     attempts = DeliveryAttempt.objects.using(outbox_alias()).filter(event__in=ids)
     attempts.update(response_excerpt="", error="")
+    _forget_differences(ids)
     return _finished(ids).update(body="", last_error="", **columns)
+
+
+def _forget_differences(ids: Sequence[int]) -> None:
+    """A correction's difference holds data of the event that was corrected; the act stays."""
+    acts = EventAct.objects.using(outbox_alias()).filter(event__in=ids, details__isnull=False)
+    acts.update(details=None)
 
 
 def _finished(ids: Sequence[int]) -> OutboxQuerySet:

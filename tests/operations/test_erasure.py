@@ -11,7 +11,8 @@ from django.core import serializers
 from genesys_eventbridge import operations
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, Job, JobItem, OutboxEvent
-from genesys_eventbridge.operations import Actor, Order, Person, correct, jobs, persons, resend
+from genesys_eventbridge.operations import Actor, Order, Person, Skip, correct, jobs, persons, resend
+from genesys_eventbridge.selection import EventFilter
 from genesys_eventbridge.states import Act, AttemptKind, JobState, Reason, State
 from tests.outbox_rows import claim, ended, event, fresh, skipped
 
@@ -415,3 +416,53 @@ class TestSurvey:
 
         assert erase(path="n", value="1").ids == [row.pk for row in rows[1::2]]
         assert json.loads(fresh(rows[0]).body)["data"] == {"n": 0, "other": 1}
+
+
+class TestCopiesMadeMeanwhile:
+    def test_an_event_that_a_replay_made_after_the_listing_is_erased_with_its_origin(self):
+        row = delivered(subject=EMAIL)
+        job = persons.freeze(Person(subject=EMAIL), ANA, "request 17", cancel=True)
+        new = resend(row.pk, ANA, "they lost it")
+
+        jobs.work()
+
+        job.refresh_from_db()
+        assert (job.state, job.total, job.done) == (JobState.FINISHED, 2, 2)
+        assert is_blank(row)
+        assert is_blank(new)
+        assert EMAIL not in whole_database()
+
+    def test_a_replay_of_an_event_that_waits_for_its_erasure_is_erased_with_it(self):
+        row = accepted(subject=EMAIL)
+        erase(subject=EMAIL, cancel=True)
+        operations.replay(EventFilter(), ANA, "again")
+        OutboxEvent.objects.filter(pk=row.pk).update(**ended(State.DELIVERED, finished_at=DatabaseNow()))
+        Job.objects.filter(act=Act.ERASE).update(due_at=DatabaseNow(-1))
+
+        jobs.work()
+
+        assert OutboxEvent.objects.exclude(body="").count() == 0
+        assert EMAIL not in whole_database()
+
+    def test_without_cancel_such_a_copy_is_skipped_and_counted(self):
+        row = delivered(subject=EMAIL)
+        job = persons.freeze(Person(subject=EMAIL), ANA, "request 17")
+        new = resend(row.pk, ANA, "they lost it")
+
+        jobs.work()
+
+        job.refresh_from_db()
+        assert jobs.total(job).skipped[Skip.UNFINISHED].count == 1
+        assert fresh(new).body
+
+    def test_what_became_another_persons_by_a_correction_stays(self):
+        row = dead()
+        person = Person(path="customer.email", value=EMAIL)
+        persons.freeze(person, ANA, "request 17", cancel=True)
+        new = correct(row.pk, {"customer": {"email": "ben@example.com"}}, ANA, "wrong customer")
+
+        jobs.work()
+
+        assert is_blank(row)
+        assert fresh(new).state == State.PENDING
+        assert fresh(new).body

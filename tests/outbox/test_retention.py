@@ -4,7 +4,7 @@ import pytest
 
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, EventAct, Job, JobItem, OutboxEvent
-from genesys_eventbridge.operations import Actor, Order, jobs
+from genesys_eventbridge.operations import Actor, Order, correct, jobs
 from genesys_eventbridge.outbox import retention
 from genesys_eventbridge.outbox.retention import Pruned, prune
 from genesys_eventbridge.states import Act, AttemptKind, Reason, State
@@ -219,3 +219,19 @@ def test_a_walk_ends_at_the_first_page_that_is_all_young(monkeypatch, django_ass
 
     with django_assert_num_queries(3):
         assert prune(settings_with(), dry_run=True, alone=True).rows == 1
+
+
+@pytest.mark.parametrize(
+    "days", [{"retention_days": 30}, {"retention_days": None, "payload_retention_days": 1}]
+)
+def test_the_differences_of_a_correction_go_with_the_body_that_they_repeat(days):
+    origin = event("order.created", {"name": "Zoe"}, row=ended(State.DEAD, Reason.REJECTED))
+    correct(origin.pk, {"name": "Zoë"}, Actor("admin", name="ana"), "spelling")
+    OutboxEvent.objects.filter(pk=origin.pk).update(
+        created_at=DatabaseNow(-31 * DAY), finished_at=DatabaseNow(-31 * DAY)
+    )
+
+    prune(settings_with(**days))
+
+    act = EventAct.objects.get()
+    assert (act.details, act.reason, act.event_number) == (None, "spelling", origin.pk)
