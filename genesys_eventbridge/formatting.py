@@ -60,6 +60,11 @@ def between(first: dt.datetime, last: dt.datetime, now: dt.datetime) -> str:
     return _("%(begin)s to %(end)s") % {"begin": begin, "end": moment(last, now)}
 
 
+def is_in_every_zone(when: dt.datetime) -> bool:
+    """Whether the calendar of every time zone has this time, so that it can be converted and compared."""
+    return dt.MINYEAR < when.year < dt.MAXYEAR
+
+
 def exact(when: dt.datetime) -> str:
     """A time to the second, as "2026-12-23 14:31:07 UTC"."""
     return f"{date_format(_local(when), 'Y-m-d H:i:s')} {zone(when)}"

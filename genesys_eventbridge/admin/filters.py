@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, formatting
 from genesys_eventbridge.operations import jobs
 from genesys_eventbridge.selection import (
     Attention,
@@ -65,6 +65,12 @@ class _TimeField(forms.DateTimeField):
             format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "any"}
         )
         super().__init__(label=label, required=False, widget=widget)
+
+    def clean(self, value: Any) -> dt.datetime | None:
+        found: dt.datetime | None = super().clean(value)
+        if found is not None and not formatting.is_in_every_zone(found):
+            raise ValidationError(self.error_messages["invalid"])
+        return found
 
 
 class _StatusField(forms.CharField):
@@ -118,15 +124,6 @@ class ValuesForm(forms.Form):
             if since is not None and until is not None and since >= until:
                 self.add_error(f"{name}_to", _("is not later than “from”."))
         return cleaned
-
-
-def parse_time(text: str) -> dt.datetime | None:
-    """A time of a link or of a form's input, in the reader's time zone if it names none; None if wrong."""
-    try:
-        found: dt.datetime | None = forms.DateTimeField(required=False).clean(text)
-    except ValidationError:
-        return None
-    return found
 
 
 PARAMETERS = frozenset({*CHOICES, "created", "job", *ValuesForm.base_fields})

@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_datetime
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import LONGEST_WAIT
+from genesys_eventbridge.formatting import is_in_every_zone
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import orphans
 from genesys_eventbridge.selection import StatusCode, status_codes
@@ -86,7 +87,7 @@ def moment(text: str) -> dt.datetime:
         found = parse_datetime(text)  # midnight if it is only a date
     except (ValueError, OverflowError):
         found = None
-    if found is None:
+    if found is None or not is_in_every_zone(found):
         raise argparse.ArgumentTypeError(
             f"{clean(text, 40)!r} is not a time: write 2026-11-23T09:10 or 2026-11-23, "
             "or an age such as 30m, 2h, 7d"

@@ -17,7 +17,7 @@ def payload(given: str, max_bytes: int) -> Any:
     """The JSON value of ``--data``. Raises CommandError, whose text never contains the payload."""
     text = _text(given, max_bytes)
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
     except ValueError as error:
         place = (
             f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -55,3 +55,10 @@ def _text(given: str, max_bytes: int) -> str:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object has two members of the same name")
+    return members

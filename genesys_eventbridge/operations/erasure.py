@@ -110,7 +110,8 @@ def _add_copies(job: Job, ids: Sequence[int], *, same_data: bool) -> None:
     """Add the events that were made of these and are not listed yet: a replay may run at the same time."""
     rows = OutboxEvent.objects.on_outbox()
     items = JobItem.objects.using(outbox_alias()).filter(job=job)
-    copies = list(rows.filter(origin__in=ids).order_by("id").values_list("id", "origin"))
+    made = rows.filter(origin__in=ids).order_by("id").values_list("id", "origin")
+    copies = [(pk, origin) for pk, origin in made if origin is not None]
     listed = set(
         items.filter(event_number__in=[pk for pk, _origin in copies]).values_list("event_number", flat=True)
     )

@@ -41,7 +41,9 @@ ARGUMENTS = {
     "eventbridge_alert": ["--check"],
     "eventbridge_replay": ["--since", "1h", "--because", "test"],
 }
-PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune metrics"
+#: Times whose year is another one, or none, in another time zone.
+EDGES = ("0001-01-01T00:00+14:00", "0001-01-01", "9999-12-31T23:59:59-12:00")
+PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune"
 
 
 def parser_of(name) -> CommandParser:
@@ -287,7 +289,9 @@ class TestArguments:
 
         assert timezone.is_naive(arguments.moment("2026-11-23T09:10+02:00"))
 
-    @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2026-11-23T25:00", "5x", "999999999d"])
+    @pytest.mark.parametrize(
+        "text", ["", "yesterday", "2026-13-01", "2026-11-23T25:00", "5x", "999999999d", *EDGES]
+    )
     def test_another_time_is_refused_with_samples(self, text):
         with pytest.raises(argparse.ArgumentTypeError, match="30m, 2h, 7d"):
             arguments.moment(text)

@@ -165,6 +165,30 @@ class TestResend:
         assert fresh(origin).state == State.DEAD
         assert OutboxEvent.objects.count() == 1
 
+    def test_a_hidden_value_that_is_left_stays_as_it_is(self):
+        """Data that was edited from ``eventbridge_show --payload`` contains masks."""
+        origin = dead({"amount": "12,50", "password": "s3cret"})
+
+        run("resend", str(origin.pk), "--data", '{"amount": 12.5, "password": "[redacted]"}', *BECAUSE)
+
+        assert OutboxEvent.objects.get(origin=origin).data == {"amount": 12.5, "password": "s3cret"}
+
+    def test_a_mask_that_stands_for_nothing_is_refused(self):
+        origin = dead({"amount": "12,50", "password": "s3cret"})
+
+        ran = run("resend", str(origin.pk), "--data", '{"amount": "[redacted]"}', *BECAUSE)
+
+        assert (ran.code, fresh(origin).state) == (2, State.DEAD)
+        assert "data.amount: it is not clear which hidden value" in ran.error
+
+    def test_two_members_of_one_name_are_refused(self):
+        origin = dead({"amount": "12,50"})
+
+        ran = run("resend", str(origin.pk), "--data", '{"amount": 1, "amount": 2}', *BECAUSE)
+
+        assert (ran.code, fresh(origin).state) == (2, State.DEAD)
+        assert "two members of the same name" in ran.error
+
     def test_only_one_event_is_corrected_at_a_time(self):
         ran = run("resend", str(dead(1).pk), str(dead(2).pk), "--data", "3", *BECAUSE)
 

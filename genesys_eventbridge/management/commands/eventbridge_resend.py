@@ -9,6 +9,7 @@ REDACT_KEYS are masked.
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.views.decorators.debug import sensitive_variables
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.management import arguments, results
@@ -17,9 +18,11 @@ from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted, next_step
 from genesys_eventbridge.management.payload import payload
 from genesys_eventbridge.models import JobItem, OutboxEvent, outbox_alias
-from genesys_eventbridge.operations import Order, correct, corrections
+from genesys_eventbridge.operations import CannotCorrect, Order, correct, corrections
+from genesys_eventbridge.reporting.payloads import redact_keys
 from genesys_eventbridge.states import Act
-from genesys_eventbridge.text.differences import ABSENT, Difference, words
+from genesys_eventbridge.text import REDACTED
+from genesys_eventbridge.text.differences import ABSENT, Difference, HiddenValue, restored, words
 
 
 class Command(OutboxCommand):
@@ -70,7 +73,7 @@ class Command(OutboxCommand):
 
     def _correct(self, number: int, options: dict[str, Any]) -> Result:
         origin = OutboxEvent.objects.on_outbox().get(pk=number)
-        data = payload(options["data"], conf.destination(origin.destination).max_event_bytes)
+        data = _given(options["data"], origin)
         changes = corrections.changed(origin, data)
         lines = [*(f"  {words(change)}" for change in changes), *_behind(origin)]
         made: list[OutboxEvent] = []
@@ -97,6 +100,20 @@ class Command(OutboxCommand):
                 "jobs": [],
             },
         )
+
+
+@sensitive_variables()
+def _given(text: str, origin: OutboxEvent) -> Any:
+    """The data of ``--data``, with the hidden values of the event back in their places, as in the admin."""
+    if (skip := corrections.why_not(origin)) is not None:
+        raise CannotCorrect(skip.label)
+    given = payload(text, conf.destination(origin.destination).max_event_bytes)
+    try:
+        return restored(given, origin.data, redact_keys(origin.destination))
+    except HiddenValue as error:
+        raise WrongUsage(
+            f"--data: {error.path}: it is not clear which hidden value {REDACTED} stands for; write the value."
+        ) from None
 
 
 def _behind(origin: OutboxEvent) -> list[str]:
