@@ -2245,6 +2245,12 @@ MUTANTS = [
         "admin/test_hostile.py management/test_common.py",
     ),
     Mutant(
+        "the audit is filtered by its own filters only",
+        "admin/jobs.py",
+        (("return lookup in {one.parameter_name for one in self.list_filter}", "return True"),),
+        "admin/test_hostile.py",
+    ),
+    Mutant(
         "an erasure takes the data out of reasons",
         "operations/persons.py",
         (("        prepare=partial(_clear_texts, person.data),\n", ""),),

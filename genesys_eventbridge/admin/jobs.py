@@ -106,6 +106,10 @@ class JobAdmin(PagesAdmin):
     search_help_text = gettext_lazy("The name of a user, the id of an event, or #42 for event number 42.")
     job_template = "admin/genesys_eventbridge/job/page.html"
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow only our filters: Django would hand any text to any column."""
+        return lookup in {one.parameter_name for one in self.list_filter}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return Job.objects.using(outbox_alias()).annotate(now=NOW)
 

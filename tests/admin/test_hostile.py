@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/genesys_eventbridge/outboxevent/"
 DESTINATIONS = "/admin/genesys_eventbridge/destination/"
+JOBS = "/admin/genesys_eventbridge/job/"
 EVIL = {
     "script": "<script>alert(1)</script>",
     "end of script": "</script></pre></title><img src=x onerror=alert(1)>",
@@ -256,3 +257,9 @@ def test_a_time_that_some_time_zone_has_not_is_refused_in_words(ana, settings, n
 
     assert response.status_code == 200
     assert "is not a date and time" in response.content.decode()
+
+
+@pytest.mark.parametrize("name", ["user", "user_id", "id__in", "options__contains"])
+def test_the_audit_is_filtered_by_its_own_filters_only(ana, name):
+    assert ana.get(JOBS, {name: "9" * 30}).status_code == 400
+    assert ana.get(JOBS, {"act": "retry", "state": "queued", "since": "24h"}).status_code == 200

@@ -112,7 +112,8 @@ def _given(text: str, origin: OutboxEvent) -> Any:
         return restored(given, origin.data, redact_keys(origin.destination))
     except HiddenValue as error:
         raise WrongUsage(
-            f"--data: {error.path}: it is not clear which hidden value {REDACTED} stands for; write the value."
+            f"--data: {error.path}: it is not clear which hidden value {REDACTED} stands for; "
+            "write the value."
         ) from None
 
 
