@@ -22,12 +22,13 @@ comma := ,
 EXTRAS := $(subst $(space),$(comma),$(strip schema $(drivers)))
 DEV := $(VENV)/.dev-$(notdir $(RUN))-$(subst $(comma),-,$(EXTRAS))
 BROWSER := $(VENV)/.browser-$(notdir $(DEV))
+DOCS := $(VENV)-docs/$(notdir $(RUN))
 THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test docs third-party sdk sdk-install gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -36,6 +37,7 @@ help:
 	@echo '               EVENTBRIDGE_TEST_DEPTH=full runs all examples of the property tests,'
 	@echo '               EVENTBRIDGE_SIMULATION=full runs outages of twelve simulated hours'
 	@echo 'make install   create the environment for the tests'
+	@echo 'make docs      build the documentation site in build/docs; any warning is an error'
 	@echo 'make third-party  test events from models of other libraries: trees, histories, soft deletes'
 	@echo 'make sdk       let the official SDK (172 MB) invoke the webhook of the sandbox'
 	@echo 'make asyncapi  let the official AsyncAPI parser read the catalogue; needs node and npm'
@@ -64,6 +66,11 @@ install: $(DEV)
 
 test: $(DEV)
 	VENV='$(VENV)' sh tests/run.sh $(PYTEST_ARGS)
+
+# In an environment of its own: nothing that the tests need depends on Sphinx.
+docs: $(DOCS)
+	$(VENV)-docs/bin/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
+	@echo 'The site: build/docs/index.html'
 
 third-party: $(THIRD_PARTY)
 	$(VENV)/bin/python -m pytest --ds=tests.third_party.settings $(or $(PYTEST_ARGS),tests/third_party)
@@ -191,6 +198,12 @@ $(DEV): $(RUN)
 
 $(BROWSER): $(DEV)
 	$(PIP) --group browser
+	@touch $@
+
+$(DOCS): | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group docs
 	@touch $@
 
 $(THIRD_PARTY): $(DEV)

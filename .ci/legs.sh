@@ -109,6 +109,10 @@ lint() { # lint PYTHON ENVIRONMENT CONSTRAINT
     make lint PYTHON="$1" VENV="$2"
 }
 
+docs() { # docs PYTHON: the documentation site, warnings are errors
+    make docs PYTHON="$1" VENV=.venv-site
+}
+
 demo() { # demo PYTHON
     make demo PYTHON="$1" VENV=.venv-demo
 }

@@ -1,4 +1,4 @@
-"""The errors this package raises, named by what to do next.
+"""The errors this package raises, named by what to do next::
 
     EventBridgeError
     |-- Rejected             this event can never succeed as it is  -> dead

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,11 @@ _FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: Path of a page in the repository -> its text.
 PAGES = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in _FILES}
 
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: The package index shows the README without the repository, so its links are absolute.
+IN_REPOSITORY = "https://github.com/django-genesys-eventbridge/django-genesys-eventbridge/blob/main/"
+RAW_FILES = "https://raw.githubusercontent.com/django-genesys-eventbridge/django-genesys-eventbridge/main/"
+
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)  # indented in a list
 _INDENTED = re.compile(r"^(?: {4}.*\n)+", re.MULTILINE)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -57,7 +62,16 @@ def codes(text: str) -> set[str]:
 
 
 def python_blocks(name: str) -> list[str]:
-    return [body for language, body in _BLOCK.findall(PAGES[name]) if language == "python"]
+    return [body for language, body in blocks(name) if language == "python"]
+
+
+def blocks(name: str) -> Iterator[tuple[str, str]]:
+    """Language and text of each block in the order of the page; four spaces make an "indented" one."""
+    text = PAGES[name]
+    plain = _BLOCK.sub(lambda block: re.sub(r"[^\n]", "x", block[0]), text)
+    found = [(block.start(), block[1], textwrap.dedent(block[2])) for block in _BLOCK.finditer(text)]
+    found += [(block.start(), "indented", textwrap.dedent(block[0])) for block in _INDENTED.finditer(plain)]
+    yield from ((language, body) for _, language, body in sorted(found))
 
 
 def assigned(name: str, variable: str) -> Iterator[ast.expr]:
@@ -81,12 +95,26 @@ def command_lines(name: str) -> Iterator[str]:
 
 
 def links(name: str) -> list[str]:
-    return _LINK.findall(prose(name))
+    """The targets of all links. Those into the repository are paths from the page, as if relative."""
+    return [_local(name, target) for target in _LINK.findall(prose(name))]
+
+
+def written_links(name: str) -> list[str]:
+    """The targets of all links and pictures as the page writes them."""
+    text = prose(name)
+    return [*_LINK.findall(text), *(target for _, target in _IMAGE.findall(text))]
+
+
+def _local(name: str, target: str) -> str:
+    for start in (IN_REPOSITORY, RAW_FILES):
+        if target.startswith(start):
+            return "../" * name.count("/") + target.removeprefix(start)
+    return target
 
 
 def images(name: str) -> list[tuple[str, str]]:
     """The alternative text and the file of each picture."""
-    return _IMAGE.findall(prose(name))
+    return [(words, _local(name, file)) for words, file in _IMAGE.findall(prose(name))]
 
 
 def anchors(name: str) -> set[str]:
