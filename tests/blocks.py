@@ -128,7 +128,10 @@ def set_up(folder: Path, address: str) -> None:
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
                 "NAME": folder / "db.sqlite3",
-                "OPTIONS": {"transaction_mode": "IMMEDIATE"},
+                "OPTIONS": {
+                    "transaction_mode": "IMMEDIATE",
+                    "init_command": "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY;",
+                },
             }
         },
         INSTALLED_APPS=[

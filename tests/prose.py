@@ -54,7 +54,23 @@ PATTERNS = {
     r"\bcolleagues?\b": "another worker",
     r"\bbeside (?:it|them)\b": "in addition, next to",
 }
-FORBIDDEN = {re.compile(pattern): instead for pattern, instead in PATTERNS.items()}
+#: One word per thing: a synonym -> our word. docs/architecture.md lists the words.
+SYNONYMS = {
+    r"\b[Pp]oll(?:s|ed|ing)? (?:until|its|the status|the platform)\b": "check its status",
+    r"\b(?:[Pp]latform|[Gg]enesys)(?:'s)? state\b": "the platform's status; state is ours",
+    r"\b[Tt]enants?\b": "destination (ours), organisation (theirs)",
+    r"\b[Pp]urg(?:e|es|ed|ing)\b": "prune",
+    r"\b[Rr]e-?deliver(?:s|ed|y|ing)?\b": "retry (the same event), resend or replay (a new one)",
+    r"\b[Rr]e-queue[sd]?\b": "requeue",
+    r"\bback-off\b": "backoff",
+    r"\b(?:idempotence|dedup(?:e|lication)?) key\b": "idempotency key",
+    r"\b[Oo]utbox (?:entry|entries|records?|messages?)\b": "event, row",
+    r"\b(?:consumer|publisher|relay|dispatcher) process(?:es)?\b": "worker",
+    r"\b[Dd]ead[- ]letter queue\b": "dead events",
+    r"\b[Oo]rganization\w*\b": "organisation",
+    r"\block tokens?\b": "claim token",
+}
+FORBIDDEN = {re.compile(pattern): instead for pattern, instead in (PATTERNS | SYNONYMS).items()}
 #: Words that codespell takes for mistakes.
 KNOWN = "afterall,ans,fro,mis,nd,ro,te,ue,wil"
 

@@ -30,6 +30,19 @@ SAMPLES = {
     "what it stands for": "what it stands for",
     "a colleague takes it": "colleague",
     "the rows beside it": "beside it",
+    "we poll until it is delivered": "poll until",
+    "the platform's state": "platform's state",
+    "a tenant of its own": "tenant",
+    "old rows are purged": "purged",
+    "the event is redelivered": "redelivered",
+    "an operator re-queued it": "re-queued",
+    "with exponential back-off": "back-off",
+    "a deduplication key": "deduplication key",
+    "an outbox entry": "outbox entry",
+    "a relay process": "relay process",
+    "the dead letter queue": "dead letter queue",
+    "another organization": "organization",
+    "a lock token": "lock token",
 }
 
 
