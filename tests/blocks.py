@@ -161,7 +161,6 @@ def set_up(folder: Path, address: str) -> None:
                 },
             }
         ],
-        EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
         ADMINS=["ops@example.com"],
         Q_CLUSTER={
             "name": "blocks",
@@ -177,8 +176,11 @@ def set_up(folder: Path, address: str) -> None:
             "tickets": {**hook, "SOURCE": "com.example.tickets"},
         },
     )
+    in_memory = "django.core.mail.backends.locmem.EmailBackend"
     if django.VERSION >= (6, 1):
-        settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+        settings.MAILERS = {"default": {"BACKEND": in_memory}}
+    else:
+        settings.EMAIL_BACKEND = in_memory
     django.setup()
 
 
