@@ -55,7 +55,7 @@ def ping(alias: str, *, seconds: float | None = None, send: bool = False) -> Ite
     """
     clock = Deadline(math.inf if seconds is None else seconds)
     try:
-        settings = conf.destination(alias)
+        settings = conf.sending(alias)
     except ImproperlyConfigured as error:
         yield Step("settings", False, str(error))
         for name in ("token", "permission", "clocks"):

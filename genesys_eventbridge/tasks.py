@@ -146,7 +146,7 @@ def _run(
     One that ``sends`` is refused within a transaction of business code that called it as a function.
     """
     try:
-        settings = conf.destination(destination)
+        settings = conf.sending(destination) if sends else conf.destination(destination)
         if sends:
             refuse_in_transaction(outbox_alias(), "nothing is sent")
             require_steady_zone(outbox_alias(), "nothing is sent")

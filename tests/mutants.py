@@ -62,39 +62,84 @@ _TAKEN = "of_rules, of_platform = _taken(found, Rules), _taken(found, Platform)"
 
 MUTANTS = [
     Mutant(
-        "our trace is part of the content",
-        "outbox/rows.py",
-        ((", without=trace)", ")"),),
-        "test_tracing.py",
+        "a drain uses its own clock for tokens",
+        "testing/drain.py",
+        (("ClientCredentials(settings.platform, clock=clock)", "ClientCredentials(settings.platform)"),),
+        "testing/test_drain.py::test_a_failed_login_is_remembered_on_the_simulated_clock_only",
     ),
     Mutant(
-        "a trace that does not fit refuses the event",
-        "outbox/rows.py",
-        (("        if not trace:\n            raise\n", "        raise\n"),),
-        "test_tracing.py",
+        "a drain gives up when nothing makes progress",
+        "testing/drain.py",
+        (("in_vain = 0 if moved else in_vain + 1", "in_vain = 0"),),
+        "testing/test_drain.py::test_what_is_never_delivered_is_left_with_the_reason_in_bounded_time",
     ),
     Mutant(
-        "our trace replaces the caller's",
-        "outbox/rows.py",
+        "a drain is refused within a transaction of business code",
+        "testing/drain.py",
+        (('        refuse_in_transaction(outbox_alias(), "eventbridge_drain() sends nothing")\n', ""),),
+        "testing/test_drain.py::test_the_open_transaction_of_business_code_is_refused",
+    ),
+    Mutant(
+        "what the process remembers is forgotten around a drain",
+        "testing/sandbox.py",
+        (("        module.forget()", "        pass"),),
+        "testing/test_drain.py::test_what_one_drain_learned_does_not_hide_the_events_of_the_next",
+        "postgresql",
+    ),
+    Mutant(
+        "a test's sandbox replaces real credentials",
+        "testing/sandbox.py",
+        (("        return {**kept, **login}", "        return {**login, **keys, **kept}"),),
+        "testing/test_drain.py::test_real_credentials_and_addresses_are_not_used",
+    ),
+    Mutant(
+        "an adaptation applies to an override inside it",
+        "conf/__init__.py",
+        (
+            ("for alias, keys in raw.items()} if _changes else raw", "for alias, keys in raw.items()}"),
+            ("    for change in _changes:\n", "    for change in ():\n"),
+        ),
+        "conf/test_settings.py::TestRefusals::test_an_adaptation_applies_to_an_override_made_inside_it_and_ends",
+    ),
+    Mutant(
+        "what sends refuses missing credentials",
+        "conf/__init__.py",
+        (("    if reasons := known.unsendable[alias]:", '    if reasons := "":'),),
+        "conf/test_settings.py::TestRefusals::test_a_missing_address_or_credential_stops_only_what_sends",
+    ),
+    Mutant(
+        "the deploy check reports missing credentials",
+        "checks/__init__.py",
         (
             (
-                "tracing.context() if tracing.EXTENSION.isdisjoint(extensions or ()) else {}",
-                "tracing.context()",
+                "    return _messages([*missing, *settings.deployment_problems()])",
+                "    return _messages(settings.deployment_problems())",
             ),
         ),
-        "test_tracing.py",
+        "checks/test_settings.py::TestNeverATraceback::test_without_any_destination_the_models_are_left_alone",
     ),
     Mutant(
-        "a span records the text of an exception",
-        "tracing.py",
-        (("record_exception=False,", "record_exception=True,"),),
-        "test_tracing.py",
+        "a boolean is no number in an expected payload",
+        "testing/matching.py",
+        (("isinstance(found, bool) != isinstance(expected, bool)", "False"),),
+        "testing/test_outbox.py",
     ),
     Mutant(
-        "requests are not linked to the enqueue",
-        "tracing.py",
-        (("links=links or []", "links=[]"),),
-        "test_tracing.py",
+        "a body shorter than promised breaks off in process",
+        "client/in_process.py",
+        (("if len(self._content) < self._promised:", "if False:"),),
+        "testing/test_drain.py::test_half_a_body_is_no_answer",
+    ),
+    Mutant(
+        "a lost answer is lost after the event was taken",
+        "sandbox/platform.py",
+        (
+            (
+                "                self._honest(call, attempt, options)\n                raise HangUp",
+                "                raise HangUp",
+            ),
+        ),
+        "testing/test_drain.py",
     ),
     Mutant(
         "the database's clock moves within a transaction",
@@ -1440,7 +1485,7 @@ MUTANTS = [
         "checks/settings.py",
         (
             (
-                "if not _is_pretended(destination.platform.value(*secret)):",
+                "if not isinstance(value, Missing) and not _is_pretended(value):",
                 "if not any(map(_is_pretended, (destination.platform.client_secret, "
                 "destination.platform.client_id))):",
             ),
@@ -1565,7 +1610,7 @@ MUTANTS = [
         "checks/settings.py",
         (
             (
-                "if not _is_pretended(destination.platform.value(*secret)):",
+                "if not isinstance(value, Missing) and not _is_pretended(value):",
                 "if secret:",
             ),
         ),
@@ -3634,10 +3679,10 @@ MUTANTS = [
         "conf/__init__.py",
         (
             (
-                "        known[alias] = _destination(alias)",
-                "        _known.destinations[alias] = _destination(alias)",
+                "        known.destinations[alias] = _destination(alias, known)",
+                "        _known.destinations[alias] = _destination(alias, known)",
             ),
-            ("    return known[alias]", "    return _known.destinations[alias]"),
+            ("    return known.destinations[alias]", "    return _known.destinations[alias]"),
         ),
         "conf/test_settings.py::TestReading",
     ),

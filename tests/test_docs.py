@@ -80,7 +80,7 @@ METRICS = {
     for family in EventBridgeCollector().describe()
 }
 #: Flags of other programs.
-OTHER_FLAGS = {"--database", "--deploy", "--exclude", "--hypothesis-profile"}
+OTHER_FLAGS = {"--database", "--deploy", "--exclude", "--hypothesis-profile", "--parallel"}
 
 every_page = pytest.mark.parametrize("page", PAGES)
 every_command = pytest.mark.parametrize("command", COMMANDS)
@@ -222,6 +222,8 @@ class TestSettings:
                 }
                 name = ast.literal_eval(given["PROTOCOL"]) if "PROTOCOL" in given else "eventbridge"
                 protocol = BUILT_IN.get(name)
+                if page == "docs/testing.md" and set(given) == {"SOURCE"}:
+                    continue  # the settings of a test run, which sends nothing
                 assert {"SOURCE", *(protocol.credentials if protocol else ())} <= set(given)
                 assert set(given) <= KEYS | (set() if protocol else EXAMPLE)
                 assert not protocol or not protocol.unused & set(given)

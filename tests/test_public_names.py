@@ -32,6 +32,8 @@ PUBLIC = {
     "event_enqueued event_retried event_unresolved",
     "states": "Act AttemptKind Reason State",
     "tasks": "poll poll_all prune prune_all publish publish_all publish_backlog retry retry_all",
+    "testing": "Attempt DrainReport EventBridgeDrain EventBridgeOutbox EventBridgeSandbox "
+    "EventBridgeTestMixin LeftEvent Scenario capture_events sandboxed",
     "text": "DEFAULT_REDACT_KEYS",
 }
 COMMANDS = (

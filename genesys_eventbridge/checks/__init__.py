@@ -24,11 +24,16 @@ def register() -> None:
 
 
 def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """GENESYS_EVENTBRIDGE and the settings of Django that it depends on."""
+    """GENESYS_EVENTBRIDGE and the settings of Django that it depends on.
+
+    What only stops sending is left to ``check_deployment`` and to what sends: a test run, a migration and a
+    web process need no credentials.
+    """
     from genesys_eventbridge import conf
     from genesys_eventbridge.checks import settings
 
-    return _messages([*conf.problems(), *settings.problems()])
+    found = [problem for problem in conf.problems() if not problem.only_sending]
+    return _messages([*found, *settings.problems()])
 
 
 def check_queue(**_kwargs: Any) -> list[checks.CheckMessage]:
@@ -49,10 +54,12 @@ def check_models(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def check_deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """What a demo may have but production may not; run by ``manage.py check --deploy``."""
+    """What a demo may have or lack but production may not; run by ``manage.py check --deploy``."""
+    from genesys_eventbridge import conf
     from genesys_eventbridge.checks import settings
 
-    return _messages(settings.deployment_problems())
+    missing = [problem for problem in conf.problems() if problem.only_sending]
+    return _messages([*missing, *settings.deployment_problems()])
 
 
 def check_database(databases: Iterable[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:

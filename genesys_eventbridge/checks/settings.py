@@ -14,7 +14,7 @@ from genesys_eventbridge import conf, runners
 from genesys_eventbridge.checks.migrating import is_migrating
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.conf.alerts import ADMINS
-from genesys_eventbridge.conf.rules import DJANGO_Q, TASKS, Problem
+from genesys_eventbridge.conf.rules import DJANGO_Q, Missing, Problem
 from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
@@ -44,6 +44,15 @@ def readable() -> list[DestinationSettings]:
 
 def problems() -> Iterator[Problem]:
     """What ``conf.problems()`` cannot detect. Does not query the database."""
+    if conf.is_missing():
+        yield Problem(
+            "W040",
+            "",
+            f"{conf.SETTING} is missing or empty: nothing can be enqueued, and a model registered with "
+            "publishes() cannot be saved.",
+            f'Set {conf.SETTING} = {{"default": {{"SOURCE": "com.example.ordering"}}}}. What sends '
+            "also needs the region and the credentials.",
+        )
     for destination in readable():
         yield from _unusable_schemas(destination)
         yield from _idle_senders(destination)
@@ -198,7 +207,8 @@ def _real_credentials_on_this_machine(destination: DestinationSettings, number: 
     secret = destination.platform.protocol.credentials[-1:]
     if not local or not secret or settings.DEBUG:
         return
-    if not _is_pretended(destination.platform.value(*secret)):
+    value = destination.platform.value(*secret)
+    if not isinstance(value, Missing) and not _is_pretended(value):
         yield Problem(
             number,
             local[0].partition(" ")[0],

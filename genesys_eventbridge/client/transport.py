@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from genesys_eventbridge import __version__
@@ -27,6 +27,20 @@ DEADLINE = "deadline"
 DEFAULT_DEADLINE_SECONDS = 20.0
 #: An idle connection older than this is not reused: a gateway may have dropped it silently.
 KEEPALIVE_SECONDS = 15.0
+
+
+#: For tests: the transport that answers every request to a host, without a socket.
+_stand_ins: dict[str, httpx.BaseTransport] = {}
+
+
+@contextlib.contextmanager
+def answered_by(host: str, transport: httpx.BaseTransport) -> Iterator[None]:
+    """Within this block, in all threads, ``transport`` answers what would be sent to ``host``; for tests."""
+    _stand_ins[host] = transport
+    try:
+        yield
+    finally:
+        del _stand_ins[host]
 
 
 class DirectTransport(httpx.BaseTransport):
@@ -68,6 +82,10 @@ class DirectTransport(httpx.BaseTransport):
         self._own_process()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if stand_in := _stand_ins.get(request.url.host):
+            if self._network.only_connects:
+                raise Established
+            return read_answer(stand_in.handle_request(request), request)
         if self._process != os.getpid():
             self._drop()
             self._own_process()

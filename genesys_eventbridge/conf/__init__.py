@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -140,7 +141,12 @@ class _Known:
 
     aliases: tuple[str, ...] | None = None
     destinations: dict[str, DestinationSettings] = field(default_factory=dict)
+    #: Why a destination cannot be sent to, although its settings are valid. "" if it can.
+    unsendable: dict[str, str] = field(default_factory=dict)
 
+
+#: What ``adapted`` does to the settings of each destination.
+_changes: list[Callable[[Mapping[str, Any]], Mapping[str, Any]]] = []
 
 #: ``reset`` replaces it, so that a thread still reading older settings stores them where no one looks.
 _known = _Known()
@@ -155,15 +161,30 @@ def aliases() -> tuple[str, ...]:
 
 
 def destination(alias: str = "default") -> DestinationSettings:
-    """The settings of one destination. Raises ImproperlyConfigured with each invalid key and its fix."""
-    known = _known.destinations
-    if alias not in known:
-        known[alias] = _destination(alias)
-    return known[alias]
+    """The settings of one destination. Raises ImproperlyConfigured with each invalid key and its fix.
+
+    The address and the credentials may be missing: only ``sending`` needs them.
+    """
+    return _kept(_known, alias)
+
+
+def sending(alias: str = "default") -> DestinationSettings:
+    """``destination`` for what sends: also raises ImproperlyConfigured without an address or credentials."""
+    known = _known
+    settings = _kept(known, alias)
+    if reasons := known.unsendable[alias]:
+        raise ImproperlyConfigured(reasons)
+    return settings
+
+
+def _kept(known: _Known, alias: str) -> DestinationSettings:
+    if alias not in known.destinations:
+        known.destinations[alias] = _destination(alias, known)
+    return known.destinations[alias]
 
 
 @without_arguments
-def _destination(alias: str) -> DestinationSettings:
+def _destination(alias: str, known: _Known) -> DestinationSettings:
     if alias not in aliases():
         close = get_close_matches(alias, aliases(), n=1)
         raise ImproperlyConfigured(
@@ -172,9 +193,14 @@ def _destination(alias: str) -> DestinationSettings:
         )
     found, problems = _read(alias, _raw()[alias])
     errors = [problem for problem in problems if problem.is_error]
-    if errors:
-        raise ImproperlyConfigured("\n".join(f"{problem.message} {problem.hint}" for problem in errors))
+    if any(not problem.only_sending for problem in errors):
+        raise ImproperlyConfigured(_reasons(errors))
+    known.unsendable[alias] = _reasons(errors)
     return _made(alias, found)
+
+
+def _reasons(problems: Iterable[Problem]) -> str:
+    return "\n".join(f"{problem.message} {problem.hint}" for problem in problems)
 
 
 def problems() -> list[Problem]:
@@ -182,12 +208,33 @@ def problems() -> list[Problem]:
     try:
         raw = _raw()
     except ImproperlyConfigured as error:
-        return [Problem("E001", "", str(error), f"Add a {SETTING} dict with a 'default' destination.")]
+        hint = f"Add a {SETTING} dict with a 'default' destination."
+        return [Problem("E001", "", str(error), hint, only_sending=is_missing())]
     found: list[Problem] = []
     for alias, keys in raw.items():
         given, problems = _read(alias, keys)
         found += [*problems, *rules.unloadable(alias, given)]
     return found
+
+
+def is_missing() -> bool:
+    """Whether there is no destination at all: nothing can be enqueued, and the rest of the project works."""
+    return getattr(settings, SETTING, None) in (None, {})
+
+
+@contextmanager
+def adapted(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Iterator[None]:
+    """Within this block every destination has ``change(its settings)``; for tests only.
+
+    Unlike an override of the setting, it also applies to an override made inside the block.
+    """
+    _changes.append(change)
+    reset()
+    try:
+        yield
+    finally:
+        _changes.remove(change)
+        reset()
 
 
 def reset() -> None:
@@ -211,7 +258,13 @@ def _raw() -> Mapping[str, Any]:
             if not isinstance(raw, Mapping) and raw is not None
             else f'{SETTING} is missing or empty. Add at least the destination "default".'
         )
-    return raw
+    return {alias: _adapted(keys) for alias, keys in raw.items()} if _changes else raw
+
+
+def _adapted(keys: Any) -> Any:
+    for change in _changes:
+        keys = change(keys) if isinstance(keys, Mapping) else keys
+    return keys
 
 
 def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
@@ -262,7 +315,12 @@ def _read_as(
         needed = key in kind.credentials
         if value is dataclasses.MISSING or (value in ("", None) and needed):
             if key not in rules.HOST_KEYS:
-                problems.append(rules.missing(alias, key, kind))
+                problem = rules.missing(alias, key, kind)
+                with suppress(ValueError):  # a protocol that takes no callable needs the value at once
+                    if needed:
+                        found[key.lower()] = _check(key, item)(rules.Missing(key))
+                        problem = replace(problem, only_sending=True)
+                problems.append(problem)
             continue
         try:
             found[key.lower()] = _check(key, item)(value)
@@ -273,7 +331,7 @@ def _read_as(
             problems.append(
                 Problem("E004", key, f"{SETTING}[{alias!r}][{key!r}] must be {error}{shown}.", known_default)
             )
-    if not any(problem.is_error for problem in problems):
+    if not any(problem.is_error and not problem.only_sending for problem in problems):
         problems += _combined(alias, found, kind)
     return found, problems
 

@@ -23,8 +23,24 @@ HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: Seconds that claiming and settling may take besides the request; part of every lease.
 LEASE_MARGIN = 5.0
 #: Values of WAKE.
-AUTO, DJANGO_Q, TASKS = "auto", "django_q", "tasks"
+AUTO, DJANGO_Q = "auto", "django_q"
+#: The addresses of a destination that has none, so that everything but sending works. No DNS resolves
+#: ``.invalid`` (RFC 2606).
+NO_HOSTS = {
+    "API_BASE_URL": "https://api.region-not-set.invalid",
+    "LOGIN_BASE_URL": "https://login.region-not-set.invalid",
+}
 REPLACED_BY_WAKE = "PUBLISH_ON_COMMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Stands for a credential that is not set. Only what sends calls it, as it calls any callable."""
+
+    key: str
+
+    def __call__(self) -> str:
+        raise LookupError(f"{self.key} is not set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,8 @@ class Problem:
     key: str
     message: str
     hint: str
+    #: It stops only what sends: an address or a credential is missing. Everything else works without them.
+    only_sending: bool = False
 
     @property
     def is_error(self) -> bool:
@@ -54,7 +72,9 @@ def hosts(
     if not region and not api:
         explicit = "API_BASE_URL and LOGIN_BASE_URL" if protocol.authenticates else "API_BASE_URL"
         hint = f'Set "REGION": "us-east-1" (or your region), or {explicit}.'
-        return {}, [Problem("E001", "REGION", f"{where} has neither REGION nor API_BASE_URL.", hint)]
+        message = f"{where} has neither REGION nor API_BASE_URL."
+        nowhere = NO_HOSTS if protocol.authenticates else NO_HOSTS | {"LOGIN_BASE_URL": ""}
+        return dict(nowhere), [Problem("E001", "REGION", message, hint, only_sending=True)]
     problems: list[Problem] = []
     found: dict[str, str] = {}
     key = "REGION"

@@ -105,7 +105,7 @@ def drain(
     concurrency: int | None = None,
 ) -> Drained:
     """Run pass after pass until nothing is due, ``limit`` events are claimed, time is up, or ``stop``."""
-    settings = conf.destination(alias)
+    settings = conf.sending(alias)
     if max_seconds is not None:
         settings = settings.changed(request_deadline=min(settings.request_deadline, max_seconds / 2))
     run = relay.publish_due if kind is AttemptKind.PUBLISH else relay.check_accepted

@@ -44,7 +44,7 @@ class Loop:
         concurrency: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings = conf.destination(alias)
+        self.settings = conf.sending(alias)
         self._progress = progress
         self._stop = stop
         self._interval = interval

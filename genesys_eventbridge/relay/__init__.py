@@ -88,7 +88,7 @@ def serve(
 
 def _settings(destination: str, max_seconds: float | None) -> DestinationSettings:
     require_steady_zone(outbox_alias(), "Nothing is sent")
-    settings = conf.destination(destination)
+    settings = conf.sending(destination)
     if max_seconds is None:
         return settings
     deadline = min(settings.request_deadline, max_seconds / 2)

@@ -9,7 +9,8 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from genesys_eventbridge.sandbox import control, pages
-from genesys_eventbridge.sandbox.faults import Fault
+from genesys_eventbridge.sandbox.faults import LOST_ANSWER, Fault
+from genesys_eventbridge.sandbox.ledger import Attempt
 from genesys_eventbridge.sandbox.options import Options, Scenario
 from genesys_eventbridge.sandbox.platform import Platform
 from genesys_eventbridge.sandbox.wire import Reply, Request, json_reply, read_request
@@ -84,9 +85,10 @@ class Sandbox:
         """Makes the next ``times`` requests to an endpoint fail: "publish", "status", "token" or "webhook".
 
         Without ``on`` it is the endpoint for events: "publish", or "webhook" if that is the only protocol.
-        ``fault`` is a status (nothing is accepted), 0 (the connection closes, nothing is accepted) or the
-        name of a trick in hostile.py ("half-body"). A planned 429 has ``Retry-After: 1`` unless
-        ``retry_after`` says otherwise; "" omits the header. Raises ValueError.
+        ``fault`` is a status (nothing is accepted), 0 (the connection closes, nothing is accepted),
+        "lost-answer" (accepted, then the connection closes) or the name of a trick in hostile.py
+        ("half-body"). A planned 429 has ``Retry-After: 1`` unless ``retry_after`` says otherwise; "" omits
+        the header. Raises ValueError.
         """
         endpoints = self._options.protocol.endpoints
         on = on or endpoints[0]
@@ -95,6 +97,13 @@ class Sandbox:
         if retry_after is None:
             retry_after = 1 if fault == 429 else ""
         self._platform.faults.plan(fault, times, on, str(retry_after))
+
+    def lose_next_answer(self, times: int = 1, *, on: str = "") -> None:
+        """The next ``times`` events are accepted, and the connection closes before the answer: in doubt.
+
+        ``on`` as in ``fail_next``.
+        """
+        self.fail_next(LOST_ANSWER, times, on=on)
 
     def stop_failing(self) -> None:
         """Drops the planned faults that have not occurred yet."""
@@ -108,6 +117,11 @@ class Sandbox:
         CloudEvent is the JSON that came.
         """
         return [json.loads(event.body) for event in self._platform.memory.all()]
+
+    @property
+    def requests(self) -> list[Attempt]:
+        """Every request to an endpoint, in the order of arrival; copies."""
+        return self._platform.ledger.attempts()
 
     def ledger(self) -> dict[str, Any]:
         """What happened, as in Ledger.as_dict, with the accepted events under ``received``."""

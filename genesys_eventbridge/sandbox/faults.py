@@ -10,6 +10,9 @@ from genesys_eventbridge.sandbox.wire import HangUp, Reply, Request, error_reply
 ENDPOINTS = tuple(TRICKS)
 
 Fault = int | str
+#: The platform accepts the event, and the connection closes before the answer.
+LOST_ANSWER = "lost-answer"
+_TAKE_EVENTS = ("publish", "webhook")
 #: Maximum number of faults planned at one endpoint.
 MOST_PLANNED = 10_000
 
@@ -32,7 +35,8 @@ class Faults:
 
         ``endpoint`` is one of ENDPOINTS.
         """
-        if isinstance(fault, str) and fault not in TRICKS[endpoint]:
+        lost = fault == LOST_ANSWER and endpoint in _TAKE_EVENTS
+        if isinstance(fault, str) and not lost and fault not in TRICKS[endpoint]:
             raise ValueError(
                 f"fail_next: {fault!r} is unknown; choose a status or {', '.join(TRICKS[endpoint])}"
             )

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from genesys_eventbridge.sandbox.webhook import attribute_headers, masked
@@ -138,6 +138,11 @@ class Ledger:
                 self._requests[f"{attempt.endpoint} {attempt.method} {status}"] += 1
             if not running:
                 self._running.pop(attempt.event, None)
+
+    def attempts(self) -> list[Attempt]:
+        """Every request, oldest first; copies."""
+        with self._lock:
+            return [replace(attempt) for attempt in self._attempts]
 
     def recent(self) -> list[Received]:
         """The last requests, newest first."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from genesys_eventbridge.sandbox.faults import ENDPOINTS, Faults, status_reply, too_many
+from genesys_eventbridge.sandbox.faults import ENDPOINTS, LOST_ANSWER, Faults, status_reply, too_many
 from genesys_eventbridge.sandbox.hostile import TRAP_PATH, TRICKS, Trick
 from genesys_eventbridge.sandbox.intake import NOTHING, Arrival, Intake, Publish, Webhook
 from genesys_eventbridge.sandbox.ledger import Attempt, Ledger
@@ -85,6 +85,9 @@ class Platform:
             fault, retry_after = planned
             if isinstance(fault, int):
                 return status_reply(call.request, call.endpoint, fault, retry_after)
+            if fault == LOST_ANSWER:
+                self._honest(call, attempt, options)
+                raise HangUp
             trick = TRICKS[call.endpoint][fault]
         elif options.scenario is Scenario.OUTAGE:
             return status_reply(call.request, call.endpoint, 503, "")

@@ -223,14 +223,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "number", "key"),
         [
-            ({"REGION": ...}, "E001", "REGION"),
             ({"REGION": "atlantis"}, "E001", "REGION"),
             ({"REGION": 7}, "E001", "REGION"),
             ({"REGION": ..., "API_BASE_URL": "https://gateway.example"}, "E007", "API_BASE_URL"),
-            ({"CLIENT_ID": ...}, "E002", "CLIENT_ID"),
-            ({"CLIENT_SECRET": ...}, "E002", "CLIENT_SECRET"),
-            ({"CLIENT_SECRET": ""}, "E002", "CLIENT_SECRET"),
-            ({"CLIENT_SECRET": None}, "E002", "CLIENT_SECRET"),
             ({"CLIENT_SECRET": "sécret"}, "E004", "CLIENT_SECRET"),
             ({"CLIENT_ID": "a:b"}, "E004", "CLIENT_ID"),
             ({"SOURCE": ...}, "E004", "SOURCE"),
@@ -301,6 +296,44 @@ class TestRefusals:
         assert (number, key) in found()
         with pytest.raises(ImproperlyConfigured):
             conf.destination()
+
+    @pytest.mark.parametrize(
+        ("changes", "number", "key"),
+        [
+            ({"REGION": ...}, "E001", "REGION"),
+            ({"CLIENT_ID": ...}, "E002", "CLIENT_ID"),
+            ({"CLIENT_SECRET": ...}, "E002", "CLIENT_SECRET"),
+            ({"CLIENT_SECRET": ""}, "E002", "CLIENT_SECRET"),
+            ({"CLIENT_SECRET": None}, "E002", "CLIENT_SECRET"),
+        ],
+    )
+    def test_a_missing_address_or_credential_stops_only_what_sends(self, configure, changes, number, key):
+        configure(**changes)
+
+        assert (number, key) in found()
+        assert conf.destination().source == "com.example.ordering"
+        with pytest.raises(ImproperlyConfigured, match=key):
+            conf.sending()
+
+    def test_without_credentials_a_wrong_value_is_still_refused(self, configure):
+        configure(CLIENT_SECRET=..., LEASE_SECONDS=25)
+
+        assert ("E005", "LEASE_SECONDS") in found()
+        with pytest.raises(ImproperlyConfigured, match="LEASE_SECONDS"):
+            conf.destination()
+
+    def test_an_adaptation_applies_to_an_override_made_inside_it_and_ends(self, configure):
+        configure(MAX_ATTEMPTS=4)
+
+        with conf.adapted(lambda keys: {**keys, "WAKE": None}):
+            adapted = conf.destination()
+            configure(MAX_ATTEMPTS=5)
+            inside = conf.destination()
+        after = conf.destination()
+
+        assert (adapted.max_attempts, adapted.wake) == (4, None)
+        assert (inside.max_attempts, inside.wake) == (5, None)
+        assert (after.max_attempts, after.wake) == (5, "auto")
 
     @pytest.mark.parametrize(
         ("changes", "key"),
