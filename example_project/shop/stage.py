@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -25,6 +25,45 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def port_from(wanted: int, tries: int = 50) -> int:
+    """``wanted``, or the next port that is free. Raises DemoFailed after ``tries``."""
+    for port in range(wanted, min(wanted + tries, 65536)):
+        if _is_free(port):
+            return port
+    raise DemoFailed(f"Port {wanted} is taken, and so are the next ones: choose another with --port.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as runserver does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block like Ctrl-C, so that it stops its processes; then exit 128 + signal.
+
+    A second signal does not interrupt the cleanup.
+    """
+    signals = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+    def stop(number: int, _frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {each: signal.signal(each, stop) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager
@@ -43,9 +82,11 @@ def process(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             running.send_signal(signal.SIGTERM)
             try:
-                running.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
+                with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                    running.wait(15)
+            finally:
+                with suppress(ProcessLookupError):  # it, or workers that it has left behind
+                    os.killpg(running.pid, signal.SIGKILL)
                 running.wait()
 
 

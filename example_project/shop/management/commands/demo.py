@@ -16,10 +16,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, transaction
 
 from genesys_eventbridge import conf
-from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.states import OPEN, State
+from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
+from genesys_eventbridge.states import OPEN, AttemptKind, State
 from shop.models import Customer, Order
-from shop.stage import DemoFailed, answers, control, free_port, process, until
+from shop.stage import DemoFailed, answers, control, free_port, port_from, process, stopped_by_signals, until
 
 #: The sandbox refuses this type until the demo registers it, as the platform refuses unknown types.
 UNREGISTERED = "order.status_changed"
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="port of the site with --serve (8000)")
 
     def handle(self, **options: Any) -> None:
-        with tempfile.TemporaryDirectory(prefix="eventbridge-demo-") as name:
+        with stopped_by_signals(), tempfile.TemporaryDirectory(prefix="eventbridge-demo-") as name:
             folder = Path(name)
             try:
                 self._play(folder, serve=options["serve"], port=options["port"])
@@ -93,18 +93,34 @@ class Command(BaseCommand):
         order.save()
         until(self._watched.none_open, "the refused event is dead", 30)
         self._say(
-            f"\nRegistering {UNREGISTERED} at the platform, then: manage.py eventbridge_retry --state dead"
+            f"\nRegistering {UNREGISTERED} at the platform, then: manage.py eventbridge_retry --state dead "
+            '--because "the type is registered now"'
         )
         control(url, register=UNREGISTERED)
-        call_command("eventbridge_retry", state="dead", no_input=True, stdout=self.stdout)
+        retry = (
+            "eventbridge_retry",
+            "--state",
+            "dead",
+            "--because",
+            "the type is registered now",
+            "--no-input",
+        )
+        call_command(*retry, stdout=self.stdout)
         until(self._watched.none_open, "the requeued event is delivered", 30)
 
     def _summary(self, seconds: float) -> None:
         events = list(OutboxEvent.objects.order_by("id"))
         delivered = [event for event in events if event.state == State.DELIVERED]
-        retried = [event for event in delivered if event.attempts > 1]
+        requeued = [event for event in delivered if event.pk in self._watched.died]
+        retried = [
+            event for event in delivered if event.pk in self._watched.failed.keys() - self._watched.died
+        ]
+        first = len(delivered) - len(retried) - len(requeued)
         self._say(f"\n{len(delivered)} of {len(events)} events delivered in {seconds:.0f} s:")
-        self._say(f"  {len(retried)} after retries, {len(self._watched.died)} after being dead and requeued.")
+        self._say(
+            f"  {first} at the first attempt, {len(retried)} after retries, {len(requeued)} after being dead "
+            "and requeued."
+        )
         for alias in conf.aliases():
             count = sum(event.destination == alias for event in delivered)
             confirmed = "confirmed" if conf.destination(alias).confirms else "accepted, without confirmation"
@@ -112,16 +128,21 @@ class Command(BaseCommand):
             self._say(f"  {count} by {alias} (protocol {name}): {confirmed}.")
         if len(events) != 2 * ORDERS + 1 or len(delivered) != len(events):
             raise DemoFailed("Not every event was delivered.")
-        if not retried or len(self._watched.died) != 1:
+        if not retried or len(requeued) != 1:
             raise DemoFailed(
                 "No event was delivered after retries, or none was dead and delivered after a requeue."
             )
 
     def _serve(self, port: int, url: str, folder: Path) -> None:
         get_user_model().objects.create_superuser("demo", "demo@example.com", "demo")
+        wanted, port = port, port_from(port)
+        if port != wanted:
+            self._say(
+                f"\nPort {wanted} is taken; using {port}. Choose one: manage.py demo --serve --port {port}"
+            )
         site = f"http://127.0.0.1:{port}"
         with process("runserver", str(port), "--noreload", log=folder / "site.log"):
-            until(lambda: answers(f"{site}/admin/login/"), "the site responds; is the port free?", 20)
+            until(lambda: answers(f"{site}/admin/login/"), "the site responds", 20)
             self._say(
                 f"\nThe shop:  {site}/admin/   user demo, password demo   (place an order, then look at"
             )
@@ -140,37 +161,49 @@ class Command(BaseCommand):
 
 
 class _Watch:
-    """Prints each event's state changes as it reads them from the outbox."""
+    """Prints each failed attempt and each new state. The summary counts what it has printed."""
 
     def __init__(self, command: Command) -> None:
         self.command = command
         self.began = time.monotonic()
-        self.seen: dict[int, tuple[str, int]] = {}
+        self.states: dict[int, str] = {}
+        #: Failed attempts to publish, by event.
+        self.failed: dict[int, int] = {}
         self.died: set[int] = set()
+        self._last_attempt = 0
 
     def none_open(self) -> bool:
         """Print what has changed since the last call. True if there are events and none is open."""
-        events = list(OutboxEvent.objects.order_by("id"))
-        for event in events:
-            now = (event.state, event.attempts)
-            if self.seen.get(event.pk) != now:
-                self.seen[event.pk] = now
+        # From the attempt log, because a poll may miss a state. Read after the events: it is at least as new.
+        events = {event.pk: event for event in OutboxEvent.objects.order_by("id")}
+        attempts = DeliveryAttempt.objects.filter(
+            pk__gt=self._last_attempt, event__in=events, kind=AttemptKind.PUBLISH
+        )
+        for attempt in attempts.order_by("pk"):
+            self._last_attempt = attempt.pk
+            if attempt.event_id and attempt.error:
+                self.failed[attempt.event_id] = self.failed.get(attempt.event_id, 0) + 1
+                number = self.failed[attempt.event_id]
+                self._say(events[attempt.event_id], f"attempt {number}: {_first_sentence(attempt.error)}")
+        for event in events.values():
+            if self.states.get(event.pk) != event.state:
+                self.states[event.pk] = event.state
                 self._report(event)
-        return bool(events) and not any(event.state in OPEN for event in events)
+        return bool(events) and not any(event.state in OPEN for event in events.values())
 
     def _report(self, event: OutboxEvent) -> None:
-        elapsed = time.monotonic() - self.began
         what = f"{event.state}"
-        if event.state == State.PENDING and event.claim_token:
-            what = f"being sent, attempt {event.attempts}"
-        elif event.state == State.PENDING and event.attempts:
-            what = f"retry after attempt {event.attempts}: {_first_sentence(event.last_error)}"
-        elif event.state == State.DEAD:
+        if event.state == State.DEAD:
             self.died.add(event.pk)
-            what = f"dead ({event.reason}): {_first_sentence(event.last_error)}"
+            what = f"dead ({event.reason})"
         elif event.state == State.DELIVERED:
             end = "delivered" if conf.destination(event.destination).confirms else "accepted"
-            what = f"{end}, {event.attempts} attempt{'s' if event.attempts > 1 else ''}"
+            number = self.failed.get(event.pk, 0) + 1
+            what = f"{end}, {number} attempt{'s' if number > 1 else ''}"
+        self._say(event, what)
+
+    def _say(self, event: OutboxEvent, what: str) -> None:
+        elapsed = time.monotonic() - self.began
         who = f"{event.subject:<6} {event.type:<21} {event.destination:<8}"
         self.command._say(f"  {elapsed:5.1f} s  {who} {what}")
 
