@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import httpx
+from genesys_eventbridge.client.http import httpx
 
 #: A WSGI application: PEP 3333.
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
