@@ -26,8 +26,16 @@ from typing import Any
 from tests.pages import ROOT, blocks
 
 SHELL = {"sh", "bash", "console"}
-#: The pages whose blocks build on each other; tests/test_quickstart.py follows it in a project of its own.
+#: A page whose blocks build on each other, in a project of its own.
 QUICKSTART = "docs/quickstart.md"
+#: The pages that another test runs.
+ELSEWHERE = {
+    QUICKSTART: "tests/test_quickstart.py",
+    "docs/testing.md": "tests/testing/test_foreign_project.py",
+    "docs/runners.md": "tests/test_recipes.py",
+}
+#: Prints the format of Prometheus only.
+WITHOUT_JSON = "eventbridge_metrics"
 
 #: Shell lines that cannot run here -> why, and what runs them instead.
 SKIPPED_LINES = {
@@ -38,6 +46,7 @@ SKIPPED_LINES = {
     r"python manage\.py qcluster": "runs until SIGTERM; tests/test_qcluster.py runs it",
     r"python manage\.py eventbridge_publish --loop": "ends with SIGTERM: tests/management/test_loop.py",
     r"python manage\.py eventbridge_status --watch": "ends with Ctrl-C: tests/management/test_status.py",
+    r"python manage\.py eventbridge_metrics --output": "writes to a folder of another program: tests/contrib",
     r"python manage\.py eventbridge_sandbox": "runs until Ctrl-C; the lines here talk to it in this process",
 }
 #: First line of a Python block -> why it cannot run here, and what runs it instead.
@@ -268,7 +277,7 @@ def run_shell(line: str) -> None:
     assert code in (0, 3), f"exit code {code}: {out.getvalue()}{err.getvalue()}"
     if command.startswith("eventbridge_") and "json" in arguments:
         validate(command, out.getvalue())
-    elif command.startswith("eventbridge_") and "--format" not in arguments:
+    elif command.startswith("eventbridge_") and "--format" not in arguments and command != WITHOUT_JSON:
         run_shell(f"{line.partition(' >')[0]} --format json")
 
 

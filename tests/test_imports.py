@@ -80,7 +80,7 @@ def test_a_web_process_loads_no_http_client_no_queue_and_no_sandbox(module):
 
 @pytest.mark.parametrize(
     ("path", "optional"),
-    [("wake.py", "django_q"), ("outbox/schemas.py", "jsonschema"), ("outbox/schemas.py", "referencing")],
+    [("runners.py", "django_q"), ("outbox/schemas.py", "jsonschema"), ("outbox/schemas.py", "referencing")],
 )
 def test_what_may_be_missing_is_imported_only_when_it_is_used(path, optional):
     found = {late for name, late in imports(SOURCES[path]) if name.split(".")[0] == optional}
