@@ -130,9 +130,12 @@ wheel() { # wheel PYTHON: builds what a user installs, and tries it in an empty 
     "$scratch/user/bin/python" -m pip install --quiet "$scratch"/dist/*.whl
     "$scratch/user/bin/python" -m pip check
     mkdir "$scratch/project"
-    cp .ci/smoke.py "$scratch/project/"
+    cp .ci/smoke.py .ci/adopt.py "$scratch/project/"
     cd "$scratch/project"
     "$scratch/user/bin/python" -W error::DeprecationWarning:genesys_eventbridge smoke.py
+    "$scratch/user/bin/python" -m pip install --quiet pytest-django opentelemetry-sdk \
+        "$(echo "$scratch"/dist/*.whl)[prometheus,opentelemetry]"
+    "$scratch/user/bin/python" adopt.py
 }
 
 constrain() { # constrain [CONSTRAINT ...]: for every later pip install
