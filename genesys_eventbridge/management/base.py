@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import os
 import sys
@@ -63,12 +64,25 @@ class OutboxCommand(BaseCommand):
     def add_own(self, parser: CommandParser) -> None:
         """The arguments of this command only."""
 
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **options)
+        #: The options that are lists.
+        self.lists = {
+            action.dest
+            for action in parser._actions
+            if action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction)
+        }
+        return parser
+
     def sends(self, options: dict[str, Any]) -> bool:
         """Whether it sends events, or waits until a worker has sent them: impossible within a transaction."""
         return False
 
     @no_translations
     def handle(self, **options: Any) -> None:
+        for name in self.lists:  # call_command("eventbridge_retry", state="dead") passes the text as it is
+            if isinstance(options.get(name), str | int):
+                options[name] = [str(options[name])]
         with self._plain_errors():
             if self.sends(options):
                 refuse_in_transaction(outbox_alias(), f"{self.name} does nothing")

@@ -8,17 +8,18 @@ import pkgutil
 from types import SimpleNamespace
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
 from django.core.management.base import CommandError, CommandParser
 from django.db import ProgrammingError
 from django.utils import timezone, translation
 
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import arguments, commands
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted, listed
 from genesys_eventbridge.models import EventAct
 from genesys_eventbridge.reporting import status
-from genesys_eventbridge.states import State
+from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, ended, event
 from tests.prompt import run, sandboxed, shell
 
@@ -350,3 +351,19 @@ def test_two_runs_of_the_suite_do_not_meet():
     """The platform of these tests listens on a port of its own."""
     with sandboxed() as one, sandboxed() as other:
         assert one is not other
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "given", [{"state": "dead"}, {"state": ["dead"]}, {"type": "order.created"}], ids=str
+)
+def test_a_repeatable_flag_may_be_one_text_where_code_calls_a_command(given):
+    """Django passes keywords of ``call_command`` as they are, without the parser."""
+    row = event("order.created", row=ended(State.DEAD, Reason.REJECTED))
+    event("order.paid", row=ended(State.DELIVERED, finished_at=DatabaseNow()))
+
+    out = io.StringIO()
+    call_command("eventbridge_list", **given, stdout=out)
+
+    assert row.event_id in out.getvalue()
+    assert len(out.getvalue().strip().splitlines()) <= 3
