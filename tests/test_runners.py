@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+import subprocess
+import sys
 
 import django
 import pytest
@@ -12,6 +14,7 @@ from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, TASKS
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import State
 from tests.outbox_rows import fresh
+from tests.pages import ROOT
 from tests.prompt import sandboxed
 
 HAS_TASKS = importlib.util.find_spec("django.tasks") is not None
@@ -72,6 +75,21 @@ def test_tasks_that_cron_or_another_queue_calls_need_no_runner(no_django_q, task
 
         if task in (tasks.publish_all, tasks.retry_all):
             assert {fresh(row).state for row in rows} <= {State.ACCEPTED, State.DELIVERED}
+
+
+def test_where_django_q_cannot_be_imported_every_command_and_page_works():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.without_django_q"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "django_q is not in INSTALLED_APPS, so there are no schedules" in ran.stdout
+    assert ran.stdout.endswith("nothing needed django-q2\n")
 
 
 @needs_tasks
