@@ -182,7 +182,7 @@ def _selected(
     words = [] if chosen.is_empty else [chosen.words()]
     if times["first"] and not named:
         now = dt.datetime.now(times["first"].tzinfo)
-        words.append(between(times["first"], times["last"], now))
+        words.append(f"created {between(times['first'], times['last'], now)}")
     return Selection(
         rows=rows,
         words=f" ({', '.join(words)})" if words else "",
