@@ -107,7 +107,9 @@ def test_ci_installs_exactly_the_lowest_versions_that_are_promised():
         pytest.skip("a source distribution has no .ci")
     done = subprocess.run([sys.executable, floors], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    promised = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["schema"]]
+    extras = PROJECT["project"]["optional-dependencies"]
+    tested = [*extras["schema"], *extras["prometheus"], *extras["health"]]
+    promised = [*PROJECT["project"]["dependencies"], *tested]
     assert done.stdout.split() == [line.replace(">=", "==").partition(",")[0] for line in promised]
     assert "lowest_versions" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
