@@ -15,7 +15,6 @@ class Missing(MetaPathFinder):
 
 LINES = [
     "check",
-    "check --deploy",
     "eventbridge_enqueue order.created --data {}",
     "eventbridge_publish",
     "eventbridge_poll",
