@@ -62,6 +62,41 @@ _TAKEN = "of_rules, of_platform = _taken(found, Rules), _taken(found, Platform)"
 
 MUTANTS = [
     Mutant(
+        "our trace is part of the content",
+        "outbox/rows.py",
+        ((", without=trace)", ")"),),
+        "test_tracing.py",
+    ),
+    Mutant(
+        "a trace that does not fit refuses the event",
+        "outbox/rows.py",
+        (("        if not trace:\n            raise\n", "        raise\n"),),
+        "test_tracing.py",
+    ),
+    Mutant(
+        "our trace replaces the caller's",
+        "outbox/rows.py",
+        (
+            (
+                "tracing.context() if tracing.EXTENSION.isdisjoint(extensions or ()) else {}",
+                "tracing.context()",
+            ),
+        ),
+        "test_tracing.py",
+    ),
+    Mutant(
+        "a span records the text of an exception",
+        "tracing.py",
+        (("record_exception=False,", "record_exception=True,"),),
+        "test_tracing.py",
+    ),
+    Mutant(
+        "requests are not linked to the enqueue",
+        "tracing.py",
+        (("links=links or []", "links=[]"),),
+        "test_tracing.py",
+    ),
+    Mutant(
         "a drain uses its own clock for tokens",
         "testing/drain.py",
         (("ClientCredentials(settings.platform, clock=clock)", "ClientCredentials(settings.platform)"),),

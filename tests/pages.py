@@ -12,10 +12,13 @@ _FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: Path of a page in the repository -> its text.
 PAGES = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in _FILES}
 
+#: The package index shows the README without the repository, so its links are absolute.
+IN_REPOSITORY = "https://github.com/django-genesys-eventbridge/django-genesys-eventbridge/blob/main/"
+RAW_FILES = "https://raw.githubusercontent.com/django-genesys-eventbridge/django-genesys-eventbridge/main/"
+
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)  # indented in a list
 #: Fixtures for users' tests, which are no commands.
 FIXTURES = {"eventbridge_outbox", "eventbridge_drain"}
-
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"^(?: {4}.*\n)+", re.MULTILINE)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")

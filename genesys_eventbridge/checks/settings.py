@@ -14,7 +14,7 @@ from genesys_eventbridge import conf, runners
 from genesys_eventbridge.checks.migrating import is_migrating
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.conf.alerts import ADMINS
-from genesys_eventbridge.conf.rules import DJANGO_Q, Missing, Problem
+from genesys_eventbridge.conf.rules import DJANGO_Q, TASKS, Missing, Problem
 from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas

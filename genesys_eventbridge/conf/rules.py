@@ -23,7 +23,7 @@ HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: Seconds that claiming and settling may take besides the request; part of every lease.
 LEASE_MARGIN = 5.0
 #: Values of WAKE.
-AUTO, DJANGO_Q = "auto", "django_q"
+AUTO, DJANGO_Q, TASKS = "auto", "django_q", "tasks"
 #: The addresses of a destination that has none, so that everything but sending works. No DNS resolves
 #: ``.invalid`` (RFC 2606).
 NO_HOSTS = {

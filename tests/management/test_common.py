@@ -44,7 +44,7 @@ ARGUMENTS = {
 }
 #: Times whose year is another one, or none, in another time zone.
 EDGES = ("0001-01-01T00:00+14:00", "0001-01-01", "9999-12-31T23:59:59-12:00")
-PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune"
+PROMISED = "publish poll retry status show enqueue ping cancel resolve pause resume schedules prune metrics"
 
 
 def parser_of(name) -> CommandParser:

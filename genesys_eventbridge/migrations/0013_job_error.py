@@ -6,7 +6,7 @@ from genesys_eventbridge.db.online_migrations import AddField, OnlineMigration
 
 
 class Migration(OnlineMigration):
-    dependencies = [("genesys_eventbridge", "0010_menu")]
+    dependencies = [("genesys_eventbridge", "0012_count_totals")]
 
     operations = [
         AddField(
