@@ -11,11 +11,14 @@ look into ``sys.modules``. Spans contain no data, no subject and no error text.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+
+from genesys_eventbridge.defects import report
 
 SYSTEM = "genesys_eventbridge"
 #: The attributes of the extension. A caller who passes one of them decides about both.
@@ -122,20 +125,34 @@ def _recording() -> Any:
 def _started(
     tracer: Any, name: str, kind: str, attributes: dict[str, Any], links: list[Any] | None = None
 ) -> Iterator[Span]:
-    with tracer.start_as_current_span(
-        name,
-        kind=_api().SpanKind[kind],
-        attributes=attributes,
-        links=links or [],
-        record_exception=False,  # its message may contain the data
-        set_status_on_exception=False,
-    ) as recorded:
+    """A span that is current in this block. An error of OpenTelemetry is logged and stops nothing."""
+    opened, span = ExitStack(), Span()
+    with _harmless():
+        recorded = opened.enter_context(
+            tracer.start_as_current_span(
+                name,
+                kind=_api().SpanKind[kind],
+                attributes=attributes,
+                links=links or [],
+            )
+        )
         span = Span(recorded)
-        try:
-            yield span
-        except BaseException as error:
-            span.failed(type(error).__qualname__)
-            raise
+    try:
+        yield span
+    except BaseException as error:
+        span.failed(type(error).__qualname__)
+        raise
+    finally:
+        with _harmless():
+            opened.close()  # without the exception, whose message may contain the data
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - samplers, processors and exporters are the user's
+        report(error, "A span was not recorded: %s", type(error).__name__, level=logging.WARNING)
 
 
 def _messaging(name: str, type_: str, destination: str) -> dict[str, Any]:
@@ -161,11 +178,14 @@ def _links(body: str) -> list[Any]:
     """A link to the span that enqueued this event, if its body names one."""
     if '"traceparent"' not in body:
         return []
-    members = json.loads(body)
-    carrier = {name: members[name] for name in EXTENSION if isinstance(members.get(name), str)}
-    api = _api()
-    began = api.get_current_span(_propagator().extract(carrier, _no_context())).get_span_context()
-    return [api.Link(began)] if began.is_valid else []
+    links: list[Any] = []
+    with _harmless():
+        members = json.loads(body)
+        carrier = {name: members[name] for name in EXTENSION if isinstance(members.get(name), str)}
+        api = _api()
+        began = api.get_current_span(_propagator().extract(carrier, _no_context())).get_span_context()
+        links += [api.Link(began)] if began.is_valid else []
+    return links
 
 
 def _propagator() -> Any:

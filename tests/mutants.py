@@ -87,7 +87,18 @@ MUTANTS = [
     Mutant(
         "a span records the text of an exception",
         "tracing.py",
-        (("record_exception=False,", "record_exception=True,"),),
+        (("            opened.close()  #", "            opened.__exit__(*sys.exc_info())  #"),),
+        "test_tracing.py",
+    ),
+    Mutant(
+        "an error of OpenTelemetry stops what it traces",
+        "tracing.py",
+        (
+            (
+                "    except Exception as error:  # noqa: BLE001 - samplers",
+                "    except KeyError as error:  # samplers",
+            ),
+        ),
         "test_tracing.py",
     ),
     Mutant(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import transaction
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -188,6 +188,43 @@ class TestTheEvent:
         for traceparent in ("nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", 7):
             assert tracing._links(json.dumps({"traceparent": traceparent})) == []
         assert tracing._links("{}") == []
+
+
+CANARY = "collector-canary"
+
+
+class Broken(SpanProcessor):
+    def __init__(self, method):
+        self.method = method
+
+    def on_start(self, span, parent_context=None):
+        if self.method == "on_start":
+            raise ConnectionError(CANARY)
+
+    def on_end(self, span):
+        if self.method == "on_end":
+            raise ConnectionError(CANARY)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("method", ["on_start", "on_end"])
+def test_a_processor_that_raises_stops_neither_the_enqueue_nor_the_request(monkeypatch, caplog, method):
+    provider = TracerProvider()
+    provider.add_span_processor(Broken(method))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+
+    with sandboxed():
+        row = enqueue("order.created", 1, standalone=True)
+        relay.publish_due()
+
+    assert fresh(row).state in (State.ACCEPTED, State.DELIVERED)
+    assert "A span was not recorded: ConnectionError" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def test_a_body_that_is_no_event_links_nowhere():
+    for body in ('["traceparent"]', '"traceparent" is not JSON'):
+        assert tracing._links(body) == []
 
 
 @pytest.mark.django_db
