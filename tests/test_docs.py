@@ -39,6 +39,7 @@ KEYS = {"REGION", *conf.DEFAULTS}
 EXAMPLE = {"GATEWAY_KEY", "GATEWAY_PATH"}
 #: Capital words with an underscore that are nobody's setting.
 OTHER_WORDS = {
+    "DJANGO_SETTINGS_MODULE",
     "BASE_DIR",
     "CHAT_URL",
     "DEFAULT_REDACT_KEYS",
