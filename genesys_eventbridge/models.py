@@ -554,6 +554,9 @@ class Destination(models.Model):
     task_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("When a django-q2 task last ran for it; a wake reaches one.")
     )
+    heard_at = ReadableDateTimeField(
+        null=True, blank=True, help_text=_("When a worker last listened for notifications of PostgreSQL.")
+    )
     pruned_at = ReadableDateTimeField(
         null=True, blank=True, help_text=_("When a worker last started to remove old events.")
     )

@@ -12,7 +12,7 @@ import django
 from django.apps import apps
 from django.utils.module_loading import import_string
 
-from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, TASKS
+from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, NOTIFY, TASKS
 
 _FUNCTIONS = "genesys_eventbridge.tasks"
 _OBJECTS = "genesys_eventbridge.django_tasks"
@@ -21,7 +21,7 @@ _current: ContextVar[str] = ContextVar("genesys_eventbridge_runner", default=DJA
 
 
 def chosen(setting: str | None) -> str | None:
-    """The runner that a commit wakes; None if there is none.
+    """The runner whose queue gets a task after a commit; None if there is none.
 
     "auto" is django-q2 where it is installed, else Django's tasks if a worker runs them.
     """
@@ -29,7 +29,7 @@ def chosen(setting: str | None) -> str | None:
         setting = DJANGO_Q if apps.is_installed("django_q") else TASKS
         if runs_inline(setting):
             return None
-    return setting if setting is not None and not why_not(setting) else None
+    return None if setting in (None, NOTIFY) or why_not(setting) else setting
 
 
 def why_not(runner: str) -> str:

@@ -6,15 +6,16 @@ import logging
 import threading
 import time
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 from django.db.models import Q
 
 from genesys_eventbridge import conf, runners
-from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, TASKS
-from genesys_eventbridge.db import PASSING, in_small_transaction
+from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, NOTIFY, TASKS
+from genesys_eventbridge.db import PASSING, in_small_transaction, notifications
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.formatting import span
@@ -22,13 +23,15 @@ from genesys_eventbridge.models import Destination, outbox_alias
 
 logger = logging.getLogger("genesys_eventbridge")
 
-#: At most one hint per destination and process in this many seconds; a woken pass runs longer.
+#: At most one task per destination and process in this many seconds; a woken pass runs longer.
 COALESCE = 1.0
-#: After a broker failure this process sends no hint for this many seconds.
+#: After a failure of a broker this process sends it no hint for this many seconds; also of a notification.
 BROKEN = 30.0
 #: WAKE "auto": a cluster reads hints if one of our tasks ran within this many seconds. The schedule
 #: ``eventbridge:retry`` runs every five minutes even if the others are paused.
 LISTENS = 600.0
+#: The same for notifications: a ``--loop`` listened within this many seconds. Heartbeats record it.
+HEARS = 150.0
 #: A process queries the database for that at most once in this many seconds.
 LOOK_SECONDS = 10.0
 #: A task is announced at most once in this many seconds.
@@ -39,6 +42,13 @@ ANNOUNCE_SECONDS = 10.0
 NAMES = {DJANGO_Q: "django-q2", TASKS: "Django's tasks"}
 
 
+class Readers(NamedTuple):
+    """Seconds since a task ran for a destination, and since a ``--loop`` listened; None if never."""
+
+    task_ago: float | None = None
+    heard_ago: float | None = None
+
+
 class _Memory:
     """The state of this process. Times are monotonic."""
 
@@ -47,23 +57,69 @@ class _Memory:
         self.forget()
 
     def forget(self) -> None:
-        #: By task and destination.
-        self.last: dict[tuple[str, str], float] = {}
+        #: By runner or NOTIFY, and task and destination.
+        self.last: dict[tuple[str, str, str], float] = {}
         #: By destination.
-        self.looked: dict[str, tuple[float, bool]] = {}
+        self.looked: dict[str, tuple[float, Readers]] = {}
         self.announced: dict[str, float] = {}
-        self.broken_until = 0.0
+        #: By runner or NOTIFY.
+        self.broken_until: dict[str, float] = {}
 
 
 _memory = _Memory()
 
 
 def wake(destination: str) -> None:
-    """Ask a worker to publish what is due. Never raises if the broker or the database is down."""
-    _ask("publish", destination)
+    """Ask workers to publish what is due. Never raises if the broker or the database is down."""
+    _notify("publish", destination)
+    _queue("publish", destination)
 
 
-def _ask(task: str, destination: str) -> None:
+def wake_jobs() -> None:
+    """Ask a worker to carry out jobs of operators; without one, a ``--loop`` or a schedule will."""
+    aliases = conf.aliases()
+    for alias in aliases:
+        if _notifies(alias):
+            _notify("jobs", alias)
+            break
+    for alias in aliases:
+        if runners.chosen(conf.destination(alias).wake) is not None:
+            _queue("jobs", alias)
+            break
+
+
+def topic(task: str, destination: str) -> str:
+    """The topic of a notification. Jobs belong to no destination."""
+    return task if task == "jobs" else f"{task}:{destination}"
+
+
+def _notifies(destination: str) -> bool:
+    return conf.destination(destination).wake in (AUTO, NOTIFY) and not notifications.why_not(outbox_alias())
+
+
+def _notify(task: str, destination: str) -> None:
+    """Notify the loops that listen; after the commit, if the caller is still in a transaction."""
+    if not _notifies(destination):
+        return
+    connection = connections[outbox_alias()]
+    if connection.in_atomic_block:
+        transaction.on_commit(partial(_notify, task, destination), using=connection.alias, robust=True)
+        return
+    if not connection.get_autocommit():
+        return  # the notification would join the transaction that the caller has begun by hand
+    now = time.monotonic()
+    if not _is_turn(NOTIFY, task, destination, now, notifications.COALESCE):
+        return
+    if conf.destination(destination).wake == AUTO and not hears_lately(_readers(destination, now).heard_ago):
+        return
+    try:
+        notifications.notify(connection.alias, topic(task, destination))
+    except DatabaseError as error:
+        _broken(NOTIFY, error, now)
+
+
+def _queue(task: str, destination: str) -> None:
+    """Queue a task for a worker of django-q2 or of Django's tasks."""
     setting = conf.destination(destination).wake
     runner = runners.chosen(setting)
     if runner is None:
@@ -72,18 +128,25 @@ def _ask(task: str, destination: str) -> None:
     if runners.runs_inline(runner):
         _run_here(runner, task, destination, now)
         return
-    with _memory.lock:
-        last = _memory.last.get((task, destination), float("-inf"))
-        if now < _memory.broken_until or now - last < COALESCE:
-            return
-        _memory.last[task, destination] = now
-    if setting == AUTO and not _is_read(destination, now):
+    if not _is_turn(runner, task, destination, now, COALESCE):
+        return
+    if setting == AUTO and not is_lately(_readers(destination, now).task_ago):
         return
     try:
         asked_at = int(time.time())  # lets a worker drop what an earlier pass has already done
         runners.send(runner, task, destination, asked_at)
     except Exception as error:  # noqa: BLE001 - a broker fails in its own ways, and none may reach the request
-        _broken(error, now)
+        _broken(runner, error, now)
+
+
+def _is_turn(how: str, task: str, destination: str, now: float, coalesce: float) -> bool:
+    """Whether to send a hint now; if so, it is taken as sent."""
+    with _memory.lock:
+        last = _memory.last.get((how, task, destination), float("-inf"))
+        if now < _memory.broken_until.get(how, 0.0) or now - last < coalesce:
+            return False
+        _memory.last[how, task, destination] = now
+        return True
 
 
 def _run_here(runner: str, task: str, destination: str, now: float) -> None:
@@ -92,29 +155,22 @@ def _run_here(runner: str, task: str, destination: str, now: float) -> None:
     Each commit does, because no worker would publish what a coalesced one leaves. Jobs of operators are not
     run: their pages and ``--loop`` do that.
     """
-    if task != "publish" or now < _memory.broken_until:
+    if task != "publish" or now < _memory.broken_until.get(runner, 0.0):
         return
     try:
         runners.send(runner, "retry", destination)
     except Exception as error:  # noqa: BLE001 - none may reach the request
-        _broken(error, now)
+        _broken(runner, error, now)
 
 
-def _broken(error: Exception, now: float) -> None:
-    _memory.broken_until = now + BROKEN
+def _broken(how: str, error: Exception, now: float) -> None:
+    _memory.broken_until[how] = now + BROKEN
     logger.warning(
-        "Cannot wake a worker (%s); the schedules will publish. Next attempt in %d s.",
+        "Cannot wake a worker (%s); %s will publish. Next attempt in %d s.",
         type(error).__name__,
+        "the next look of a worker" if how == NOTIFY else "the schedules",
         BROKEN,
     )
-
-
-def wake_jobs() -> None:
-    """Ask a worker to carry out jobs of operators; without one, a ``--loop`` or a schedule will."""
-    for alias in conf.aliases():
-        if conf.destination(alias).wake is not None:
-            _ask("jobs", alias)
-            return
 
 
 def announce(destination: str) -> None:
@@ -141,21 +197,37 @@ def announce(destination: str) -> None:
     _memory.announced[destination] = now
 
 
-def describe(setting: str | None, task_ago: float | None) -> str:
-    """What a commit wakes now, as text. ``task_ago``: seconds since a task ran for it, or None."""
+def describe(setting: str | None, found: Readers) -> str:
+    """What a commit wakes now, as text."""
     if setting is None:
         return "none (WAKE is None): workers poll for due events"
+    supported = setting in (AUTO, NOTIFY) and not notifications.why_not(outbox_alias())
+    hears = supported and hears_lately(found.heard_ago)
+    listening = f"eventbridge_publish --loop (it listened {span(found.heard_ago or 0)} ago)" if hears else ""
+    if setting == NOTIFY:
+        why = notifications.why_not(outbox_alias()) or "no eventbridge_publish --loop listens"
+        return listening or f"none: {why}; workers poll for due events"
+    queue, why = _describe_queue(setting, found.task_ago)
+    if listening:
+        return f"{listening}; {queue}" if queue else listening
+    return (
+        queue or f"none: {why}{',' if runners.chosen(setting) is None else ';'} workers poll for due events"
+    )
+
+
+def _describe_queue(setting: str, task_ago: float | None) -> tuple[str, str]:
+    """The queue that a commit uses now, or why there is none; the other text is empty."""
     runner = runners.chosen(setting)
     if runner is None:
-        return f"none: {runners.why_not(_named(setting))}, workers poll for due events"
+        return "", runners.why_not(_named(setting))
     name = NAMES[runner]
     if runners.runs_inline(runner):
-        return f"{name}, in the process of the commit (ImmediateBackend)"
+        return f"{name}, in the process of the commit (ImmediateBackend)", ""
     if is_lately(task_ago):
-        return f"{name} ({ran(task_ago)})"
+        return f"{name} ({ran(task_ago)})", ""
     if setting != AUTO:
-        return f"{name}, which may not read it: {ran(task_ago)}"
-    return f"none: {ran(task_ago)}; workers poll for due events"
+        return f"{name}, which may not read it: {ran(task_ago)}", ""
+    return "", ran(task_ago)
 
 
 def _named(setting: str) -> str:
@@ -175,10 +247,18 @@ def is_lately(task_ago: float | None) -> bool:
     return task_ago is not None and -ANNOUNCE_SECONDS <= task_ago < LISTENS
 
 
-def task_ago(destination: str) -> float | None:
-    """Seconds since a task ran for a destination, by the database's clock; None if none did."""
-    row = _rows(destination).annotate(now=NOW).values_list("task_at", "now").first()
-    return None if row is None or row[0] is None else (row[1] - row[0]).total_seconds()
+def hears_lately(heard_ago: float | None) -> bool:
+    """Whether a ``--loop`` that listened that long ago counts as listening; False for future times."""
+    return heard_ago is not None and -ANNOUNCE_SECONDS <= heard_ago < HEARS
+
+
+def readers(destination: str) -> Readers:
+    """Who reads hints about a destination, by the database's clock."""
+    row = _rows(destination).annotate(now=NOW).values_list("task_at", "heard_at", "now").first()
+    if row is None:
+        return Readers()
+    *times, now = row
+    return Readers(*(None if at is None else (now - at).total_seconds() for at in times))
 
 
 def forget() -> None:
@@ -187,17 +267,17 @@ def forget() -> None:
         _memory.forget()
 
 
-def _is_read(destination: str, now: float) -> bool:
-    """Whether a cluster recently ran a task for this destination; False if the database cannot answer."""
-    looked_at, is_read = _memory.looked.get(destination, (float("-inf"), False))
+def _readers(destination: str, now: float) -> Readers:
+    """``readers``, as they were at most LOOK_SECONDS ago; none if the database cannot answer."""
+    looked_at, found = _memory.looked.get(destination, (float("-inf"), Readers()))
     if now - looked_at < LOOK_SECONDS:
-        return is_read
+        return found
     connection = connections[outbox_alias()]
     # A failed statement must not break the transaction of a TestCase.
     guarded: Any = transaction.atomic(using=connection.alias) if connection.in_atomic_block else nullcontext()
     try:
         with guarded:
-            is_read = is_lately(task_ago(destination))
+            found = readers(destination)
     except DatabaseError as error:
         report(
             error,
@@ -206,9 +286,9 @@ def _is_read(destination: str, now: float) -> bool:
             level=logging.WARNING,
             expected=PASSING,
         )
-        is_read = False
-    _memory.looked[destination] = (now, is_read)
-    return is_read
+        found = Readers()
+    _memory.looked[destination] = (now, found)
+    return found
 
 
 def _rows(destination: str) -> Any:

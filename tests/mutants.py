@@ -497,8 +497,100 @@ MUTANTS = [
     Mutant(
         "auto wakes only where a task ran lately",
         "wake.py",
-        (("if setting == AUTO and not _is_read(destination, now):", "if False:"),),
+        (("if setting == AUTO and not is_lately(_readers(destination, now).task_ago):", "if False:"),),
         "test_wake.py::TestAuto",
+    ),
+    Mutant(
+        "auto notifies only where a loop listened lately",
+        "wake.py",
+        (("-ANNOUNCE_SECONDS <= heard_ago < HEARS", "True"),),
+        "test_wake.py::TestNotify",
+    ),
+    Mutant(
+        "no notification within a transaction",
+        "wake.py",
+        (
+            (
+                "    if connection.in_atomic_block:\n        transaction.on_commit(",
+                "    if False:\n        transaction.on_commit(",
+            ),
+        ),
+        "test_wake.py::TestNotify",
+    ),
+    Mutant(
+        "no notification in a transaction begun by hand",
+        "wake.py",
+        (("if not connection.get_autocommit():", "if False:"),),
+        "test_wake.py::TestNotify",
+    ),
+    Mutant(
+        "a burst is one notification",
+        "wake.py",
+        (("now - last < coalesce", "False"),),
+        "test_wake.py::TestNotify",
+    ),
+    Mutant(
+        "a failed notification does not silence the broker",
+        "wake.py",
+        (
+            (
+                "_memory.broken_until[how] = now + BROKEN",
+                "_memory.broken_until = dict.fromkeys((NOTIFY, DJANGO_Q), now + BROKEN)",
+            ),
+        ),
+        "test_wake.py::TestNotify",
+    ),
+    Mutant(
+        "a listener looks again after the window",
+        "db/notifications.py",
+        (("if self._reset_at < quiet_at else seconds", "if False else seconds"),),
+        "db/test_notifications.py::TestBell",
+    ),
+    Mutant(
+        "a listener tests that notifications arrive",
+        "db/notifications.py",
+        (("arrived = False\n", "arrived = True\n"),),
+        "db/test_notifications.py::TestListener",
+        database="postgresql",
+    ),
+    Mutant(
+        "after a lost connection all bells ring",
+        "db/notifications.py",
+        (
+            (
+                "            self.hears_since = None\n            self._ring_all()\n",
+                "            self._ring_all()\n",
+            ),
+        ),
+        "db/test_notifications.py::TestListener",
+        database="postgresql",
+    ),
+    Mutant(
+        "a worker polls until commits know that it listens",
+        "management/waiters.py",
+        (("since is not None and time.monotonic() - since >= LEARNED", "since is not None"),),
+        "management/test_waiters.py",
+    ),
+    Mutant(
+        "a write between the look and the wait is not missed",
+        "management/waiters.py",
+        (
+            ("        self._seen = self._version()\n", ""),
+            ("        ends = time.m", "        self._seen = self._version()\n        ends = time.m"),
+        ),
+        "management/test_waiters.py",
+    ),
+    Mutant(
+        "looks at SQLite keep apart",
+        "management/waiters.py",
+        (("time.monotonic() - self._began >= LOOKS_APART and ", ""),),
+        "management/test_waiters.py",
+    ),
+    Mutant(
+        "what is due but held is tried again soon",
+        "management/loop.py",
+        (("next_in if next_in > 0 else INTERVAL", "next_in if next_in > 0 else interval"),),
+        "management/test_loop.py",
     ),
     Mutant(
         "a task announces itself",

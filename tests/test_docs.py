@@ -40,6 +40,9 @@ EXAMPLE = {"GATEWAY_KEY", "GATEWAY_PATH"}
 #: Capital words with an underscore that are nobody's setting.
 OTHER_WORDS = {
     "DJANGO_SETTINGS_MODULE",
+    "LISTEN",
+    "NOTIFY",
+    "CONN_MAX_AGE",
     "BASE_DIR",
     "CHAT_URL",
     "DEFAULT_REDACT_KEYS",
@@ -72,7 +75,6 @@ OTHER_WORDS = {
     "PUBLISH_ON_COMMIT",
     # keys of DATABASES
     "ATOMIC_REQUESTS",
-    "CONN_MAX_AGE",
     "OPTIONS",
     "DISABLE_SERVER_SIDE_CURSORS",
 }

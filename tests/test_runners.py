@@ -61,7 +61,7 @@ def test_an_older_django_is_named(settings):
     waking(settings, TASKS)
 
     assert runners.chosen(TASKS) is None
-    assert "has no tasks framework; it came with 6.0" in wake.describe(TASKS, None)
+    assert "has no tasks framework; it came with 6.0" in wake.describe(TASKS, wake.Readers())
     assert found() == ["W018"]
 
 
@@ -156,7 +156,7 @@ class TestTheWake:
         waking(settings, TASKS)
 
         assert runners.chosen(TASKS) is None
-        assert why in wake.describe(TASKS, None)
+        assert why in wake.describe(TASKS, wake.Readers())
         assert "W018" in found()
 
 
@@ -191,7 +191,7 @@ class TestTheImmediateBackend:
 
         assert found() == ["W046"]
         assert runners.chosen(AUTO) is None
-        assert "in the process of the commit" in wake.describe(TASKS, None)
+        assert "in the process of the commit" in wake.describe(TASKS, wake.Readers())
 
     @pytest.mark.django_db(transaction=True)
     def test_the_tasks_are_those_of_django_q(self):

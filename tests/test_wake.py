@@ -7,7 +7,8 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from genesys_eventbridge import conf, tasks, wake
+from genesys_eventbridge import checks, conf, tasks, wake
+from genesys_eventbridge.db import notifications
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 
@@ -200,7 +201,7 @@ class TestAuto:
 
         wake.announce("default")
 
-        ago = wake.task_ago("default")
+        ago = wake.readers("default").task_ago
         assert ago is not None
         assert ago >= 0
 
@@ -211,7 +212,7 @@ class TestAuto:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT no_such_column FROM genesys_eventbridge_destination")
 
-        monkeypatch.setattr(wake, "task_ago", ask)
+        monkeypatch.setattr(wake, "readers", ask)
         with transaction.atomic():
             wake.wake("default")
             wake.wake("default")
@@ -245,12 +246,172 @@ class TestAuto:
         ],
     )
     def test_what_a_commit_wakes_is_said_in_words(self, setting, ago, words):
-        assert wake.describe(setting, ago) == words
+        assert wake.describe(setting, wake.Readers(task_ago=ago)) == words
 
     def test_where_django_q_is_not_installed_the_words_say_so(self, settings):
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
 
-        assert "django_q is not in INSTALLED_APPS" in wake.describe("auto", None)
+        assert "django_q is not in INSTALLED_APPS" in wake.describe("auto", wake.Readers())
+
+
+@pytest.fixture
+def notified(hints, clock, monkeypatch):
+    """The topics that were notified, on any database, by ``hints``' destinations on a ``clock``."""
+    sent = []
+    monkeypatch.setattr(notifications, "why_not", lambda _alias: "")
+    monkeypatch.setattr(notifications, "notify", lambda _alias, topic: sent.append(topic))
+    return sent
+
+
+def heard(ago):
+    Destination.objects.update_or_create(alias="default", defaults={"heard_at": DatabaseNow(-ago)})
+
+
+def setting(settings, value):
+    one = {**settings.GENESYS_EVENTBRIDGE["default"], "WAKE": value}
+    settings.GENESYS_EVENTBRIDGE = dict.fromkeys(settings.GENESYS_EVENTBRIDGE, one)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestNotify:
+    """A commit notifies a ``--loop`` that listens: after the commit, and not for each of a burst."""
+
+    @pytest.mark.parametrize(("ago", "times"), [(0, 1), (100, 1), (200, 0), (-5, 1), (-86400, 0)], ids=str)
+    def test_auto_notifies_if_a_loop_listened_lately(self, ago, times, notified, settings):
+        setting(settings, "auto")
+        heard(ago)
+
+        wake.wake("default")
+
+        assert notified == ["publish:default"] * times
+
+    def test_auto_wakes_both_if_both_read(self, hints, notified, settings):
+        setting(settings, "auto")
+        heard(0)
+        Destination.objects.update(task_at=DatabaseNow())
+
+        wake.wake("default")
+
+        assert (len(hints), len(notified)) == (1, 1)
+
+    def test_notify_is_sent_whoever_listens_and_queues_no_task(self, hints, notified, settings):
+        setting(settings, "notify")
+
+        wake.wake("default")
+
+        assert (hints, notified) == ([], ["publish:default"])
+
+    @pytest.mark.parametrize("value", [None, "django_q"])
+    def test_the_other_settings_notify_no_one(self, value, hints, notified, settings):
+        setting(settings, value)
+        heard(0)
+
+        wake.wake("default")
+
+        assert notified == []
+
+    def test_a_burst_is_one_notification_in_each_window(self, clock, notified, settings):
+        setting(settings, "notify")
+        for _ in range(10):
+            wake.wake("default")
+            clock(notifications.COALESCE / 4)
+
+        assert len(notified) == 3
+
+    def test_it_leaves_after_the_commit_and_never_from_inside_the_transaction(
+        self, hints, notified, settings
+    ):
+        """NOTIFY in a transaction makes its commit wait for all others that notify."""
+        setting(settings, "notify")
+        with transaction.atomic():
+            wake.wake("default")
+            assert notified == []
+
+        assert notified == ["publish:default"]
+
+    def test_nothing_of_a_transaction_that_is_rolled_back(self, hints, notified, settings):
+        setting(settings, "notify")
+        with transaction.atomic():
+            wake.wake("default")
+            transaction.set_rollback(True)
+
+        assert notified == []
+
+    def test_none_joins_a_transaction_that_was_begun_by_hand(self, hints, notified, settings):
+        setting(settings, "notify")
+        transaction.set_autocommit(False)
+        try:
+            wake.wake("default")
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+
+        assert notified == []
+
+    @pytest.fixture
+    def broken(self, notified, monkeypatch):
+        def fail(_alias, _topic):
+            raise OperationalError("canary")
+
+        monkeypatch.setattr(notifications, "notify", fail)
+
+    def test_a_failure_is_logged_once_and_no_broker_is_left_alone_for_it(
+        self, hints, broken, clock, settings, caplog
+    ):
+        setting(settings, "auto")
+        heard(0)
+        Destination.objects.update(task_at=DatabaseNow())
+
+        for _ in range(5):
+            wake.wake("default")
+            clock(1.1)
+
+        assert [record.message for record in caplog.records] == [
+            "Cannot wake a worker (OperationalError); the next look of a worker will publish. "
+            "Next attempt in 30 s."
+        ]
+        assert len(hints) == 5
+
+    def test_jobs_are_announced_once_to_loops_and_once_to_a_queue(self, hints, notified, settings):
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {
+            alias: {**one, "WAKE": value}
+            for alias, value in {"a": None, "b": "django_q", "c": "notify", "d": "notify"}.items()
+        }
+
+        wake.wake_jobs()
+
+        assert notified == ["jobs"]
+        assert [args[0] for _function, args in hints] == ["b"]
+
+    @pytest.mark.parametrize(
+        ("value", "found", "words"),
+        [
+            ("auto", wake.Readers(None, 8), "eventbridge_publish --loop (it listened 8 s ago)"),
+            (
+                "auto",
+                wake.Readers(12, 8),
+                "eventbridge_publish --loop (it listened 8 s ago); django-q2 (a task ran 12 s ago)",
+            ),
+            ("auto", wake.Readers(12, 800), "django-q2 (a task ran 12 s ago)"),
+            ("notify", wake.Readers(12, 8), "eventbridge_publish --loop (it listened 8 s ago)"),
+            (
+                "notify",
+                wake.Readers(12, 800),
+                "none: no eventbridge_publish --loop listens; workers poll for due events",
+            ),
+        ],
+    )
+    def test_what_a_commit_wakes_is_said_in_words(self, value, found, words, notified):
+        assert wake.describe(value, found) == words
+
+    @pytest.mark.skipif(connection.vendor == "postgresql", reason="about the other databases")
+    def test_another_database_is_named(self, settings):
+        setting(settings, "notify")
+        about = " ".join(str(problem.msg) for problem in checks.check_settings())
+
+        assert f"the outbox's database is {connection.display_name}, not PostgreSQL" in about
+        assert "not PostgreSQL; workers poll" in wake.describe("notify", wake.Readers(None, 8))
 
 
 class TestTheFormerKey:

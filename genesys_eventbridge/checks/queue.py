@@ -79,7 +79,7 @@ def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
         return
     try:
         for destination in demanding:
-            ago = wake.task_ago(destination.alias)
+            ago = wake.readers(destination.alias).task_ago
             if not wake.is_lately(ago):
                 yield Problem(
                     "W037",

@@ -14,7 +14,8 @@ from genesys_eventbridge import conf, runners
 from genesys_eventbridge.checks.migrating import is_migrating
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.conf.alerts import ADMINS
-from genesys_eventbridge.conf.rules import DJANGO_Q, TASKS, Missing, Problem
+from genesys_eventbridge.conf.rules import DJANGO_Q, NOTIFY, TASKS, Missing, Problem
+from genesys_eventbridge.db import notifications
 from genesys_eventbridge.db.clock import changing_zone, steady_zone_hint
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.outbox import schemas
@@ -146,6 +147,13 @@ def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
             "WAKE",
             f'{where}: WAKE is "django_q", and django_q is not in INSTALLED_APPS: commits wake no worker.',
             'Add "django_q" to INSTALLED_APPS, or set "WAKE": "auto".',
+        )
+    elif wake == NOTIFY and (why := notifications.why_not(outbox_alias())):
+        yield Problem(
+            "W018",
+            "WAKE",
+            f'{where}: WAKE is "notify", and {why}: commits wake no worker.',
+            'Set "WAKE": "auto". On SQLite `eventbridge_publish --loop` sees each commit without a wake.',
         )
     elif wake == TASKS and (why := runners.why_not(TASKS)):
         yield Problem(

@@ -23,7 +23,7 @@ HOST_KEYS = ("API_BASE_URL", "LOGIN_BASE_URL")
 #: Seconds that claiming and settling may take besides the request; part of every lease.
 LEASE_MARGIN = 5.0
 #: Values of WAKE.
-AUTO, DJANGO_Q, TASKS = "auto", "django_q", "tasks"
+AUTO, DJANGO_Q, TASKS, NOTIFY = "auto", "django_q", "tasks", "notify"
 #: The addresses of a destination that has none, so that everything but sending works. No DNS resolves
 #: ``.invalid`` (RFC 2606).
 NO_HOSTS = {
@@ -278,8 +278,8 @@ def unloadable(alias: str, values: Mapping[str, Any]) -> list[Problem]:
 
 
 def wake(value: Any) -> str | None:
-    if value is not None and value not in (AUTO, DJANGO_Q, TASKS):
-        raise ValueError(f'"{AUTO}", "{DJANGO_Q}", "{TASKS}" or None')
+    if value is not None and value not in (AUTO, DJANGO_Q, TASKS, NOTIFY):
+        raise ValueError(f'"{AUTO}", "{DJANGO_Q}", "{TASKS}", "{NOTIFY}" or None')
     return None if value is None else str(value)
 
 

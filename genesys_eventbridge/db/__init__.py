@@ -79,6 +79,19 @@ def drop_connection(alias: str) -> None:
         connection.close()
 
 
+def renew_connection(alias: str) -> None:
+    """Before a pass: close a connection that is broken or older than CONN_MAX_AGE.
+
+    CONN_MAX_AGE 0, Django's default, means one connection per request. A pass is no request: a worker makes
+    several a second, and would spend more time on connecting than on its statements.
+    """
+    connection = connections[alias]
+    if not connection.in_atomic_block and (
+        connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0
+    ):
+        connection.close_if_unusable_or_obsolete()
+
+
 def release_connection(alias: str) -> None:
     """Return a connection to its pool while waiting; without a pool it is kept."""
     connection = connections[alias]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from django.db import DatabaseError
 
@@ -15,10 +16,12 @@ from genesys_eventbridge import conf, defects
 from genesys_eventbridge.alerts import background as alerts
 from genesys_eventbridge.db import PASSING, drop_connection, release_connection
 from genesys_eventbridge.management.progress import Progress
+from genesys_eventbridge.management.waiters import INTERVAL, Waiter
 from genesys_eventbridge.models import outbox_alias
-from genesys_eventbridge.outbox import next_due, retention
+from genesys_eventbridge.outbox import destinations, next_due, retention
+from genesys_eventbridge.relay import worker_name
 from genesys_eventbridge.relay.senders import Senders
-from genesys_eventbridge.relay.worker import HORIZON, Worker, idle, is_due
+from genesys_eventbridge.relay.worker import HORIZON, Worker, idle, is_due, is_heartbeat_due
 
 logger = logging.getLogger("genesys_eventbridge")
 
@@ -40,14 +43,16 @@ class Loop:
         *,
         progress: Progress,
         stop: threading.Event,
-        interval: float = 1.0,
+        interval: float | None = None,
+        waiter: Waiter | None = None,
         concurrency: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = conf.sending(alias)
         self._progress = progress
         self._stop = stop
-        self._interval = interval
+        self._waiter = waiter or Waiter(stop)
+        self._chosen_interval = interval
         self._concurrency = concurrency or self.settings.concurrency
         self._clock = clock
         #: This worker has begun to prune, and there is more to remove.
@@ -70,7 +75,12 @@ class Loop:
         with Senders(self.settings, self._concurrency, on_report=self._progress.saw) as senders:
             worker = Worker(self.settings, senders, self._stop, self._clock)
             while not self._stop.is_set():
-                upcoming = next_due.next_due(self.settings.alias, within=max(HORIZON, self._interval))
+                self._waiter.begin()
+                interval = self._chosen_interval or self._waiter.interval
+                upcoming = next_due.next_due(self.settings.alias, within=max(HORIZON, interval))
+                if self._waiter.hears and is_heartbeat_due(upcoming.heard_ago):
+                    destinations.beat(self.settings.alias, worker_name(), hears=True)
+                    upcoming = replace(upcoming, heartbeat_ago=0.0)
                 self._prune(upcoming)
                 next_in = worker.next_in(upcoming)
                 busy = is_due(next_in) and self._round(worker, upcoming)
@@ -81,8 +91,10 @@ class Loop:
                     continue
                 idle(self.settings, upcoming)
                 release_connection(outbox_alias())
-                soon = self._interval if next_in is None or next_in <= 0 else min(self._interval, next_in)
-                self._stop.wait(soon)
+                if next_in is not None:
+                    # What is due but was not claimed, another transaction holds for the moment.
+                    interval = min(interval, next_in if next_in > 0 else INTERVAL)
+                self._waiter.wait(interval)
 
     def _round(self, worker: Worker, upcoming: next_due.NextDue) -> bool:
         """Whether there was anything to do."""

@@ -87,9 +87,11 @@ def _wake_lines(at: DestinationStatus, many: bool) -> list[str]:
     if not at.configured:
         return []
     where = f"{at.alias}: " if many else ""
-    ran_at = at.health.task_at
-    ago = None if ran_at is None else (at.now - ran_at).total_seconds()
-    return [f"INFO     {where}wake: {wake.describe(conf.destination(at.alias).wake, ago)}"]
+    ago = (
+        None if time is None else (at.now - time).total_seconds()
+        for time in (at.health.task_at, at.health.heard_at)
+    )
+    return [f"INFO     {where}wake: {wake.describe(conf.destination(at.alias).wake, wake.Readers(*ago))}"]
 
 
 def _lines(at: DestinationStatus) -> list[str]:
@@ -168,6 +170,7 @@ def _data(at: DestinationStatus) -> dict[str, Any]:
         "heartbeat_at": health.heartbeat_at,
         "heartbeat_seconds": None if at.heartbeat_ago is None else round(at.heartbeat_ago, 1),
         "task_at": health.task_at,
+        "heard_at": health.heard_at,
         "paused_until": health.paused_until,
         "paused_kind": health.paused_kind,
         "paused_reason": health.paused_reason,

@@ -13,12 +13,13 @@ from genesys_eventbridge.alerts import background as alerts
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import arguments, draining
 from genesys_eventbridge.management.base import OutboxCommand
-from genesys_eventbridge.management.chores import Chores
+from genesys_eventbridge.management.job_worker import JobWorker
 from genesys_eventbridge.management.loop import Loop
 from genesys_eventbridge.management.output import Result, counted, listed
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.management.stopping import stop_on_signal
+from genesys_eventbridge.management.waiters import Waiters
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.states import AttemptKind, State
@@ -60,12 +61,15 @@ def loop(options: dict[str, Any]) -> Result:
     """Serve each destination, concurrently, until a signal arrives."""
     aliases = arguments.aliases(options)
     with stop_on_signal(partial(report_line, options)) as stop, progress("Published", None, options) as shown:
-        loops = {alias: _loop(alias, shown, stop, options) for alias in aliases}
+        waiters = Waiters(stop, aliases)
+        loops = {alias: _loop(alias, shown, stop, waiters, options) for alias in aliases}
+        job_worker = JobWorker(stop, waiters.of_jobs())
         report_line(options, f"Serving {', '.join(aliases)}; Ctrl-C or SIGTERM to stop.")
-        chores = Chores(stop)
-        chores.start()
+        waiters.start()
+        job_worker.start()
         side_by_side(aliases, lambda alias: loops[alias].run())
-        chores.join()
+        job_worker.join()
+        waiters.join()
     alerts.finish()
     return Result(
         lines=[_served(alias, each.states, each.pruned) for alias, each in loops.items()],
@@ -105,12 +109,15 @@ def report_line(options: dict[str, Any], line: str) -> None:
         stream.flush()
 
 
-def _loop(alias: str, shown: Progress, stop: threading.Event, options: dict[str, Any]) -> Loop:
+def _loop(
+    alias: str, shown: Progress, stop: threading.Event, waiters: Waiters, options: dict[str, Any]
+) -> Loop:
     return Loop(
         alias,
         progress=shown,
         stop=stop,
-        interval=options["interval"] or 1.0,
+        interval=options["interval"],
+        waiter=waiters.of_destination(alias),
         concurrency=options["concurrency"],
     )
 

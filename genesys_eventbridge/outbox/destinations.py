@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("genesys_eventbridge")
 
-HEARTBEAT_SECONDS = 10.0
+#: A worker leaves at most one heartbeat in this many seconds.
+HEARTBEAT_SECONDS = 30.0
 #: The event is no longer waiting, although its row is written only after the destination's.
 _ENDING = (Verdict.ACCEPTED, Verdict.REJECTED)
 
@@ -96,8 +97,7 @@ def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
     now: dt.datetime = row["now"]
     seen = row["heartbeat_at"]
     if seen is None or not -SET_BACK_SECONDS <= (now - seen).total_seconds() < HEARTBEAT_SECONDS:
-        beat = {"heartbeat_at": DatabaseNow(), "heartbeat_worker": worker[:128]}
-        retried(outbox_alias(), lambda: _rows(alias).update(**beat))
+        beat(alias, worker)
     stored = _stored_circuit(row)
     circuit = stored.set_right(_lease(alias))
     if circuit != stored:
@@ -106,6 +106,14 @@ def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
         left = (row["held_until"] - now).total_seconds() if row["held_until"] else float("inf")
         return Gate(False, now, paused_for=left, reason=row["held_reason"], kind="operator")
     return replace(gate_of(circuit, kind), bucket=_bucket(row))
+
+
+def beat(alias: str, worker: str, *, hears: bool = False) -> None:
+    """Leave a heartbeat: this worker serves the destination, and ``hears`` the notifications of commits."""
+    values = {"heartbeat_at": DatabaseNow(), "heartbeat_worker": worker[:128]}
+    if hears:
+        values["heard_at"] = DatabaseNow()
+    retried(outbox_alias(), lambda: _rows(alias).update(**values))
 
 
 def _set_right(alias: str) -> None:

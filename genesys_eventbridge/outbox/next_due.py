@@ -26,8 +26,9 @@ class NextDue:
     #: Since the platform last accepted an event, and since a worker last left a heartbeat.
     accepted_ago: float | None = None
     heartbeat_ago: float | None = None
-    #: Since a worker last began to prune.
+    #: Since a worker last began to prune, and since one last listened for notifications.
     pruned_ago: float | None = None
+    heard_ago: float | None = None
 
     @property
     def next_in(self) -> float | None:
@@ -45,7 +46,9 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
             Destination.objects.using(outbox_alias())
             .filter(alias=alias)
             .annotate(publish_at=publish_at, check_at=check_at, now=NOW)
-            .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "now")
+            .values_list(
+                "publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "heard_at", "now"
+            )
         )
         row = rows.first()
         if row is None:
@@ -54,8 +57,8 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
         *times, now = row
         pending.saw(times[0] and (times[0], 0), now)
         accepted.saw(times[1] and (times[1], 0), now)
-    publish, check, accepted_in, heartbeat, pruned = (_seconds(time, now) for time in times)
-    return NextDue(publish, check, _ago(accepted_in), _ago(heartbeat), _ago(pruned))
+    publish, check, *past = (_seconds(time, now) for time in times)
+    return NextDue(publish, check, *(_ago(time) for time in past))
 
 
 def database_now() -> dt.datetime:

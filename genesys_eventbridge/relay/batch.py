@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from django.db import Error, connections
+from django.db import Error
 
 from genesys_eventbridge import counters
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.db import PASSING
+from genesys_eventbridge.db import PASSING, renew_connection
 from genesys_eventbridge.db.transactions import is_conflict
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import outbox_alias
@@ -301,9 +301,7 @@ class Side:
         if self.begun:
             return
         self.begun = True
-        connection = connections[outbox_alias()]
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
+        renew_connection(outbox_alias())
         if self.kind is AttemptKind.PUBLISH:
             self.about = destinations.organisation(self.settings)
             self._end_unsent(expiry.expire(self.settings))

@@ -151,8 +151,12 @@ def is_due(seconds: float | None) -> bool:
     return seconds is not None and seconds <= 0
 
 
+def is_heartbeat_due(ago: float | None) -> bool:
+    return ago is None or ago >= destinations.HEARTBEAT_SECONDS
+
+
 def idle(settings: DestinationSettings, upcoming: NextDue) -> None:
     """With nothing to send: leave a heartbeat and sweep, each only if it is time to."""
-    if upcoming.heartbeat_ago is None or upcoming.heartbeat_ago >= destinations.HEARTBEAT_SECONDS:
-        destinations.gate(AttemptKind.PUBLISH, settings.alias, relay.worker_name())
+    if is_heartbeat_due(upcoming.heartbeat_ago):
+        destinations.beat(settings.alias, relay.worker_name())
     sweep(settings)

@@ -280,7 +280,7 @@ class TestRefusals:
             ({"BATCH_SIZE": 5001}, "E004", "BATCH_SIZE"),
             ({"RETENTION_DAYS": 36_501}, "E004", "RETENTION_DAYS"),
             *(({key: 10**400}, "E004", key) for key in ("MAX_ATTEMPTS", "CONFIRM_FOR", "NOT_FOUND_GRACE")),
-            *(({"WAKE": value}, "E004", "WAKE") for value in (True, False, "", "celery", "notify", ["auto"])),
+            *(({"WAKE": value}, "E004", "WAKE") for value in (True, False, "", "celery", "listen", ["auto"])),
             (
                 {"API_BASE_URL": "http://api.example.com", "LOGIN_BASE_URL": "https://l.example"},
                 "E007",

@@ -96,6 +96,16 @@ class TestLoop:
 
         assert min(clock.waits) < 30
 
+    def test_what_is_due_but_not_claimed_is_tried_each_second(self, clock, monkeypatch):
+        """Another transaction holds it for the moment, and no commit will wake the worker."""
+        event()
+        monkeypatch.setattr(Worker, "round", lambda *_args: [])
+        clock.stop_after = 5
+
+        loop(clock, interval=40.0).run()
+
+        assert set(clock.waits) == {1.0}
+
     def test_an_idle_loop_is_seen_to_live_and_costs_one_statement_a_look(
         self, clock, django_assert_max_num_queries
     ):
