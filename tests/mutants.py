@@ -2645,7 +2645,7 @@ MUTANTS = [
     Mutant(
         "the squashed migration makes another unique index",
         "db/online_migrations.py",
-        (('vendor == "sqlite"', 'vendor == "none"'),),
+        (('elif vendor == "sqlite"', 'elif vendor == "none"'),),
         "test_upgrade.py::TestTheSquashedMigration",
     ),
     Mutant(

@@ -96,6 +96,11 @@ class AddIndex(migrations.AddIndex):
     def _is_there(self, connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
         """SQLite, MySQL and MariaDB keep the indexes that a migration made before it failed."""
         with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":  # get_constraints parses SQL: half the time of migrate
+                cursor.execute(
+                    "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = %s", [self.index.name]
+                )
+                return cursor.fetchone() is not None
             return self.index.name in connection.introspection.get_constraints(cursor, model._meta.db_table)
 
     def database_backwards(
