@@ -1,7 +1,9 @@
 """Runs what the pages show: each Python block, and each line of a shell block, in a scratch project.
 
-``python -m tests.blocks PAGE`` runs the blocks of one page in this process and prints JSON for each.
-test_blocks.py calls it once per page, and decides that no block is left out without a reason.
+``python -m tests.blocks PAGE ...`` runs the blocks of these pages, or of those that stdin names. It prints JSON
+for each block, and the exit code after each page. Each page has its own process, folder and platform; the process
+is a fork of one that has loaded Django and made the tables. test_blocks.py decides that no block is left out
+without a reason.
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ import json
 import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.pages import ROOT, blocks
 
@@ -95,6 +100,7 @@ def pieces(page: str) -> Iterator[Piece]:
 
 # ------------------------------------------------------------------------------------------- the project
 
+DATABASE = "db.sqlite3"
 COLUMNS = """
 class Columns(models.Model):
     number = models.CharField(max_length=40, default="ORD-7")
@@ -113,11 +119,8 @@ class Columns(models.Model):
 """
 
 
-def set_up(folder: Path, address: str) -> None:
-    """A project with the app, on SQLite in ``folder``, whose platform is the sandbox at ``address``."""
-    import django
-    from django.conf import settings
-
+def destinations(address: str) -> dict[str, dict[str, Any]]:
+    """Their platform is the sandbox at ``address``."""
     here = {"API_BASE_URL": address, "LOGIN_BASE_URL": address, "CHECK_DELAYS": [0.001]}
     known = {
         **here,
@@ -126,17 +129,28 @@ def set_up(folder: Path, address: str) -> None:
         "SOURCE": "com.example.ordering",
     }
     hook = {"API_BASE_URL": address, "PROTOCOL": "webhook", "WEBHOOK_TOKEN": "sandbox-webhook-token"}
+    return {
+        "default": {**known, "ALERTS": {"email": ["ops@example.com"]}, "WAKE": None},
+        "crm": {**known, "SOURCE": "com.example.crm"},
+        "tickets": {**hook, "SOURCE": "com.example.tickets"},
+    }
+
+
+def set_up() -> None:
+    """A project with the app, on SQLite in the working directory."""
+    import django
+    from django.conf import settings
+
     settings.configure(
         SECRET_KEY="only-for-blocks",
         USE_TZ=True,
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF="tests.urls",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        BASE_DIR=folder,
         DATABASES={
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
-                "NAME": folder / "db.sqlite3",
+                "NAME": DATABASE,
                 "OPTIONS": {
                     "transaction_mode": "IMMEDIATE",
                     "init_command": "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY;",
@@ -179,11 +193,7 @@ def set_up(folder: Path, address: str) -> None:
             "catch_up": False,
             "ack_failures": True,
         },
-        GENESYS_EVENTBRIDGE={
-            "default": {**known, "ALERTS": {"email": ["ops@example.com"]}, "WAKE": None},
-            "crm": {**known, "SOURCE": "com.example.crm"},
-            "tickets": {**hook, "SOURCE": "com.example.tickets"},
-        },
+        GENESYS_EVENTBRIDGE=destinations("http://127.0.0.1:1"),
     )
     in_memory = "django.core.mail.backends.locmem.EmailBackend"
     if django.VERSION >= (6, 1):
@@ -381,21 +391,38 @@ def run_python(text: str, space: dict[str, Any]) -> None:
 
 
 @contextmanager
-def project() -> Iterator[Path]:
-    """The scratch project, with the sandbox as its platform, set up and migrated."""
+def tables() -> Iterator[Path]:
+    """Set Django up, and make the database that each page gets a copy of."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        set_up()
+        from django.core.management import call_command
+        from django.db import connections
+
+        call_command("migrate", verbosity=0)
+        connections.close_all()
+        yield Path(folder, DATABASE)
+
+
+@contextmanager
+def project(made: Path) -> Iterator[None]:
+    """The scratch project of one page, with the sandbox as its platform."""
+    from django.conf import settings
+
+    from genesys_eventbridge import conf
     from genesys_eventbridge.sandbox import Sandbox, serve
 
     with tempfile.TemporaryDirectory() as name, serve(Sandbox(deliver_after=0)) as server:
         folder = Path(name)
         os.chdir(folder)
-        set_up(folder, server.url)
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
+        shutil.copy(made, DATABASE)
+        settings.BASE_DIR = folder
+        settings.GENESYS_EVENTBRIDGE = destinations(server.url)
+        conf.reset()
         (folder / "order.json").write_text('{"number": "ORD-44"}')
         (folder / "docs").symlink_to(ROOT / "docs")
         os.environ |= dict.fromkeys(VARIABLES, "sample-value")
-        yield folder
+        yield
 
 
 VARIABLES = (
@@ -404,8 +431,36 @@ VARIABLES = (
 )
 
 
-def main(page: str) -> int:
-    with project():
+#: Seconds until a page is killed.
+LONGEST = 120
+
+
+def main(chosen: Iterable[str]) -> None:
+    with tables() as made:
+        for page in chosen:
+            child = os.fork()
+            if not child:
+                run_alone(page, made)
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+
+
+def run_alone(page: str, made: Path) -> NoReturn:
+    """Run a page in this process, the child, and end it."""
+    code = 1
+    try:
+        signal.alarm(LONGEST)
+        run_page(page, made)
+        sys.stdout.flush()
+        code = 0
+    except BaseException:  # noqa: BLE001 - the exit code says it, too
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def run_page(page: str, made: Path) -> None:
+    with project(made):
         space = names()
         for piece in pieces(page):
             if piece.reason:
@@ -420,8 +475,7 @@ def main(page: str) -> int:
             else:
                 problem = ""
             print(json.dumps([piece.kind, piece.text, problem]))  # noqa: T201
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1:] or map(str.strip, sys.stdin))

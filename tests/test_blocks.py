@@ -16,22 +16,42 @@ RUN_HERE = [
 ]
 
 
-def ran(page: str) -> list[tuple[str, str, str]]:
-    """Kind, text and problem ("" if there is none) of each piece that ran, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.blocks", page],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+#: Runs the pages that stdin names, and one that is not there: what it shows fails.
+CODE = (
+    "import sys; from tests import pages, blocks;"
+    "pages.PAGES['docs/negative.md'] = '```python\\nenqueue(\"x\", {})\\n```\\n\\n"
+    "    python manage.py eventbridge_show 7777\\n';"
+    "blocks.main(map(str.strip, sys.stdin))"
+)
+RUNNER = [sys.executable, "-W", "ignore", "-c", CODE]
+
+
+@pytest.fixture(scope="module")
+def ran():
+    """``ran(page)``: kind, text and problem ("" if there is none) of each piece that ran."""
+    with subprocess.Popen(
+        RUNNER, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        assert runner.stdin
+        assert runner.stdout
+        asked, answers = runner.stdin, runner.stdout
+
+        def ran(page: str) -> list[tuple[str, str, str]]:
+            print(page, file=asked, flush=True)
+            results: list[tuple[str, str, str]] = []
+            for line in answers:
+                if isinstance(answer := json.loads(line), int):
+                    assert answer == 0
+                    return results
+                results.append(tuple(answer))
+            raise AssertionError(f"it ended during {page}")
+
+        yield ran
+        asked.close()
 
 
 @pytest.mark.parametrize("page", RUN_HERE)
-def test_every_block_of_a_page_runs_as_it_stands(page):
+def test_every_block_of_a_page_runs_as_it_stands(ran, page):
     results = ran(page)
 
     assert [(text, problem) for _kind, text, problem in results if problem] == []
@@ -40,21 +60,11 @@ def test_every_block_of_a_page_runs_as_it_stands(page):
     ]
 
 
-def test_a_block_that_fails_is_reported(tmp_path, monkeypatch):
-    """The runner of this page would say so: the negative control of the test above."""
-    page = "docs/negative.md"
-    code = (
-        "import sys; from tests import pages, blocks;"
-        "pages.PAGES['docs/negative.md'] = '```python\\nenqueue(\"x\", {})\\n```\\n\\n"
-        "    python manage.py eventbridge_show 7777\\n';"
-        "sys.exit(blocks.main('docs/negative.md'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_a_block_that_fails_is_reported(ran):
+    """The runner of the pages would say so: the negative control of the test above."""
+    problems = [problem for _kind, _text, problem in ran("docs/negative.md")]
 
-    problems = [json.loads(line)[2] for line in done.stdout.splitlines()]
-    assert [problem.partition(":")[0] for problem in problems] == ["NotInTransaction", "AssertionError"], page
+    assert [problem.partition(":")[0] for problem in problems] == ["NotInTransaction", "AssertionError"]
 
 
 def test_every_reason_to_skip_is_used():
