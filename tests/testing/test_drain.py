@@ -46,20 +46,24 @@ def state_of(event):
     return OutboxEvent.objects.get(pk=event.pk).state
 
 
-@pytest.mark.parametrize("transactional", [False, True])
-def test_what_is_enqueued_is_delivered(request, transactional):
-    request.getfixturevalue("transactional_db" if transactional else "db")
-    sandbox, drain = map(request.getfixturevalue, ("eventbridge_sandbox", "eventbridge_drain"))
+@pytest.mark.parametrize(
+    "_database",
+    [
+        pytest.param("in a transaction", marks=pytest.mark.django_db),
+        pytest.param("outside", marks=pytest.mark.django_db(transaction=True)),
+    ],
+)
+def test_what_is_enqueued_is_delivered(_database, eventbridge_sandbox, eventbridge_drain):
     event = put()
 
-    report = drain()
+    report = eventbridge_drain()
 
     assert [each.pk for each in report.delivered] == [event.pk]
     assert report.idle
     assert not report.dead
     assert state_of(event) == State.DELIVERED
-    assert [received["id"] for received in sandbox.received] == [event.event_id]
-    assert sandbox.received[0]["data"] == {"number": 1}
+    assert [received["id"] for received in eventbridge_sandbox.received] == [event.event_id]
+    assert eventbridge_sandbox.received[0]["data"] == {"number": 1}
 
 
 def test_nothing_to_do_ends_at_once(eventbridge_drain):
