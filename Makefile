@@ -28,7 +28,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test docs third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install gateways browser themes screenshots messages coverage chaos mutants audit bench lint format clean
+.PHONY: help install demo serve test docs third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install gateways browser browser-install themes screenshots messages coverage chaos mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -113,6 +113,8 @@ gateways: $(DEV)
 	$(VENV)/bin/python -m pytest $(or $(PYTEST_ARGS),tests/gateways)
 
 # Install Chromium yourself; pip installs its driver and axe.
+browser-install: $(BROWSER)
+
 browser: $(BROWSER)
 	$(VENV)/bin/python -m pytest --ds=tests.browser.settings $(or $(PYTEST_ARGS),tests/browser)
 

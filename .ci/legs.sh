@@ -17,8 +17,8 @@ full_depth() { # full_depth COMMAND ...: the property tests with all their examp
     "$@"
 }
 
-without_simulation() { # without_simulation COMMAND ...: simulated time gives the same result on each Python
-    export EVENTBRIDGE_SIMULATION=off
+without_one_leg() { # without_one_leg COMMAND ...: without the tests that give the same result on each Python and Django
+    export EVENTBRIDGE_TEST_ONE_LEG=off
     "$@"
 }
 
@@ -26,7 +26,7 @@ install() { # install PYTHON ENVIRONMENT [CONSTRAINT ...]: for several legs that
     local python=$1 environment=$2
     shift 2
     constrain "$@"
-    make install PYTHON="$python" VENV="$environment"
+    make browser-install PYTHON="$python" VENV="$environment"
     ran_on "$environment"
 }
 
@@ -36,6 +36,13 @@ suite() { # suite PYTHON ENVIRONMENT DATABASES [CONSTRAINT ...]
     constrain "$@"
     make test PYTHON="$python" VENV="$environment" TEST_DATABASES="$databases" PYTEST_ARGS="--durations=15"
     ran_on "$environment"
+}
+
+suite_on() { # suite_on SERVER PYTHON ENVIRONMENT [CONSTRAINT ...]: all tests; on SQLite only those that did not pass on SERVER
+    export EVENTBRIDGE_TEST_PASSED="$scratch/passed"
+    touch "$EVENTBRIDGE_TEST_PASSED"
+    EVENTBRIDGE_TEST_DEPTH=full suite "$2" "$3" "$1" "${@:4}"
+    suite "$2" "$3" sqlite "${@:4}"
 }
 
 lowest_versions() { # lowest_versions PYTHON ENVIRONMENT

@@ -1,9 +1,9 @@
 """Runs what the pages show: each Python block, and each line of a shell block, in a scratch project.
 
-``python -m tests.blocks PAGE ...`` runs the blocks of these pages, or of those that stdin names. It prints JSON
-for each block, and the exit code after each page. Each page has its own process, folder and platform; the process
-is a fork of one that has loaded Django and made the tables. test_blocks.py decides that no block is left out
-without a reason.
+``python -m tests.blocks PAGE ...`` runs the blocks of these pages, or of those that stdin names. It prints
+JSON for each block, and the exit code after each page. Each page has its own process, folder and platform;
+the process is a fork of one that has loaded Django and made the tables. test_blocks.py decides that no block
+is left out without a reason.
 """
 
 from __future__ import annotations

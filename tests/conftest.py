@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from genesys_eventbridge import conf, counters, defects
 from genesys_eventbridge.outbox import due, sweep
-from tests import databases, flushes, loopback
+from tests import databases, flushes, legs, loopback
 
 # No deadlines, because the machine may be busy. `--hypothesis-profile=deep` looks for new examples.
 settings.register_profile(
@@ -58,14 +58,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the markers that follow from what a test uses."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the markers that follow from what a test uses, and leave out what another leg of CI runs."""
     no_redis = pytest.mark.skip(reason="TEST_REDIS_URL is not set")
     for item in items:
         if uses_database(item):
             item.add_marker(pytest.mark.database)
         if item.get_closest_marker("redis") and not os.environ.get("TEST_REDIS_URL"):
             item.add_marker(no_redis)
+        if legs.is_one_leg(item.path):
+            item.add_marker(pytest.mark.one_leg)
+    if left_out := [item for item in items if legs.left_out(item)]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    legs.note(report)
 
 
 def uses_database(item: pytest.Item) -> bool:

@@ -167,6 +167,7 @@ def test_a_list_of_legs_with_a_mistake_runs_nothing(side_by_side, line):
         "lowest_versions {python} {folder}/venv",
         "without_servers suite {python} {folder}/venv sqlite",
         "full_depth suite {python} {folder}/venv sqlite",
+        "suite_on mysql {python} {folder}/venv",
         "install {python} {folder}/venv",
         "browser {python} {folder}/venv Django",
         "gateways {python} {folder}/venv Django",
@@ -192,3 +193,45 @@ def test_a_leg_whose_first_step_fails_fails(leg, tmp_path):
 
     assert done.returncode != 0
     assert "Python" not in done.stdout
+
+
+def legs(*rows):
+    """The legs of .ci/run with these Pythons, each as its words."""
+    text = (CI / "run").read_text("utf-8")
+    part = text[text.index("\nread -r newest_version") : text.index("\n# To add a leg")]
+    script = f"""
+        set -euo pipefail
+        step() {{ :; }}
+        interpreter() {{ echo python$1; }}
+        leg() {{ echo "$@"; }}
+        LOWEST=3.11
+        found=({shlex.join(rows)})
+        {part}
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_every_test_runs_on_each_pair_and_on_each_database(number):
+    """Whichever Pythons are found; and what a leg leaves out runs on the newest."""
+    rows = ["3.11 5.2 python3.11", "3.12 6.0 python3.12", "3.13 6.1 python3.13", "3.14 6.1 python3.14"][
+        -number:
+    ]
+    found = legs(*rows)
+    suites = [leg for leg in found if {"suite", "suite_on"} & set(leg)]
+    newest = rows[-1].split()[2]
+
+    for row in rows:
+        version, django, python = row.split()
+        on_sqlite = [leg for leg in suites if python in leg and ("sqlite" in leg or "suite_on" in leg)]
+        assert [leg[-1] for leg in on_sqlite] == [f"Django~={django}.0"], version
+        assert ("without_one_leg" in on_sqlite[0]) is (python != newest)
+    for database in ("sqlite", "postgresql", "mysql"):
+        (full,) = [leg for leg in suites if database in leg and {"full_depth", "suite_on"} & set(leg)]
+        assert "without_servers" not in full
+    assert [leg for leg in found if "lowest_versions" in leg]
+    names = [leg[0] for leg in found]
+    assert len(set(names)) == len(names)
+    for name, _minutes, after, *_command in found:
+        assert after == "-" or set(after.split(",")) <= set(names[: names.index(name)])

@@ -5,13 +5,16 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.error import URLError
 
 import pytest
 from django.db import connection
 from hypothesis import settings as hypothesis_settings
 
-from tests import databases, loopback
+from tests import databases, legs, loopback
 from tests.shop.models import Customer
 
 
@@ -136,3 +139,63 @@ def test_a_database_that_cannot_be_had_is_an_error_not_a_skip(choice, words, mon
 
     with pytest.raises(ValueError, match=words):
         databases.database()
+
+
+# ------------------------------------------------------------------------------------ the legs of CI
+
+
+def left_out(nodeid, *markers):
+    item: Any = SimpleNamespace(nodeid=nodeid, get_closest_marker=lambda name: name in markers)
+    return legs.left_out(item)
+
+
+@pytest.fixture
+def passed(monkeypatch, tmp_path):
+    """What passed on a server, as the leg's second run on SQLite knows it."""
+    file = tmp_path / "passed"
+    file.touch()
+    monkeypatch.setenv(legs.PASSED, str(file))
+    legs._passed.cache_clear()
+    yield monkeypatch
+    legs._passed.cache_clear()
+
+
+@pytest.mark.parametrize("name", legs.ONE_LEG)
+def test_what_one_leg_runs_is_there(name):
+    assert legs.is_one_leg(legs.ROOT / name)
+    assert (legs.ROOT / name).exists()
+
+
+@pytest.mark.parametrize("path", [Path(__file__), legs.ROOT / "outbox" / "test_ci.py", Path("/test_ci.py")])
+def test_the_other_tests_run_in_each(path):
+    assert not legs.is_one_leg(path)
+
+
+def test_a_leg_leaves_out_only_what_is_marked_and_only_if_it_is_told_to(monkeypatch):
+    monkeypatch.delenv(legs.WITHOUT, raising=False)
+    assert not left_out("test_a.py::test", "one_leg")
+
+    monkeypatch.setenv(legs.WITHOUT, "off")
+    assert left_out("test_a.py::test", "one_leg")
+    assert not left_out("test_a.py::test", "database")
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome", "again"),
+    [
+        ("call", "passed", False),
+        ("call", "skipped", True),
+        ("call", "failed", True),
+        ("setup", "passed", True),
+    ],
+)
+def test_what_passed_on_a_server_is_left_out_on_sqlite_and_nothing_else(passed, when, outcome, again):
+    report: Any = SimpleNamespace(nodeid="test_a.py::test[a b]", when=when, passed=outcome == "passed")
+
+    passed.setenv(databases.CHOICE, "mysql")
+    legs.note(report)
+    assert not left_out("test_a.py::test[a b]")
+
+    passed.setenv(databases.CHOICE, "sqlite")
+    assert left_out("test_a.py::test[a b]") is not again
+    assert not left_out("test_a.py::test")

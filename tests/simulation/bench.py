@@ -17,7 +17,6 @@ from tests.simulation.senders import SimulatedSenders
 ALIAS = "default"
 #: Run all plans at full length, which takes half an hour. An hour of probes takes a second.
 FULL = os.environ.get("EVENTBRIDGE_SIMULATION") == "full"
-OFF = os.environ.get("EVENTBRIDGE_SIMULATION") == "off"
 #: Minimum seconds between two passes, and seconds to wait after something is due: SQLite compares times as
 #: text, where 1.25 is before 1.250000.
 STEP = 0.01

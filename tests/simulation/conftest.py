@@ -8,14 +8,12 @@ import pytest
 from django.db import connection
 
 from genesys_eventbridge import signals
-from tests.simulation.bench import FULL, OFF, Bench
+from tests.simulation.bench import FULL, Bench
 
 
 @pytest.fixture(autouse=True)
 def where_it_counts() -> None:
     """Skip other databases unless EVENTBRIDGE_SIMULATION=full: the plans behave the same on each database."""
-    if OFF:
-        pytest.skip("EVENTBRIDGE_SIMULATION=off")
     if connection.vendor != "sqlite" and not FULL:
         pytest.skip("on SQLite, and everywhere with EVENTBRIDGE_SIMULATION=full")
 

@@ -1,0 +1,54 @@
+"""Which tests a leg of CI leaves out, because another leg runs them."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests import databases
+
+ROOT = Path(__file__).parent
+#: Each Python and Django gives the same result: these read the files of this repository, or simulate time.
+ONE_LEG = (
+    "simulation",
+    "test_architecture.py",
+    "test_ci.py",
+    "test_docs.py",
+    "test_mutants.py",
+    "test_prose.py",
+    "test_translations.py",
+    "test_workflows.py",
+)
+WITHOUT = "EVENTBRIDGE_TEST_ONE_LEG"  # off: without the tests above
+PASSED = (
+    "EVENTBRIDGE_TEST_PASSED"  # a file: a run on a server writes what passed, one on SQLite leaves it out
+)
+
+
+def is_one_leg(path: Path) -> bool:
+    return path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ONE_LEG
+
+
+def left_out(item: pytest.Item) -> bool:
+    if os.environ.get(WITHOUT) == "off" and item.get_closest_marker("one_leg"):
+        return True
+    return not _on_server() and item.nodeid in _passed()
+
+
+def note(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed and PASSED in os.environ and _on_server():
+        with Path(os.environ[PASSED]).open("a", encoding="utf-8") as file:
+            print(report.nodeid, file=file)
+
+
+@cache
+def _passed() -> frozenset[str]:
+    file = Path(os.environ.get(PASSED, os.devnull))
+    return frozenset(file.read_text(encoding="utf-8").split("\n"))
+
+
+def _on_server() -> bool:
+    return os.environ.get(databases.CHOICE, "sqlite") != "sqlite"
