@@ -52,13 +52,13 @@ def prunes(clock, monkeypatch):
 
 
 @pytest.fixture
-def busy(clock, monkeypatch):
-    """Each round takes a second and finds something to do; all of them."""
+def busy(clock, monkeypatch, request):
+    """Each round takes a second, or as long as the test says, and finds something to do; all of them."""
     rounds = []
 
     def work(_worker, _ahead, _seconds):
         rounds.append(clock.passed)
-        clock.wait(1)
+        clock.wait(getattr(request, "param", 1))
         return [PassReport("default", AttemptKind.PUBLISH, claimed=1)]
 
     monkeypatch.setattr(Worker, "round", work)
@@ -137,6 +137,7 @@ class TestLoop:
 
         assert (served.pruned, OutboxEvent.objects.count()) == (1, 0)
 
+    @pytest.mark.parametrize("busy", [20], indirect=True)
     def test_one_that_is_always_busy_prunes_too(self, clock, prunes, busy):
         event()
         clock.stop_after = PRUNE_EVERY + 100

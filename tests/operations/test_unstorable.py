@@ -4,6 +4,7 @@ PostgreSQL stores no NUL, and its driver raises; no driver takes a lone surrogat
 bytes become where they are not UTF-8.
 """
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +17,7 @@ from genesys_eventbridge.models import Destination, EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, cancel, pause
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import ended, event, fresh
+from tests.package import PACKAGE
 from tests.prompt import run
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +33,12 @@ PARAMETERS = [
     *ValuesForm.base_fields,
     *("p", "o", "all", "e", "_to_field", "x"),
 ]
+GET = re.compile(r"\bGET\.get\(\"(\w+)\"")
+#: What the pages that are no lists read, by their source, and a name that they do not know.
+READ = {
+    "dashboard/": [*GET.findall((PACKAGE / "admin/dashboard/__init__.py").read_text("utf-8")), "x"],
+    "failures/": [*GET.findall((PACKAGE / "admin/dashboard/failures.py").read_text("utf-8")), "x"],
+}
 IN_ADDRESSES = {"nul": "a%00b", "only nul": "%00", "quoted nul": "_00", "not utf-8": "%ED%A0%80"}
 
 
@@ -67,8 +75,13 @@ class TestAdmin:
     def test_an_act_on_such_a_destination_is_a_404(self, ana, page, method, text):
         assert getattr(ana, method)(f"{DESTINATIONS}{text}/{page}/").status_code == 404
 
-    @pytest.mark.parametrize("name", PARAMETERS)
-    @pytest.mark.parametrize("where", [EVENTS, DESTINATIONS, f"{EVENTS}dashboard/"])
+    @pytest.mark.parametrize(
+        ("where", "name"),
+        [
+            *((where, name) for where in (EVENTS, DESTINATIONS) for name in PARAMETERS),
+            *((f"{EVENTS}{page}", name) for page, names in READ.items() for name in names),
+        ],
+    )
     def test_a_list_asked_for_it_is_answered(self, ana, where, name, text):
         event()
 
