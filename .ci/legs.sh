@@ -17,7 +17,7 @@ full_depth() { # full_depth COMMAND ...: the property tests with all their examp
     "$@"
 }
 
-without_one_leg() { # without_one_leg COMMAND ...: without the tests that give the same result on each Python and Django
+without_one_leg() { # without_one_leg COMMAND ...: on SQLite without the tests that tests/legs.py lists
     export EVENTBRIDGE_TEST_ONE_LEG=off
     "$@"
 }

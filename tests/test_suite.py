@@ -172,12 +172,16 @@ def test_the_other_tests_run_in_each(path):
 
 
 def test_a_leg_leaves_out_only_what_is_marked_and_only_if_it_is_told_to(monkeypatch):
+    monkeypatch.setenv(databases.CHOICE, "sqlite")
     monkeypatch.delenv(legs.WITHOUT, raising=False)
     assert not left_out("test_a.py::test", "one_leg")
 
     monkeypatch.setenv(legs.WITHOUT, "off")
     assert left_out("test_a.py::test", "one_leg")
     assert not left_out("test_a.py::test", "database")
+
+    monkeypatch.setenv(databases.CHOICE, "postgresql")
+    assert not left_out("test_a.py::test", "one_leg")
 
 
 @pytest.mark.parametrize(
