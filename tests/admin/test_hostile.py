@@ -151,15 +151,16 @@ def test_hostile_text_is_text(ana, name):
         assert [src for src in seen.images if not (src or "").startswith("/static/")] == [], where
 
 
-@pytest.mark.parametrize("where", ["list", "page", "confirm", "destination", "destinations", "dashboard"])
 @pytest.mark.parametrize("name", ["terminal", "line ends", "right to left", "invisible"])
-def test_what_nobody_would_see_is_shown_as_an_escape(ana, name, where):
+def test_what_nobody_would_see_is_shown_as_an_escape(ana, name):
     """Enqueue and the relay escape what they store; a row from elsewhere is escaped again when shown."""
     row = rows_full_of(EVIL[name])
 
-    html = pages(ana, row, EVIL[name])[where]
+    shown = pages(ana, row, EVIL[name])
 
-    assert SEEN_BY_NOBODY.isdisjoint(html)
+    assert shown.keys() >= {"list", "page", "confirm", "destination", "destinations", "dashboard"}
+    for where in shown.keys() - {"search", "pause"}:  # they show again what was typed
+        assert SEEN_BY_NOBODY.isdisjoint(shown[where]), where
 
 
 @pytest.mark.parametrize("name", EVIL)
