@@ -4877,7 +4877,7 @@ def _test_exists(name: str) -> bool:
         return file.exists()
     if not file.is_file():
         return False
-    node: ast.Module | ast.ClassDef = ast.parse(file.read_text(encoding="utf-8"))
+    node: ast.Module | ast.ClassDef = _parsed(file.read_text(encoding="utf-8"))
     for part in inner:
         named = [each for each in node.body if getattr(each, "name", None) == part]
         if not named:
@@ -4885,6 +4885,11 @@ def _test_exists(name: str) -> bool:
         if isinstance(named[0], ast.ClassDef):
             node = named[0]
     return True
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 @cache
