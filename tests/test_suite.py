@@ -201,5 +201,7 @@ def test_what_passed_on_a_server_is_left_out_on_sqlite_and_nothing_else(passed, 
     assert not left_out("test_a.py::test[a b]")
 
     passed.setenv(databases.CHOICE, "sqlite")
+    passed.delenv(legs.WITHOUT, raising=False)
     assert left_out("test_a.py::test[a b]") is not again
+    assert not left_out("test_a.py::test[a b]", "one_leg")
     assert not left_out("test_a.py::test")
