@@ -738,6 +738,18 @@ MUTANTS = [
         "outbox/test_claim.py",
     ),
     Mutant(
+        "window rule in the claim's UPDATE",
+        "outbox/claim.py",
+        (("rows.filter(Q(in_doubt_since__isnull=True) | Q(in_doubt_since__gte=latest))", "rows"),),
+        "outbox/test_claim.py::TestAFrozenWorker",
+    ),
+    Mutant(
+        "attempts used up, in the claim's UPDATE",
+        "outbox/claim.py",
+        (("    rows = rows.filter(attempts__lt=settings.max_attempts)\n", ""),),
+        "outbox/test_claim.py::TestAFrozenWorker",
+    ),
+    Mutant(
         "window rule in expiry",
         "outbox/expiry.py",
         (("    ids = _first(closed.order_by(", "    ids = [] and _first(closed.order_by("),),
@@ -789,11 +801,11 @@ MUTANTS = [
         "outbox/claim.py",
         (
             (
-                "rows = unlocked(_still_due(ids, FROM_STATE[kind]))",
+                "rows = unlocked(_still_claimable(kind, settings, ids))",
                 "rows = unlocked(OutboxEvent.objects.on_outbox().filter(id__in=ids))",
             ),
             (
-                "counted = _still_due(won, FROM_STATE[kind]).update(",
+                "counted = _still_claimable(kind, settings, won).update(",
                 "counted = OutboxEvent.objects.on_outbox().filter(id__in=won).update(",
             ),
         ),

@@ -375,7 +375,7 @@ def _take(
     ids = [
         row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
     ]
-    rows = unlocked(_still_due(ids, FROM_STATE[kind]))
+    rows = unlocked(_still_claimable(kind, settings, ids))
     locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
     if not locked:
         return [], 0.0
@@ -384,7 +384,7 @@ def _take(
     token = uuid.uuid4()
     started = time.monotonic()
     won = {row["id"] for row in locked}
-    counted = _still_due(won, FROM_STATE[kind]).update(
+    counted = _still_claimable(kind, settings, won).update(
         # Before the column it reads, because MySQL assigns from left to right.
         lapses=Case(When(claim_token__isnull=True, then=Value(0)), default=Coalesce("lapses", 0) + 1),
         claim_token=token,
@@ -402,6 +402,20 @@ def _take(
         for row in locked
         if row["id"] in won
     ], 0.0
+
+
+def _still_claimable(
+    kind: AttemptKind, settings: DestinationSettings, ids: Collection[int]
+) -> OutboxQuerySet:
+    """The rows that may be claimed now: the worker may have been frozen since it saw that they could go."""
+    rows = _still_due(ids, FROM_STATE[kind])
+    if kind is AttemptKind.CHECK:
+        return rows
+    rows = rows.filter(attempts__lt=settings.max_attempts)
+    if settings.resends_in_doubt:
+        return rows
+    latest = DatabaseNow(settings.lease_seconds - settings.doubt_seconds)
+    return rows.filter(Q(in_doubt_since__isnull=True) | Q(in_doubt_since__gte=latest))
 
 
 def _counters(kind: AttemptKind, about: uuid.UUID | None) -> dict[str, Any]:

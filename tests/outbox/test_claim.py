@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from contextlib import ExitStack
 
 import pytest
 from django.db import connection
@@ -272,6 +273,47 @@ class TestTheWindow:
 
         assert claim().rows == []
         assert fresh(row).attempts == 1
+
+
+class TestAFrozenWorker:
+    """Frozen after it saw that a row may go, and before it claims it: the row may not go any more."""
+
+    @pytest.fixture
+    def meanwhile(self, monkeypatch):
+        """``meanwhile(work)``: call ``work()`` between the look and the claim."""
+        original = claims._within
+
+        def meanwhile(work):
+            def within(*arguments):
+                work()
+                return original(*arguments)
+
+            monkeypatch.setattr(claims, "_within", within)
+
+        return meanwhile
+
+    def test_claims_no_row_whose_window_is_closing(self, meanwhile):
+        row = event(row={"in_doubt_since": DatabaseNow(-22 * HOUR), "attempts": 1})
+        with ExitStack() as later:
+            meanwhile(lambda: later.enter_context(shifted(HOUR - 59)))
+
+            assert claim().rows == []
+
+        assert fresh(row).attempts == 1
+
+    def test_claims_a_row_whose_window_outlasts_the_lease(self, meanwhile):
+        row = event(row={"in_doubt_since": DatabaseNow(-22 * HOUR), "attempts": 1})
+        with ExitStack() as later:
+            meanwhile(lambda: later.enter_context(shifted(HOUR - 65)))
+
+            assert ids(claim()) == [row.pk]
+
+    def test_claims_no_row_whose_attempts_are_used_up(self, meanwhile):
+        row = event(row={"attempts": 11})
+        meanwhile(lambda: OutboxEvent.objects.update(attempts=12))
+
+        assert claim().rows == []
+        assert fresh(row).attempts == 12
 
 
 class TestOrderingKeys:
