@@ -1,0 +1,243 @@
+"""Judges each commit as it happens, and everything at the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import Any
+
+from genesys_eventbridge.states import Reason, State
+from tests.deterministic.database import Database
+from tests.deterministic.platform import Accepted, Platform
+from tests.deterministic.scheduler import Broken, Scheduler
+from tests.invariants import BROKEN, EVENTS, ORDERS
+
+COLUMNS = (
+    "id", "event_id", "subject", "ordering_key", "idempotency_key", "key_epoch", "body", "body_sha256",
+    "state", "reason", "due_at", "claim_token", "attempts", "checks", "halts", "in_doubt_since", "remote_id",
+    "accepted_at", "finished_at", "key_held", "not_before",
+)  # fmt: skip
+FIXED = ("event_id", "subject", "idempotency_key", "body_sha256", "ordering_key")
+ACTS = "genesys_eventbridge_eventact"
+LOG = "genesys_eventbridge_deliveryattempt"
+DESTINATIONS = "genesys_eventbridge_destination"
+OPEN = (State.PENDING, State.ACCEPTED)
+#: Seconds by which the stored times are rounded.
+CLOSE = 0.002
+
+Row = dict[str, Any]
+
+
+class Judge:
+    """Sees the rows after each commit. ``lines`` are the trace, one JSON object each."""
+
+    def __init__(self, scheduler: Scheduler, database: Database, platform: Platform, most_attempts: int) -> None:
+        self.scheduler, self.database, self.platform = scheduler, database, platform
+        self.most_attempts = most_attempts
+        self.rows: dict[int, Row] = {}
+        self.lines: list[dict[str, Any]] = []
+        #: Claim tokens by the process that wrote them.
+        self.tokens: dict[str, str] = {}
+        self.operators: set[str] = set()
+        #: Numbers of the orders whose transaction was committed, was not, or whose end is unknown.
+        self.committed: set[str] = set()
+        self.rolled_back: set[str] = set()
+        #: Events that ``move`` nothing back: delivered rows as they ended.
+        self.commits = 0
+        platform.tell = self.message
+
+    def message(self, what: str, event: str, detail: Row) -> None:
+        self.lines.append(self._line(what, event, detail=detail))
+
+    def happened(self, what: str, who: str, **detail: Any) -> None:
+        self.lines.append({"t": round(self.scheduler.now, 3), "who": who, "what": what, "detail": detail})
+
+    def _line(self, what: str, event: str, **more: Any) -> Row:
+        task = self.scheduler.current()
+        return {"t": round(self.scheduler.now, 3), "who": task.name if task else "-", "event": event, "what": what, **more}
+
+    # ------------------------------------------------------------------------------------------- each commit
+
+    def look(self) -> None:
+        """Called after each commit, by the task that made it."""
+        self.commits += 1
+        found = {row["id"]: row for row in self.database.rows(EVENTS, COLUMNS)}
+        process = self.scheduler.me.process
+        for pk in self.rows.keys() - found.keys():
+            if self.rows[pk]["state"] not in (State.DELIVERED, State.CANCELLED):
+                raise Broken(f"event {pk} vanished as {self.rows[pk]['state']}")
+            self.lines.append(self._line("prune", self.rows[pk]["event_id"], **{"from": self.rows[pk]["state"], "to": None}))
+        for pk, row in found.items():
+            before = self.rows.get(pk)
+            if before != row:
+                what = self._judge(process, before, row)
+                self.lines.append(
+                    self._line(
+                        what,
+                        row["event_id"],
+                        **{
+                            "from": before and before["state"],
+                            "to": row["state"],
+                            "token": row["claim_token"] and row["claim_token"][:8],
+                            "epoch": row["key_epoch"],
+                            "attempts": row["attempts"],
+                            "in_doubt": row["in_doubt_since"] is not None,
+                            "detail": {"reason": row["reason"], "due_at": row["due_at"], "checks": row["checks"]},
+                        },
+                    )
+                )
+        self.rows = found
+
+    def _judge(self, process: str, before: Row | None, row: Row) -> str:
+        """What this change of a row is; raises Broken if its process may not make it."""
+        if before is None:
+            return "insert"
+        name = f"event {row['id']}"
+        for column in FIXED:
+            if before[column] != row[column] and not (process in self.operators and not row[column]):
+                raise Broken(f"{name}: {column} changed from {before[column]!r} to {row[column]!r}")
+        if row["body"] != before["body"] and row["body"]:
+            raise Broken(f"{name}: the body changed")
+        if row["attempts"] > self.most_attempts:
+            raise Broken(f"{name}: {row['attempts']} attempts")
+        self._judge_truth(name, row)
+        old, new = before["claim_token"], row["claim_token"]
+        held = old is not None and before["due_at"] is not None and before["due_at"] > self.database.latest + CLOSE
+        if new is not None and new != old:
+            if held:
+                raise Broken(f"{name}: {process} claims what {self.tokens.get(old)} holds until {before['due_at']:.3f}")
+            if before["state"] not in OPEN:
+                raise Broken(f"{name}: claimed as {before['state']}")
+            if before["due_at"] > self.database.latest + CLOSE:
+                raise Broken(f"{name}: claimed before it is due")
+            if row["state"] == State.PENDING and (row["attempts"] != before["attempts"] + 1 or row["in_doubt_since"] is None):
+                raise Broken(f"{name}: claimed without an attempt or without a doubt")
+            if row["state"] == State.PENDING:
+                self._judge_head(row)
+            self.tokens[new] = process
+            return "claim"
+        if before["state"] in (State.DELIVERED, State.CANCELLED) and before["state"] != row["state"]:
+            raise Broken(f"{name}: {before['state']} became {row['state']}")
+        if process in self.operators:
+            if held and before["state"] != row["state"]:
+                raise Broken(f"{name}: {process} changes what {self.tokens.get(old)} holds")
+            return "operator"
+        if old is None:
+            if before["state"] == State.UNRESOLVED and row["state"] != before["state"]:
+                return "late"
+            if row["state"] in OPEN:
+                return "release"
+            return "expire"
+        if self.tokens.get(old) != process:
+            if held:
+                raise Broken(f"{name}: {process} writes what {self.tokens.get(old)} holds")
+            return "expire"
+        return "settle"
+
+    def _judge_truth(self, name: str, row: Row) -> None:
+        """A row never denies an acceptance that a request of an earlier claim brought."""
+        if row["claim_token"] is not None or row["in_doubt_since"] is not None or row["key_epoch"]:
+            return
+        accepted = [each for each in self.platform.accepted if each.event_id == row["event_id"]]
+        denies = row["state"] == State.PENDING or row["reason"] in (Reason.REJECTED, Reason.EXHAUSTED, Reason.EXPIRED)
+        if accepted and denies and row["accepted_at"] is None:
+            raise Broken(f"{name}: {row['state']} {row['reason']} without a doubt, and the platform has it")
+
+    def _judge_head(self, row: Row) -> None:
+        """An earlier event of its key is not pending any more."""
+        key = row["ordering_key"]
+        for other in self.rows.values():
+            if key and other["ordering_key"] == key and other["id"] < row["id"] and other["state"] == State.PENDING:
+                raise Broken(f"event {row['id']} of key {key} is claimed before {other['id']}, which is pending")
+
+    # ---------------------------------------------------------------------------------------------- the end
+
+    def at_the_end(self) -> None:
+        """All events have ended or wait for an operator, and the tables and the platform agree."""
+        rows = {row["id"]: row for row in self.database.rows(EVENTS, COLUMNS)}
+        self._tables_hold()
+        acts = self.database.rows(ACTS, ("id", "event_number", "act"))
+        touched = {act["event_number"] for act in acts if act["act"] in ("requeue", "cancel", "resolve", "erase")}
+        orders = {row["number"] for row in self.database.rows(ORDERS, ("id", "number"))}
+        if lost := self.committed - orders:
+            raise Broken(f"committed orders are lost: {sorted(lost)}")
+        if phantoms := self.rolled_back & orders:
+            raise Broken(f"orders that were rolled back are there: {sorted(phantoms)}")
+        by_event: defaultdict[str, list[Accepted]] = defaultdict(list)
+        for each in self.platform.accepted:
+            by_event[each.event_id].append(each)
+        known = {row["event_id"] for row in rows.values()}
+        if invented := by_event.keys() - known:
+            raise Broken(f"the platform has events that were never committed: {sorted(invented)}")
+        for row in rows.values():
+            self._judge_end(row, by_event[row["event_id"]], touched)
+        self._judge_order(rows, by_event, touched)
+        self._judge_log(rows)
+
+    def _tables_hold(self) -> None:
+        with self.database.reader() as cursor:
+            for rule, query in BROKEN.items():
+                cursor.execute(query)
+                if found := cursor.fetchall():
+                    raise Broken(f"{rule}: {sorted(pk for (pk,) in found)}")
+
+    def _judge_end(self, row: Row, accepted: list[Accepted], touched: set[int]) -> None:
+        name, state, reason = f"event {row['id']}", row["state"], row["reason"]
+        if len(accepted) > 1 + row["key_epoch"]:
+            raise Broken(f"{name} was accepted {len(accepted)} times, with {row['key_epoch']} new keys")
+        for each in accepted:
+            if row["body"] and each.body != row["body"]:
+                raise Broken(f"{name}: other bytes were accepted")
+        if row["id"] in touched:
+            return
+        if state in (State.ACCEPTED, State.DELIVERED) and not accepted:
+            raise Broken(f"{name} is {state}, and the platform never had it")
+        if state == State.DELIVERED and accepted[-1].status == "failed":
+            raise Broken(f"{name} is delivered, and the platform failed to")
+        if reason in (Reason.REJECTED, Reason.EXHAUSTED, Reason.EXPIRED) and accepted:
+            raise Broken(f"{name} is {state} ({reason}), and the platform has it")
+        if reason == Reason.DELIVERY_FAILED and not accepted:
+            raise Broken(f"{name} is {state} ({reason}), and the platform never had it")
+
+    def _judge_order(self, rows: dict[int, Row], by_event: dict[str, list[Accepted]], touched: set[int]) -> None:
+        first = {row["id"]: min((each.step for each in by_event[row["event_id"]]), default=None) for row in rows.values()}
+        for row in rows.values():
+            for later in rows.values():
+                if not row["ordering_key"] or row["ordering_key"] != later["ordering_key"] or later["id"] <= row["id"]:
+                    continue
+                if row["id"] in touched or later["id"] in touched or first[later["id"]] is None:
+                    continue
+                if first[row["id"]] is None or first[row["id"]] > first[later["id"]]:
+                    raise Broken(f"event {later['id']} of key {row['ordering_key']} went before {row['id']}")
+
+    def _judge_log(self, rows: dict[int, Row]) -> None:
+        numbers: defaultdict[int, list[int]] = defaultdict(list)
+        for line in self.database.rows(LOG, ("id", "event_id", "number")):
+            numbers[int(line["event_id"])].append(line["number"])
+        for pk, found in numbers.items():
+            if sorted(found) != list(range(1, len(found) + 1)):
+                raise Broken(f"event {pk}: the attempt log has the numbers {found}")
+
+    def left_open(self) -> list[int]:
+        """Events that no worker will bring to an end although nothing is in their way."""
+        rows = self.database.rows(EVENTS, COLUMNS)
+        return [
+            row["id"]
+            for row in rows
+            if row["state"] in OPEN
+            and not any(
+                other["ordering_key"] == row["ordering_key"] != ""
+                and other["id"] < row["id"]
+                and other["state"] in (State.DEAD, State.UNRESOLVED, State.PENDING)
+                for other in rows
+            )
+        ]
+
+    def summary(self) -> Counter[str]:
+        rows = self.database.rows(EVENTS, ("id", "state", "reason"))
+        return Counter(f"{row['state']}/{row['reason']}" if row["reason"] else row["state"] for row in rows)
+
+    def text(self) -> str:
+        return "".join(f"{json.dumps(line, default=str)}\n" for line in self.lines)
+
+
