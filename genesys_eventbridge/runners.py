@@ -14,6 +14,9 @@ from django.utils.module_loading import import_string
 
 from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, NOTIFY, TASKS
 
+#: What ``current()`` returns in a task that cron or another scheduler calls: no queue is known to be read.
+NO_QUEUE = "no queue"
+
 _FUNCTIONS = "genesys_eventbridge.tasks"
 _OBJECTS = "genesys_eventbridge.django_tasks"
 
@@ -34,6 +37,8 @@ def chosen(setting: str | None) -> str | None:
 
 def why_not(runner: str) -> str:
     """Why this runner runs nothing outside the caller's process, as a clause; "" if it does."""
+    if runner == NO_QUEUE:
+        return "no queue is used"
     return _why_no_tasks() if runner == TASKS else _why_no_django_q()
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
@@ -116,26 +117,38 @@ def jobs(destination: str, _asked_at: int = 0) -> int:
     return _run("jobs", destination, work)
 
 
-def publish_all() -> int:
-    """Run by the schedule ``eventbridge:publish``: serves every configured destination, and jobs."""
-    if operations_jobs.are_due() and not _start("jobs", conf.aliases()[0]):
-        jobs(conf.aliases()[0])
-    return _each("publish_backlog", publish_backlog)
+def publish_all(*, queue: bool = True) -> int:
+    """Run by the schedule ``eventbridge:publish``: serves every configured destination, and jobs.
+
+    Call it with ``queue=False`` from cron, Celery or another scheduler: then this process serves all
+    destinations, one after the other, and no task is queued for a cluster that may not run.
+    """
+    with _caller(queue):
+        if operations_jobs.are_due() and not _start("jobs", conf.aliases()[0]):
+            jobs(conf.aliases()[0])
+        return _each("publish_backlog", publish_backlog)
 
 
-def poll_all() -> int:
-    """Run by the schedule ``eventbridge:poll``."""
-    return _each("poll", poll)
+def poll_all(*, queue: bool = True) -> int:
+    """Run by the schedule ``eventbridge:poll``. ``queue``: see ``publish_all``."""
+    with _caller(queue):
+        return _each("poll", poll)
 
 
-def retry_all() -> int:
-    """Run by the schedule ``eventbridge:retry``."""
-    return _each("retry", retry)
+def retry_all(*, queue: bool = True) -> int:
+    """Run by the schedule ``eventbridge:retry``. ``queue``: see ``publish_all``."""
+    with _caller(queue):
+        return _each("retry", retry)
 
 
-def prune_all() -> int:
-    """Run by the schedule ``eventbridge:prune``."""
-    return _each("prune", prune)
+def prune_all(*, queue: bool = True) -> int:
+    """Run by the schedule ``eventbridge:prune``. ``queue``: see ``publish_all``."""
+    with _caller(queue):
+        return _each("prune", prune)
+
+
+def _caller(queue: bool) -> AbstractContextManager[None]:
+    return nullcontext() if queue else runners.within(runners.NO_QUEUE)
 
 
 def _run(
@@ -150,7 +163,8 @@ def _run(
         if sends:
             refuse_in_transaction(outbox_alias(), "nothing is sent")
             require_steady_zone(outbox_alias(), "nothing is sent")
-            wake.announce(destination)
+            if runners.current() == runners.chosen(settings.wake):
+                wake.announce(destination)
             alerts.tend()
         return work(settings)
     except (ImproperlyConfigured, TransactionManagementError) as error:

@@ -595,8 +595,20 @@ MUTANTS = [
     Mutant(
         "a task announces itself",
         "tasks.py",
-        (("            wake.announce(destination)\n", ""),),
+        (("                wake.announce(destination)\n", "                pass\n"),),
         "test_wake.py::TestAuto::test_each_task_that_sends_announces_itself",
+    ),
+    Mutant(
+        "only a task of the queue that commits wake announces itself",
+        "tasks.py",
+        (("if runners.current() == runners.chosen(settings.wake):", "if True:"),),
+        "test_wake.py::TestAuto",
+    ),
+    Mutant(
+        "another scheduler queues nothing",
+        "tasks.py",
+        (("nullcontext() if queue else", "nullcontext() if True else"),),
+        "test_tasks.py::test_another_scheduler_serves_all_destinations_itself",
     ),
     Mutant(
         "a task from the future does not count",

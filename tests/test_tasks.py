@@ -186,6 +186,20 @@ def test_several_destinations_get_a_task_each(plan, settings, queued, monkeypatc
         assert how == {"ack_failure": True, "save": False}
 
 
+@pytest.mark.parametrize("plan", schedules.PLANS, ids=lambda plan: plan.name)
+def test_another_scheduler_serves_all_destinations_itself(plan, settings, queued, monkeypatch):
+    """``queue=False``: django-q2 is installed here, but its cluster may not run."""
+    served = []
+    for task in EACH:
+        monkeypatch.setattr(tasks, task, lambda alias: served.append(alias) or 1)
+    one = settings.GENESYS_EVENTBRIDGE["default"]
+    settings.GENESYS_EVENTBRIDGE = {"default": one, "emea": one}
+
+    assert getattr(tasks, plan.func.rpartition(".")[2])(queue=False) == 2
+    assert served == ["default", "emea"]
+    assert queued == []
+
+
 def test_where_the_broker_takes_nothing_the_scheduled_task_serves_all(settings, monkeypatch, shifts_done):
     one = settings.GENESYS_EVENTBRIDGE["default"]
     settings.GENESYS_EVENTBRIDGE = {"default": one, "emea": one}

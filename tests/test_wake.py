@@ -7,8 +7,8 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from genesys_eventbridge import checks, conf, tasks, wake
-from genesys_eventbridge.db import notifications
+from genesys_eventbridge import conf, runners, tasks, wake
+from genesys_eventbridge.conf.rules import TASKS
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 
@@ -157,6 +157,25 @@ class TestAuto:
         wake.wake("default")
 
         assert hints[-1] == ("genesys_eventbridge.tasks.publish", ("default", 1000))
+
+    @pytest.mark.parametrize("task", ["publish_all", "poll_all", "retry_all"])
+    def test_a_call_by_another_scheduler_is_no_sign_of_a_cluster(self, task, hints, clock, monkeypatch):
+        for name in ("run_worker", "relay"):
+            monkeypatch.setattr(tasks, name, SimpleNamespace())  # what comes after does not matter
+
+        getattr(tasks, task)(queue=False)
+        wake.wake("default")
+
+        assert hints == []
+
+    def test_a_task_of_another_queue_is_no_sign_of_a_cluster(self, hints, clock, monkeypatch):
+        monkeypatch.setattr(tasks, "relay", SimpleNamespace())
+
+        with runners.within(TASKS):
+            tasks.poll("default")
+        wake.wake("default")
+
+        assert hints == []
 
     def test_a_process_asks_the_database_once_in_ten_seconds(self, hints, clock):
         self.ran(0)
