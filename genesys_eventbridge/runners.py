@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import django
 from django.apps import apps
+from django.db import connections, transaction
 from django.utils.module_loading import import_string
 
 from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, NOTIFY, TASKS
@@ -67,13 +69,20 @@ def current() -> str:
 
 
 def send(runner: str, task: str, *arguments: Any) -> None:
-    """Queue one of our tasks by its name. Raises whatever the broker raises."""
-    if runner == TASKS:
-        import_string(f"{_OBJECTS}.{task}").enqueue(*arguments)
-        return
-    from django_q.tasks import async_task
+    """Queue one of our tasks by its name. Raises whatever the broker raises.
 
-    async_task(f"{_FUNCTIONS}.{task}", *arguments, ack_failure=True, save=False)
+    A queue in tables may share a database with a transaction of the caller, which stays usable if it fails.
+    """
+    with ExitStack() as savepoints:
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block:
+                savepoints.enter_context(transaction.atomic(using=connection.alias))
+        if runner == TASKS:
+            import_string(f"{_OBJECTS}.{task}").enqueue(*arguments)
+            return
+        from django_q.tasks import async_task
+
+        async_task(f"{_FUNCTIONS}.{task}", *arguments, ack_failure=True, save=False)
 
 
 def _why_no_django_q() -> str:
@@ -85,7 +94,7 @@ def _why_no_django_q() -> str:
 
 
 def _why_no_tasks() -> str:
-    if importlib.util.find_spec("django.tasks") is None:
+    if not _has_tasks():
         return f"Django {django.get_version()} has no tasks framework; it came with 6.0"
     from django.tasks.backends.dummy import DummyBackend
 
@@ -96,6 +105,11 @@ def _why_no_tasks() -> str:
     if isinstance(backend, DummyBackend):
         return "the default backend in TASKS is DummyBackend, which runs no task"
     return ""
+
+
+@functools.cache
+def _has_tasks() -> bool:
+    return importlib.util.find_spec("django.tasks") is not None
 
 
 def _backend() -> Any:

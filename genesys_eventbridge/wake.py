@@ -152,10 +152,11 @@ def _is_turn(how: str, task: str, destination: str, now: float, coalesce: float)
 def _run_here(runner: str, task: str, destination: str, now: float) -> None:
     """Publish what is due, once, in the process of the commit, as the immediate backend of TASKS does.
 
-    Each commit does, because no worker would publish what a coalesced one leaves. Jobs of operators are not
-    run: their pages and ``--loop`` do that.
+    Each commit does, because no worker would publish what a coalesced one leaves. Only one within such a pass
+    starts no other: that pass or the next publishes its events. Jobs of operators are not run: their pages
+    and ``--loop`` do that.
     """
-    if task != "publish" or now < _memory.broken_until.get(runner, 0.0):
+    if task != "publish" or now < _memory.broken_until or runners.current() == runner:
         return
     try:
         runners.send(runner, "retry", destination)

@@ -611,6 +611,25 @@ MUTANTS = [
         "test_tasks.py::test_another_scheduler_serves_all_destinations_itself",
     ),
     Mutant(
+        "no pass within a pass",
+        "wake.py",
+        ((" or runners.current() == runner:", ":"),),
+        "test_runners.py::test_a_commit_within_an_inline_pass_starts_no_other",
+    ),
+    Mutant(
+        "a queue that fails leaves the caller's transaction usable",
+        "runners.py",
+        (("            if connection.in_atomic_block:\n", "            if False:\n"),),
+        "test_runners.py::test_a_queue_in_tables_that_fails_leaves_the_callers_transaction_usable",
+        database="postgresql",
+    ),
+    Mutant(
+        "wakes of Django's tasks are unread only if an event was written",
+        "checks/queue.py",
+        (("created_at__gt=DatabaseNow(_SERVED - ago)", "created_at__gt=DatabaseNow(-ago)"),),
+        "checks/test_database.py::TestWakes",
+    ),
+    Mutant(
         "a task from the future does not count",
         "wake.py",
         (("-ANNOUNCE_SECONDS <= task_ago < LISTENS", "task_ago < LISTENS"),),

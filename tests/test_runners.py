@@ -7,10 +7,11 @@ import sys
 
 import django
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 
-from genesys_eventbridge import checks, runners, tasks, wake
+from genesys_eventbridge import checks, relay, runners, signals, tasks, wake
 from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, TASKS
+from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.states import State
 from tests.outbox_rows import fresh
@@ -90,6 +91,35 @@ def test_where_django_q_cannot_be_imported_every_command_and_page_works():
     assert ran.returncode == 0, ran.stderr
     assert "django_q is not in INSTALLED_APPS, so there are no schedules" in ran.stdout
     assert ran.stdout.endswith("nothing needed django-q2\n")
+
+
+@pytest.mark.django_db
+def test_a_queue_in_tables_that_fails_leaves_the_callers_transaction_usable(monkeypatch):
+    def fail(*_given, **_options):
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO no_such_table VALUES (1)")
+
+    monkeypatch.setattr("django_q.tasks.async_task", fail)
+    with transaction.atomic():
+        with pytest.raises(DatabaseError):
+            runners.send(DJANGO_Q, "publish", "default")
+
+        assert OutboxEvent.objects.count() == 0
+
+
+def test_a_commit_within_an_inline_pass_starts_no_other(settings, monkeypatch):
+    sent = []
+    monkeypatch.setattr(runners, "why_not", lambda _runner: "")
+    monkeypatch.setattr(runners, "runs_inline", lambda _runner: True)
+    monkeypatch.setattr(runners, "send", lambda *given: sent.append(given))
+    waking(settings, TASKS)
+
+    with runners.within(TASKS):
+        wake.wake("default")
+    assert sent == []
+
+    wake.wake("default")
+    assert sent == [(TASKS, "retry", "default")]
 
 
 @needs_tasks
@@ -178,6 +208,34 @@ class TestTheImmediateBackend:
                 assert fresh(row).state in (State.ACCEPTED, State.DELIVERED)
 
     @pytest.mark.django_db(transaction=True)
+    def test_a_receiver_that_enqueues_starts_no_pass_within_the_pass(self, settings, monkeypatch):
+        depths, running = [], []
+        publish_due = relay.publish_due
+
+        def counted(*given, **options):
+            running.append(1)
+            depths.append(len(running))
+            try:
+                return publish_due(*given, **options)
+            finally:
+                running.pop()
+
+        def enqueue_another(sender, event, **_keywords):
+            if event.type == "order.created":
+                enqueue("order.audited", 1, standalone=True)
+
+        monkeypatch.setattr(relay, "publish_due", counted)
+        signals.event_delivered.connect(enqueue_another)
+        try:
+            with sandboxed(more={"WAKE": "tasks"}), transaction.atomic():
+                enqueue("order.created", 1)
+        finally:
+            signals.event_delivered.disconnect(enqueue_another)
+
+        assert OutboxEvent.objects.filter(type="order.audited").exists()
+        assert depths == [1]
+
+    @pytest.mark.django_db(transaction=True)
     def test_a_platform_that_is_down_reaches_no_commit(self, settings):
         with sandboxed(more={"WAKE": "tasks"}) as platform:
             platform.fail_next(503, times=3)
@@ -185,6 +243,11 @@ class TestTheImmediateBackend:
                 row = enqueue("order.created", 1)
 
             assert fresh(row).state == State.PENDING
+
+    def test_the_warning_says_how_long_a_commit_may_take(self, settings):
+        waking(settings, TASKS)
+
+        assert any("up to PASS_SECONDS (45 s)" in message.msg for message in checks.check_settings())
 
     def test_it_is_a_warning_and_never_chosen_by_auto(self, settings, no_django_q):
         waking(settings, TASKS)

@@ -1,4 +1,4 @@
-"""What django-q2's settings and schedules could do to a pass: no broker, a pass run twice, no schedule."""
+"""What queues could do to a pass: no broker, a pass run twice, no schedule, a queue that no worker reads."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from django.db import Error as DatabaseError
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from genesys_eventbridge import conf, schedules, wake
+from genesys_eventbridge import conf, runners, schedules, wake
 from genesys_eventbridge.checks.settings import readable
-from genesys_eventbridge.conf.rules import DJANGO_Q, Problem
-from genesys_eventbridge.models import outbox_alias
+from genesys_eventbridge.conf.rules import DJANGO_Q, TASKS, Problem
+from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.models import OutboxEvent, outbox_alias
 
 # django-q2's own defaults, for keys that Q_CLUSTER lacks.
 _TIMEOUT, _RETRY = None, 60
 #: Seconds between the end of a pass, the timeout and the retry in the values we suggest.
 _APART = 15
+#: Seconds after a task ran in which events may still be its own: wakes and announcements are coalesced.
+_SERVED = 60
+#: How to start a worker of each queue.
+_START = {
+    DJANGO_Q: "Start a cluster: python manage.py qcluster.",
+    TASKS: "Start a worker of the default backend in TASKS.",
+}
 
 
 def cluster() -> Mapping[str, Any]:
@@ -51,16 +59,16 @@ def problems() -> Iterator[Problem]:
 
 
 def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
-    """What is wrong with the schedules, if their database is among ``aliases``."""
-    if not apps.is_installed("django_q"):
-        return
-    from django_q.models import Schedule
-
+    """What is wrong with the schedules and the wakes, if their database is among ``aliases``."""
     aliases = frozenset(aliases)
     # A test database never has schedules, and the checks run in every test run.
     if hasattr(mail, "outbox"):
         return
     yield from _unread_wakes(aliases)
+    if not apps.is_installed("django_q"):
+        return
+    from django_q.models import Schedule
+
     alias = router.db_for_write(Schedule)
     if alias not in aliases:
         return
@@ -73,23 +81,39 @@ def schedule_problems(aliases: Iterable[str]) -> Iterator[Problem]:
 
 
 def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
-    """Wake tasks pile up in the queue if the setting requires them and no cluster is running."""
-    demanding = [destination for destination in readable() if destination.wake == DJANGO_Q]
-    if not demanding or outbox_alias() not in aliases:
+    """Wake tasks pile up in the queue if the setting requires them and no worker runs them."""
+    if outbox_alias() not in aliases:
         return
     try:
-        for destination in demanding:
-            ago = wake.readers(destination.alias).task_ago
-            if not wake.is_lately(ago):
-                yield Problem(
-                    "W037",
-                    "WAKE",
-                    f'{conf.SETTING}[{destination.alias!r}]: WAKE is "django_q": each commit queues a '
-                    f"task, and {wake.ran(ago)}.",
-                    'Start one: python manage.py qcluster. Or set "WAKE": "auto".',
-                )
+        for destination in readable():
+            runner = destination.wake
+            if runner not in _START or runners.chosen(runner) is None or runners.runs_inline(runner):
+                continue
+            ago = wake.task_ago(destination.alias)
+            if wake.is_lately(ago) or (runner == TASKS and not _woke_since(destination.alias, ago)):
+                continue
+            yield Problem(
+                "W037",
+                "WAKE",
+                f'{conf.SETTING}[{destination.alias!r}]: WAKE is "{runner}": each commit queues a '
+                f"task, and {wake.ran(ago)}.",
+                f'{_START[runner]} Or set "WAKE": "auto".',
+            )
     except DatabaseError:
         return  # the checks of the database report it
+
+
+def _woke_since(destination: str, ago: float | None) -> bool:
+    """Whether an event was written after that task, and long enough ago to be served by another.
+
+    Django's tasks have no schedules, so without a commit no task runs.
+    """
+    rows = OutboxEvent.objects.on_outbox().filter(
+        destination=destination, created_at__lt=DatabaseNow(-wake.LISTENS)
+    )
+    if ago is not None:
+        rows = rows.filter(created_at__gt=DatabaseNow(_SERVED - ago))
+    return rows.exists()
 
 
 def _broker(given: Mapping[str, Any]) -> Iterator[Problem]:

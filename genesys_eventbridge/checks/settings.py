@@ -167,7 +167,7 @@ def _impossible_wakes(destination: DestinationSettings) -> Iterator[Problem]:
             "W046",
             "WAKE",
             f'{where}: WAKE is "tasks", and the default backend in TASKS is ImmediateBackend: each commit '
-            "waits until its events are published.",
+            f"waits until its events are published, up to PASS_SECONDS ({destination.pass_seconds:g} s).",
             'Use a backend with a worker of its own in production, or set "WAKE": "auto".',
         )
 

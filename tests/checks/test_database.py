@@ -12,9 +12,11 @@ from django.db import OperationalError, connection, connections
 from django_q.models import Schedule
 
 from genesys_eventbridge import checks as our_checks
-from genesys_eventbridge import schedules, wake
-from genesys_eventbridge.checks import database, mysql
+from genesys_eventbridge import runners, schedules, wake
+from genesys_eventbridge.checks import database, mysql, queue
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, EventAct, OutboxEvent
+from genesys_eventbridge.outbox import enqueue
 from tests.outbox_rows import event
 from tests.shop.models import LineItem
 
@@ -386,6 +388,47 @@ class TestWakes:
 
         assert message.id == "genesys_eventbridge.W037"
         assert "each commit queues a task, and no task has run for it." in message.msg
+
+    @pytest.mark.parametrize(
+        ("ran", "written", "problem"),
+        [
+            (None, 700, True),
+            (None, 500, False),  # a worker may still be about to run its task
+            (None, None, False),
+            (2000, 700, True),
+            (2000, 1990, False),  # its wake may have been coalesced with the one before
+            (2000, None, False),
+            (100, 700, False),
+        ],
+    )
+    def test_wakes_of_djangos_tasks_are_unread_if_no_task_followed_an_event(
+        self, ran, written, problem, settings, monkeypatch
+    ):
+        """The framework has no schedules: without a commit, no task runs."""
+        monkeypatch.setattr(runners, "why_not", lambda _runner: "")
+        monkeypatch.setattr(runners, "runs_inline", lambda _runner: False)
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"default": {**one, "WAKE": "tasks"}}
+        if ran is not None:
+            Destination.objects.update_or_create(alias="default", defaults={"task_at": DatabaseNow(-ran)})
+        if written is not None:
+            row = enqueue("order.created", 1, standalone=True)
+            OutboxEvent.objects.filter(pk=row.pk).update(created_at=DatabaseNow(-written))
+
+        found = [message for message in ours() if message.id == "genesys_eventbridge.W037"]
+
+        assert bool(found) == problem
+        assert all("Start a worker of the default backend in TASKS." in one.hint for one in found)
+
+    def test_djangos_tasks_are_judged_without_django_q(self, settings, monkeypatch):
+        monkeypatch.setattr(queue, "_woke_since", lambda *_given: True)
+        monkeypatch.setattr(runners, "why_not", lambda _runner: "")
+        monkeypatch.setattr(runners, "runs_inline", lambda _runner: False)
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+        one = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"default": {**one, "WAKE": "tasks"}}
+
+        assert "genesys_eventbridge.W037" in [message.id for message in ours()]
 
     def test_after_a_task_ran_all_is_well(self):
         wake.forget()
