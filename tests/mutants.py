@@ -2518,6 +2518,24 @@ MUTANTS = [
         "admin/test_corrections.py",
     ),
     Mutant(
+        "a misspelt model of an erasure is named",
+        "operations/persons.py",
+        (("    person.require_model()\n", ""),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "events of a removed model can be erased",
+        "operations/persons.py",
+        ((" and not self.rows().exists():", ":"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
+        "an erasure by a proxy erases what its model's would",
+        "operations/persons.py",
+        (("(model._meta.concrete_model or model)._meta.label_lower", "model._meta.label_lower"),),
+        "operations/test_erasure.py",
+    ),
+    Mutant(
         "an erasure erases what was counted",
         "admin/erasure.py",
         (('if given["seen"] == form.digest:', "if True:"),),

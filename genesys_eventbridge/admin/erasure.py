@@ -65,10 +65,14 @@ class ErasurePage(EventActs):
                         key=given["once"],
                     )
                     return self.start(actor_of(request), freeze)
-                found = persons.survey(given["person"], cancel=given["cancel"], most=EXAMINED)
-                seen = request.POST.copy()
-                seen["seen"] = form.digest
-                form = EraseForm(seen)
+                try:
+                    found = persons.survey(given["person"], cancel=given["cancel"], most=EXAMINED)
+                except ValueError as error:
+                    form.add_error("sought", str(error))
+                else:
+                    seen = request.POST.copy()
+                    seen["seen"] = form.digest
+                    form = EraseForm(seen)
         return self.page(
             request,
             self.erase_template,

@@ -163,11 +163,13 @@ def erase(
 
     Bodies, errors, responses, subjects, ordering keys and object ids are blanked. Unfinished events are
     skipped, or with ``cancel`` cancelled first. Accepted ones and those in flight ``wait``: a worker erases
-    them once they are finished. Raises ValueError without a reason, and if the reason contains the data.
+    them once they are finished. Raises ValueError without a reason, if the reason contains the data, and if
+    no event is about the object and its model is not installed.
     """
     person = Person(subject=subject, ordering_key=ordering_key, about=about, path=path, value=value)
     if dry_run:
         return persons.survey(person, cancel=cancel).done
+    person.require_model()
     return _run(persons.freeze(person, actor, reason, cancel=cancel, claim=True), actor)
 
 

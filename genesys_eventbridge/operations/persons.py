@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db.models import Q
+from django.apps import apps
+from django.db.models import Model, Q
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -102,8 +103,28 @@ class Person:
         return any(_same(value, self.value) for value in (*_at(data, steps), *below))
 
     def _object(self) -> tuple[str, str]:
+        """Its model, as events store it, and its primary key; a proxy counts as its model."""
         name, _colon, pk = self.about.partition(":")
-        return (name.lower() if name.count(".") == 1 else ""), pk
+        if name.count(".") != 1:
+            return "", pk
+        model = _installed(name)
+        return name.lower() if model is None else (model._meta.concrete_model or model)._meta.label_lower, pk
+
+    def require_model(self) -> None:
+        """Raises ValueError if nothing is found because the model is misspelt. A removed one has events."""
+        name = self._object()[0]
+        if self.about and _installed(name) is None and not self.rows().exists():
+            raise ValueError(
+                _("object: no installed app has the model %(model)s, and no event is about this object.")
+                % {"model": clean(name, 100)}
+            )
+
+
+def _installed(name: str) -> type[Model] | None:
+    try:
+        return apps.get_model(name)
+    except LookupError:
+        return None
 
 
 @dataclass(slots=True)
@@ -120,7 +141,11 @@ class Survey:
 
 @sensitive_variables()
 def survey(person: Person, *, cancel: bool, most: int | None = None) -> Survey:
-    """What the erasure would do now; examines at most about ``most`` events. Writes nothing."""
+    """What the erasure would do now; examines at most about ``most`` events. Writes nothing.
+
+    Raises ValueError if the model of the object is neither installed nor that of an event.
+    """
+    person.require_model()
     found, last, read = Survey(), 0, 0
     choose = choice(cancel)
     while True:

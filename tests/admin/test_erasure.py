@@ -125,10 +125,19 @@ def test_the_form_twice_makes_one_job(ana):
         {"reason": f"asked by {EMAIL}"},
         {"by": "value"},
         {"by": "about"},
+        {"by": "about", "sought": "shop.Custmer:9"},
         {"sought": ""},
         {"by": "everybody"},
     ],
-    ids=["no reason", "the data in the reason", "no path", "no object", "nobody", "tampered"],
+    ids=[
+        "no reason",
+        "the data in the reason",
+        "no path",
+        "no object",
+        "no such model",
+        "nobody",
+        "tampered",
+    ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_erased(ana, fields):
     row = delivered(subject=EMAIL)

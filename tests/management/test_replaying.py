@@ -247,6 +247,14 @@ class TestErase:
 
         assert (ran.code, "--subject, --ordering-key" in ran.error) == (2, True)
 
+    def test_a_misspelt_model_is_a_usage_error(self):
+        ran = run("erase", "--about", "shop.Custmer:1", "--dry-run")
+
+        assert (ran.code, "--about: object: no installed app has the model shop.custmer" in ran.error) == (
+            2,
+            True,
+        )
+
     def test_the_reason_must_not_hold_the_data(self):
         delivered(subject=EMAIL)
 

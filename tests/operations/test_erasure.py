@@ -253,6 +253,24 @@ class TestWhoseEvents:
 
         assert erase(path="n", value="7").ids == [row.pk for row in rows]
 
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_a_model_that_is_neither_installed_nor_that_of_an_event_is_named(self, dry_run):
+        with pytest.raises(ValueError, match=r"no installed app has the model shop\.custmer, and no event"):
+            erase(about="shop.Custmer:9", dry_run=dry_run)
+
+    def test_a_removed_model_may_still_have_events(self):
+        row = delivered(row={"object_type": "old.customer", "object_id": "9"})
+
+        assert erase(about="old.Customer:9").ids == [row.pk]
+
+    def test_an_installed_model_may_have_none(self):
+        assert erase(about="auth.User:9").ids == []
+
+    def test_a_proxy_counts_as_its_model(self):
+        row = delivered(row={"object_type": "shop.product", "object_id": "9"})
+
+        assert erase(about="shop.Bargain:9").ids == [row.pk]
+
     @pytest.mark.parametrize(
         "given",
         [

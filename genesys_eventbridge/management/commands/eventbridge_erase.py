@@ -58,7 +58,10 @@ class Command(OutboxCommand):
             raise WrongUsage(
                 f"{error} The flags are --subject, --ordering-key, --about, --path and --value."
             ) from None
-        foreseen = persons.survey(person, cancel=options["cancel"])
+        try:
+            foreseen = persons.survey(person, cancel=options["cancel"])
+        except ValueError as error:
+            raise WrongUsage(f"--about: {error}") from None
         if options["dry_run"]:
             return _result(foreseen.done, foreseen.states, [], options, person)
         question = f"Erase {counted(foreseen.done.count, 'event')} ({person.words()})"
