@@ -74,7 +74,7 @@ def test_a_signal_in_the_middle_leaves_no_process_and_no_file_behind(demo, tmp_p
 
     running.send_signal(number)
 
-    assert running.wait(30) == 128 + number
+    assert running.wait(120) == 128 + number
     assert processes(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["output.txt"]
 
@@ -88,7 +88,7 @@ def test_the_site_uses_the_next_port_and_ends_with_its_terminal(demo, tmp_path):
         text = wait_for(tmp_path, "Press Ctrl-C", running, 150)
 
         running.send_signal(signal.SIGHUP)
-        code = running.wait(30)
+        code = running.wait(120)
 
     assert f"Port {port} is taken; using " in text
     found = re.search(r"The shop: +http://127\.0\.0\.1:(\d+)/admin/", text)
