@@ -22,7 +22,7 @@ from genesys_eventbridge.db import PASSING, in_small_transaction
 from genesys_eventbridge.db.clock import DatabaseNow, now_sql
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import DeliveryTime, Rollup, Total, outbox_alias
-from genesys_eventbridge.platform.outcomes import Outcome, Verdict
+from genesys_eventbridge.platform.outcomes import WELL, Outcome
 from genesys_eventbridge.states import AttemptKind, State
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -37,8 +37,6 @@ TIMES_KEPT = 2.0 * HOUR
 TYPES = 50
 #: Final states that are counted.
 ENDS = (State.DELIVERED, State.DEAD, State.UNRESOLVED)
-#: Verdicts that are not errors.
-WELL = frozenset({Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET})
 #: Kinds of errors counted separately per pass; further ones are counted as "other".
 ERRORS = 20
 OTHER = "other"

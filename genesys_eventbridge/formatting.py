@@ -17,9 +17,12 @@ from genesys_eventbridge.text import clean
 MOST_SHOWN = 10
 
 
-def number(value: float, places: int = 0) -> str:
-    """A number rounded to ``places``, with the separators of the reader's language: "12,480"."""
-    return str(number_format(round(value, places), places, force_grouping=True))
+def number(value: float, places: int = 0, *, at_least: bool = False) -> str:
+    """A number rounded to ``places``, with the separators of the reader's language: "12,480".
+
+    ``at_least``: it is a lower bound, "12,480+".
+    """
+    return f"{number_format(round(value, places), places, force_grouping=True)}{'+' if at_least else ''}"
 
 
 def span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from django import forms
 from django.utils.crypto import salted_hmac
@@ -21,7 +21,7 @@ from genesys_eventbridge.operations.audit import MAX_REASON
 from genesys_eventbridge.operations.erasure import mention
 from genesys_eventbridge.reporting.exports import Format
 from genesys_eventbridge.reporting.payloads import redact_keys
-from genesys_eventbridge.text import REDACTED
+from genesys_eventbridge.text import REDACTED, strict_json
 from genesys_eventbridge.text.differences import Difference, HiddenValue, restored
 
 MINUTE, HOUR = 60, 3600
@@ -164,9 +164,7 @@ class CorrectForm(ActForm):
     def clean_corrected(self) -> Any:
         keys = redact_keys(self.event.destination)
         try:
-            given = json.loads(
-                self.cleaned_data["corrected"], parse_constant=_refuse, object_pairs_hook=_unique
-            )
+            given = strict_json.loads(self.cleaned_data["corrected"])
             data = restored(given, self.event.data, keys)
             self.changes = corrections.changed(self.event, data)
         except HiddenValue as error:
@@ -174,13 +172,10 @@ class CorrectForm(ActForm):
                 _("%(path)s: it is not clear which hidden value this stands for; write the value.")
                 % {"path": error.path}
             ) from None
-        except json.JSONDecodeError as error:
-            raise forms.ValidationError(
-                _("Not JSON: %(why)s in line %(line)s, column %(column)s.")
-                % {"why": error.msg, "line": error.lineno, "column": error.colno}
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(_("Not JSON: %(why)s.") % {"why": error}) from None
+        except strict_json.NotJson as error:
+            raise forms.ValidationError(_not_json(error)) from None
+        except RecursionError:
+            raise forms.ValidationError(_not_json(strict_json.TooDeep())) from None
         except EventBridgeError as error:
             raise forms.ValidationError(str(error)) from None
         return data
@@ -191,15 +186,19 @@ class CorrectForm(ActForm):
         return hashlib.sha256(self["corrected"].data.encode()).hexdigest()
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(_("%(name)s is not a JSON value") % {"name": name})
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError(_("an object has two members of the same name"))
-    return members
+def _not_json(error: strict_json.NotJson) -> Any:
+    """The error in the reader's language."""
+    why: Any = error
+    match error:
+        case strict_json.Malformed():
+            return _("Not JSON: %(why)s in line %(line)s, column %(column)s.") % vars(error)
+        case strict_json.NotAValue():
+            why = _("%(name)s is not a JSON value") % vars(error)
+        case strict_json.RepeatedName():
+            why = _("an object has two members of the same name")
+        case strict_json.TooDeep():
+            why = _("it is nested too deeply")
+    return _("Not JSON: %(why)s.") % {"why": why}
 
 
 class EraseForm(ActForm):

@@ -76,9 +76,8 @@ class DirectTransport(httpx.BaseTransport):
         self._client_cert = client_cert
         self._proxy = None if proxy is None else httpx.Proxy(proxy)
         for name in ("connection", "http11", "proxy"):
-            logging.getLogger(f"{httpcore.__name__}.{name}").addFilter(
-                _STEPS_ONLY
-            )  # a logger keeps a filter once
+            # A logger keeps the same filter only once.
+            logging.getLogger(f"{httpcore.__name__}.{name}").addFilter(_STEPS_ONLY)
         self._own_process()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from django.core.management.base import CommandError
 
 from genesys_eventbridge.management.arguments import WrongUsage
-from genesys_eventbridge.text import clean
+from genesys_eventbridge.text import clean, strict_json
 
 
 def payload(given: str, max_bytes: int) -> Any:
     """The JSON value of ``--data``. Raises CommandError, whose text never contains the payload."""
     text = _text(given, max_bytes)
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
-    except ValueError as error:
-        place = (
-            f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        )
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        return strict_json.loads(text)
+    except strict_json.NotJson as error:
         raise WrongUsage(
-            f"--data is not JSON: {reason}{f' at {place}' if place else ''}. "
+            f"--data is not JSON: {error}. "
             """In a shell, put it in single quotes: --data '{"number": 1}', text as --data '"text"'."""
         ) from None
-    except RecursionError:
-        raise WrongUsage("--data is nested too deeply.") from None
 
 
 def _text(given: str, max_bytes: int) -> str:
@@ -51,14 +44,3 @@ def _text(given: str, max_bytes: int) -> str:
     if len(raw) > max_bytes:
         raise WrongUsage(f"--data: {where} is larger than MAX_EVENT_BYTES ({max_bytes:,} bytes).")
     return text
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("an object has two members of the same name")
-    return members

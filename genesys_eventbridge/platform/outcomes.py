@@ -28,6 +28,10 @@ class Verdict(StrEnum):
     NOT_YET = "not_yet"
 
 
+#: Verdicts that are not errors.
+WELL = frozenset({Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET})
+
+
 class Halt(StrEnum):
     """Why no event can succeed now; see ``errors.Halted.kind``."""
 

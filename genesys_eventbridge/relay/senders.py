@@ -16,7 +16,7 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.outbox.claim import Claimed
-from genesys_eventbridge.platform.outcomes import Halt, Outcome, Sent, Verdict
+from genesys_eventbridge.platform.outcomes import WELL, Halt, Outcome, Sent, Verdict
 from genesys_eventbridge.states import AttemptKind
 from genesys_eventbridge.text import DEFAULT_REDACT_KEYS, clean, redact_text
 
@@ -170,7 +170,7 @@ class Senders:
             else:
                 outcome = sender.publish(row.body, row.key, sent)
             span.responded(outcome.status_code)
-            if outcome.verdict not in _FINE:
+            if outcome.verdict not in WELL:
                 span.failed(str(outcome.status_code or outcome.verdict.value))
         if self._means_trouble(outcome):
             self.stop()
@@ -192,8 +192,6 @@ class Senders:
                 assert_never(never)
         return False
 
-
-_FINE = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
 
 _DIED = Outcome(Verdict.UNKNOWN, error="The sender thread died. The platform may have received the event.")
 

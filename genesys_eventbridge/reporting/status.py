@@ -46,7 +46,7 @@ class HeldBack:
         if self.head is None or self.state is None:
             return ""
         words = {
-            "count": f"{formatting.number(self.stuck)}+" if self.is_least else formatting.number(self.stuck),
+            "count": formatting.number(self.stuck, at_least=self.is_least),
             "id": self.head,
             "state": self.state.label,
         }
@@ -93,9 +93,7 @@ class DestinationStatus:
 
     def shown(self, number: int, *names: str) -> str:
         """A sum of these numbers for display: "1,204", or "10,000+" if it is a lower bound."""
-        return (
-            f"{formatting.number(number)}+" if self.least.intersection(names) else formatting.number(number)
-        )
+        return formatting.number(number, at_least=not self.least.isdisjoint(names))
 
     @property
     def served(self) -> bool:

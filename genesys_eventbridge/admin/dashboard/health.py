@@ -89,7 +89,7 @@ def _last_success(at: DestinationStatus) -> tuple[str, str]:
         since = ngettext(
             "%(count)s request not accepted since", "%(count)s requests not accepted since", missed
         )
-        count = f"{formatting.number(missed)}+" if missed >= LATELY_REQUESTS else formatting.number(missed)
+        count = formatting.number(missed, at_least=missed >= LATELY_REQUESTS)
         text = format_html("{} · {}", text, since % {"count": count})
     if at.health.paused_until is not None:
         return "bad", text
