@@ -26,19 +26,27 @@ TEMPLATE = "EVENTBRIDGE_SIMULATION_TEMPLATE"
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many seeds to run (default: 100)")
+    parser.add_argument(
+        "--seeds", type=int, default=100, metavar="N", help="how many seeds to run (default: 100)"
+    )
     parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first of them (default: 1)")
     parser.add_argument("--database", choices=["sqlite", *databases.URLS], default="sqlite")
     parser.add_argument("--seed", type=int, metavar="SEED", help="replay this seed and print each step")
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="write changes of rows and messages as JSON lines")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write changes of rows and messages as JSON lines"
+    )
     parser.add_argument("--mutant", metavar="NAME", help="apply this mutant of tests/mutants.py first")
-    parser.add_argument("--mutants", nargs="*", metavar="WORD", help="try all that have one of these words, or all")
+    parser.add_argument(
+        "--mutants", nargs="*", metavar="WORD", help="try all that have one of these words, or all"
+    )
     parser.add_argument("--quick", action="store_true", help="end at the first failure, and shrink nothing")
     options = parser.parse_args(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of texts is part of a run
         given = sys.argv[1:] if arguments is None else arguments
         environment = {**os.environ, "PYTHONHASHSEED": "0", databases.CHOICE: options.database}
-        return subprocess.run([sys.executable, "-m", "tests.simulation", *given], env=environment, check=False).returncode
+        return subprocess.run(
+            [sys.executable, "-m", "tests.simulation", *given], env=environment, check=False
+        ).returncode
     if options.mutant or options.mutants is not None:
         return _mutants(options)
     with _database() as name:
@@ -73,7 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     from tests.deterministic import world
     from tests.deterministic.database import Database
 
-    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    seeds = (
+        [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    )
     began, steps, failed, traces = time.monotonic(), 0, 0, set[int]()
     database = Database()
     try:
@@ -114,7 +124,9 @@ def _explain(database: object, run: object, options: argparse.Namespace) -> None
     if options.quick:
         return
     small = shrunk(run, lambda kept: world.run(database, run.seed, kept))
-    _say(f"  shrunk from {len(run.made)} choices and {run.steps} steps to {len(small.made)} and {small.steps}: {small.failure.strip()}")
+    _say(
+        f"  shrunk from {len(run.made)} choices and {run.steps} steps to {len(small.made)} and {small.steps}: {small.failure.strip()}"
+    )
     for fault in small.faults:
         _say(f"  fault: {fault}")
     _say("  choices: " + ", ".join(f"{stream} {number}" for stream, number in small.made))
@@ -142,7 +154,11 @@ def _mutants(options: argparse.Namespace) -> int:
     else:
         named = [each for each in MUTANTS if each.file.startswith(CONCERNED)]
         words = options.mutants
-        chosen = [each for each in named if not words or any(word in each.name or word in each.file for word in words)]
+        chosen = [
+            each
+            for each in named
+            if not words or any(word in each.name or word in each.file for word in words)
+        ]
     if not chosen:
         _say("no such mutant")
         return 2
@@ -160,7 +176,9 @@ def _mutants(options: argparse.Namespace) -> int:
             failure = _try(mutant, options, template)
             tried = not failure.startswith("NOT TRIED")
             caught += bool(failure) and tried
-            _say(f"{'caught' if failure else 'not caught':<10} {mutant.file:<24} {mutant.name}: {failure or '-'}")
+            _say(
+                f"{'caught' if failure else 'not caught':<10} {mutant.file:<24} {mutant.name}: {failure or '-'}"
+            )
     _say(f"{caught} of {len(chosen)} mutants caught by {options.seeds} seeds on {options.database}")
     return 0
 

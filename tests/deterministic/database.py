@@ -85,10 +85,19 @@ class Database:
 
     def _names(self) -> tuple[list[str], list[str]]:
         """Our tables, those that refer to others first, and their sequences."""
-        models = [each for label in APPS for each in apps.get_app_config(label).get_models(include_auto_created=True)]
+        models = [
+            each
+            for label in APPS
+            for each in apps.get_app_config(label).get_models(include_auto_created=True)
+        ]
         tables = dict.fromkeys(each._meta.db_table for each in models if not each._meta.proxy)
         ordered: list[str] = []
-        wanted = {each._meta.db_table: {field.related_model._meta.db_table for field in each._meta.fields if field.is_relation} for each in models}
+        wanted = {
+            each._meta.db_table: {
+                field.related_model._meta.db_table for field in each._meta.fields if field.is_relation
+            }
+            for each in models
+        }
 
         def add(table: str) -> None:
             for other in tables:
@@ -199,7 +208,10 @@ class Database:
     def _set_up(self, own: BaseDatabaseWrapper) -> None:
         """Make steps of what this connection does."""
         if self.vendor == "postgresql":  # circles are found here, so that the victim is always the same
-            own.settings_dict["OPTIONS"] = {**own.settings_dict["OPTIONS"], "options": "-c deadlock_timeout=1h"}
+            own.settings_dict["OPTIONS"] = {
+                **own.settings_dict["OPTIONS"],
+                "options": "-c deadlock_timeout=1h",
+            }
         own.settings_dict["CONN_MAX_AGE"] = None
         if own.connection is None:
             own.connect()
@@ -260,7 +272,9 @@ class Database:
             else:
                 raw.rollback()
                 self._settle_blocked()
-                raw.cursor().execute("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'Deadlock'")
+                raw.cursor().execute(
+                    "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'Deadlock'"
+                )
 
     def _lose(self, own: BaseDatabaseWrapper) -> None:
         """The server ends a session that has no open transaction."""
@@ -401,7 +415,10 @@ class Database:
         """What is committed, in order of id; times in seconds since the start, other values as text."""
         with self.reader() as cursor:
             cursor.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY id")
-            return [{name: _plain(name, value) for name, value in zip(columns, row, strict=True)} for row in cursor.fetchall()]
+            return [
+                {name: _plain(name, value) for name, value in zip(columns, row, strict=True)}
+                for row in cursor.fetchall()
+            ]
 
     def reset(self) -> None:
         """Empty the tables; ids start at 1 again."""
@@ -411,7 +428,9 @@ class Database:
             for table in self._tables:
                 if self.vendor != "mysql":
                     cursor.execute(f"DELETE FROM {table}")
-                elif table in self._written:  # takes long, but leaves no deleted rows, which InnoDB still locks
+                elif (
+                    table in self._written
+                ):  # takes long, but leaves no deleted rows, which InnoDB still locks
                     cursor.execute(f"TRUNCATE TABLE {table}")
             self._written.clear()
             if self.vendor == "sqlite":
@@ -429,12 +448,16 @@ def _plain(name: str, value: Any) -> Any:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=dt.UTC)
         return moment.timestamp() - EPOCH
-    return str(value).replace("-", "") if name.endswith(("token", "_key")) and name != "ordering_key" else str(value)
+    return (
+        str(value).replace("-", "")
+        if name.endswith(("token", "_key")) and name != "ordering_key"
+        else str(value)
+    )
 
 
-
-
-def _ending(database: Database, own: BaseDatabaseWrapper, end: Callable[[], None], what: str) -> Callable[[], None]:
+def _ending(
+    database: Database, own: BaseDatabaseWrapper, end: Callable[[], None], what: str
+) -> Callable[[], None]:
     """A commit or rollback as a step; a commit may be lost, before or after the server has done it."""
 
     def ended() -> None:

@@ -31,7 +31,9 @@ Row = dict[str, Any]
 class Judge:
     """Sees the rows after each commit. ``lines`` are the trace, one JSON object each."""
 
-    def __init__(self, scheduler: Scheduler, database: Database, platform: Platform, most_attempts: int) -> None:
+    def __init__(
+        self, scheduler: Scheduler, database: Database, platform: Platform, most_attempts: int
+    ) -> None:
         self.scheduler, self.database, self.platform = scheduler, database, platform
         self.most_attempts = most_attempts
         self.rows: dict[int, Row] = {}
@@ -54,7 +56,13 @@ class Judge:
 
     def _line(self, what: str, event: str, **more: Any) -> Row:
         task = self.scheduler.current()
-        return {"t": round(self.scheduler.now, 3), "who": task.name if task else "-", "event": event, "what": what, **more}
+        return {
+            "t": round(self.scheduler.now, 3),
+            "who": task.name if task else "-",
+            "event": event,
+            "what": what,
+            **more,
+        }
 
     # ------------------------------------------------------------------------------------------- each commit
 
@@ -66,7 +74,9 @@ class Judge:
         for pk in self.rows.keys() - found.keys():
             if self.rows[pk]["state"] not in (State.DELIVERED, State.CANCELLED):
                 raise Broken(f"event {pk} vanished as {self.rows[pk]['state']}")
-            self.lines.append(self._line("prune", self.rows[pk]["event_id"], **{"from": self.rows[pk]["state"], "to": None}))
+            self.lines.append(
+                self._line("prune", self.rows[pk]["event_id"], **{"from": self.rows[pk]["state"], "to": None})
+            )
         for pk, row in found.items():
             before = self.rows.get(pk)
             if before != row:
@@ -82,7 +92,11 @@ class Judge:
                             "epoch": row["key_epoch"],
                             "attempts": row["attempts"],
                             "in_doubt": row["in_doubt_since"] is not None,
-                            "detail": {"reason": row["reason"], "due_at": row["due_at"], "checks": row["checks"]},
+                            "detail": {
+                                "reason": row["reason"],
+                                "due_at": row["due_at"],
+                                "checks": row["checks"],
+                            },
                         },
                     )
                 )
@@ -102,15 +116,23 @@ class Judge:
             raise Broken(f"{name}: {row['attempts']} attempts")
         self._judge_truth(name, row)
         old, new = before["claim_token"], row["claim_token"]
-        held = old is not None and before["due_at"] is not None and before["due_at"] > self.database.latest + CLOSE
+        held = (
+            old is not None
+            and before["due_at"] is not None
+            and before["due_at"] > self.database.latest + CLOSE
+        )
         if new is not None and new != old:
             if held:
-                raise Broken(f"{name}: {process} claims what {self.tokens.get(old)} holds until {before['due_at']:.3f}")
+                raise Broken(
+                    f"{name}: {process} claims what {self.tokens.get(old)} holds until {before['due_at']:.3f}"
+                )
             if before["state"] not in OPEN:
                 raise Broken(f"{name}: claimed as {before['state']}")
             if before["due_at"] > self.database.latest + CLOSE:
                 raise Broken(f"{name}: claimed before it is due")
-            if row["state"] == State.PENDING and (row["attempts"] != before["attempts"] + 1 or row["in_doubt_since"] is None):
+            if row["state"] == State.PENDING and (
+                row["attempts"] != before["attempts"] + 1 or row["in_doubt_since"] is None
+            ):
                 raise Broken(f"{name}: claimed without an attempt or without a doubt")
             if row["state"] == State.PENDING:
                 self._judge_head(row)
@@ -139,7 +161,11 @@ class Judge:
         if row["claim_token"] is not None or row["in_doubt_since"] is not None or row["key_epoch"]:
             return
         accepted = [each for each in self.platform.accepted if each.event_id == row["event_id"]]
-        denies = row["state"] == State.PENDING or row["reason"] in (Reason.REJECTED, Reason.EXHAUSTED, Reason.EXPIRED)
+        denies = row["state"] == State.PENDING or row["reason"] in (
+            Reason.REJECTED,
+            Reason.EXHAUSTED,
+            Reason.EXPIRED,
+        )
         if accepted and denies and row["accepted_at"] is None:
             raise Broken(f"{name}: {row['state']} {row['reason']} without a doubt, and the platform has it")
 
@@ -147,8 +173,15 @@ class Judge:
         """An earlier event of its key is not pending any more."""
         key = row["ordering_key"]
         for other in self.rows.values():
-            if key and other["ordering_key"] == key and other["id"] < row["id"] and other["state"] == State.PENDING:
-                raise Broken(f"event {row['id']} of key {key} is claimed before {other['id']}, which is pending")
+            if (
+                key
+                and other["ordering_key"] == key
+                and other["id"] < row["id"]
+                and other["state"] == State.PENDING
+            ):
+                raise Broken(
+                    f"event {row['id']} of key {key} is claimed before {other['id']}, which is pending"
+                )
 
     # ---------------------------------------------------------------------------------------------- the end
 
@@ -157,7 +190,9 @@ class Judge:
         rows = {row["id"]: row for row in self.database.rows(EVENTS, COLUMNS)}
         self._tables_hold()
         acts = self.database.rows(ACTS, ("id", "event_number", "act"))
-        touched = {act["event_number"] for act in acts if act["act"] in ("requeue", "cancel", "resolve", "erase")}
+        touched = {
+            act["event_number"] for act in acts if act["act"] in ("requeue", "cancel", "resolve", "erase")
+        }
         orders = {row["number"] for row in self.database.rows(ORDERS, ("id", "number"))}
         if lost := self.committed - orders:
             raise Broken(f"committed orders are lost: {sorted(lost)}")
@@ -199,11 +234,20 @@ class Judge:
         if reason == Reason.DELIVERY_FAILED and not accepted:
             raise Broken(f"{name} is {state} ({reason}), and the platform never had it")
 
-    def _judge_order(self, rows: dict[int, Row], by_event: dict[str, list[Accepted]], touched: set[int]) -> None:
-        first = {row["id"]: min((each.step for each in by_event[row["event_id"]]), default=None) for row in rows.values()}
+    def _judge_order(
+        self, rows: dict[int, Row], by_event: dict[str, list[Accepted]], touched: set[int]
+    ) -> None:
+        first = {
+            row["id"]: min((each.step for each in by_event[row["event_id"]]), default=None)
+            for row in rows.values()
+        }
         for row in rows.values():
             for later in rows.values():
-                if not row["ordering_key"] or row["ordering_key"] != later["ordering_key"] or later["id"] <= row["id"]:
+                if (
+                    not row["ordering_key"]
+                    or row["ordering_key"] != later["ordering_key"]
+                    or later["id"] <= row["id"]
+                ):
                     continue
                 if row["id"] in touched or later["id"] in touched or first[later["id"]] is None:
                     continue
@@ -239,5 +283,3 @@ class Judge:
 
     def text(self) -> str:
         return "".join(f"{json.dumps(line, default=str)}\n" for line in self.lines)
-
-

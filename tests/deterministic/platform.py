@@ -32,7 +32,15 @@ PUBLISH = {
     "423": 1.0,
     "of another event": 1.0,
 }
-CHECK = {"the status": 60.0, "not yet": 8.0, "404": 2.0, "500": 3.0, "no answer": 4.0, "429": 1.0, "failed": 1.0}
+CHECK = {
+    "the status": 60.0,
+    "not yet": 8.0,
+    "404": 2.0,
+    "500": 3.0,
+    "no answer": 4.0,
+    "429": 1.0,
+    "failed": 1.0,
+}
 #: Seconds that a request takes, and until one without an answer times out.
 TAKES = (0.05, 0.5, 2.0)
 TIMEOUT = 4.0
@@ -148,7 +156,9 @@ class Transport(httpx.BaseTransport):
             if other.event_id == event_id and other.worker.freezes == other.freezes == 0 and not me.freezes:
                 raise Broken(f"two requests at once for {event_id}: {other.worker.name} and {me.name}")
 
-    def _fated(self, fate: str, event: dict[str, Any], key: str, body: str, request: httpx.Request) -> httpx.Response:
+    def _fated(
+        self, fate: str, event: dict[str, Any], key: str, body: str, request: httpx.Request
+    ) -> httpx.Response:
         platform, scheduler, number = self.platform, self.platform.scheduler, event["data"]["number"]
         if fate == "refused connection":
             scheduler.wait(f"is refused a connection for {number}", seconds=0.05)
@@ -156,13 +166,17 @@ class Transport(httpx.BaseTransport):
         if fate == "request lost":
             self._time_out(f"asks about {number}, in vain", request)
         if fate == "arrives after the deadline":
-            scheduler.spawn(f"network-{platform.requests}", lambda: self._arrive_late(event, key, body), "network")
+            scheduler.spawn(
+                f"network-{platform.requests}", lambda: self._arrive_late(event, key, body), "network"
+            )
             self._time_out(f"publishes {number}, too slowly", request)
         self._pass_time(f"publishes {number}", f"takes {number}")
         refused = {"503": 503, "400": 400, "429": 429, "401": 401, "403": 403, "423": 423}
         if fate in refused:
             headers = {"Retry-After": "3"} if fate in ("503", "429") else {}
-            return httpx.Response(refused[fate], headers=headers, json={"message": fate, "status": refused[fate]})
+            return httpx.Response(
+                refused[fate], headers=headers, json={"message": fate, "status": refused[fate]}
+            )
         if fate == "a page":
             return httpx.Response(200, text="<html>login</html>", headers={"Content-Type": "text/html"})
         if fate == "of another event":

@@ -178,7 +178,9 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
         patches.callback(random.setstate, state)
         for name, module in list(sys.modules.items()):
             if name.startswith(PACKAGE) and vars(module).get("time") is time:
-                patches.enter_context(mock.patch.object(module, "time", stepping if name in STEPPING else quiet))
+                patches.enter_context(
+                    mock.patch.object(module, "time", stepping if name in STEPPING else quiet)
+                )
         for target, name, stand_in in (
             (os, "urandom", bits.randbytes),
             (senders, "threading", threads),
@@ -196,5 +198,3 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
         counters.forget()
         patches.callback(counters.forget)
         yield
-
-

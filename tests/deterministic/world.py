@@ -137,7 +137,9 @@ class World:
                         with suppress(Regret), transaction.atomic():
                             self.judge.rolled_back.add(self._write(me))
                             raise Regret
-                    if regrets or transaction.get_rollback():  # Django lost a savepoint, and says so at no other place
+                    if (
+                        regrets or transaction.get_rollback()
+                    ):  # Django lost a savepoint, and says so at no other place
                         raise Regret
                 self.judge.committed.update(numbers)
             except Regret:
@@ -154,7 +156,12 @@ class World:
         order = Order.objects.create(number=f"N-{number}")
         moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
         enqueue(
-            "order.created", {"number": number}, subject=order.number, ordering_key=key, delay=delay, time=moment
+            "order.created",
+            {"number": number},
+            subject=order.number,
+            ordering_key=key,
+            delay=delay,
+            time=moment,
         )
         return order.number
 
@@ -194,7 +201,11 @@ class World:
                 if act == "pause":
                     self._pause(me)
                     continue
-                rows = OutboxEvent.objects.filter(state__in=wanted[act]).order_by("id").values_list("id", flat=True)
+                rows = (
+                    OutboxEvent.objects.filter(state__in=wanted[act])
+                    .order_by("id")
+                    .values_list("id", flat=True)
+                )
                 if ids := list(rows):
                     self._act(act, ids[pick.one_of(f"row {me}", len(ids))], me)
             except Error:
@@ -232,7 +243,9 @@ class World:
             ahead = next_due.next_due(ALIAS).next_in or 0.0
             paused = max(report.paused_for for report in reports)
             self.scheduler.wait("rests", seconds=max(0.05, ahead + 0.01, min(paused, HOUR)))
-        raise Broken(f"left open by a healthy worker: {self.judge.left_open()} of {dict(self.judge.summary())}")
+        raise Broken(
+            f"left open by a healthy worker: {self.judge.left_open()} of {dict(self.judge.summary())}"
+        )
 
     # --------------------------------------------------------------------------------------------- the faults
 
@@ -252,7 +265,11 @@ class World:
         if fate == "kill a thread" and "/" not in task.name:
             fate = "kill"
         if fate.startswith("freeze"):
-            seconds = 25 * HOUR if fate == "freeze for long" else FREEZES[self.choices.one_of(f"freezes {process}", 4)]
+            seconds = (
+                25 * HOUR
+                if fate == "freeze for long"
+                else FREEZES[self.choices.one_of(f"freezes {process}", 4)]
+            )
             self._note("freeze", f"{process} is frozen for {seconds:.0f} s before: {what}", process)
             for each in self.scheduler.tasks:
                 if each.process == process:
