@@ -24,7 +24,7 @@ HANG = 600.0
 
 
 @contextmanager
-def platform(latency: float, *, wake: bool = False) -> Iterator[Platform]:
+def platform(latency: float, *, wake: str | None = None) -> Iterator[Platform]:
     """The stand-in with ``latency`` in seconds, and settings that point to it; events end when accepted."""
     from django.conf import settings
     from django.test import override_settings
@@ -32,7 +32,7 @@ def platform(latency: float, *, wake: bool = False) -> Iterator[Platform]:
     one = settings.GENESYS_EVENTBRIDGE["default"]
     with stand_in() as there:
         there.reset(latency=latency)
-        where = json.loads(there.destination(**LEASE, CONFIRM=False, WAKE="django_q" if wake else None))
+        where = json.loads(there.destination(**LEASE, CONFIRM=False, WAKE=wake))
         with override_settings(GENESYS_EVENTBRIDGE={"default": {**one, **where}}):
             yield there
 
