@@ -828,6 +828,18 @@ MUTANTS = [
         "outbox/test_claim.py",
     ),
     Mutant(
+        "count at claim, by the model",
+        "outbox/claim.py",
+        (('        "attempts": F("attempts") + 1,\n', ""),),
+        "model/test_traces.py::test_what_the_code_does_replays_against_the_model",
+    ),
+    Mutant(
+        "refused in doubt, by the model",
+        "outbox/decide.py",
+        (("if claimed.doubt_before is not None:", "if claimed is None:"),),
+        "model/test_traces.py::test_what_the_code_does_replays_against_the_model",
+    ),
+    Mutant(
         "compare-and-set of the claim",
         "outbox/claim.py",
         (

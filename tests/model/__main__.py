@@ -1,4 +1,4 @@
-"""``python -m tests.model [WORD ...]``: check the model, and that each guard matters; WORD selects by name."""
+"""``python -m tests.model [WORD ...]``: check the model, and that each guard matters; WORD selects some."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 /* What may happen to a row: the table of guarantees, one guard and one effect per transition.
  *
  * system.pml explores every interleaving of these transitions; trace.pml follows what the real code did with the
- * same transitions. Including files define EVENTS, TIME, LEASE, WINDOW, MAX_ATTEMPTS, SLACK and HEAD(r).
+ * same transitions. Including files define EVENTS, TIME, WHO, LEASE, WINDOW, MAX_ATTEMPTS, SLACK and HEAD(r).
  *
  * Times are durations, so that the number of states is finite: `due` is the time until the row is due or its lease
  * ends, `since` is 1 plus the time since the platform may know the row's key (0: it cannot know it).
@@ -43,7 +43,7 @@
 typedef Row {
     byte state = ABSENT;
     byte reason;
-    byte token;            /* who claimed it; 0: nobody */
+    WHO token;             /* who claimed it; 0: nobody */
     TIME due;
     TIME since;
     bit doubt;             /* in_doubt_since is set */

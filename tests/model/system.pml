@@ -15,6 +15,7 @@
 #endif
 #define WORKERS 2
 #define TIME byte
+#define WHO byte
 #define SLACK 0
 #define LEASE 2
 #define DEADLINE 1

@@ -4,7 +4,7 @@ import dataclasses
 from contextlib import ExitStack
 
 import pytest
-from django.db import connection
+from django.db import transaction
 
 from genesys_eventbridge import conf, operations, relay
 from genesys_eventbridge.models import OutboxEvent
@@ -12,43 +12,36 @@ from genesys_eventbridge.operations import Actor, Resolution
 from genesys_eventbridge.outbox import enqueue
 from genesys_eventbridge.sandbox import Sandbox, serve
 from tests.chaos.processes import destination
-from tests.model import spin
 from tests.model.recorder import recording
-from tests.model.test_model import REQUIRED
-from tests.model.traces import Line, Validator
+from tests.model.traces import SLACK, Line, Validator
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SLACK = 0.005
 CLERK = Actor("tests")
 
 
-@pytest.fixture(scope="module")
-def spun():
-    import os
-
-    if not spin.is_installed():
-        assert os.environ.get(REQUIRED) != "1", "spin and gcc are not installed"
-        pytest.skip("NOT CHECKED: spin and gcc are not installed (apt-get install spin gcc)")
-
-
 @pytest.fixture
-def run(spun, settings):
-    """``run(work)``: the trace of ``work(sandbox)``, and its judge."""
+def run(_spin, settings):
+    """``run(work)``: the trace of ``work(sandbox)``."""
     with ExitStack() as stack:
         sandbox = Sandbox(deliver_after=0)
         server = stack.enter_context(serve(sandbox))
         settings.GENESYS_EVENTBRIDGE = destination(server.url)
         conf.reset()
-        judge = stack.enter_context(Validator(conf.destination(), slack=SLACK, lag=0.5))
 
         def run(work):
             with recording() as recorder:
                 work(sandbox)
                 return recorder.lines(sandbox.ledger())
 
-        run.judge = judge.judge
         yield run
+
+
+@pytest.fixture
+def judge(run):
+    """``judge(lines)``: the model's verdict."""
+    with Validator(conf.destination(), slack=SLACK, lag=0.5) as validator:
+        yield validator.judge
 
 
 def publish_two(sandbox):
@@ -81,10 +74,10 @@ def given_up(sandbox):
 
 
 @pytest.mark.parametrize("work", [publish_two, refused_and_requeued, given_up])
-def test_what_the_code_does_replays_against_the_model(run, work):
+def test_what_the_code_does_replays_against_the_model(run, judge, work):
     lines = run(work)
 
-    verdict = run.judge(lines)
+    verdict = judge(lines)
 
     assert verdict.refused is None, str(verdict)
     assert verdict.lines == len(lines) > 4
@@ -164,20 +157,17 @@ def no_doubt(lines):
         no_doubt,
     ],
 )
-def test_an_altered_trace_is_refused(run, alter):
+def test_an_altered_trace_is_refused(run, judge, alter):
     lines = run(publish_two)
     alter(lines)
 
-    assert run.judge(lines).refused is not None
+    assert judge(lines).refused is not None
 
 
 def test_nothing_that_was_rolled_back_is_in_the_trace(run):
     def work(sandbox):
-        from django.db import transaction
-
         with transaction.atomic():
             enqueue("order.created", {"n": 1})
             transaction.set_rollback(True)
 
     assert run(work) == []
-    assert connection.introspection.table_names()

@@ -4,6 +4,7 @@
 
 #define EVENTS 64
 #define TIME int
+#define WHO int
 /* The line's row is the first of its ordering key: set before its transitions are tried. */
 #define HEAD(r) is_head
 
