@@ -85,7 +85,7 @@ METRICS = {
     for family in EventBridgeCollector().describe()
 }
 #: Flags of other programs.
-OTHER_FLAGS = {"--database", "--deploy", "--exclude", "--hypothesis-profile", "--parallel"}
+OTHER_FLAGS = {"--database", "--deploy", "--exclude", "--hypothesis-profile", "--parallel", "--seeds"}
 
 every_page = pytest.mark.parametrize("page", PAGES)
 every_command = pytest.mark.parametrize("command", COMMANDS)
@@ -419,11 +419,11 @@ class TestPages:
     def test_every_page_is_in_the_navigation_of_the_site(self):
         """Written as ``name*``: a page that may not exist yet."""
         index = (ROOT / "docs" / "index.rst").read_text("utf-8")
-        named = set(re.findall(r"^   ([a-z]+)(?:\*)?$", index, re.MULTILINE))
+        named = set(re.findall(r"^   ([a-z-]+)(?:\*)?$", index, re.MULTILINE))
         files = {file.stem for pattern in ("*.md", "*.rst") for file in (ROOT / "docs").glob(pattern)}
 
         assert files - {"index"} <= named
-        assert set(re.findall(r"^   ([a-z]+)$", index, re.MULTILINE)) <= files
+        assert set(re.findall(r"^   ([a-z-]+)$", index, re.MULTILINE)) <= files
 
     @every_page
     def test_every_python_block_is_python_and_imports_what_exists(self, page):
