@@ -8,10 +8,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.db import connection
 
+from genesys_eventbridge.states import FINISHED
 from tests.invariants import EVENTS
 from tests.model.traces import Line
 
@@ -36,7 +38,14 @@ _COLUMNS = {
     "wire_key": "{}.idempotency_key",
     "body_sha": "{}.body_sha256",
 }
-_TIMES = {"due": "due_at", "doubt": "in_doubt_since", "key_known": "key_known_since"}
+_TIMES = {
+    "due": "due_at",
+    "doubt": "in_doubt_since",
+    "key_known": "key_known_since",
+    "created": "created_at",
+    "failed": "failed_at",
+    "finished": "finished_at",
+}
 _NUMBERS = {"number", "attempts", "epoch", "has_id", "has_accepted"}
 
 
@@ -96,8 +105,12 @@ class Recorder:
         with connection.cursor() as cursor:
             cursor.execute(sql.replace("%", "%%"))
 
-    def lines(self, ledger: dict[str, Any] | None = None) -> list[Line]:
-        """What happened so far, in order; with a sandbox's ledger also what the platform saw and accepted."""
+    def lines(self, ledger: dict[str, Any] | None = None, *, lease: float | None = None) -> list[Line]:
+        """What happened so far, in order; with a sandbox's ledger also what the platform saw and accepted.
+
+        Where the database's clock is shifted by tests, give the ``lease`` in seconds: then the time of a line
+        is the one that its statement wrote.
+        """
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT * FROM {TRACE} ORDER BY seq")
             names = [column[0] for column in cursor.description]
@@ -107,7 +120,27 @@ class Recorder:
         for attempt in (ledger or {}).get("attempts", ()):
             if attempt["endpoint"] == "publish" and attempt["id"] in inserted:
                 lines += _seen(attempt, inserted[attempt["id"]])
-        return sorted(lines, key=lambda line: line.t)
+        lines.sort(key=lambda line: line.t)
+        return lines if lease is None else list(_on_their_own_clock(lines, lease))
+
+
+def _on_their_own_clock(lines: list[Line], lease: float) -> Iterator[Line]:
+    now = 0.0
+    for line in lines:
+        written, due = line.detail.get("written"), line.detail.get("due")
+        if line.token and line.token != line.detail["from_token"]:
+            written = due - lease
+        now = max(now, written or now)
+        yield replace(line, t=now)
+
+
+def _written(row: dict[str, Any]) -> float | None:
+    """The time of the statement, if it wrote it: when the row was enqueued, or came to an end."""
+    if row["op"] == "INSERT":
+        return _seconds(row["created"])
+    if row["op"] == "DELETE" or row["state"] == row["old_state"]:
+        return None
+    return _seconds(row["finished"] if row["state"] in FINISHED else row["failed"])
 
 
 def _seconds(ms: float | None) -> float | None:
@@ -141,6 +174,7 @@ def _line(row: dict[str, Any]) -> Line:
             "known": known is not None,
             "accepted": bool(row["has_accepted"]),
             "id": bool(row["has_id"]),
+            "written": _written(row),
         },
     )
 

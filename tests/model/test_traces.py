@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 
 from genesys_eventbridge import conf, operations, relay
+from genesys_eventbridge.db.clock import shifted
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor, Resolution
 from genesys_eventbridge.outbox import enqueue
@@ -29,10 +30,10 @@ def run(_spin, settings):
         settings.GENESYS_EVENTBRIDGE = destination(server.url)
         conf.reset()
 
-        def run(work):
+        def run(work, lease=None):
             with recording() as recorder:
                 work(sandbox)
-                return recorder.lines(sandbox.ledger())
+                return recorder.lines(sandbox.ledger(), lease=lease)
 
         yield run
 
@@ -81,6 +82,29 @@ def test_what_the_code_does_replays_against_the_model(run, judge, work):
 
     assert verdict.refused is None, str(verdict)
     assert verdict.lines == len(lines) > 4
+
+
+def test_a_trace_on_a_shifted_clock_replays_too(run, judge):
+    """Its window closes: the event becomes unresolved without a request, and is sent under a new key."""
+
+    def work(sandbox):
+        event = enqueue("order.created", {"n": 1}, standalone=True)
+        sandbox.lose_next_answer()
+        relay.publish_due()
+        with shifted(conf.destination().doubt_seconds):
+            relay.publish_due()
+            operations.resolve(
+                [event.pk], CLERK, Resolution.NOT_DELIVERED, "asked them", accept_duplicates=True
+            )
+            relay.publish_due()
+            relay.check_accepted()
+
+    lines = run(work, lease=conf.destination().lease_seconds)
+
+    verdict = judge(lines)
+    assert verdict.refused is None, str(verdict)
+    assert [line.to for line in lines if line.to == "unresolved"] == ["unresolved"]
+    assert lines[-1].epoch == 1
 
 
 def test_a_line_keeps_its_content_as_json(run):
