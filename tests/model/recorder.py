@@ -127,9 +127,9 @@ class Recorder:
 def _on_their_own_clock(lines: list[Line], lease: float) -> Iterator[Line]:
     now = 0.0
     for line in lines:
-        written, due = line.detail.get("written"), line.detail.get("due")
+        written = line.detail.get("written")
         if line.token and line.token != line.detail["from_token"]:
-            written = due - lease
+            written = line.detail["due"] - lease
         now = max(now, written or now)
         yield replace(line, t=now)
 

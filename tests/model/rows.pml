@@ -43,7 +43,7 @@
 typedef Row {
     byte state = ABSENT;
     byte reason;
-    WHO token;             /* who claimed it; 0: nobody */
+    WHO token;             /* who claimed it; 0: no worker */
     TIME due;
     TIME since;
     bit doubt;             /* in_doubt_since is set */
