@@ -28,7 +28,7 @@ THIRD_PARTY := $(VENV)/.third-party-$(notdir $(DEV))
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 CODE := $(wildcard genesys_eventbridge tests benchmarks)
 
-.PHONY: help install demo serve test docs third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install gateways browser themes screenshots messages coverage chaos model mutants audit bench lint format clean
+.PHONY: help install demo serve test docs third-party sdk sdk-install asyncapi asyncapi-install httpx2 httpx2-install gateways browser browser-install themes screenshots messages coverage chaos simulation model mutants audit bench lint format clean
 
 help:
 	@echo 'make demo      publish orders of the example shop to a stand-in platform on this machine'
@@ -48,6 +48,7 @@ help:
 	@echo 'make screenshots  recreate docs/images with the same browser'
 	@echo 'make messages  update the translations from the code, compile them and list what is missing'
 	@echo 'make coverage  the suite on SQLite with branch coverage'
+	@echo 'make simulation  try a thousand interleavings of workers, operators and faults on each database: SEEDS=1000'
 	@echo 'make chaos     kill processes at random for a long time on each database: SECONDS=900 SEED=1'
 	@echo 'make model     check the model of the guarantees with SPIN (apt-get install spin gcc)'
 	@echo 'make mutants   remove each guard and check that a test fails'
@@ -141,6 +142,13 @@ chaos: $(DEV)
 	@for database in sqlite $(if $(TEST_POSTGRESQL_URL),postgresql) $(if $(TEST_MYSQL_URL),mysql); do \
 		EVENTBRIDGE_TEST_DATABASE=$$database $(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) \
 			$(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
+
+# Seeded interleavings of the real code on each database whose TEST_*_URL is set. SEEDS=10000 for a night.
+SEEDS ?= 1000
+simulation: $(DEV)
+	@for database in sqlite $(if $(TEST_POSTGRESQL_URL),postgresql) $(if $(TEST_MYSQL_URL),mysql); do \
+		$(VENV)/bin/python -m tests.simulation --seeds $(SEEDS) --database $$database || exit 1; \
 	done
 
 # The properties with their states, and what breaks when a guard is removed. MODEL_ARGS=order selects by name.

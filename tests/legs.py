@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent
 #: kill processes at random for as long as a database needs to show a race. On a server all of them run.
 ONE_LEG = (
     "chaos/test_storm.py",
+    "model/test_model.py",
     "simulation",
     "test_architecture.py",
     "test_ci.py",

@@ -13,7 +13,7 @@ Choice = tuple[str, int]
 class Choices:
     """Each stream draws from its own generator, so that a choice in one moves none in another.
 
-    0 is always the simplest: no fault, no switch, no wait. With ``kept``, only these choices may differ from 0.
+    0 is always the simplest: no fault, no switch, no wait. With ``kept``, only these may differ from 0.
     """
 
     def __init__(self, seed: int, kept: Collection[Choice] | None = None) -> None:

@@ -125,7 +125,8 @@ def _explain(database: object, run: object, options: argparse.Namespace) -> None
         return
     small = shrunk(run, lambda kept: world.run(database, run.seed, kept))
     _say(
-        f"  shrunk from {len(run.made)} choices and {run.steps} steps to {len(small.made)} and {small.steps}: {small.failure.strip()}"
+        f"  shrunk from {len(run.made)} choices and {run.steps} steps to {len(small.made)} and "
+        f"{small.steps}: {small.failure.strip()}"
     )
     for fault in small.faults:
         _say(f"  fault: {fault}")
@@ -176,9 +177,8 @@ def _mutants(options: argparse.Namespace) -> int:
             failure = _try(mutant, options, template)
             tried = not failure.startswith("NOT TRIED")
             caught += bool(failure) and tried
-            _say(
-                f"{'caught' if failure else 'not caught':<10} {mutant.file:<24} {mutant.name}: {failure or '-'}"
-            )
+            word = "caught" if failure else "not caught"
+            _say(f"{word:<10} {mutant.file:<24} {mutant.name}: {failure or '-'}")
     _say(f"{caught} of {len(chosen)} mutants caught by {options.seeds} seeds on {options.database}")
     return 0
 

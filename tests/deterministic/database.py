@@ -16,7 +16,7 @@ from django.db import OperationalError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from genesys_eventbridge.db import clock
-from tests.deterministic.scheduler import Killed, Scheduler, Task
+from tests.deterministic.scheduler import Scheduler, Task
 from tests.deterministic.stand_ins import EPOCH, PACKAGE
 
 #: Stands for the time in a statement, until it is executed.
@@ -94,7 +94,7 @@ class Database:
         ordered: list[str] = []
         wanted = {
             each._meta.db_table: {
-                field.related_model._meta.db_table for field in each._meta.fields if field.is_relation
+                field.related_model._meta.db_table for field in each._meta.fields if field.related_model
             }
             for each in models
         }
@@ -218,13 +218,13 @@ class Database:
         own.execute_wrappers.append(self._statement)
         for name, what in (("_commit", "commit"), ("_rollback", "rollback")):
             setattr(own, name, _ending(self, own, getattr(own, name), what))
-        close = own._close
+        close = own._close  # type: ignore[attr-defined]  # missing in the stubs
 
         def closed() -> None:
             close()
             self._released(own)
 
-        own._close = closed  # type: ignore[method-assign]
+        own._close = closed  # type: ignore[attr-defined]
 
     # ------------------------------------------------------------------------------------------ statements
 
@@ -303,7 +303,8 @@ class Database:
         if self.vendor == "sqlite":
             return run()
         raw: Any = own.connection
-        session = raw.info.backend_pid if self.vendor == "postgresql" else raw.thread_id()
+        with own.wrap_database_errors:  # it may be closed
+            session = raw.info.backend_pid if self.vendor == "postgresql" else raw.thread_id()
         self._sessions[own] = session
         with self._guard:
             self._generation += 1

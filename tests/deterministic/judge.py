@@ -116,28 +116,32 @@ class Judge:
             raise Broken(f"{name}: {row['attempts']} attempts")
         self._judge_truth(name, row)
         old, new = before["claim_token"], row["claim_token"]
-        held = (
-            old is not None
-            and before["due_at"] is not None
-            and before["due_at"] > self.database.latest + CLOSE
-        )
+        held = old is not None and self._is_ahead(before)
         if new is not None and new != old:
-            if held:
-                raise Broken(
-                    f"{name}: {process} claims what {self.tokens.get(old)} holds until {before['due_at']:.3f}"
-                )
-            if before["state"] not in OPEN:
-                raise Broken(f"{name}: claimed as {before['state']}")
-            if before["due_at"] > self.database.latest + CLOSE:
-                raise Broken(f"{name}: claimed before it is due")
-            if row["state"] == State.PENDING and (
-                row["attempts"] != before["attempts"] + 1 or row["in_doubt_since"] is None
-            ):
-                raise Broken(f"{name}: claimed without an attempt or without a doubt")
-            if row["state"] == State.PENDING:
-                self._judge_head(row)
+            self._judge_claim(name, process, before, row)
             self.tokens[new] = process
             return "claim"
+        return self._judge_other(name, process, before, row, held=held)
+
+    def _is_ahead(self, row: Row) -> bool:
+        return row["due_at"] is not None and row["due_at"] > self.database.latest + CLOSE
+
+    def _judge_claim(self, name: str, process: str, before: Row, row: Row) -> None:
+        if self._is_ahead(before):
+            if before["claim_token"] is not None:
+                holder = self.tokens.get(before["claim_token"])
+                raise Broken(f"{name}: {process} claims what {holder} holds until {before['due_at']:.3f}")
+            raise Broken(f"{name}: claimed before it is due")
+        if before["state"] not in OPEN:
+            raise Broken(f"{name}: claimed as {before['state']}")
+        if row["state"] == State.PENDING:
+            if row["attempts"] != before["attempts"] + 1 or row["in_doubt_since"] is None:
+                raise Broken(f"{name}: claimed without an attempt or without a doubt")
+            self._judge_head(row)
+
+    def _judge_other(self, name: str, process: str, before: Row, row: Row, *, held: bool) -> str:
+        """What a change is that is neither an insert nor a claim."""
+        old = before["claim_token"]
         if before["state"] in (State.DELIVERED, State.CANCELLED) and before["state"] != row["state"]:
             raise Broken(f"{name}: {before['state']} became {row['state']}")
         if process in self.operators:
@@ -249,9 +253,10 @@ class Judge:
                     or later["id"] <= row["id"]
                 ):
                     continue
-                if row["id"] in touched or later["id"] in touched or first[later["id"]] is None:
+                earlier_at, later_at = first[row["id"]], first[later["id"]]
+                if row["id"] in touched or later["id"] in touched or later_at is None:
                     continue
-                if first[row["id"]] is None or first[row["id"]] > first[later["id"]]:
+                if earlier_at is None or earlier_at > later_at:
                     raise Broken(f"event {later['id']} of key {row['ordering_key']} went before {row['id']}")
 
     def _judge_log(self, rows: dict[int, Row]) -> None:

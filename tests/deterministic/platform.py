@@ -44,6 +44,8 @@ CHECK = {
 #: Seconds that a request takes, and until one without an answer times out.
 TAKES = (0.05, 0.5, 2.0)
 TIMEOUT = 4.0
+#: Seconds after which the platform closes a connection on which nothing moves.
+IDLE = 3600.0
 
 
 @dataclass
@@ -128,8 +130,12 @@ class Transport(httpx.BaseTransport):
         return list(fates)[self.platform.choices.pick(stream, list(fates.values()))]
 
     def _pass_time(self, what: str, stream: str) -> None:
+        """The connection of a worker that was frozen for long is closed: no request leaves hours later."""
         takes = 0 if self.platform.calm else self.platform.choices.one_of(stream, len(TAKES))
-        self.platform.scheduler.wait(what, seconds=TAKES[takes])
+        scheduler, began = self.platform.scheduler, self.platform.scheduler.now
+        scheduler.wait(what, seconds=TAKES[takes])
+        if scheduler.now - began > IDLE:
+            raise httpx.ReadError("the platform closed the connection")
 
     def _publish(self, request: httpx.Request) -> httpx.Response:
         platform, scheduler = self.platform, self.platform.scheduler
@@ -156,7 +162,7 @@ class Transport(httpx.BaseTransport):
             if other.event_id == event_id and other.worker.freezes == other.freezes == 0 and not me.freezes:
                 raise Broken(f"two requests at once for {event_id}: {other.worker.name} and {me.name}")
 
-    def _fated(
+    def _fated(  # noqa: C901 - one branch per fate
         self, fate: str, event: dict[str, Any], key: str, body: str, request: httpx.Request
     ) -> httpx.Response:
         platform, scheduler, number = self.platform, self.platform.scheduler, event["data"]["number"]

@@ -167,7 +167,10 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
     )
 
     def credentials_of_process(platform: Any) -> ClientCredentials:
-        return credentials.setdefault("", ClientCredentials(platform, clock=quiet.monotonic))
+        found: ClientCredentials = credentials.setdefault(
+            "", ClientCredentials(platform, clock=quiet.monotonic)
+        )
+        return found
 
     def make_sender(platform: Any, own: Any, *, transport: Any = None) -> Sender:
         return Sender(platform, own, transport=transport, clock=quiet.monotonic)

@@ -132,14 +132,13 @@ class World:
             try:
                 with transaction.atomic():
                     for _event in range(1 + pick.one_of(f"events {me}", 2)):
-                        numbers.append(self._write(me))
+                        numbers.append(self._write(me))  # noqa: PERF401 - each is a step of its own
                     if pick.chance(f"savepoints {me}", 0.1):
                         with suppress(Regret), transaction.atomic():
                             self.judge.rolled_back.add(self._write(me))
                             raise Regret
-                    if (
-                        regrets or transaction.get_rollback()
-                    ):  # Django lost a savepoint, and says so at no other place
+                    # After a lost savepoint Django rolls back and says so nowhere else.
+                    if regrets or transaction.get_rollback():
                         raise Regret
                 self.judge.committed.update(numbers)
             except Regret:
