@@ -85,7 +85,16 @@ METRICS = {
     for family in EventBridgeCollector().describe()
 }
 #: Flags of other programs.
-OTHER_FLAGS = {"--database", "--deploy", "--exclude", "--hypothesis-profile", "--parallel", "--seeds"}
+OTHER_FLAGS = {
+    "--database",
+    "--deploy",
+    "--exclude",
+    "--hypothesis-profile",
+    "--parallel",
+    "--mutants",
+    "--seed",
+    "--seeds",
+}
 
 every_page = pytest.mark.parametrize("page", PAGES)
 every_command = pytest.mark.parametrize("command", COMMANDS)
