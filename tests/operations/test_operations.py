@@ -15,7 +15,7 @@ from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import EventAct, OutboxEvent
 from genesys_eventbridge.operations import Actor, Resolution, bulk, jobs
 from genesys_eventbridge.signals import event_dead, event_delivered
-from genesys_eventbridge.states import Act, Reason, State
+from genesys_eventbridge.states import Act, AttemptKind, Reason, State
 from tests.outbox_rows import accepted, claim, ended, event, fresh, skipped
 
 pytestmark = pytest.mark.django_db
@@ -346,7 +346,7 @@ def test_a_check_makes_an_accepted_event_due_and_an_unresolved_one_accepted_agai
 
     operations.check_now([waiting.pk, lost.pk], COMMAND)
 
-    assert {row.id for row in claim(kind="check").rows} == {waiting.pk, lost.pk}
+    assert {row.id for row in claim(kind=AttemptKind.CHECK).rows} == {waiting.pk, lost.pk}
     assert (fresh(lost).reason, fresh(lost).accepted_at) == ("", lost.accepted_at)
 
 
