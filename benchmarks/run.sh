@@ -17,6 +17,7 @@ bench() { # bench DATABASE NAME [ARGUMENT ...]
 }
 
 for name in draining enqueueing saving settling claiming limiting lapsed old_snapshot starting pages scraping acting faulting; do bench "$main" $name "$@"; done
+if [ "$main" = postgresql ]; then bench "$main" storing "$@"; fi
 if [ -n "${TEST_REDIS_URL:-}" ]; then
 	for name in clusters latency; do bench "$main" $name "$@"; done
 else
