@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
 from genesys_eventbridge.db.folding import FoldedEndIndex, FoldedIndex
-from genesys_eventbridge.db.indexes import SparseIndex
+from genesys_eventbridge.db.indexes import FilledIndex, SparseIndex
 from genesys_eventbridge.states import (
     FINISHED,
     NEEDS_OPERATOR,
@@ -131,7 +131,7 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
             destination=OuterRef("destination"),
             state__in=[State.PENDING, *NEEDS_OPERATOR],
             id__lt=OuterRef("id"),
-        )
+        ).exclude(ordering_key="")  # for the index, which leaves these out
         if unblocked:
             rows = rows.exclude(state__in=NEEDS_OPERATOR, destination__in=unblocked)
         return rows
@@ -254,20 +254,20 @@ class OutboxEvent(models.Model):
             # claim.
             models.Index(fields=["state", "destination", "due_at", "id"], name="eventbridge_due"),
             # The head of a key is found among its open rows, not by walking its delivered history.
-            models.Index(fields=["ordering_key", "state", "id"], name="eventbridge_key"),
-            models.Index(fields=["remote_id"], name="eventbridge_remote"),
-            models.Index(fields=["subject", "id"], name="eventbridge_subject"),
+            FilledIndex(fields=["ordering_key", "state", "id"], name="eventbridge_key"),
+            FilledIndex(fields=["remote_id"], name="eventbridge_remote"),
+            FilledIndex(fields=["subject", "id"], name="eventbridge_subject"),
             # For search and filters; see the package selection.
             FoldedIndex(fields=["subject"], name="eventbridge_subject_folded"),
             FoldedEndIndex(fields=["subject"], name="eventbridge_subject_end"),
-            models.Index(fields=["correlation_id"], name="eventbridge_correlation"),
+            FilledIndex(fields=["correlation_id"], name="eventbridge_correlation"),
             models.Index(fields=["type"], name="eventbridge_type"),
-            models.Index(fields=["last_status_code"], name="eventbridge_status_code"),
+            SparseIndex(fields=["last_status_code"], name="eventbridge_status_code"),
             models.Index(fields=["created_at"], name="eventbridge_created_at"),
             SparseIndex(fields=["accepted_at"], name="eventbridge_accepted_at"),
             SparseIndex(fields=["finished_at"], name="eventbridge_finished_at"),
             # Expiry reads only doubtful rows, even if a paused destination has a million due ones.
-            models.Index(fields=["in_doubt_since"], name="eventbridge_doubt"),
+            SparseIndex(fields=["in_doubt_since"], name="eventbridge_doubt"),
             SparseIndex(fields=["failure", "id"], name="eventbridge_failure"),
         ]
         constraints = [

@@ -35,8 +35,10 @@ def with_neighbours(queryset: QuerySet) -> QuerySet:
 
     One index seek per state: an ordering key may have many events.
     """
-    rows = OutboxEvent.objects.using(outbox_alias()).filter(
-        ordering_key=OuterRef("ordering_key"), destination=OuterRef("destination")
+    rows = (
+        OutboxEvent.objects.using(outbox_alias())
+        .filter(ordering_key=OuterRef("ordering_key"), destination=OuterRef("destination"))
+        .exclude(ordering_key="")  # for the index, which leaves these out
     )
     before = [_one(rows.filter(state=state, id__lt=OuterRef("id")).order_by("-id"), 0) for state in State]
     after = [_one(rows.filter(state=state, id__gt=OuterRef("id")).order_by("id"), NO_ID) for state in State]

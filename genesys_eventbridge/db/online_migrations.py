@@ -6,7 +6,7 @@ statements queue behind it: with a report open, every save of the site would blo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -116,6 +116,71 @@ class AddIndex(migrations.AddIndex):
             )
         else:
             super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
+class ReplaceIndex(migrations.AddIndex):
+    """Gives an index of the same name another definition, if the database's statement for it changes.
+
+    On PostgreSQL the new one is built without blocking traffic before the old one is dropped; it can be run
+    again. Use it in a plain ``Migration`` with ``atomic = False``.
+    """
+
+    def __init__(self, model_name: str, index: models.Index, before: models.Index) -> None:
+        super().__init__(model_name, index)
+        self.before = before
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        name, args, kwargs = super().deconstruct()
+        return name, args, {**kwargs, "before": self.before}
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        state.remove_index(app_label, self.model_name_lower, self.index.name)
+        super().state_forwards(app_label, state)
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._replace(app_label, schema_editor, to_state, self.before, self.index)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._replace(app_label, schema_editor, to_state, self.index, self.before)
+
+    def _replace(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        state: ProjectState,
+        old: models.Index,
+        new: models.Index,
+    ) -> None:
+        model = state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        if str(old.create_sql(model, schema_editor)) == str(new.create_sql(model, schema_editor)):
+            return
+        if schema_editor.connection.vendor != "postgresql":
+            schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(old.name)}")
+            schema_editor.add_index(model, new)
+            return
+        built = new.clone()
+        built.name = f"{new.name[:26]}_new"
+        current, temporary = schema_editor.quote_name(old.name), schema_editor.quote_name(built.name)
+        # If an earlier run was interrupted, this index exists and may be invalid: start again.
+        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {temporary}")
+        schema_editor.execute(str(built.create_sql(model, schema_editor, concurrently=True)), params=None)
+        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {current}")
+        with short_waits(schema_editor):
+            schema_editor.execute(f"ALTER INDEX {temporary} RENAME TO {current}")
 
 
 class AddUnique(migrations.AddConstraint):

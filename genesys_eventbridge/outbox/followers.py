@@ -64,12 +64,16 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
     if not ids:
         return
     rows = OutboxEvent.objects.on_outbox()
-    behind = rows.filter(
-        ordering_key=OuterRef("ordering_key"),
-        destination=OuterRef("destination"),
-        state=State.PENDING,
-        id__gt=OuterRef("id"),
-    ).order_by("id")
+    behind = (
+        rows.filter(
+            ordering_key=OuterRef("ordering_key"),
+            destination=OuterRef("destination"),
+            state=State.PENDING,
+            id__gt=OuterRef("id"),
+        )
+        .exclude(ordering_key="")  # for the index, which leaves these out
+        .order_by("id")
+    )
     ahead = rows.filter(id__in=ids).exclude(ordering_key="")
     next_ids = ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list("following", flat=True)
     _release(rows, [pk for pk in next_ids if pk is not None], wait=wait)
