@@ -1,5 +1,6 @@
 """PostgreSQL's indexes leave out rows without a value, and each query that needs one still uses it."""
 
+from collections.abc import Callable
 from importlib import import_module
 
 import pytest
@@ -32,7 +33,7 @@ SPARSE = {
     "eventbridge_doubt",
 }
 
-QUERIES = {
+QUERIES: dict[str, dict[str, Callable[[], object]]] = {
     "eventbridge_key": {
         "of a key": lambda: list(EventFilter(ordering_key="k").rows()),
         "rows ahead": lambda: list(OutboxEvent.objects.blocked()),
