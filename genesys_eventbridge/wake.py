@@ -98,15 +98,21 @@ def _notifies(destination: str) -> bool:
 
 
 def _notify(task: str, destination: str) -> None:
-    """Notify the loops that listen; after the commit, if the caller is still in a transaction."""
+    """Notify the loops that listen, now or after the commit of the caller's transaction.
+
+    Without effect if autocommit was switched off by hand: Django does not see that commit.
+    """
     if not _notifies(destination):
         return
     connection = connections[outbox_alias()]
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(partial(_notify_now, task, destination), using=connection.alias, robust=True)
+
+
+def _notify_now(task: str, destination: str) -> None:
+    connection = connections[outbox_alias()]
     if connection.in_atomic_block:
-        transaction.on_commit(partial(_notify, task, destination), using=connection.alias, robust=True)
-        return
-    if not connection.get_autocommit():
-        return  # the notification would join the transaction that the caller has begun by hand
+        return  # captureOnCommitCallbacks runs this within the transaction of a TestCase
     now = time.monotonic()
     if not _is_turn(NOTIFY, task, destination, now, notifications.COALESCE):
         return

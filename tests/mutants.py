@@ -511,8 +511,19 @@ MUTANTS = [
         "wake.py",
         (
             (
-                "    if connection.in_atomic_block:\n        transaction.on_commit(",
-                "    if False:\n        transaction.on_commit(",
+                "transaction.on_commit(partial(_notify_now, task, destination), ",
+                "(lambda *_, **__: _notify_now(task, destination))(None, ",
+            ),
+        ),
+        "test_wake.py::TestNotify",
+    ),
+    Mutant(
+        "the callbacks of a test case notify no one",
+        "wake.py",
+        (
+            (
+                "        return  # captureOnCommitCallbacks runs",
+                "        pass  # captureOnCommitCallbacks runs",
             ),
         ),
         "test_wake.py::TestNotify",
@@ -520,7 +531,7 @@ MUTANTS = [
     Mutant(
         "no notification in a transaction begun by hand",
         "wake.py",
-        (("if not connection.get_autocommit():", "if False:"),),
+        (("if connection.in_atomic_block or connection.get_autocommit():", "if True:"),),
         "test_wake.py::TestNotify",
     ),
     Mutant(

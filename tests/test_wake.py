@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge import conf, runners, tasks, wake
@@ -354,6 +355,17 @@ class TestNotify:
             wake.wake("default")
             transaction.set_rollback(True)
 
+        assert notified == []
+
+    def test_a_testcase_that_runs_its_callbacks_sends_none(self, hints, notified, settings):
+        """``captureOnCommitCallbacks`` calls them within the transaction of the test, new ones too."""
+        setting(settings, "notify")
+        with transaction.atomic():
+            with TestCase.captureOnCommitCallbacks(execute=True) as callbacks:
+                wake.wake("default")
+            transaction.set_rollback(True)  # as a TestCase ends
+
+        assert len(callbacks) == 1
         assert notified == []
 
     def test_none_joins_a_transaction_that_was_begun_by_hand(self, hints, notified, settings):

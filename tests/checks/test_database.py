@@ -405,6 +405,7 @@ class TestWakes:
         self, ran, written, problem, settings, monkeypatch
     ):
         """The framework has no schedules: without a commit, no task runs."""
+        monkeypatch.setattr(runners, "send", lambda *_given: None)
         monkeypatch.setattr(runners, "why_not", lambda _runner: "")
         monkeypatch.setattr(runners, "runs_inline", lambda _runner: False)
         one = settings.GENESYS_EVENTBRIDGE["default"]

@@ -221,7 +221,15 @@ def test_json_has_its_keys():
         *("configured", "waiting", "in_flight", "retrying", "accepted", "unresolved", "dead"),
         *("held_events", "held_behind"),
         *("oldest_seconds", "delivered_1h", "delivered_1h_is_least", "success_1h"),
-        *("heartbeat_at", "heartbeat_seconds", "task_at", "paused_until", "paused_kind", "paused_reason"),
+        *(
+            "heartbeat_at",
+            "heartbeat_seconds",
+            "task_at",
+            "heard_at",
+            "paused_until",
+            "paused_kind",
+            "paused_reason",
+        ),
         *("checks_paused_until", "checks_paused_kind", "held_by", "held_reason", "held_until"),
     }
 
