@@ -162,7 +162,7 @@ def _run_here(runner: str, task: str, destination: str, now: float) -> None:
     starts no other: that pass or the next publishes its events. Jobs of operators are not run: their pages
     and ``--loop`` do that.
     """
-    if task != "publish" or now < _memory.broken_until or runners.current() == runner:
+    if task != "publish" or now < _memory.broken_until.get(runner, 0.0) or runners.current() == runner:
         return
     try:
         runners.send(runner, "retry", destination)

@@ -8,8 +8,9 @@ from django.db import OperationalError, connection, transaction
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
-from genesys_eventbridge import conf, runners, tasks, wake
+from genesys_eventbridge import checks, conf, runners, tasks, wake
 from genesys_eventbridge.conf.rules import TASKS
+from genesys_eventbridge.db import notifications
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 

@@ -89,7 +89,7 @@ def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
             runner = destination.wake
             if runner not in _START or runners.chosen(runner) is None or runners.runs_inline(runner):
                 continue
-            ago = wake.task_ago(destination.alias)
+            ago = wake.readers(destination.alias).task_ago
             if wake.is_lately(ago) or (runner == TASKS and not _woke_since(destination.alias, ago)):
                 continue
             yield Problem(
