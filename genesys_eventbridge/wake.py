@@ -79,7 +79,7 @@ def wake_jobs() -> None:
     """Ask a worker to carry out jobs of operators; without one, a ``--loop`` or a schedule will."""
     aliases = conf.aliases()
     for alias in aliases:
-        if _notifies(alias):
+        if notifies(alias):
             _notify("jobs", alias)
             break
     for alias in aliases:
@@ -93,7 +93,8 @@ def topic(task: str, destination: str) -> str:
     return task if task == "jobs" else f"{task}:{destination}"
 
 
-def _notifies(destination: str) -> bool:
+def notifies(destination: str) -> bool:
+    """Whether a commit may notify a ``--loop``: by WAKE and by the outbox's database."""
     return conf.destination(destination).wake in (AUTO, NOTIFY) and not notifications.why_not(outbox_alias())
 
 
@@ -102,7 +103,7 @@ def _notify(task: str, destination: str) -> None:
 
     Without effect if autocommit was switched off by hand: Django does not see that commit.
     """
-    if not _notifies(destination):
+    if not notifies(destination):
         return
     connection = connections[outbox_alias()]
     if connection.in_atomic_block or connection.get_autocommit():

@@ -558,6 +558,18 @@ MUTANTS = [
         "db/test_notifications.py::TestBell",
     ),
     Mutant(
+        "a pass keeps its connection",
+        "db/__init__.py",
+        (('connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0', "True"),),
+        "db/test_database.py",
+    ),
+    Mutant(
+        "a pass drops a connection that had an error",
+        "db/__init__.py",
+        (("connection.errors_occurred or connection.settings_dict", "connection.settings_dict"),),
+        "db/test_database.py",
+    ),
+    Mutant(
         "a listener tests that notifications arrive",
         "db/notifications.py",
         (("arrived = False\n", "arrived = True\n"),),

@@ -14,7 +14,7 @@ from genesys_eventbridge.operations import jobs
 
 
 class JobWorker(threading.Thread):
-    """Works on jobs until ``stop`` is set. An error is logged, and the next look is taken in its turn."""
+    """Works on jobs until ``stop`` is set. An error is logged, and the thread continues."""
 
     def __init__(self, stop: threading.Event, waiter: Waiter) -> None:
         super().__init__(name="eventbridge-jobs", daemon=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 
 from django.db import OperationalError, connections
 
-from genesys_eventbridge import conf, wake
-from genesys_eventbridge.conf.rules import AUTO, NOTIFY
+from genesys_eventbridge import wake
 from genesys_eventbridge.db import notifications
 from genesys_eventbridge.models import outbox_alias
 
@@ -26,6 +25,8 @@ LEARNED = wake.LOOK_SECONDS + 5.0
 #: between two looks for due events: the file may hold other tables, too.
 TICK = 0.005
 LOOKS_APART = 0.02
+#: Seconds for which a process that stops waits for its listener.
+JOIN_SECONDS = 2.0
 
 
 class Waiter:
@@ -120,12 +121,11 @@ class Waiters:
     def __init__(self, stop: threading.Event, aliases: Iterable[str]) -> None:
         self._stop = stop
         self._file = connections[outbox_alias()].vendor == "sqlite"
-        wanted = any(conf.destination(alias).wake in (AUTO, NOTIFY) for alias in aliases)
-        supported = wanted and not notifications.why_not(outbox_alias())
-        self._listener = notifications.Listener(outbox_alias(), stop) if supported else None
+        wanted = any(wake.notifies(alias) for alias in aliases)
+        self._listener = notifications.Listener(outbox_alias(), stop) if wanted else None
 
     def of_destination(self, alias: str) -> Waiter:
-        if self._listener and conf.destination(alias).wake in (AUTO, NOTIFY):
+        if self._listener and wake.notifies(alias):
             topic = wake.topic("publish", alias)
             return NotifiedWaiter(self._stop, INTERVAL, self._listener, topic, INTERVAL_NOTIFIED)
         return FileWaiter(self._stop) if self._file else Waiter(self._stop)
@@ -141,5 +141,6 @@ class Waiters:
             self._listener.start()
 
     def join(self) -> None:
+        """Let the listener close its connection; it is not waited for while it connects."""
         if self._listener:
-            self._listener.join()
+            self._listener.join(JOIN_SECONDS)

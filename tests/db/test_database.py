@@ -7,7 +7,7 @@ from django.db import DatabaseError, OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge import conf, db, operations
-from genesys_eventbridge.db import in_small_transaction
+from genesys_eventbridge.db import in_small_transaction, renew_connection
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor
@@ -157,3 +157,23 @@ def test_on_sqlite_what_names_its_events_by_id_does_not_walk_a_state(deed):
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             plan = " ".join(row[3] for row in cursor.fetchall())
             assert f"{OutboxEvent._meta.db_table} USING INTEGER PRIMARY KEY" in plan
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("age", "error", "kept"),
+    [(0, False, True), (0, True, False), (None, False, True), (60, False, True), (-1, False, False)],
+)
+def test_a_pass_keeps_a_connection_that_works_and_is_not_too_old(age, error, kept, monkeypatch):
+    """CONN_MAX_AGE 0 is about requests; a worker with the default would connect again for each pass."""
+    connection = connections["default"]
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", age)
+    connection.close()
+    connection.ensure_connection()
+    connection.errors_occurred = error
+    before = connection.connection
+
+    renew_connection("default")
+    connection.ensure_connection()
+
+    assert (connection.connection is before) is kept
