@@ -3,7 +3,7 @@
 import os
 import unittest
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -13,8 +13,10 @@ if http.httpx.__name__ == "httpx2":  # `make httpx2`: tests write httpx and mean
     http.httpx.alias_httpx()  # type: ignore[attr-defined]
 
 from django.conf import settings as django_settings
+from django.db import connection
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
+from pytest_django.plugin import DjangoDbBlocker
 
 from genesys_eventbridge import conf, counters, defects
 from genesys_eventbridge.outbox import due, sweep
@@ -93,6 +95,18 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """No suffix by pytest-django for pytest-xdist: each worker has its own name, known to its children."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _json_on_sqlite(django_db_blocker: DjangoDbBlocker) -> None:
+    """Let Django find out now whether this SQLite stores JSON; it keeps the answer for the whole process.
+
+    Django 6.1 asks whenever it checks the models, so a test of the checks would need an earlier test that
+    uses the database.
+    """
+    if connection.vendor == "sqlite":
+        with django_db_blocker.unblock(), closing(connection):
+            assert connection.features.supports_json_field
 
 
 @pytest.fixture(autouse=True)
