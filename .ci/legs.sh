@@ -45,12 +45,20 @@ suite_on() { # suite_on SERVER PYTHON ENVIRONMENT [CONSTRAINT ...]: all tests; o
     suite "$2" "$3" sqlite "${@:4}"
 }
 
-lowest_versions() { # lowest_versions PYTHON ENVIRONMENT
+lowest_versions() { # lowest_versions PYTHON ENVIRONMENT DATABASES CONSTRAINT: then the newest, for the tests that meet them
     local floors
     mapfile -t floors < <("$1" .ci/floors.py)
     [ "${#floors[@]}" -gt 3 ] || { echo "floors.py printed too few packages"; return 1; }
     printf '%s\n' "${floors[@]}"
-    suite "$1" "$2" sqlite "${floors[@]}"
+    suite "$1" "$2" "$3" "${floors[@]}"
+    constrain "$4"
+    "$2/bin/python" -m pip install --quiet --upgrade "${floors[@]%%==*}"
+    local meets='^ *(from|import) (django_q|jsonschema|prometheus_client|health_check)|qcluster' tests
+    mapfile -t tests < <(grep --recursive --files-with-matches --include='test_*.py' --extended-regexp "$meets" tests |
+        grep --invert-match --extended-regexp '^tests/(asyncapi|browser|gateways|sdk|third_party)/')
+    [ "${#tests[@]}" -gt 10 ] || { echo "too few tests meet a package"; return 1; }
+    "$2/bin/python" -m pytest "${tests[@]}"
+    ran_on "$2"
 }
 
 browser() { # browser PYTHON ENVIRONMENT CONSTRAINT [TESTS]: in an environment whose suite has already run

@@ -11,19 +11,23 @@ import pytest
 from tests import databases
 
 ROOT = Path(__file__).parent
-#: Each Python and Django gives the same result: these read the files of this repository, simulate time, or
-#: kill processes at random for as long as a database needs to show a race. On a server all of them run.
+#: Each Python and Django gives the same result: these read the files of this repository, simulate time, kill
+#: processes at random for as long as a database needs to show a race, or run a whole project to try what the
+#: docs say, whose parts have tests of their own. On a server all of them run.
 ONE_LEG = (
     "chaos/test_storm.py",
-    "model/test_model.py",
+    "model",
     "simulation",
     "test_architecture.py",
+    "test_blocks.py",
     "test_ci.py",
     "test_docs.py",
+    "test_imports.py",
     "test_mutants.py",
     "test_prose.py",
     "test_translations.py",
     "test_workflows.py",
+    "testing/test_foreign_project.py",
 )
 WITHOUT = "EVENTBRIDGE_TEST_ONE_LEG"  # off: without the tests above
 PASSED = (

@@ -164,7 +164,7 @@ def test_a_list_of_legs_with_a_mistake_runs_nothing(side_by_side, line):
     "leg",
     [
         "suite {python} {folder}/venv sqlite",
-        "lowest_versions {python} {folder}/venv",
+        "lowest_versions {python} {folder}/venv sqlite Django",
         "without_servers suite {python} {folder}/venv sqlite",
         "full_depth suite {python} {folder}/venv sqlite",
         "suite_on mysql {python} {folder}/venv",
@@ -199,12 +199,12 @@ def legs(*rows):
     """The legs of .ci/run with these Pythons, each as its words."""
     text = (CI / "run").read_text("utf-8")
     part = text[text.index("\nread -r newest_version") : text.index("\n# To add a leg")]
+    (matrix,) = [line for line in text.splitlines() if line.startswith("MATRIX=")]
     script = f"""
         set -euo pipefail
         step() {{ :; }}
-        interpreter() {{ echo python$1; }}
         leg() {{ echo "$@"; }}
-        LOWEST=3.11
+        {matrix}
         found=({shlex.join(rows)})
         {part}
     """
@@ -219,8 +219,8 @@ def test_every_test_runs_on_each_pair_and_on_each_database(number):
         -number:
     ]
     found = legs(*rows)
-    suites = [leg for leg in found if {"suite", "suite_on"} & set(leg)]
-    newest = rows[-1].split()[2]
+    suites = [leg for leg in found if {"suite", "suite_on", "lowest_versions"} & set(leg)]
+    oldest, newest = rows[0], rows[-1].split()[2]
 
     for row in rows:
         version, django, python = row.split()
@@ -228,10 +228,10 @@ def test_every_test_runs_on_each_pair_and_on_each_database(number):
         whole = [leg for leg in suites if python in leg and ("sqlite" in leg or "suite_on" in leg)]
         assert [leg[-1] for leg in whole] == [f"Django~={django}.0"], version
         assert ("without_one_leg" in whole[0]) is (python != newest)
+        assert ("lowest_versions" in whole[0]) is (row == oldest == "3.11 5.2 python3.11")
     for database in ("sqlite", "postgresql", "mysql"):
         (full,) = [leg for leg in suites if database in leg and {"full_depth", "suite_on"} & set(leg)]
         assert database == "sqlite" or "without_servers" not in full
-    assert [leg for leg in found if "lowest_versions" in leg]
     names = [leg[0] for leg in found]
     assert len(set(names)) == len(names)
     for name, _minutes, after, *_command in found:
