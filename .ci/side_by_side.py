@@ -80,6 +80,7 @@ class Running:
 
     def stop(self) -> None:
         self.signal(signal.SIGKILL)
+        self.process.wait()
         self.leg.wall = time.monotonic() - self.began
         self.leg.result = "FAILED: stopped with the whole run"
         self.show()
