@@ -2739,6 +2739,74 @@ MUTANTS = [
         "postgresql",
     ),
     Mutant(
+        "delivered rows are in no index",
+        "db/indexes.py",
+        (
+            (
+                """        if schema_editor.connection.vendor != "postgresql":
+            return _nothing(schema_editor)
+        statement =""",
+                "        return _nothing(schema_editor)\n        statement =",
+            ),
+        ),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
+        "delivered rows are among those that are due",
+        "db/indexes.py",
+        (("<> '{State.DELIVERED.value}'", "<> ''"),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
+        "the index of due events is split in the middle",
+        "db/indexes.py",
+        (('f"-{state}"', "state"),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
+        "states of two indexes are asked for in one list",
+        "models.py",
+        (("    if not others or len(others) == len(states):\n", "    if True:\n"),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
+        "delivered rows are forgotten among several states",
+        "models.py",
+        ((" | Q(state=State.DELIVERED)", ""),),
+        "db/test_indexes.py",
+    ),
+    Mutant(
+        "statuses of successes are looked for in an index",
+        "selection/status_codes.py",
+        (("or code >= 300", "or code > 0"),),
+        "selection/test_filters.py",
+    ),
+    Mutant(
+        "the index of a foreign key holds rows without one",
+        "db/online_migrations.py",
+        (("to_state, models.Index, SparseIndex)", "to_state, models.Index, models.Index)"),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
+        "pages without room for updates",
+        "db/online_migrations.py",
+        (('f"SET (fillfactor = {self.percent})"', '"SET (fillfactor = 100)"'),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
+        "pages keep their room when the migration is taken back",
+        "db/online_migrations.py",
+        (('"RESET (fillfactor)"', 'f"SET (fillfactor = {self.percent})"'),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
         "rows ahead are found by the index of keys",
         "models.py",
         (('.exclude(ordering_key="")  # for the index', "  # for the index"),),

@@ -14,7 +14,10 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+
+from genesys_eventbridge.db.indexes import SparseIndex
 
 #: Seconds that a migration waits for a lock, which is also the longest time it can block a save.
 LONGEST_LOCK_WAIT = 2
@@ -164,23 +167,139 @@ class ReplaceIndex(migrations.AddIndex):
         new: models.Index,
     ) -> None:
         model = state.apps.get_model(app_label, self.model_name)
-        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            _replace_index(model, schema_editor, old, new)
+
+
+class SparseForeignKey(Operation):
+    """On PostgreSQL, the index that Django made for a foreign key leaves out rows without a value.
+
+    The model and the other databases stay as they are: MySQL and MariaDB need the index for the constraint,
+    SQLite would copy the table. Use it in a plain ``Migration`` with ``atomic = False``.
+    """
+
+    reversible = True
+
+    def __init__(self, model_name: str, name: str) -> None:
+        self.model_name = model_name
+        self.name = name
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """The models do not change."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._replace(app_label, schema_editor, to_state, models.Index, SparseIndex)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._replace(app_label, schema_editor, to_state, SparseIndex, models.Index)
+
+    def describe(self) -> str:
+        return f"Leave out rows without {self.name} in its index on {self.model_name}"
+
+    def _replace(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        state: ProjectState,
+        old: type[models.Index],
+        new: type[models.Index],
+    ) -> None:
+        model = state.apps.get_model(app_label, self.model_name)
+        connection = schema_editor.connection
+        if connection.vendor != "postgresql" or not self.allow_migrate_model(connection.alias, model):
             return
-        if str(old.create_sql(model, schema_editor)) == str(new.create_sql(model, schema_editor)):
+        field: Any = model._meta.get_field(self.name)
+        named: Any = schema_editor  # the name that Django gave it
+        name = named._create_index_name(model._meta.db_table, [field.column])
+        _replace_index(
+            model, schema_editor, old(fields=[self.name], name=name), new(fields=[self.name], name=name)
+        )
+
+
+class SetFillFactor(Operation):
+    """PostgreSQL fills pages of the table, or of the ``index``, only up to ``percent``: room for more rows.
+
+    In a table the room is for updates of the rows of the page. Holds for pages to come, and waits for no
+    reads or writes. Use it in a plain ``Migration`` with ``atomic = False``.
+    """
+
+    reversible = True
+
+    def __init__(self, model_name: str, percent: int, index: str = "") -> None:
+        self.model_name = model_name
+        self.percent = percent
+        self.index = index
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """The models do not change."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._alter(app_label, schema_editor, to_state, f"SET (fillfactor = {self.percent})")
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._alter(app_label, schema_editor, to_state, "RESET (fillfactor)")
+
+    def describe(self) -> str:
+        return f"Fill pages of {self.index or self.model_name} up to {self.percent} %"
+
+    def _alter(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState, change: str
+    ) -> None:
+        model = state.apps.get_model(app_label, self.model_name)
+        connection = schema_editor.connection
+        if connection.vendor != "postgresql" or not self.allow_migrate_model(connection.alias, model):
             return
-        if schema_editor.connection.vendor != "postgresql":
-            schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(old.name)}")
-            schema_editor.add_index(model, new)
-            return
-        built = new.clone()
-        built.name = f"{new.name[:26]}_new"
-        current, temporary = schema_editor.quote_name(old.name), schema_editor.quote_name(built.name)
-        # If an earlier run was interrupted, this index exists and may be invalid: start again.
-        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {temporary}")
-        schema_editor.execute(str(built.create_sql(model, schema_editor, concurrently=True)), params=None)
-        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {current}")
         with short_waits(schema_editor):
-            schema_editor.execute(f"ALTER INDEX {temporary} RENAME TO {current}")
+            kind, name = ("INDEX", self.index) if self.index else ("TABLE", model._meta.db_table)
+            schema_editor.execute(f"ALTER {kind} {schema_editor.quote_name(name)} {change}")
+
+
+def _replace_index(
+    model: type[models.Model],
+    schema_editor: BaseDatabaseSchemaEditor,
+    old: models.Index,
+    new: models.Index,
+) -> None:
+    """Replace an index by one of the same name; on PostgreSQL without blocking traffic."""
+    if str(old.create_sql(model, schema_editor)) == str(new.create_sql(model, schema_editor)):
+        return
+    if schema_editor.connection.vendor != "postgresql":
+        schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(old.name)}")
+        schema_editor.add_index(model, new)
+        return
+    built = new.clone()
+    built.name = f"{new.name[:26]}_new"
+    current, temporary = schema_editor.quote_name(old.name), schema_editor.quote_name(built.name)
+    # If an earlier run was interrupted, this index exists and may be invalid: start again.
+    schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {temporary}")
+    schema_editor.execute(str(built.create_sql(model, schema_editor, concurrently=True)), params=None)
+    schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {current}")
+    with short_waits(schema_editor):
+        schema_editor.execute(f"ALTER INDEX {temporary} RENAME TO {current}")
 
 
 class AddUnique(migrations.AddConstraint):

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import NOW
-from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
+from genesys_eventbridge.models import Destination, OutboxEvent, in_states, outbox_alias
 from genesys_eventbridge.states import State
 
 #: If a worker reported within this many seconds, another project on this database serves the destination.
@@ -25,7 +25,7 @@ def is_left(alias: str) -> bool:
     """Whether this destination is in the tables but not in the settings."""
     if alias in conf.aliases():
         return False
-    events = OutboxEvent.objects.on_outbox().filter(destination=alias, state__in=State.values)
+    events = OutboxEvent.objects.on_outbox().filter(in_states(tuple(State)), destination=alias)
     return _rows().filter(alias=alias).exists() or events.exists()
 
 

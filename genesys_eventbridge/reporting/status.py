@@ -254,12 +254,12 @@ def _held_back(due: Sample, later: Sample, capped: Callable[[int], int], *, is_l
 
 
 def _delivered_1h(alias: str) -> tuple[int, bool]:
-    """No index has the end of an event, so only the newest events are counted."""
-    # Ordered like the index, in which ``due_at`` of a finished row is empty.
+    """Only the newest events are counted, read in the order of the index."""
+    # ``due_at`` of a finished row is always empty; said, it spares MySQL, MariaDB and SQLite the sorting.
     newest = (
         OutboxEvent.objects.on_outbox()
-        .filter(state=State.DELIVERED, destination=alias)
-        .order_by("-due_at", "-id")
+        .filter(state=State.DELIVERED, destination=alias, due_at__isnull=True)
+        .order_by("-id")
         .values("finished_at")[:RECENT]
     )
     found = newest.aggregate(number=Count("finished_at", filter=Q(finished_at__gte=DatabaseNow(-3600))))

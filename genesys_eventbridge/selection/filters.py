@@ -21,6 +21,7 @@ from genesys_eventbridge.models import (
     failed_since,
     failing,
     in_flight,
+    in_states,
     retrying,
     waiting,
 )
@@ -132,7 +133,8 @@ class EventFilter:
         yield from self._of_values()
         yield from (("state", condition) for condition in self._of_states())
         if self.status_code is not None:
-            yield "last_status_code", status_codes.condition(self.status_code)
+            column = "last_status_code" if status_codes.is_indexed(self.status_code) else ""
+            yield column, status_codes.condition(self.status_code)
         for column, since, until in self._spans():
             if since is not None:
                 yield column, Q(**{f"{column}__gte": since})
@@ -160,7 +162,7 @@ class EventFilter:
     def _of_states(self) -> Iterator[Q]:
         """Conditions that only events in certain states meet."""
         if self.states:
-            yield Q(state__in=self.states)
+            yield in_states(self.states)
             if not set(self.states) & set(OPEN):
                 yield Q(due_at__isnull=True)  # always true, by a constraint; the index then needs no sorting
         elif isinstance(self.status_code, StatusClass):

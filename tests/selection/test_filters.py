@@ -105,3 +105,9 @@ def test_a_filter_describes_itself_in_a_few_words(chosen, words, settings, monke
     monkeypatch.setattr(timezone, "now", lambda: NOON + dt.timedelta(days=40))
 
     assert chosen.words() == words
+
+
+@pytest.mark.parametrize(("code", "columns"), [(503, ["last_status_code"]), (202, [""])])
+def test_a_status_that_means_no_failure_is_not_looked_for_in_an_index(code, columns):
+    """PostgreSQL's index leaves it out: to count such events it would read the whole table."""
+    assert list(EventFilter(status_code=code).conditions()) == columns
