@@ -1,4 +1,4 @@
-"""Indexes that cost nothing for rows that nobody looks for in them."""
+"""Indexes that cost nothing for rows that no query looks for in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's indexes leave out rows that nobody looks for in them, and each query still uses its index."""
+"""PostgreSQL's indexes leave out rows that no query looks for in them; each query still uses its index."""
 
 import re
 from collections import Counter
