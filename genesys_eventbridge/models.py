@@ -270,7 +270,8 @@ class OutboxEvent(models.Model):
             # Equality on the first two columns: a paused destination or waiting checks do not slow down a
             # claim.
             UndeliveredIndex(fields=["state", "destination", "due_at", "id"], name="eventbridge_due"),
-            DeliveredIndex(fields=["destination"], name="eventbridge_delivered"),
+            # ``due_at`` is empty and takes no space: a count that asks for that reads only the index.
+            DeliveredIndex(fields=["destination", "due_at"], name="eventbridge_delivered"),
             # The head of a key is found among its open rows, not by walking its delivered history.
             FilledIndex(fields=["ordering_key", "state", "id"], name="eventbridge_key"),
             FilledIndex(fields=["remote_id"], name="eventbridge_remote"),

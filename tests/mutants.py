@@ -4917,9 +4917,16 @@ MUTANTS = [
         "selection/test_access.py::TestPlans::test_a_rare_condition_is_found_by_its_index_and_sorted",
     ),
     Mutant(
+        "the count that chooses an index reads the table",
+        "selection/access.py",
+        (('.annotate(one=Value(1)).values("one")', '.values("id")'),),
+        "db/test_indexes.py",
+        "postgresql",
+    ),
+    Mutant(
         "the count that chooses an index stops early",
         "selection/access.py",
-        (('.values("id")[:RARE]', '.values("id")'),),
+        (('.values("one")[:RARE]', '.values("one")'),),
         "selection/test_access.py::TestPlans::test_the_count_that_decides_stops_early",
     ),
     Mutant(

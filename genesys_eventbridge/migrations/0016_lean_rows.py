@@ -30,7 +30,9 @@ class Migration(migrations.Migration):
 
     operations = [
         # First: a query for delivered events never lacks an index.
-        AddIndex("outboxevent", DeliveredIndex(fields=["destination"], name="eventbridge_delivered")),
+        AddIndex(
+            "outboxevent", DeliveredIndex(fields=["destination", "due_at"], name="eventbridge_delivered")
+        ),
         replaced("outboxevent", UndeliveredIndex, "eventbridge_due", "state", "destination", "due_at", "id"),
         replaced(
             "outboxevent",

@@ -22,7 +22,7 @@ from genesys_eventbridge.outbox.followers import release
 from genesys_eventbridge.outbox.next_due import next_due
 from genesys_eventbridge.outbox.settle import owners
 from genesys_eventbridge.reporting.status import statuses
-from genesys_eventbridge.selection import EventFilter
+from genesys_eventbridge.selection import EventFilter, access
 from genesys_eventbridge.selection.filters import Attention, Progress
 from genesys_eventbridge.selection.search import search
 from genesys_eventbridge.states import State
@@ -132,6 +132,22 @@ def test_the_query_uses_the_index(index, query):
     statements = [each["sql"] for each in captured if each["sql"].startswith(("SELECT", "(SELECT", "UPDATE"))]
     plans = [" ".join(plan(sql)) for sql in statements]
     assert any(index in steps for steps in plans), plans
+
+
+@on_postgresql
+@pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD])
+def test_the_count_that_decides_how_to_read_a_list_reads_only_the_index(state):
+    """Otherwise the list of delivered events would read 50,000 of them before it shows the first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+
+    with CaptureQueriesContext(connection) as captured:
+        access.listed(OutboxEvent.objects.all(), EventFilter(states=(state,)))
+
+    (count,) = captured.captured_queries
+    index = "delivered" if state is State.DELIVERED else "due"
+    assert f"Index Only Scan using eventbridge_{index}" in " ".join(plan(count["sql"]))
 
 
 @on_postgresql
