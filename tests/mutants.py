@@ -3864,7 +3864,7 @@ MUTANTS = [
     Mutant(
         "one worker tries a refused type",
         "outbox/claim.py",
-        (("if not row.turn or destinations.take_refused_turn(settings)", "if True"),),
+        (("if not row.turn or turn_until:", "if True:"),),
         "relay/test_accusation.py::TestRefusals::test_of_two_workers_one_tries_an_event_of_a_refused_type",
     ),
     Mutant(
@@ -4044,7 +4044,7 @@ MUTANTS = [
     Mutant(
         "what was on its way is no probe of a pause for refusals",
         "circuit/__init__.py",
-        (("(reply.turn or reply.probe)", "True"),),
+        (("(reply.probe or (reply.turn and _holds_turn(circuit, reply)))", "True"),),
         "outbox/test_destinations.py::TestRefusals",
     ),
     Mutant(
@@ -4078,8 +4078,37 @@ MUTANTS = [
     Mutant(
         "a probe that gets an answer hands its turn back",
         "circuit/__init__.py",
-        (("    if reply.probe:\n        now = replace(now, probe_until=None)\n", ""),),
+        (
+            (
+                "    if reply.probe and now.probe_until == reply.turn_until:\n"
+                "        now = replace(now, probe_until=None)\n",
+                "",
+            ),
+        ),
         "circuit/test_circuit.py",
+    ),
+    Mutant(
+        "a probe that stalled past its lease does not end the next one's turn",
+        "circuit/__init__.py",
+        (("    if reply.probe and now.probe_until == reply.turn_until:\n", "    if reply.probe:\n"),),
+        "circuit/test_circuit.py outbox/test_destinations.py::TestTheProbe",
+    ),
+    Mutant(
+        "a turn of a refused type that stalled past its lease does not end the next one's",
+        "circuit/__init__.py",
+        (("until is None or until <= circuit.now or until == reply.turn_until", "True"),),
+        "outbox/test_destinations.py::TestRefusals",
+    ),
+    Mutant(
+        "a new pause does not end the turn of the probe that is under way",
+        "circuit/__init__.py",
+        (
+            (
+                "probe_turn=turn, probes=0, failures=0)",
+                "probe_turn=turn, probe_until=None, probes=0, failures=0)",
+            ),
+        ),
+        "circuit/test_circuit.py outbox/test_destinations.py::TestTheProbe",
     ),
     Mutant(
         "a refusal by the platform proves the way",

@@ -139,6 +139,8 @@ class Reply:
     #: Sent alone after a pause; sent as the only event of refused types.
     probe: bool = False
     turn: bool = False
+    #: The end of that turn, as the event's claim wrote it: who stalled past it holds it no longer.
+    turn_until: dt.datetime | None = None
     #: Pages and refusals that this event met before, and since when.
     halts: int = 0
     suspected_since: dt.datetime | None = None
@@ -250,9 +252,10 @@ def after(circuit: Circuit, reply: Reply, limits: Limits, *, checking: bool) -> 
     if checking:
         return step
     now = step.circuit
-    if reply.probe:
+    if reply.probe and now.probe_until == reply.turn_until:
         now = replace(now, probe_until=None)
-    if reply.turn and now.refusals is not None and now.refused_until == circuit.refused_until:
+    held = reply.turn and _holds_turn(circuit, reply)
+    if held and now.refusals is not None and now.refused_until == circuit.refused_until:
         # The probe had no result: the next one need not wait for the lease to expire.
         now = replace(now, refused_until=now.now + dt.timedelta(seconds=now.refusals.seconds))
     return step if now is step.circuit else replace(step, circuit=now)
@@ -319,7 +322,7 @@ def _refused(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits) -
     # If an operator ended the run, the refusal of the probe begins the next one.
     begins = (len(run.events) >= limits.run_length or probed) and not holding
     until = circuit.refused_until
-    if begins or (holding and (reply.turn or reply.probe)):
+    if begins or (holding and (reply.probe or (reply.turn and _holds_turn(circuit, reply)))):
         run = replace(run, seconds=retry_after.doubled(run.seconds, limits.base, limits.cap))
         until = now + dt.timedelta(seconds=run.seconds)
     circuit = replace(_answered(circuit), refusals=run, refused_until=until)
@@ -398,6 +401,12 @@ def _not_found(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits)
     return Step(circuit, accuses=wrong is None and (reply.sole or others_found))
 
 
+def _holds_turn(circuit: Circuit, reply: Reply) -> bool:
+    """Whether no other worker has taken or ended the turn of the refused types since this event's claim."""
+    until = circuit.refused_until
+    return until is None or until <= circuit.now or until == reply.turn_until
+
+
 # ---- pauses
 
 
@@ -451,7 +460,7 @@ def _paused(
     if checking:
         return replace(circuit, check=pauses)
     turn = circuit.probe_turn if circuit.publish else 0
-    return replace(circuit, publish=pauses, probe_until=None, probe_turn=turn, probes=0, failures=0)
+    return replace(circuit, publish=pauses, probe_turn=turn, probes=0, failures=0)
 
 
 def _noted(events: tuple[int, ...], event_id: int) -> tuple[int, ...]:

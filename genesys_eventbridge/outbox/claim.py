@@ -76,6 +76,8 @@ class Claimed:
     #: Sent alone after a pause, or as the one event of a refused type.
     probe: bool = False
     turn: bool = False
+    #: The end of that turn, by the database's clock.
+    turn_until: dt.datetime | None = None
     #: The body was changed after it was enqueued.
     altered: bool = False
     #: An operator gave it a new key: what was sent under an earlier one may have been accepted.
@@ -372,15 +374,19 @@ def _take(
     drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
         return [], drawn.wait
-    ids = [
-        row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
-    ]
+    ids, turn_until = [], None
+    for row in ready[: drawn.tokens]:
+        turn_until = destinations.take_refused_turn(settings) if row.turn else turn_until
+        if not row.turn or turn_until:
+            ids.append(row.id)
     rows = unlocked(_still_claimable(kind, settings, ids))
     locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
     if not locked:
         return [], 0.0
-    if gate.probing and kind is AttemptKind.PUBLISH and not destinations.take_probe(settings):
-        return [], 0.0
+    if gate.probing and kind is AttemptKind.PUBLISH:
+        turn_until = destinations.take_probe(settings)
+        if turn_until is None:
+            return [], 0.0
     token = uuid.uuid4()
     started = time.monotonic()
     won = {row["id"] for row in locked}
@@ -398,7 +404,12 @@ def _take(
     destinations.spend(kind, settings, drawn, len(won))
     turns = {row.id for row in ready if row.turn}
     return [
-        replace(_claimed(kind, settings, row, token, started), probe=gate.probing, turn=row["id"] in turns)
+        replace(
+            _claimed(kind, settings, row, token, started),
+            probe=gate.probing,
+            turn=row["id"] in turns,
+            turn_until=turn_until,
+        )
         for row in locked
         if row["id"] in won
     ], 0.0

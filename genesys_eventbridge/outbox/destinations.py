@@ -158,23 +158,23 @@ def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:
     )
 
 
-def take_probe(settings: DestinationSettings) -> bool:
-    """Within the claim's transaction: whether this worker may send the probe. Others get False."""
+def take_probe(settings: DestinationSettings) -> dt.datetime | None:
+    """Within the claim's transaction: the end of this worker's turn to probe, or None."""
     free = Q(probe_until__isnull=True) | Q(probe_until__lte=DatabaseNow())
-    return bool(
-        _rows(settings.alias)
-        .filter(free, paused_until__lte=DatabaseNow())
-        .update(probe_until=DatabaseNow(settings.lease_seconds), probe_turn=F("probe_turn") + 1)
+    rows = _rows(settings.alias)
+    taken = rows.filter(free, paused_until__lte=DatabaseNow()).update(
+        probe_until=DatabaseNow(settings.lease_seconds), probe_turn=F("probe_turn") + 1
     )
+    return rows.values_list("probe_until", flat=True).get() if taken else None
 
 
-def take_refused_turn(settings: DestinationSettings) -> bool:
-    """Within the claim's transaction: whether this worker may try the next event of a refused type."""
-    return bool(
-        _rows(settings.alias)
-        .filter(refused_until__lte=DatabaseNow())
-        .update(refused_until=DatabaseNow(settings.lease_seconds))
+def take_refused_turn(settings: DestinationSettings) -> dt.datetime | None:
+    """Within the claim's transaction: the end of this worker's turn to try a refused type, or None."""
+    rows = _rows(settings.alias)
+    taken = rows.filter(refused_until__lte=DatabaseNow()).update(
+        refused_until=DatabaseNow(settings.lease_seconds)
     )
+    return rows.values_list("refused_until", flat=True).get() if taken else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +338,7 @@ def _reply(settings: DestinationSettings, row: Claimed, outcome: Outcome | None)
         type=row.type,
         probe=row.probe,
         turn=row.turn,
+        turn_until=row.turn_until,
         halts=row.halts,
         suspected_since=row.suspected_since,
         due_since=row.waiting_since,

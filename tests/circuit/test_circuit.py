@@ -171,15 +171,23 @@ class TestTheProbe:
     @pytest.mark.parametrize("name", ANSWERS)
     @pytest.mark.parametrize("kind", Halt)
     def test_any_answer_hands_its_turn_back(self, kind, name):
-        step = after(paused(kind), Reply(1, ANSWERS[name], probe=True), LIMITS, checking=False)
+        step = after(
+            paused(kind), Reply(1, ANSWERS[name], probe=True, turn_until=at(60)), LIMITS, checking=False
+        )
 
         assert step.circuit.probe_until is None
 
     def test_one_that_was_not_begun_hands_it_back_too(self):
-        step = after(paused("network"), Reply(1, None, probe=True), LIMITS, checking=False)
+        step = after(paused("network"), Reply(1, None, probe=True, turn_until=at(60)), LIMITS, checking=False)
 
         assert step.circuit.probe_until is None
         assert pauses(step.circuit) == {"network": -1.0}
+
+    @pytest.mark.parametrize("name", [*ANSWERS, None])
+    def test_one_that_stalled_past_its_lease_hands_nothing_back(self, name):
+        reply = Reply(1, name and ANSWERS[name], probe=True, turn_until=at(-1))
+
+        assert after(paused("network"), reply, LIMITS, checking=False).circuit.probe_until == at(60)
 
     @pytest.mark.parametrize("name", ["BROKEN", "UNREACHED", "LOGIN", "SLOW_DOWN"])
     def test_a_request_that_was_on_its_way_does_not_lengthen_a_pause_of_its_kind(self, name):
@@ -189,9 +197,9 @@ class TestTheProbe:
             step = after(circuit, Reply(1, ANSWERS[name]), LIMITS, checking=False)
 
             assert step.paused
+            assert step.circuit.probe_until == circuit.probe_until  # another worker's
             if name != "SLOW_DOWN":
                 assert pauses(step.circuit) == {kind: until}
-                assert step.circuit.probe_until == circuit.probe_until  # another worker's
 
     def test_it_is_no_probe_where_another_worker_ended_the_pause(self):
         step = after(Circuit(NOW), Reply(1, BROKEN, probe=True), LIMITS, checking=False)
@@ -551,6 +559,6 @@ def test_a_turn_of_a_refused_type_that_comes_to_nothing_does_not_cost_a_lease():
     run = Refusals(since=NOW, types=("a",), seconds=10.0)
     circuit = Circuit(NOW, refusals=run, refused_until=at(60))
 
-    step = after(circuit, Reply(1, BROKEN, type="a", turn=True), LIMITS, checking=False)
+    step = after(circuit, Reply(1, BROKEN, type="a", turn=True, turn_until=at(60)), LIMITS, checking=False)
 
     assert step.circuit.refused_until == at(10)

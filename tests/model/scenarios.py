@@ -9,6 +9,7 @@ G1_ENDS, G1_DELIVERED = "G1_every_event_ends", "G1_delivered_if_all_is_well"
 G2, G3, G4 = "G2_no_phantom", "G3_at_most_one_acceptance", "G4_same_bytes"
 G5, G6 = "G5_one_active_publisher", "G6_moves_again_after_the_lease"
 G7, G8, G9 = "G7_doubt_before_the_first_byte", "G8_order", "G9_shared_pause"
+G9_PROBE = "G9_one_probe_at_a_time"
 G11 = "G11_attempts_counted_at_claim"
 
 
@@ -52,7 +53,9 @@ SCENARIOS = {
         (G3, G5, G7, G8, G11),
     ),
     "pause": Scenario(
-        "two events, two workers, any answer may be a 429", ("EVENTS=2", "PAUSES"), (G3, G5, G7, G9, G11)
+        "two events, two workers, any answer may be a 429",
+        ("EVENTS=2", "PAUSES"),
+        (G3, G5, G7, G9, G9_PROBE, G11),
     ),
     "two faults": Scenario(
         "one event, two workers; two kills, freezes, lost answers or failures",
@@ -102,7 +105,8 @@ WEAKENINGS = {
     "BLOCK_ON_DEAD": _without("a dead event holds back its ordering key", "order", G8),
     "PAUSE_CHECK": _without("a pass looks at the pause before it claims", "pause", G9),
     "PAUSE_FIRST": _without("the pause is recorded before the row is settled", "pause", G9),
-    "PROBE": _without("the turn to probe is a compare-and-set", "pause", G9),
+    "PROBE": _without("the turn to probe is a compare-and-set", "pause", G9_PROBE),
+    "PROBE_HOLDER": _without("only who holds the turn to probe may end it", "pause", G9_PROBE),
     "UNCHARGED": _without("a 429 uses up no attempt", "pause", G9),
     "LEASE_EXPIRY": _without("a row whose lease has expired is due again", "one fault", G6),
     "EXPIRY": _without("a closed window ends the event", "two faults", G1_ENDS),

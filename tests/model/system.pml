@@ -41,6 +41,7 @@ bool G6_moves_again_after_the_lease = true;
 bool G7_doubt_before_the_first_byte = true;
 bool G8_order = true;
 bool G9_shared_pause = true;
+bool G9_one_probe_at_a_time = true;
 bool G11_attempts_counted_at_claim = true;
 
 #define HOLDS(property, condition) property = (condition); assert(property); property = true
@@ -122,6 +123,7 @@ bit committed, open, over, business, changed, body, wire_body;
 
 byte pause;                /* 1 + how long it lasts; 1: over, one worker may probe; 0: none */
 byte probe_lease;
+byte prober;               /* the token of the claim that took the turn */
 bit probing[WORKERS];
 bit halted[WORKERS];       /* its answer was a 429 */
 byte prior[WORKERS];
@@ -150,13 +152,7 @@ byte faults = FAULTS;
 #else
 #define UNLUCKY true
 #define PAY skip
-#ifdef PAUSES
-/* A probe is recorded within its lease: a later record would free the turn of the next probe, too. */
-#define RECORDS_LATE(w) (probing[w] && (phase[w] == ANSWERED || (phase[w] == CLAIMED && held[w] + 1 == LEASE)))
-#define MAY_TICK (!RECORDS_LATE(0) && !RECORDS_LATE(1))
-#else
 #define MAY_TICK true
-#endif
 #define MAY_ACT(w) true
 #endif
 
@@ -194,6 +190,12 @@ inline writes(r, who) {
 #define TAKES_TURN(w) (!probing[w] || (pause == 1 && probe_lease == 0))
 #endif
 
+#ifdef WEAKEN_PROBE_HOLDER
+#define HOLDS_TURN(w) probing[w]
+#else
+#define HOLDS_TURN(w) (probing[w] && prober == TOKEN(w))
+#endif
+
 inline look(w, r) {
     phase[w] = LOOKED;
     at[w] = r;
@@ -209,10 +211,10 @@ inline take(w) {
         writes(at[w], 0);
 #ifdef PAUSES
         HOLDS(G9_shared_pause, !unrecorded[at[w]]);
-        HOLDS(G9_shared_pause, !probing[w] || !(probing[1 - w] && (phase[1 - w] == CLAIMED || phase[1 - w] == SENT)
+        HOLDS(G9_one_probe_at_a_time, !probing[w] || !(probing[1 - w] && (phase[1 - w] == CLAIMED || phase[1 - w] == SENT)
             && held[1 - w] < LEASE));
         if
-        :: probing[w] -> probe_lease = LEASE
+        :: probing[w] -> probe_lease = LEASE; prober = TOKEN(w)
         :: else
         fi;
         prior[w] = rows[at[w]].attempts;
@@ -259,9 +261,10 @@ inline record(w) {
     :: else
     fi;
     if
-    :: probing[w] -> probe_lease = 0; probing[w] = 0
+    :: HOLDS_TURN(w) -> probe_lease = 0; prober = 0
     :: else
-    fi
+    fi;
+    probing[w] = 0
 }
 
 inline finish(w) {

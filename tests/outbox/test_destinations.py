@@ -31,6 +31,9 @@ from tests.outbox_rows import (
 
 pytestmark = pytest.mark.django_db
 
+PAGE = Outcome(Verdict.HALTED, halt=Halt.PERMISSION, error="a page", accuses=True)
+REFUSED = Outcome(Verdict.REJECTED, status_code=400, error="400: no such schema")
+
 
 def gate(kind=PUBLISH):
     return destinations.gate(kind, "default", "host:1")
@@ -276,14 +279,35 @@ class TestTheProbe:
     def test_a_probe_that_got_an_answer_lets_the_next_one_go_at_once(self):
         for _ in range(3):
             event()
-        busy = Outcome(Verdict.HALTED, halt=Halt.PERMISSION, error="a page", accuses=True)
         succeeded()
         with self.after_a_pause():
             (row,) = claim().rows
             assert row.probe
-            record(Reply(row.id, busy, probe=row.probe))
+            record(Reply(row.id, PAGE, probe=row.probe, turn_until=row.turn_until))
 
             assert len(claim().rows) == 1
+
+    def test_one_that_stalled_past_its_lease_does_not_end_the_turn_of_the_next(self):
+        for _ in range(3):
+            event()
+        with self.after_a_pause():
+            (stalled,) = claim().rows
+        with shifted(6 + 61):
+            (probing,) = claim().rows
+            answered(stalled, None)
+            assert not gate().open
+
+            answered(probing, None)
+            assert gate().probing
+
+    def test_a_failure_of_what_was_on_its_way_does_not_end_its_turn(self):
+        for _ in range(3):
+            event()
+        with self.after_a_pause():
+            claim()
+            halted("rate", 1.0)
+        with shifted(6 + 59):
+            assert claim().rows == []
 
     def test_a_good_probe_opens_the_gate(self):
         for _ in range(3):
@@ -604,6 +628,31 @@ class TestTheRate:
         assert Destination.objects.get().probe_until is None
 
 
+@pytest.mark.django_db(transaction=True)
+def test_of_workers_at_once_one_probes_whatever_a_stalled_one_reports_meanwhile():
+    """Each has its own connection; the stalled one's answer comes while the others look for a turn."""
+    for _ in range(20):
+        event()
+    halted("network")
+    with shifted(6):
+        (stalled,) = claim().rows
+    turns = iter(range(4))
+    together = threading.Barrier(4)
+
+    def work():
+        late = next(turns) == 0
+        together.wait(30)
+        with shifted(6 + 61):
+            if late:
+                answered(stalled, None)
+                return []
+            return [row for _ in range(3) for row in claim().rows]
+
+    probes = [row for rows in in_threads(4, work) for row in rows]
+
+    assert [row.probe for row in probes] == [True]
+
+
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer and no row locks")
 @pytest.mark.django_db(transaction=True)
 class TestTheRateAmongWorkers:
@@ -800,10 +849,28 @@ class TestRefusals:
 
         assert refused(11) == 0.0
         assert gate().refused_for <= 5
-        assert refused(12, turn=True) == 0.0
+        assert refused(12, turn=True, turn_until=Destination.objects.get().refused_until) == 0.0
 
         assert gate().open
         assert 5 < gate().refused_for <= 10
+
+    @pytest.mark.parametrize("outcome", ["a refusal", "no result"])
+    def test_a_turn_that_stalled_past_its_lease_does_not_end_that_of_the_next(self, outcome):
+        refused(*range(10))
+        succeeded(types=["b"])
+        for _ in range(2):
+            event("a")
+        with shifted(6):
+            (stalled,) = claim().rows
+            assert stalled.turn
+        with shifted(6 + 61):
+            (trying,) = claim().rows
+            turn = Destination.objects.get().refused_until
+            answered(stalled, REFUSED if outcome == "a refusal" else None)
+            assert Destination.objects.get().refused_until == turn
+
+            answered(trying, REFUSED)
+            assert gate().refused_for < 30
 
     def test_one_worker_at_a_time_tries_a_refused_type(self):
         refused(*range(10))
@@ -831,7 +898,11 @@ class TestRefusals:
         assert Destination.objects.get().refused_until is None
 
 
-def refused(*events, probe=False, turn=False, kinds="a"):
-    outcome = Outcome(Verdict.REJECTED, status_code=400, error="400: no such schema")
-    replies = [Reply(number, outcome, type=kinds, probe=probe, turn=turn) for number in events]
+def refused(*events, kinds="a", **keywords):
+    replies = [Reply(number, REFUSED, type=kinds, **keywords) for number in events]
     return length(record(*replies, concurrency=5))
+
+
+def answered(row, outcome):
+    """Record one answer to a claimed row."""
+    return destinations.record_outcomes(PUBLISH, settings_with(), [(row, outcome)])

@@ -33,6 +33,7 @@ def claimed(number, *, halts=0, kind="order.created"):
         type=kind,
         probe=False,
         turn=False,
+        turn_until=None,
         suspected_since=None,
         waiting_since=timezone.now(),
     )
