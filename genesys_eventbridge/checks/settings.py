@@ -51,8 +51,7 @@ def problems() -> Iterator[Problem]:
             "",
             f"{conf.SETTING} is missing or empty: nothing can be enqueued, and a model registered with "
             "publishes() cannot be saved.",
-            f'Set {conf.SETTING} = {{"default": {{"SOURCE": "com.example.ordering"}}}}. What sends '
-            "also needs the region and the credentials.",
+            f"{conf.SMALLEST} What only enqueues needs no more than SOURCE.",
         )
     for destination in readable():
         yield from _unusable_schemas(destination)
@@ -122,7 +121,7 @@ def _unusable_schemas(destination: DestinationSettings) -> Iterator[Problem]:
                 "E004",
                 "SCHEMAS",
                 f"{conf.SETTING}[{destination.alias!r}]: {error}",
-                f'Fix it, or remove {event_type!r} from "SCHEMAS".',
+                f'Correct it there, or remove {event_type!r} from "SCHEMAS".',
             )
 
 

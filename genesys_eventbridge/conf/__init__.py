@@ -27,6 +27,12 @@ from genesys_eventbridge.platform.protocols import BUILT_IN, EventBridge, Protoc
 from genesys_eventbridge.platform.values import setting, settings_of
 
 SETTING = "GENESYS_EVENTBRIDGE"
+#: What to write where the setting is missing or has another shape.
+SMALLEST = (
+    f'Set {SETTING} = {{"default": {{"REGION": "us-east-1", "CLIENT_ID": os.environ["GENESYS_CLIENT_ID"], '
+    '"CLIENT_SECRET": os.environ["GENESYS_CLIENT_SECRET"], "SOURCE": "com.example.ordering"}}, with your '
+    "region and your source."
+)
 HOUR = 3600.0
 
 
@@ -205,13 +211,10 @@ def _reasons(problems: Iterable[Problem]) -> str:
 
 def problems() -> list[Problem]:
     """All errors and warnings about the setting, for the system checks. Never raises."""
-    try:
-        raw = _raw()
-    except ImproperlyConfigured as error:
-        hint = f"Add a {SETTING} dict with a 'default' destination."
-        return [Problem("E001", "", str(error), hint, only_sending=is_missing())]
+    if flaw := _flaw():
+        return [Problem("E001", "", flaw, SMALLEST, only_sending=is_missing())]
     found: list[Problem] = []
-    for alias, keys in raw.items():
+    for alias, keys in _raw().items():
         given, problems = _read(alias, keys)
         found += [*problems, *rules.unloadable(alias, given)]
     return found
@@ -249,15 +252,20 @@ def _setting_changed(*, setting: str, **_kwargs: Any) -> None:
         reset()
 
 
-def _raw() -> Mapping[str, Any]:
+def _flaw() -> str:
+    """What is wrong with the setting as a whole; "" if it is a dict with destinations."""
     raw = getattr(settings, SETTING, None)
-    if not isinstance(raw, Mapping) or not raw:
-        raise ImproperlyConfigured(
-            f'{SETTING} must be a dict of destinations, like {{"default": {{"REGION": ...}}}}; '
-            f"got {type(raw).__name__}."
-            if not isinstance(raw, Mapping) and raw is not None
-            else f'{SETTING} is missing or empty. Add at least the destination "default".'
-        )
+    if isinstance(raw, Mapping) and raw:
+        return ""
+    if raw is None or isinstance(raw, Mapping):
+        return f"{SETTING} is missing or empty."
+    return f"{SETTING} must be a dict of destinations, got {type(raw).__name__}."
+
+
+def _raw() -> Mapping[str, Any]:
+    if flaw := _flaw():
+        raise ImproperlyConfigured(f"{flaw} {SMALLEST}")
+    raw: Mapping[str, Any] = getattr(settings, SETTING)
     return {alias: _adapted(keys) for alias, keys in raw.items()} if _changes else raw
 
 
@@ -275,8 +283,8 @@ def _read(alias: Any, raw: Any) -> tuple[dict[str, Any], list[Problem]]:
             Problem("E004", "", f"{SETTING}: the alias {alias!r} is not a string of 1 to 64 characters.", "")
         )
     if not isinstance(raw, Mapping):
-        hint = f'Write {SETTING} = {{"{alias}": {{"REGION": "us-east-1", ...}}}}.'
-        return {}, [*problems, Problem("E001", "", f"{SETTING}[{alias!r}] must be a dict.", hint)]
+        message = f"{SETTING}[{alias!r}] must be a dict with the settings of the destination {alias!r}."
+        return {}, [*problems, Problem("E001", "", message, SMALLEST)]
     try:
         kind = protocol_class(raw.get(PROTOCOL, EventBridge.name))
     except ValueError as error:

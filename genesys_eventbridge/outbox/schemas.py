@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.text import clean
+
+_TYPES = "array, boolean, integer, null, number, object and string"
 
 
 def in_settings(event_type: str) -> str:
@@ -27,26 +29,54 @@ def available() -> bool:
 
 
 def validate(schema: Any, event_type: str, data: Any, origin: str = "") -> None:
-    """Raise InvalidEvent if decoded ``data`` does not match ``schema``, with the path and the rule's name.
+    """Raise InvalidEvent if decoded ``data`` does not match ``schema``, with the path and what is wanted.
 
     ``schema`` is a dict or the path of a JSON file; ``origin`` is how errors name it, the entry in SCHEMAS
     if empty. Raises ImproperlyConfigured if it cannot be used.
     """
-    error = _first_error(schema, origin or in_settings(event_type), data)
+    origin = origin or in_settings(event_type)
+    error = _first_error(schema, origin, data)
     if error is not None:
+        path, broken = _broken(error)
         raise InvalidEvent(
-            f"data{_path(error)}", f"does not match the schema of {event_type!r}: rule {error.validator!r}"
+            path,
+            f"{broken} (rule {error.validator!r} of the schema of {event_type!r}). Correct the data, or the "
+            f"schema in {origin}.",
         )
 
 
 def reason(schema: Any, data: Any, origin: str) -> str:
-    """Where ``data`` does not match and by which rule: "data.number, rule 'pattern'"; "" if it matches."""
+    """Where ``data`` does not match and why: "data.number is missing (rule 'required')"; "" if it matches."""
     error = _first_error(schema, origin, data)
-    return "" if error is None else f"data{_path(error)}, rule {error.validator!r}"
+    return "" if error is None else f"{' '.join(_broken(error))} (rule {error.validator!r})"
 
 
-def _path(error: Any) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+def _broken(error: Any) -> tuple[str, str]:
+    """The path of what is wrong, and what the schema wants there. Repeats no value of the data."""
+    path, rule, wanted = f"data{_path(error.absolute_path)}", error.validator, error.validator_value
+    if rule == "required" and isinstance(wanted, list):
+        missing = [name for name in wanted if name not in error.instance]
+        others = f", and so {'is' if len(missing) == 2 else 'are'} {_listed(missing[1:])}"
+        return f"{path}.{missing[0]}", f"is missing{others if missing[1:] else ''}"
+    if rule == "additionalProperties" and wanted is False:
+        known = list(error.schema.get("properties", {}))
+        return path, f"has a field besides {_listed(known)}" if known else "must be empty"
+    if rule == "type":
+        return path, f"must be of type {_listed(wanted if isinstance(wanted, list) else [wanted])}"
+    if rule == "enum" and isinstance(wanted, list):
+        return path, f"must be one of {_listed(wanted)}"
+    if isinstance(wanted, (str, int, float)) and not isinstance(wanted, bool):
+        return path, f"must have the {rule} {clean(wanted, 100)}"
+    return path, f"must match the {rule}"
+
+
+def _path(parts: Iterable[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+
+
+def _listed(names: Sequence[object]) -> str:
+    """The first ten."""
+    return clean(", ".join(map(str, names[:10])), 300) + (", ..." if len(names) > 10 else "")
 
 
 def fits(schema: Any, event_type: str, data: Any, origin: str = "") -> bool:
@@ -91,11 +121,24 @@ def _compiled(text: str, is_path: bool, origin: str) -> Any:
         raise ImproperlyConfigured(
             f"{origin} needs the jsonschema package: pip install 'django-genesys-eventbridge[schema]'."
         ) from error
+    where = f"{origin} (file {clean(text, 300)})" if is_path else origin
     try:
         schema = json.loads(Path(text).read_text("utf-8") if is_path else text)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
-    except (OSError, ValueError, RecursionError, jsonschema.SchemaError) as error:
-        reason = clean(getattr(error, "message", error), 300)
-        raise ImproperlyConfigured(f"{origin} is not a valid JSON Schema: {reason}") from error
+    except jsonschema.SchemaError as error:
+        raise ImproperlyConfigured(f"{where} is not a valid JSON Schema {_flaw(error)}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ImproperlyConfigured(f"{where} cannot be read as JSON: {clean(error, 300)}") from error
     return kind(schema, registry=referencing.Registry())
+
+
+def _flaw(error: Any) -> str:
+    """Where a schema is wrong, as a JSON pointer, and why: "at #/properties/a/type: 'strng' is no type"."""
+    pointer = "/".join(
+        ["#", *(str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)]
+    )
+    reason = error.message
+    if error.validator == "anyOf" and "simpleTypes" in repr(error.validator_value):
+        reason = f"{error.instance!r} is no type. The types are {_TYPES}, or a list of them"
+    return f"at {clean(pointer, 300)}: {clean(reason, 300)}"

@@ -115,7 +115,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("schema", "words"),
         [
-            ({"type": "no such type"}, "'no such type' is not valid"),
+            ({"type": "no such type"}, "at #/type: 'no such type' is no type"),
             ({"properties": []}, "is not of type 'object'"),
             ({1: {}, "a": {}}, "cannot be encoded as JSON"),
             ({"const": {1, 2}}, "cannot be encoded as JSON"),

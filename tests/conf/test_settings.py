@@ -1,6 +1,8 @@
 """The settings: read late, checked whole; what cannot work is refused with the key and the remedy."""
 
 import dataclasses
+import os
+import re
 
 import pytest
 from django.core import checks
@@ -396,6 +398,25 @@ class TestRefusals:
         assert [number for number, _key in found()] == ["E001"]
         with pytest.raises(ImproperlyConfigured, match="GENESYS_EVENTBRIDGE"):
             conf.aliases()
+
+    @pytest.mark.parametrize(
+        "value", [None, {}, "default", {"default": "us-east-1"}, {"REGION": "us-east-1"}]
+    )
+    def test_where_it_has_no_shape_the_hint_is_a_whole_setting_that_works(self, settings, value, monkeypatch):
+        for key in ("GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET"):
+            monkeypatch.setenv(key, "something")
+        settings.GENESYS_EVENTBRIDGE = value
+        (problem,) = [each for each in conf.problems() if each.id == "E001"]
+        with pytest.raises(ImproperlyConfigured) as caught:
+            conf.destination("default" if value != {"REGION": "us-east-1"} else "REGION")
+        assert problem.hint in str(caught.value)
+
+        wanted = re.search(r"GENESYS_EVENTBRIDGE = (.+}})", problem.hint)
+        assert wanted
+        settings.GENESYS_EVENTBRIDGE = eval(wanted[1], {"os": os})
+
+        assert conf.problems() == []
+        assert conf.sending().source == "com.example.ordering"
 
     @pytest.mark.parametrize("raw", [None, "us-east-1", 7])
     def test_a_destination_that_is_no_dict_is_named(self, settings, raw):

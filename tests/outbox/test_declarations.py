@@ -180,7 +180,8 @@ def test_the_checks_name_the_declaration_the_place_and_the_remedy(declare: Decla
     example, destination = check_models()
 
     assert example.msg == (
-        "declare_event('order.packed'): the example does not match the schema: data.number, rule 'pattern'."
+        "declare_event('order.packed'): the example does not match the schema: "
+        "data.number must have the pattern ^ORD- (rule 'pattern')."
     )
     assert destination.hint == "Did you mean 'default'?"
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from genesys_eventbridge.checks.settings import problems
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import enqueue
@@ -44,7 +45,7 @@ def test_data_that_fits_is_taken(schema):
 @pytest.mark.parametrize(
     ("data", "field"),
     [
-        ({}, "data"),
+        ({}, "data.number"),
         ({"number": 7}, "data.number"),
         ({"number": "x", "items": [{"price": "1"}]}, "data.items[0].price"),
     ],
@@ -58,6 +59,44 @@ def test_data_that_does_not_fit_names_the_path_and_is_not_stored(schema, data, f
     assert caught.value.field == field
     assert "order.created" in str(caught.value)
     assert not OutboxEvent.objects.exists()
+
+
+RULES = {
+    "type": "object",
+    "required": ["a", "b", "c"],
+    "properties": {
+        "a": {"enum": ["x", "y"]},
+        "b": {"minimum": 5},
+        "c": {"type": ["string", "null"]},
+        "d": {"additionalProperties": False},
+        "e": {"not": {"type": "object"}},
+    },
+    "additionalProperties": False,
+}
+GOOD = {"a": "x", "b": 5, "c": None}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"c": ""}, "data.a: is missing, and so is b (rule 'required' of"),
+        ({}, "data.a: is missing, and so are b, c (rule"),
+        ({**GOOD, "a": "z"}, "data.a: must be one of x, y (rule 'enum' of"),
+        ({**GOOD, "b": 4}, "data.b: must have the minimum 5 (rule 'minimum' of"),
+        ({**GOOD, "c": 1}, "data.c: must be of type string, null (rule 'type' of"),
+        ({**GOOD, "d": {"z": 1}}, "data.d: must be empty (rule 'additionalProperties' of"),
+        ({**GOOD, "z": 1}, "data: has a field besides a, b, c, d, e (rule 'additionalProperties' of"),
+        ({**GOOD, "e": {}}, "data.e: must match the not (rule 'not' of"),
+    ],
+)
+def test_the_refusal_says_what_the_schema_wants_and_where_it_is(schema, data, message):
+    schema(RULES)
+
+    with pytest.raises(InvalidEvent) as caught:
+        put(data)
+
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith("Correct the data, or the schema in SCHEMAS['order.created'].")
 
 
 def test_the_refusal_repeats_no_payload(schema):
@@ -97,3 +136,33 @@ def test_a_schema_that_is_none_is_named(schema, value):
 
     with pytest.raises(ImproperlyConfigured, match=r"order\.created"):
         put({})
+
+
+@pytest.mark.parametrize(
+    ("value", "flaw"),
+    [
+        (
+            {"properties": {"a": {"type": "strng"}}},
+            "not a valid JSON Schema at #/properties/a/type: 'strng' is no type",
+        ),
+        (
+            {"properties": {"a/b": {"minimum": "x"}}},
+            "at #/properties/a~1b/minimum: 'x' is not of type 'number'",
+        ),
+        ([], "cannot be read as JSON"),
+    ],
+)
+def test_a_schema_that_is_none_says_where(schema, value, flaw, tmp_path):
+    if value == []:
+        value = tmp_path / "broken.json"
+        value.write_text("{", "utf-8")
+        flaw = f"SCHEMAS['order.created'] (file {value}) {flaw}"
+    schema(value)
+
+    with pytest.raises(ImproperlyConfigured) as caught:
+        put({})
+    (problem,) = [each for each in problems() if each.id == "E004"]
+
+    assert "SCHEMAS['order.created']" in str(caught.value)
+    assert flaw in str(caught.value)
+    assert str(caught.value) in problem.message
