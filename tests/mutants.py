@@ -1179,6 +1179,18 @@ MUTANTS = [
         "outbox/test_destinations.py",
     ),
     Mutant(
+        "a health view of an unknown destination is no server error",
+        "contrib/views.py",
+        (("if alias not in conf.aliases()]", "if alias is None]"),),
+        "contrib/test_health.py::TestTheView",
+    ),
+    Mutant(
+        "a version that would be ignored is refused",
+        "management/commands/eventbridge_catalogue.py",
+        (("if version is not None and (form", "if version is None and (form"),),
+        "management/test_contract.py",
+    ),
+    Mutant(
         "one probe at a time",
         "outbox/destinations.py",
         ((".filter(free, paused_until__lte=DatabaseNow())", ".filter(paused_until__lte=DatabaseNow())"),),

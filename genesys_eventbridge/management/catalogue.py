@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from genesys_eventbridge.reporting.exports import plain
 
 #: The formats that are one JSON document of their own.
 DOCUMENTS = ("jsonschema", "asyncapi")
+
+#: A semantic version; what follows its three numbers is dropped.
+_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.[0-9]{1,9}(?:[-+].*)?", re.ASCII)
 
 NOTHING = (
     "No event is declared yet. Register a model: @publishes(created=..., fields=[...]), "
@@ -70,10 +74,14 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
         f"{counted(len(breaking), 'breaking change')}, {counted(len(compatible), 'compatible change')} "
         f"since {file} was written ({counted(len(old), 'event type')} then, {len(new):,} now)."
     )
-    if breaking:
-        lines.append("If the consumers agree, write the file again:")
     if breaking or compatible:
-        version = f" --contract-version {document['info']['version']}" if form == "asyncapi" else ""
+        again = "If the consumers agree, write the file again" if breaking else "Write the file again"
+        version = ""
+        if form == "asyncapi":
+            written = str(document["info"]["version"])
+            again += f", with a new version (it has {written})"
+            version = f" --contract-version {_raised(written, breaking=bool(breaking))}"
+        lines.append(f"{again}, and commit it:")
         lines.append(next_step(f"eventbridge_catalogue --format {form} --output {file}{version}"))
     data = {
         "file": file,
@@ -81,6 +89,15 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
         "compatible": list(map(_change, compatible)),
     }
     return Result(lines, data), len(breaking)
+
+
+def _raised(version: str, *, breaking: bool) -> str:
+    """The next semantic version; "VERSION", to be filled in, after one that is none."""
+    parts = _VERSION.fullmatch(version)
+    if parts is None:
+        return "VERSION"
+    major, minor = int(parts[1]), int(parts[2])
+    return f"{major + 1}.0.0" if breaking else f"{major}.{minor + 1}.0"
 
 
 def write(result: Result, form: str, file: str) -> Result:

@@ -1,5 +1,6 @@
 """Health: the check and the view say what eventbridge_status --check says."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -153,9 +154,23 @@ class TestTheView:
         assert client.get("/health/shop").status_code == 200
         assert {each.destination for each in judgement.probe(["second"]).problems} == {"second"}
 
-    def test_a_destination_that_is_not_configured_is_named(self, client):
-        with pytest.raises(ImproperlyConfigured, match="Did you mean 'default'"):
-            client.get("/health/wrong")
+    def test_a_destination_that_is_not_configured_is_404_and_named(self, client, rf):
+        answer = client.get("/health/wrong")
+
+        assert answer.status_code == 404
+        (problem,) = answer.json()["problems"]
+        assert (answer.json()["healthy"], problem["kind"]) == (False, "unknown")
+        assert problem["message"] == (
+            f"GENESYS_EVENTBRIDGE has no destination {problem['destination']!r}; it has 'default'"
+        )
+        public = views.health_view(rf.get("/"), None, destinations=["default", "nowhere"], details=False)
+        assert json.loads(public.content)["problems"] == [{"destination": "nowhere", "kind": "unknown"}]
+
+    def test_one_alias_may_be_given_as_text(self, rf):
+        dead()
+
+        assert views.health_view(rf.get("/"), None, destinations="default").status_code == 503
+        assert views.health_view(rf.get("/"), None, destinations="emea").status_code == 404
 
     def test_a_failed_database_is_503_and_says_no_more_than_its_kind(self, client, bearer, monkeypatch):
         def fails(*arguments):

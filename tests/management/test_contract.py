@@ -98,8 +98,9 @@ def test_a_removed_field_and_a_removed_type_fail_and_are_explained(
     assert lines[1].startswith("  -> Keep the old name")
     assert lines[2] == "box.sent (to default): is no longer published (removed type)"
     assert "2 breaking changes, 1 compatible change since" in ran.out
+    assert lines[-2].startswith("If the consumers agree, write the file again")
     again = f"manage.py eventbridge_catalogue --format {form} --output {file}"
-    assert again + (" --contract-version 1.0.0" if form == "asyncapi" else "") in lines[-1]
+    assert lines[-1].endswith(again + (" --contract-version 2.0.0" if form == "asyncapi" else ""))
     assert {(one["type"], one["path"]) for one in report(file)["compatible"]} == {
         ("box.packed", "data.weight")
     }
@@ -294,6 +295,39 @@ def test_what_is_written_is_what_is_printed_and_the_same_each_time(publish: Publ
     run("catalogue", "--format", form, "--output", str(file))
 
     assert file.read_text("utf-8") == run("catalogue", "--format", form).out
+
+
+@pytest.mark.parametrize(
+    ("version", "compatible", "breaking"),
+    [("1.4.2", "1.5.0", "2.0.0"), ("0.9.0-rc.1", "0.10.0", "1.0.0"), ("2026-11", "VERSION", "VERSION")],
+)
+def test_the_remedy_raises_the_version_of_the_contract(
+    events: Events, file, version, compatible, breaking
+) -> None:
+    events.now(("box.packed", SIZES))
+    run("catalogue", "--format", "asyncapi", "--contract-version", version, "--output", str(file))
+
+    events.now(("box.packed", SIZES), ("box.sent", SIZES))
+    ran = check(file)
+    assert ran.code == 0
+    sentence, command = ran.out.splitlines()[-2:]
+    assert sentence == f"Write the file again, with a new version (it has {version}), and commit it:"
+    assert command.endswith(f" --contract-version {compatible}")
+
+    events.now()
+    assert check(file).out.splitlines()[-1].endswith(f" --contract-version {breaking}")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "json", "jsonschema"])
+def test_a_version_is_refused_where_it_would_be_ignored(form) -> None:
+    ran = run("catalogue", "--format", form, "--contract-version", "2.0.0")
+
+    assert ran.code == 2
+    assert "use it with --format asyncapi and without --check, or leave it out" in ran.error
+
+
+def test_a_version_is_refused_beside_check(file) -> None:
+    assert check(file, "--contract-version", "2.0.0").code == 2
 
 
 def test_the_version_of_the_contract_is_the_callers(publish: Publish, file) -> None:

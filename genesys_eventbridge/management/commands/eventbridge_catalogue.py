@@ -19,6 +19,9 @@ from genesys_eventbridge.management.arguments import WrongUsage
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 
+#: The version of a contract if none is given.
+FIRST = "1.0.0"
+
 
 class Command(OutboxCommand):
     help = (
@@ -38,12 +41,17 @@ class Command(OutboxCommand):
         parser.add_argument(
             "--contract-version",
             metavar="VERSION",
-            default="1.0.0",
-            help="the version in the AsyncAPI document (default: 1.0.0)",
+            help=f"the version in the AsyncAPI document (default: {FIRST}); only with --format asyncapi",
         )
 
     def work(self, options: dict[str, Any]) -> Result:
         form, aliases = options["format"], arguments.aliases(options)
+        version = options["contract_version"]
+        if version is not None and (form != "asyncapi" or options["check"] is not None):
+            raise WrongUsage(
+                "--contract-version is for the document that --format asyncapi writes: use it with "
+                "--format asyncapi and without --check, or leave it out"
+            )
         if options["check"] is not None:
             if form not in ("text", "json") or options["output"] is not None:
                 raise WrongUsage(
@@ -51,7 +59,7 @@ class Command(OutboxCommand):
                 )
             chosen = None if options["destination"] is None else aliases
             return self._checked(chosen, options["check"], form)
-        result = catalogue.catalogue(aliases, form, options["contract_version"])
+        result = catalogue.catalogue(aliases, form, version or FIRST)
         if options["output"] is not None:
             return catalogue.write(result, form, options["output"])
         return result

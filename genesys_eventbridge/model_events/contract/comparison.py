@@ -17,7 +17,10 @@ Schema = Mapping[str, Any]
 
 _BOTH = "or publish the new form under a new type beside the old one until every consumer has moved."
 KEEP = f"Keep it, {_BOTH}"
-_RENAMED = f"Keep the old name, in fields= with a path if the model's field was renamed, {_BOTH}"
+_RENAMED = (
+    "Keep the old name (where the model's field was renamed, a dict keeps it: "
+    f'fields={{"old": "new"}}), {_BOTH}'
+)
 _NULL = f"Write a value in every case (a default, or an empty text), {_BOTH}"
 _VALUES = f"Translate it to a value that consumers know with data= or a property, {_BOTH}"
 _WAITING = (
