@@ -420,8 +420,8 @@ class Job(models.Model):
     )
 
     class Meta:
-        verbose_name = _("act of an operator")
-        verbose_name_plural = _("audit")
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
         default_permissions = ("view",)
         indexes = [models.Index(fields=["state", "due_at"], name="eventbridge_job_due")]
 

@@ -117,8 +117,8 @@ class Migration(OnlineMigration):
                 ),
             ],
             options={
-                "verbose_name": "act of an operator",
-                "verbose_name_plural": "audit",
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit entries",
                 "default_permissions": ("view",),
                 "indexes": [models.Index(fields=["state", "due_at"], name="eventbridge_job_due")],
             },

@@ -66,6 +66,7 @@ def test_the_audit_has_a_line_for_each_act_with_who_what_how_many_and_why(operat
         assert words in shown
     assert "maintenance" in shown
     assert Job.objects.count() == 3
+    assert "3 audit entries" in shown  # below the list
 
 
 @pytest.mark.parametrize("named", ["number", "cloudevents id"])

@@ -197,7 +197,7 @@ def test_who_requeued_event_42(ana):
     requeue([other], Actor("admin", name="eva"), reason="another one")
 
     with clicks(ana, "prove who requeued event 42", 2):
-        menu(ana, "Audit")
+        menu(ana, "Audit entries")
         search(ana, f"#{mine}")
         expect(rows(ana)).to_have_count(1)
         expect(rows(ana)).to_contain_text("ben")
@@ -233,13 +233,13 @@ def test_a_job_without_a_worker_is_continued_and_another_one_stopped(ana):
     second = jobs.freeze(jobs.Order(Act.REQUEUE, Actor("admin"), "registered"), ids[2:])
 
     with clicks(ana, "continue a job", 3):
-        menu(ana, "Audit")
+        menu(ana, "Audit entries")
         rows(ana).nth(1).get_by_role("link").first.click()
         ana.page.get_by_role("button", name="Continue here").click()
         expect(ana.page.get_by_role("heading", name="finished")).to_be_visible()
     ana.go(INDEX)
     with clicks(ana, "stop a job", 3):
-        menu(ana, "Audit")
+        menu(ana, "Audit entries")
         rows(ana).first.get_by_role("link").first.click()
         ana.page.get_by_role("button", name="Stop").click()
         expect(ana.page.locator(".messagelist")).to_contain_text("Stopped.")
@@ -300,7 +300,7 @@ def test_what_was_lost_between_ten_and_eleven_is_replayed_and_withdrawn(ana):
 
     ana.go(INDEX)
     with clicks(ana, "withdraw what was not sent", 3):
-        menu(ana, "Audit")
+        menu(ana, "Audit entries")
         rows(ana).first.get_by_role("link").first.click()
         ana.page.get_by_role("button", name="Stop").click()
         expect(ana.page.locator(".messagelist")).to_be_visible()
