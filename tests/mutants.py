@@ -589,6 +589,12 @@ MUTANTS = [
         database="postgresql",
     ),
     Mutant(
+        "a stop ends the wait for a listener that hangs",
+        "db/notifications.py",
+        (("while not self._stop.is_set() and (left", "while (left"),),
+        "db/test_notifications.py::TestBell",
+    ),
+    Mutant(
         "a worker polls until commits know that it listens",
         "management/waiters.py",
         (("since is not None and time.monotonic() - since >= LEARNED", "since is not None"),),

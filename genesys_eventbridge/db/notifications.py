@@ -53,7 +53,8 @@ def notify(alias: str, topic: str) -> None:
 class Bell:
     """What waits for a topic: ``reset`` it, look, then ``wait``."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
         self._rung = threading.Event()
         self._rung_at = self._reset_at = float("-inf")
 
@@ -66,8 +67,14 @@ class Bell:
         self._rung.clear()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it rings, at most this long."""
-        self._rung.wait(self.patience(seconds))
+        """Wait until it rings or the process stops, at most this long.
+
+        A stop does not ring it: the listener's thread may hang while it connects.
+        """
+        ends = time.monotonic() + self.patience(seconds)
+        while not self._stop.is_set() and (left := ends - time.monotonic()) > 0:
+            if self._rung.wait(min(LOOK_EVERY, left)):
+                return
 
     def patience(self, seconds: float) -> float:
         """Less than ``seconds`` if commits that sent no notification may have come after the last look."""
@@ -89,7 +96,7 @@ class Listener(threading.Thread):
 
     def bell(self, topic: str) -> Bell:
         """A bell that this topic rings. Get all bells before the thread starts."""
-        bell = Bell()
+        bell = Bell(self._stop_event)
         self._bells[topic].append(bell)
         return bell
 
@@ -108,7 +115,6 @@ class Listener(threading.Thread):
             self.hears_since = None
             self._ring_all()
             self._stop_event.wait(RETRY)
-        self._ring_all()
 
     def _listen(self) -> None:
         """Until the process stops, or a test does not arrive."""

@@ -49,6 +49,18 @@ class TestBell:
 
         bell.wait(3600)
 
+    def test_a_stop_ends_the_wait_although_nothing_rings(self, stop: threading.Event) -> None:
+        """A listener that hangs while it connects rings no bell."""
+        bell = Listener("default", stop).bell("publish:default")
+        bell.reset()
+        waiting = threading.Thread(target=bell.wait, args=[3600], daemon=True)
+        waiting.start()
+
+        stop.set()
+
+        waiting.join(30)
+        assert not waiting.is_alive()
+
 
 @pytest.fixture
 def stop() -> Iterator[threading.Event]:
@@ -152,7 +164,7 @@ class TestListener:
             assert type(raw).__module__.startswith("psycopg")
             assert getattr(raw, "_pool", None) is None
 
-    def test_when_the_process_stops_the_bells_ring_and_the_connection_is_closed(
+    def test_when_the_process_stops_the_waits_end_and_the_connection_is_closed(
         self, listener: Listener, stop: threading.Event
     ) -> None:
         bell = listener.bell("publish:default")

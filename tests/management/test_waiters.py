@@ -11,6 +11,7 @@ from django.db import connection, connections, transaction
 
 from genesys_eventbridge import wake
 from genesys_eventbridge.db import notifications
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import waiters
 from genesys_eventbridge.management.waiters import FileWaiter, NotifiedWaiter, Waiter, Waiters
 from genesys_eventbridge.models import Destination
@@ -175,6 +176,53 @@ class TestWaiters:
             kind = NotifiedWaiter if notified else FileWaiter if connection.vendor == "sqlite" else Waiter
             assert type(found.of_destination("default")) is kind
             assert type(found.of_jobs()) is (NotifiedWaiter if notified else Waiter)
+
+
+@on_postgresql
+def test_a_killed_worker_is_replaced_and_commits_stop_to_notify_when_nothing_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[str] = []
+    notify = notifications.notify
+    monkeypatch.setattr(
+        notifications, "notify", lambda alias, topic: (sent.append(topic), notify(alias, topic))
+    )
+    with sandboxed(more={"WAKE": "auto"}) as sandbox:
+        heard = Destination.objects.filter(alias="default", heard_at__isnull=False)
+        worker = start("eventbridge_publish", "--loop", "--interval", "3600")
+        try:
+            until(heard.exists, worker)
+        finally:
+            worker.kill()
+            worker.communicate(timeout=60)
+        wake.forget()
+        with transaction.atomic():
+            left = enqueue("order.created", 1)
+        assert sent == ["publish:default"]  # the killed one may still live, for all a commit knows
+
+        heard.update(heard_at=DatabaseNow(-wake.HEARS))
+        wake.forget()
+        with transaction.atomic():
+            quiet = enqueue("order.created", 2)
+        assert sent == ["publish:default"]
+
+        worker = start("eventbridge_publish", "--loop", "--interval", "3600")
+        try:
+            until(lambda: {fresh(left).state, fresh(quiet).state} == {State.DELIVERED}, worker)
+            until(heard.filter(heard_at__gt=DatabaseNow(-wake.HEARS)).exists, worker)
+            wake.forget()
+            with transaction.atomic():
+                third = enqueue("order.created", 3)
+            until(lambda: fresh(third).state == State.DELIVERED, worker)
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=60)
+            wake.forget()
+
+    assert worker.returncode == 0
+    assert [each.endpoint for each in sandbox.requests].count("publish") == 3
+    sent_ids = [one["id"] for one in sandbox.received]
+    assert sorted(sent_ids) == sorted(row.event_id for row in (left, quiet, third))
 
 
 @pytest.mark.skipif(connection.vendor == "mysql", reason="MySQL and MariaDB notify no one")
