@@ -18,6 +18,7 @@ from genesys_eventbridge import conf, runners, schedules, wake
 from genesys_eventbridge.checks.settings import readable
 from genesys_eventbridge.conf.rules import DJANGO_Q, TASKS, Problem
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 
 # django-q2's own defaults, for keys that Q_CLUSTER lacks.
@@ -97,7 +98,8 @@ def _unread_wakes(aliases: frozenset[str]) -> Iterator[Problem]:
                 "WAKE",
                 f'{conf.SETTING}[{destination.alias!r}]: WAKE is "{runner}": each commit queues a '
                 f"task, and {wake.ran(ago)}.",
-                f'{_START[runner]} Or set "WAKE": "auto".',
+                f'{_START[runner]} Or set "WAKE": "auto". If the worker or the setting is new, check again '
+                f"{span(wake.LISTENS)} after the next commit.",
             )
     except DatabaseError:
         return  # the checks of the database report it

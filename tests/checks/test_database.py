@@ -388,6 +388,7 @@ class TestWakes:
 
         assert message.id == "genesys_eventbridge.W037"
         assert "each commit queues a task, and no task has run for it." in message.msg
+        assert message.hint.endswith("is new, check again 10 min after the next commit.")
 
     @pytest.mark.parametrize(
         ("ran", "written", "problem"),
