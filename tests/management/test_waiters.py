@@ -184,9 +184,12 @@ def test_a_killed_worker_is_replaced_and_commits_stop_to_notify_when_nothing_lis
 ) -> None:
     sent: list[str] = []
     notify = notifications.notify
-    monkeypatch.setattr(
-        notifications, "notify", lambda alias, topic: (sent.append(topic), notify(alias, topic))
-    )
+
+    def recorded(alias: str, topic: str) -> None:
+        sent.append(topic)
+        notify(alias, topic)
+
+    monkeypatch.setattr(notifications, "notify", recorded)
     with sandboxed(more={"WAKE": "auto"}) as sandbox:
         heard = Destination.objects.filter(alias="default", heard_at__isnull=False)
         worker = start("eventbridge_publish", "--loop", "--interval", "3600")
