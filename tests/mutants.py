@@ -1197,6 +1197,12 @@ MUTANTS = [
         "management/test_contract.py",
     ),
     Mutant(
+        "a schema file that cannot be read is an error of the settings",
+        "outbox/schemas.py",
+        (("    except (OSError, ValueError, RecursionError) as error:\n", "    except KeyError as error:\n"),),
+        "admin/test_catalogue.py",
+    ),
+    Mutant(
         "one probe at a time",
         "outbox/destinations.py",
         ((".filter(free, paused_until__lte=DatabaseNow())", ".filter(paused_until__lte=DatabaseNow())"),),

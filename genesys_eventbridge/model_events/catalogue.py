@@ -10,7 +10,6 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from django.apps import apps
@@ -20,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.cloudevents import NO_DATA
+from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.model_events.payload import attribute, leads_to_source
 from genesys_eventbridge.model_events.registry import KINDS, Registration, models_of, plan, registrations
 from genesys_eventbridge.model_events.shapes import DIALECT, IMPOSSIBLE, REFUSED, Shape, data_shape
@@ -112,7 +112,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """The catalogue, sorted by event type. Raises ImproperlyConfigured for wrong settings."""
+    """The catalogue, sorted by event type. Raises ImproperlyConfigured for wrong settings and files."""
     found = [
         _entry(registration, model, kind, type_)
         for registration in registrations()
@@ -167,8 +167,7 @@ def _models(registration: Registration, kind: str) -> list[type[Model]]:
 
 def _entry(registration: Registration, model: type[Model], kind: str, type_: str) -> Entry:
     settings = conf.destination(registration.destination)
-    schema, origin = schema_of(settings, type_)
-    schema = _schema(schema)
+    schema, origin = _schema(settings, type_)
     shape = None if registration.tree is None else data_shape(model, registration.tree)
     model_schema = None if shape is None else {"$schema": DIALECT, **shape.schema()}
     data = registration.given["data"]
@@ -197,8 +196,7 @@ def _declared(alias: str, type_: str) -> Entry:
     """A type that only SCHEMAS or ``declare_event()`` names."""
     settings = conf.destination(alias)
     declaration = declaration_of(alias, type_)
-    schema, origin = schema_of(settings, type_)
-    schema = _schema(schema)
+    schema, origin = _schema(settings, type_)
     return Entry(
         model="",
         kind="",
@@ -216,11 +214,10 @@ def _declared(alias: str, type_: str) -> Entry:
     )
 
 
-def _schema(given: Any) -> Mapping[str, Any] | None:
-    if given is None or isinstance(given, Mapping):
-        return given
-    read: Mapping[str, Any] = json.loads(Path(given).read_text("utf-8"))
-    return read
+def _schema(settings: DestinationSettings, type_: str) -> tuple[Mapping[str, Any] | None, str]:
+    """``schema_of`` with what a file contains."""
+    given, origin = schema_of(settings, type_)
+    return (None if given is None else schemas.read(given, origin)), origin
 
 
 def _example(

@@ -89,6 +89,27 @@ def check(schema: Any, event_type: str, origin: str = "") -> None:
     _validator(schema, origin or in_settings(event_type))
 
 
+def read(schema: Any, origin: str) -> Mapping[str, Any]:
+    """``schema`` as a dict; it may be the path of a file. Raises ImproperlyConfigured if that has none."""
+    if isinstance(schema, Mapping):
+        return schema
+    try:
+        found = json.loads(Path(schema).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ImproperlyConfigured(
+            f"{_file(schema, origin)} cannot be read as JSON: {clean(error, 300)}"
+        ) from error
+    if isinstance(found, bool):  # a JSON Schema, too
+        return {} if found else {"not": {}}
+    if not isinstance(found, Mapping):
+        raise ImproperlyConfigured(f"{_file(schema, origin)} is not a JSON Schema: it is no object.")
+    return found
+
+
+def _file(path: Any, origin: str) -> str:
+    return f"{origin} (file {clean(path, 300)})"
+
+
 def _first_error(schema: Any, origin: str, data: Any) -> Any:
     validator = _validator(schema, origin)
     try:
@@ -121,15 +142,15 @@ def _compiled(text: str, is_path: bool, origin: str) -> Any:
         raise ImproperlyConfigured(
             f"{origin} needs the jsonschema package: pip install 'django-genesys-eventbridge[schema]'."
         ) from error
-    where = f"{origin} (file {clean(text, 300)})" if is_path else origin
+    schema = read(text, origin) if is_path else json.loads(text)
     try:
-        schema = json.loads(Path(text).read_text("utf-8") if is_path else text)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
+        where = _file(text, origin) if is_path else origin
         raise ImproperlyConfigured(f"{where} is not a valid JSON Schema {_flaw(error)}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ImproperlyConfigured(f"{where} cannot be read as JSON: {clean(error, 300)}") from error
+    except RecursionError as error:
+        raise ImproperlyConfigured(f"{origin} is nested too deeply for a JSON Schema.") from error
     return kind(schema, registry=referencing.Registry())
 
 

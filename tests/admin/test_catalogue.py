@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge.admin import catalogue
 from tests.outbox_rows import event
+from tests.prompt import run
 from tests.publishing import Publish
 from tests.shop.models import Order
 
@@ -132,3 +133,37 @@ def test_hostile_types_are_text(viewer):
 
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "flaw"),
+    [
+        (None, "cannot be read as JSON: [Errno 2]"),
+        ("{", "cannot be read as JSON: Expecting"),
+        ("[]", "is not a JSON Schema: it is no object."),
+    ],
+)
+def test_a_file_without_a_schema_is_named_by_the_page_and_the_command(
+    viewer, settings, tmp_path, content, flaw
+):
+    file = tmp_path / "paid.json"
+    if content is not None:
+        file.write_text(content, "utf-8")
+    default = {**settings.GENESYS_EVENTBRIDGE["default"], "SCHEMAS": {"order.paid": str(file)}}
+    settings.GENESYS_EVENTBRIDGE = {"default": default}
+
+    response = viewer.get(PAGE)
+    ran = run("catalogue")
+
+    assert (response.status_code, ran.code) == (200, 1)
+    for shown in (response.context["problem"], ran.error):
+        assert f"SCHEMAS['order.paid'] (file {file}) {flaw}" in shown
+
+
+def test_a_file_with_a_boolean_is_a_schema(viewer, settings, tmp_path):
+    file = tmp_path / "paid.json"
+    file.write_text("true", "utf-8")
+    default = {**settings.GENESYS_EVENTBRIDGE["default"], "SCHEMAS": {"order.paid": str(file)}}
+    settings.GENESYS_EVENTBRIDGE = {"default": default}
+
+    assert line(viewer.get(PAGE), "order.paid").declared[0].schema == "{}"

@@ -21,7 +21,7 @@ def protocol_class(value: Any) -> type[Protocol]:
         return BUILT_IN[value]
     reason = ""
     found: Any = value
-    if isinstance(value, str):
+    if isinstance(value, str) and "." in value:
         module, _dot, name = value.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), name)
