@@ -1199,8 +1199,19 @@ MUTANTS = [
     Mutant(
         "a schema file that cannot be read is an error of the settings",
         "outbox/schemas.py",
-        (("    except (OSError, ValueError, RecursionError) as error:\n", "    except KeyError as error:\n"),),
+        (
+            (
+                "    except (OSError, ValueError, RecursionError) as error:\n",
+                "    except KeyError as error:\n",
+            ),
+        ),
         "admin/test_catalogue.py",
+    ),
+    Mutant(
+        "a page of the admin is no server error where the settings are invalid",
+        "admin/pages.py",
+        (("except ImproperlyConfigured as error:", "except KeyError as error:"),),
+        "admin/test_invalid_settings.py",
     ),
     Mutant(
         "one probe at a time",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
 from genesys_eventbridge.operations import Actor
+from genesys_eventbridge.text import clean
 
 APP = "genesys_eventbridge"
 #: Only files of this site: the pages work under a strict content security policy, and without the script.
@@ -29,6 +35,27 @@ class PagesAdmin(admin.ModelAdmin):
 
     class Media:
         css = {"all": ("genesys_eventbridge/admin.css",)}
+
+    @property
+    def urls(self) -> list[Any]:
+        """Django's and ours. With invalid settings a view leads to the index, which says what is wrong."""
+        return [
+            URLPattern(each.pattern, self._unless_invalid(each.callback), each.default_args, each.name)
+            if isinstance(each, URLPattern)
+            else each
+            for each in self.get_urls()
+        ]
+
+    def _unless_invalid(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        def run(request: HttpRequest, *arguments: Any, **options: Any) -> HttpResponseBase:
+            try:
+                return view(request, *arguments, **options)
+            except ImproperlyConfigured as error:
+                messages.error(request, f"{_('Stopped: invalid settings')}. {clean(error, 2000)}")
+                return HttpResponseRedirect(reverse(f"{self.admin_site.name}:index"))
+
+        return run
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
