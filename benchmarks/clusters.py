@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 from benchmarks.measuring import Platform, Report, arguments, fresh_database
 from benchmarks.measuring import platform as stand_in
@@ -38,12 +39,17 @@ def platform(latency: float, *, wake: str | None = None) -> Iterator[Platform]:
 
 
 @contextmanager
-def cluster(name: str, workers: int) -> Iterator[subprocess.Popen[str]]:
-    """One host's cluster, which checks its schedules at the start and is killed at the end of the block."""
+def cluster(
+    name: str, workers: int, *, broker: str = "redis", **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """One host's cluster, which checks its schedules at the start and is killed at the end of the block.
+
+    ``broker`` is "redis" or "orm"; ``options`` are more keys of Q_CLUSTER.
+    """
     from tests.prompt import start
 
-    more = {"name": name, "workers": workers, "guard_cycle": 30, "log_level": "ERROR"}
-    process = start("qcluster", EVENTBRIDGE_TEST_BROKER="redis", Q_CLUSTER_MORE=json.dumps(more))
+    more = {"name": name, "workers": workers, "guard_cycle": 30, "log_level": "ERROR", **options}
+    process = start("qcluster", EVENTBRIDGE_TEST_BROKER=broker, Q_CLUSTER_MORE=json.dumps(more))
     try:
         yield process
     finally:

@@ -28,7 +28,9 @@ def main() -> None:
     report = Report()
     with fresh_database() as database:
         for way, work in (
-            ("the wake, idle cluster", woken),
+            ("the wake, idle cluster, Redis broker", woken),
+            ("the wake, idle cluster, ORM broker", woken_by_orm),
+            ("the wake, idle cluster, ORM broker that polls every 0.02 s", woken_by_orm_often),
             ("eventbridge_publish --loop, idle", looped),
             ("the schedules alone, idle cluster", scheduled),
         ):
@@ -61,6 +63,26 @@ def forget_events() -> None:
 def woken(commits: int) -> list[float]:
     with platform(0, wake="django_q") as there, queue() as name, cluster(name, 1):
         return one_by_one(there, commits, APART)
+
+
+def woken_by_orm(commits: int, poll: float = 0.2) -> list[float]:
+    """``poll`` is django-q2's setting, 0.2 s by default: how often an idle cluster looks for a task."""
+    from django_q.conf import Conf
+    from django_q.models import OrmQ
+
+    Conf.ORM = "default"
+    name = f"bench-{uuid.uuid4()}"
+    Conf.PREFIX = Conf.CLUSTER_NAME = name
+    try:
+        with platform(0, wake="django_q") as there, cluster(name, 1, broker="orm", poll=poll):
+            return one_by_one(there, commits, APART)
+    finally:
+        Conf.ORM = None
+        OrmQ.objects.all().delete()
+
+
+def woken_by_orm_often(commits: int) -> list[float]:
+    return woken_by_orm(commits, 0.02)
 
 
 def looped(commits: int) -> list[float]:
