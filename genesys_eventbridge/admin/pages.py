@@ -39,11 +39,12 @@ class PagesAdmin(admin.ModelAdmin):
     @property
     def urls(self) -> list[Any]:
         """Django's and ours. With invalid settings a view leads to the index, which says what is wrong."""
+        patterns: list[Any] = self.get_urls()  # a subclass may add an include()
         return [
             URLPattern(each.pattern, self._unless_invalid(each.callback), each.default_args, each.name)
             if isinstance(each, URLPattern)
             else each
-            for each in self.get_urls()
+            for each in patterns
         ]
 
     def _unless_invalid(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

@@ -107,13 +107,9 @@ class Scheduler:
 
     def step(self, what: str) -> None:
         """A place where another task may run, and where a fault may strike."""
-        task = self.current()
+        task = self._arrive(what)
         if task is None:
             return
-        if task.dying:
-            raise Killed
-        self.note(what)
-        self.fate(task, what)
         others = [each for each in self.tasks if each is not task and self._is_ready(each)]
         stays = task.frozen_until <= self.now
         if stays and not (others and self.choices.chance(f"switch {task.name}", self.switches)):
@@ -122,18 +118,25 @@ class Scheduler:
 
     def wait(self, what: str, ready: Callable[[], bool] | None = None, seconds: float | None = None) -> None:
         """Run others until ``ready()`` or for so long; without both, only let the others go first."""
-        task = self.current()
+        task = self._arrive(what)
         if task is None:
             return
-        if task.dying:
-            raise Killed
-        self.note(what)
-        self.fate(task, what)
         task.ready, task.until = ready, None if seconds is None else self.now + seconds
         try:
             self._leave(task, None)
         finally:
             task.ready = task.until = None
+
+    def _arrive(self, what: str) -> Task | None:
+        """The running task, after the fault that may strike it here; None outside of all tasks."""
+        task = self.current()
+        if task is None:
+            return None
+        if task.dying:
+            raise Killed
+        self.note(what)
+        self.fate(task, what)
+        return task
 
     def note(self, what: str) -> None:
         self.steps += 1
