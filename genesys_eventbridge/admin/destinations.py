@@ -14,12 +14,10 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_safe
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.admin.badges import when
@@ -132,15 +130,8 @@ class DestinationAdmin(PagesAdmin):
         context = {"unused": unused, "worker": worker, **(extra_context or {})}
         return super().changelist_view(request, context)
 
-    @method_decorator(require_safe)
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        return self._page(request, self._row(request, object_id), extra_context or {})
+    def row_page(self, request: HttpRequest, object_id: str, extra: dict[str, Any]) -> HttpResponse:
+        return self._page(request, self._row(request, object_id), extra)
 
     def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self._act_on(request, object_id, configured=False)

@@ -7,12 +7,9 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
-from django.views.decorators.http import require_safe
 
 from genesys_eventbridge import conf, formatting
 from genesys_eventbridge.admin import event_detail, filters
@@ -101,17 +98,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, ErasureP
         names = list(self.list_display)
         return names if len(conf.aliases()) > 1 else [name for name in names if name != "to"]
 
-    @method_decorator(require_safe)
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """One event's page, which is read-only."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+    def row_page(self, request: HttpRequest, object_id: str, extra: dict[str, Any]) -> HttpResponse:
         rows = event_detail.with_neighbours(self.get_queryset(request).defer(None))
         event = self._row(rows, object_id)
         if event is None:
@@ -128,7 +115,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, ErasureP
                 (verb, self.url("act", verb.name)) for verb in self.acts_for(request, event, event.now)
             ],
             "history_url": self.url("history", event.pk),
-            **(extra_context or {}),
+            **extra,
         }
         return self.page(request, self.event_template, clean(f"{event.type} {event.subject}", 300), **context)
 

@@ -182,17 +182,8 @@ class JobAdmin(PagesAdmin):
     def why(self, job: Job) -> str:
         return clean(job.reason, 200) or "-"
 
-    @method_decorator(require_safe)
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def row_page(self, request: HttpRequest, object_id: str, extra: dict[str, Any]) -> HttpResponse:
         """One act: its progress, its results by destination and type, and the events."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         job = self._job(request, object_id)
         if job is None:
             messages.warning(request, _("This act does not exist."))
@@ -220,6 +211,7 @@ class JobAdmin(PagesAdmin):
             withdrawal_url=self._withdrawal_url(job),
             continue_url=self.url("continue", job.pk) if may_act and unfinished else "",
             events_url=self._events_url(job),
+            **extra,
         )
 
     @method_decorator(require_safe)
