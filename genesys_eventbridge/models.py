@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from genesys_eventbridge.db.clock import NOW
-from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField
+from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField, by_stored
 from genesys_eventbridge.db.folding import FoldedEndIndex, FoldedIndex
 from genesys_eventbridge.db.indexes import (
     DeliveredIndex,
@@ -100,6 +100,10 @@ def failed_since(moment: dt.datetime) -> Q:
 
 class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
     """Computed facts, never stored; claim, admin, commands and status all use these."""
+
+    def order_by(self, *names: Any) -> OutboxQuerySet:
+        """As Django's, but a time that is also selected is ordered by its column: see ``fields.Stored``."""
+        return super().order_by(*(by_stored(self.model, name) for name in names))
 
     def on_outbox(self) -> OutboxQuerySet:
         """Read from the primary database, even if the router has replicas."""

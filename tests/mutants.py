@@ -4969,6 +4969,12 @@ MUTANTS = [
         "admin/test_hostile.py::test_what_nobody_would_see_is_shown_as_an_escape",
     ),
     Mutant(
+        "due events are read in the order of their index",
+        "models.py",
+        (("*(by_stored(self.model, name) for name in names)", "*names"),),
+        "outbox/test_claim.py::test_a_claim_reads_the_due_events_in_the_order_of_their_index",
+    ),
+    Mutant(
         "a list begins with its rarest condition",
         "selection/access.py",
         (("return min(\n", "return max(\n"),),

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import CharField, DateTimeField
+from django.db.models import CharField, DateTimeField, F, Func, Model
+from django.db.models.expressions import OrderBy
 
 if TYPE_CHECKING:
     _Text = CharField[str, str]
@@ -55,3 +56,25 @@ if TYPE_CHECKING:
     ReadableDateTimeField = DateTimeField  # its values' types, null or not, are Django's
 else:
     ReadableDateTimeField = _ReadableDateTimeField
+
+
+class Stored(Func):
+    """A column as it is stored, for ORDER BY.
+
+    Django orders by the place of a column in the SELECT list if it is selected. There a ReadableDateTimeField
+    is an expression, for which there is no index: PostgreSQL would sort every row that a query could return.
+    """
+
+    template = "%(expressions)s"
+    arity = 1
+
+
+def by_stored(model: type[Model], name: Any) -> Any:
+    """What orders by the field ``name`` of the model, or ``-name``, with its index; others are left alone."""
+    if not isinstance(name, str) or "__" in name:
+        return name
+    column = name.removeprefix("-")
+    field = next((each for each in model._meta.concrete_fields if each.name == column), None)
+    if not isinstance(field, _ReadableDateTimeField):
+        return name
+    return OrderBy(Stored(F(column)), descending=name != column)

@@ -526,3 +526,23 @@ def test_on_sqlite_a_claim_finds_its_rows_by_their_ids_and_not_among_all_that_ar
         for sql in by_ids:
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             assert "INTEGER PRIMARY KEY" in " ".join(row[3] for row in cursor.fetchall())
+
+
+def test_a_claim_reads_the_due_events_in_the_order_of_their_index():
+    """In the SELECT list of PostgreSQL a time is an expression: ordered by it, every due event was sorted."""
+    for _ in range(3):
+        event()
+
+    with CaptureQueriesContext(connection) as captured:
+        assert len(claim().rows) == 3
+
+    blocked, due_at = map(connection.ops.quote_name, ("blocked", "due_at"))
+    (look,) = [query["sql"] for query in captured if f"AS {blocked}" in query["sql"]]
+    assert look.rpartition("ORDER BY ")[2].split()[0].endswith(f".{due_at}")
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute(f"EXPLAIN {look}")
+            steps = " ".join(step for (step,) in cursor.fetchall())
+        assert "Index Scan using eventbridge_due" in steps
+        assert "Sort" not in steps
