@@ -16,13 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField, by_stored
 from genesys_eventbridge.db.folding import FoldedEndIndex, FoldedIndex
-from genesys_eventbridge.db.indexes import (
-    DeliveredIndex,
-    FailedStatusIndex,
-    FilledIndex,
-    SparseIndex,
-    UndeliveredIndex,
-)
+from genesys_eventbridge.db.indexes import FilledIndex, SparseIndex, TroubledIndex
 from genesys_eventbridge.states import (
     FINISHED,
     NEEDS_OPERATOR,
@@ -292,6 +286,10 @@ class OutboxEvent(models.Model):
             # Expiry reads only doubtful rows, even if a paused destination has a million due ones.
             SparseIndex(fields=["in_doubt_since"], name="eventbridge_doubt"),
             SparseIndex(fields=["failure", "id"], name="eventbridge_failure"),
+            # For lists of what failed; see selection/access.py.
+            TroubledIndex(
+                fields=["reason", "state", "last_status_code", "failed_at", "id"], name="eventbridge_troubled"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["event_id", "source"], name="eventbridge_event_source"),

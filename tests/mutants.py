@@ -4977,7 +4977,7 @@ MUTANTS = [
     Mutant(
         "a list begins with its rarest condition",
         "selection/access.py",
-        (("return min(\n", "return max(\n"),),
+        (("return min(rare", "return max(rare"),),
         "selection/test_access.py::TestPlans::test_the_rarest_of_several_is_chosen",
     ),
     Mutant(
@@ -4996,8 +4996,43 @@ MUTANTS = [
     Mutant(
         "the count that chooses an index stops early",
         "selection/access.py",
-        (('.values("one")[:RARE]', '.values("one")'),),
+        (('.values("id")[: _most(column)]', '.values("id")'),),
         "selection/test_access.py::TestPlans::test_the_count_that_decides_stops_early",
+    ),
+    Mutant(
+        "what is in trouble is found by its index",
+        "selection/access.py",
+        (("    if by in TROUBLE:\n", '    if by == "tried":\n'),),
+        "selection/test_access.py::TestPlans::test_events_in_trouble_are_found_by_their_index",
+    ),
+    Mutant(
+        "a failure is stored with an error",
+        "outbox/decide.py",
+        (("error=_error(outcome) if outcome", "error=outcome.error if outcome"),),
+        "outbox/test_decide.py::test_a_failure_of_a_protocol_that_names_no_error_is_stored_with_one",
+    ),
+    Mutant(
+        "an event whose worker died is among those that wait for a retry",
+        "selection/filters.py",
+        (('failed.values("pk").union(doubtful.values("pk"), all=True)', 'failed.values("pk")'),),
+        "selection/test_access.py::test_an_event_whose_worker_died_waits_for_a_retry_although_it_has_no_error",
+    ),
+    Mutant(
+        "a list leaves out what was pruned since it was counted",
+        "admin/listing.py",
+        (("for pk in ids if pk in rows]", "for pk in ids]"),),
+        "admin/test_events.py::test_an_event_that_is_pruned_while_the_list_is_read_is_left_out",
+    ),
+    Mutant(
+        "a list finds its pages in one query",
+        "admin/listing.py",
+        (
+            (
+                "        self.result_list = events\n",
+                "        list(self.result_list)\n        self.result_list = events\n",
+            ),
+        ),
+        "admin/test_events.py::test_a_filter_is_evaluated_once_for_the_count_and_the_page_and_stops_at_the_cap",
     ),
     Mutant(
         "an export ends at the newest event there was",

@@ -19,7 +19,7 @@ from genesys_eventbridge.admin.confirmation import actions
 from genesys_eventbridge.admin.dashboard import Dashboard
 from genesys_eventbridge.admin.dashboard.failures import FailurePage
 from genesys_eventbridge.admin.erasure import ErasurePage
-from genesys_eventbridge.admin.listing import CappedPaginator, EventChangeList
+from genesys_eventbridge.admin.listing import EventChangeList, EventPaginator
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.selection import search
@@ -57,7 +57,7 @@ class OutboxEventAdmin(EventColumns, Dashboard, Catalogue, FailurePage, ErasureP
     list_filter = LIST_FILTERS
     list_per_page = 50
     ordering = ("-id",)
-    paginator = CappedPaginator
+    paginator = EventPaginator
     search_fields = ("subject", "event_id", "idempotency_key", "remote_id", "correlation_id")
     show_facets = admin.ShowFacets.NEVER
     actions = actions()

@@ -265,7 +265,7 @@ class JobFilter(_ChoiceFilter):
         number, _colon, outcome = value.partition(":")
         if not (number.isascii() and number.isdigit() and len(number) < 19 and is_storable(outcome)):
             return queryset.none()
-        return queryset.filter(pk__in=jobs.matched(int(number), *([outcome] if outcome else [])).values("pk"))
+        return queryset.filter(pk__in=jobs.matched(int(number), *([outcome] if outcome else [])))
 
 
 class FailureFilter(_ChoiceFilter):

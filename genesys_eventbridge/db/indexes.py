@@ -8,6 +8,9 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
+from django.db.models import BooleanField, Func
+
+from genesys_eventbridge.db.folding import NOTHING
 
 from genesys_eventbridge.db.folding import NOTHING
 from genesys_eventbridge.states import State
@@ -63,40 +66,26 @@ class FilledIndex(SparseIndex):
         return connection.vendor == "postgresql"
 
 
-class FailedStatusIndex(SparseIndex):
-    """For HTTP statuses. On PostgreSQL it leaves out those below 300, which nearly all rows end with."""
+class Troubled(Func):
+    """Condition: one of two texts, an error and a reason, is not empty. Word for word that of TroubledIndex.
 
-    def kept_by(self, connection: BaseDatabaseWrapper) -> str:
-        return ">= 300" if connection.vendor == "postgresql" else self.kept
-
-
-class UndeliveredIndex(FilledIndex):
-    """Leaves out delivered rows, which are nearly all; its first column is the state. Only on PostgreSQL.
-
-    There the order of the states is turned round: new entries of ``accepted``, the most frequent ones, then
-    come last, where a full page is followed by a new one. Anywhere else it is split into two halves, which
-    stay half empty.
+    SQLite uses a partial index only if the query repeats its condition, without parameters.
     """
 
-    kept = f"<> '{State.DELIVERED.value}'"
+    template = "(%(expressions)s <> '')"
+    arg_joiner = " <> '' OR "
+    arity = 2
+    output_field = BooleanField()
 
-    def create_sql(
-        self,
-        model: type[models.Model],
-        schema_editor: BaseDatabaseSchemaEditor,
-        using: str = "",
-        **kwargs: Any,
-    ) -> Statement:
-        if not self.is_partial(schema_editor.connection):
-            return super().create_sql(model, schema_editor, using=using, **kwargs)
-        state, *others = self.fields
-        index = models.Index(fields=[f"-{state}", *others], name=self.name)
-        statement = index.create_sql(model, schema_editor, using=using, **kwargs)
-        return self._without_others(statement, model, schema_editor)
+    def __init__(self, error: Any = "last_error", reason: Any = "reason", **extra: Any) -> None:
+        super().__init__(error, reason, **extra)
 
 
-class DeliveredIndex(models.Index):
-    """Holds the delivered rows, which ``UndeliveredIndex`` leaves out; exists only on PostgreSQL."""
+class TroubledIndex(models.Index):
+    """Holds the rows that ``Troubled`` finds: an event that is delivered at the first try costs nothing.
+
+    MySQL and MariaDB have no such index, and none instead: a full one would cost every event.
+    """
 
     def create_sql(
         self,
@@ -105,20 +94,16 @@ class DeliveredIndex(models.Index):
         using: str = "",
         **kwargs: Any,
     ) -> Any:
-        if schema_editor.connection.vendor != "postgresql":
-            return _nothing(schema_editor)
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return NOTHING
         statement = super().create_sql(model, schema_editor, using=using, **kwargs)
-        statement.template += f" WHERE {schema_editor.quote_name('state')} = '{State.DELIVERED.value}'"
+        error, reason = map(schema_editor.quote_name, ("last_error", "reason"))
+        statement.template += f" WHERE ({error} <> '' OR {reason} <> '')"
         return statement
 
     def remove_sql(
         self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, **kwargs: Any
     ) -> Any:
-        if schema_editor.connection.vendor != "postgresql":
-            return _nothing(schema_editor)
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return NOTHING
         return super().remove_sql(model, schema_editor, **kwargs)
-
-
-def _nothing(schema_editor: BaseDatabaseSchemaEditor) -> str:
-    """A statement that does nothing; Django executes what ``create_sql`` returns."""
-    return NOTHING if schema_editor.connection.vendor == "mysql" else "SELECT 0"

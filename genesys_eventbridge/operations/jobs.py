@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError, IntegrityError, connections, transaction
-from django.db.models import Case, Max, Min, Value, When
+from django.db.models import Case, Max, Min, QuerySet, Value, When
 
 from genesys_eventbridge import wake
 from genesys_eventbridge.db import PASSING, drop_connection, first_write, in_small_transaction, retried
@@ -371,12 +371,12 @@ def total(job: Job) -> Done:
     return done
 
 
-def matched(pk: int, *outcomes: str) -> OutboxQuerySet:
-    """The events of a job, or those with one of these outcomes."""
+def matched(pk: int, *outcomes: str) -> QuerySet[JobItem, Any]:
+    """The numbers of the events of a job, or of those with one of these outcomes; for a subquery."""
     items = JobItem.objects.filter(job_id=pk)
     if outcomes:
         items = items.filter(outcome__in=outcomes)
-    return OutboxEvent.objects.on_outbox().filter(id__in=items.values("event_number"))
+    return items.values("event_number")
 
 
 def _withdrawal_key(job: Job) -> uuid.UUID:

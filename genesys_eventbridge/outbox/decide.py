@@ -13,7 +13,7 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.outbox.claim import Claimed
 from genesys_eventbridge.outbox.settle import Transition
 from genesys_eventbridge.platform import retry_after
-from genesys_eventbridge.platform.outcomes import Outcome, Verdict
+from genesys_eventbridge.platform.outcomes import WELL, Outcome, Verdict
 from genesys_eventbridge.states import AttemptKind, Reason, State
 
 Random = Callable[[], float]
@@ -80,10 +80,15 @@ def settled(claimed: Claimed, outcome: Outcome | None = None) -> Transition:
         doubt=claimed.doubt_before,
         remote_id=(outcome and outcome.remote_id) or claimed.remote_id,
         status_code=outcome.status_code if outcome else claimed.last_status_code,
-        error=outcome.error if outcome else claimed.last_error,
+        error=_error(outcome) if outcome else claimed.last_error,
         correlation_id=(outcome and outcome.correlation_id) or claimed.correlation_id,
         ordering_key=claimed.ordering_key,
     )
+
+
+def _error(outcome: Outcome) -> str:
+    """Never empty after a failure: lists find what failed by its error."""
+    return outcome.error if outcome.error or outcome.verdict in WELL else str(outcome.verdict)
 
 
 def _published(case: _Case, row: Transition) -> Transition:

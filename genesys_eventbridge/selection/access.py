@@ -14,12 +14,14 @@ from django.db.models import Max, Min, Q, QuerySet, Value
 
 from genesys_eventbridge.db import NoIndex
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
-from genesys_eventbridge.selection.filters import INDEXED, EventFilter
+from genesys_eventbridge.selection.filters import INDEXED, TROUBLE, EventFilter
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 
 #: A condition is rare if fewer events than this meet it: they can be read and sorted for one page.
 RARE = 50_000
+#: As RARE, for events in trouble: most of the condition is answered by the index.
+RARE_TROUBLE = 4 * RARE
 #: Rows of the table that one step of ``pages`` reads if no condition is rare.
 WINDOW = 10_000
 
@@ -27,12 +29,12 @@ WINDOW = 10_000
 def listed(rows: Rows, chosen: EventFilter, *, newest_first: bool = True) -> Rows:
     """Those of ``rows`` that match, in the order of ids. Takes one query, and one more for a text."""
     conditions = chosen.conditions()
-    rarest = _rarest(conditions)
+    rarest = _rarest(chosen, conditions)
     if rarest is not None:
-        return _sorted(_matching(rows, conditions, rarest), newest_first=newest_first)
+        return _sorted(_matching(rows, chosen, conditions, rarest), newest_first=newest_first)
     # Within one type, the index has the order of ids.
     kept = "type" if len(chosen.types) == 1 else None
-    return _matching(rows, conditions, kept).order_by("-id" if newest_first else "id")
+    return _matching(rows, chosen, conditions, kept).order_by("-id" if newest_first else "id")
 
 
 def pages(
@@ -51,9 +53,9 @@ def pages(
     everything = OutboxEvent.objects.on_outbox() if rows is None else rows
     if up_to is not None:
         everything = everything.filter(id__lte=up_to)
-    rarest = _rarest(conditions)
+    rarest = _rarest(chosen, conditions)
     if rarest is not None:
-        found = _sorted(_matching(everything, conditions, rarest), newest_first=newest_first)
+        found = _sorted(_matching(everything, chosen, conditions, rarest), newest_first=newest_first)
         yield from _chunks([*found.values_list("id", flat=True)], size)
         return
     for first, last in _windows(up_to, newest_first=newest_first):
@@ -62,27 +64,35 @@ def pages(
         yield from _chunks([*found.values_list("id", flat=True)], size)
 
 
-def _rarest(conditions: Mapping[str, Q]) -> str | None:
-    """The column whose condition the fewest events meet; None if no condition is rare."""
+def _rarest(chosen: EventFilter, conditions: Mapping[str, Q]) -> str | None:
+    """The column, or one of TROUBLE, whose condition the fewest events meet; None if no condition is rare."""
     if "id" in conditions:
         return "id"
-    columns = [column for column in INDEXED if column in conditions]
-    counted = dict(zip(columns, _counted([conditions[column] for column in columns]), strict=True))
-    return min(
-        (column for column in columns if counted[column] < RARE), key=counted.__getitem__, default=None
+    has_index = connections[outbox_alias()].features.supports_partial_indexes
+    columns = [column for column in (*(TROUBLE if has_index else ()), *INDEXED) if column in conditions]
+    rows = OutboxEvent.objects.on_outbox().order_by()
+    counts = _counted(
+        [
+            _matching(rows, chosen, {column: conditions[column]}, column).values("id")[: _most(column)]
+            for column in columns
+        ]
     )
+    counted = dict(zip(columns, counts, strict=True))
+    rare = [column for column in columns if counted[column] < _most(column)]
+    return min(rare, key=counted.__getitem__, default=None)
 
 
-def _counted(conditions: Sequence[Q]) -> Sequence[int]:
-    """How many events meet each, at most RARE, in one query: each count ends early or reads few rows."""
-    if not conditions:
+def _most(column: str) -> int:
+    return RARE_TROUBLE if column == "troubled" else RARE
+
+
+def _counted(queries: Sequence[QuerySet[Any, Any]]) -> Sequence[int]:
+    """How many events each finds, in one query: each count ends early or reads few rows."""
+    if not queries:
         return ()
     alias = outbox_alias()
     counts, parameters = [], []
-    for number, condition in enumerate(conditions):
-        # No column: then PostgreSQL reads only the index, whichever columns that has.
-        matching = OutboxEvent.objects.on_outbox().filter(condition).order_by()
-        rows = matching.annotate(one=Value(1)).values("one")[:RARE]
+    for number, rows in enumerate(queries):
         sql, values = rows.query.get_compiler(alias).as_sql()
         counts.append(f"(SELECT COUNT(*) FROM ({sql}) AS part{number})")  # noqa: S608 - Django's own SQL
         parameters += values
@@ -92,8 +102,17 @@ def _counted(conditions: Sequence[Q]) -> Sequence[int]:
     return found
 
 
-def _matching(rows: Rows, conditions: Mapping[str, Q], by: str | None) -> Rows:
-    """Other databases than SQLite have statistics; they may combine several indexes."""
+def _matching(rows: Rows, chosen: EventFilter, conditions: Mapping[str, Q], by: str | None) -> Rows:
+    """Those of ``rows`` that meet the conditions, found by the index of the condition ``by``.
+
+    Other databases than SQLite have statistics; they may combine several indexes.
+    """
+    if by in TROUBLE:
+        rows = rows.filter(chosen.hint(by))
+    if by == "troubled":
+        # Its index has the columns of the condition.
+        rows = rows.filter(conditions[by])
+        conditions = {column: each for column, each in conditions.items() if column != by}
     others = [column for column in INDEXED if column != by]
     return _unindexed(rows, conditions, others if connections[outbox_alias()].vendor == "sqlite" else ())
 
@@ -106,7 +125,7 @@ def _sorted(rows: Rows, *, newest_first: bool) -> Rows:
 
 def _unindexed(rows: Rows, conditions: Mapping[str, Q], columns: Collection[str]) -> Rows:
     """Those of ``rows`` that meet the conditions, without the indexes of these columns."""
-    renamed = {column: f"{column}_unindexed" for column in columns if column in conditions}
+    renamed = {column: f"{column}_unindexed" for column in columns}
     rows = rows.alias(**{alias: NoIndex(column) for column, alias in renamed.items()})
     return rows.filter(*(_renamed(condition, renamed) for condition in conditions.values()))
 

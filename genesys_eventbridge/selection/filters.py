@@ -13,7 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.db import NoIndex
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.indexes import Troubled
 from genesys_eventbridge.formatting import moment
 from genesys_eventbridge.models import (
     OutboxEvent,
@@ -43,6 +45,8 @@ INDEXED = (
     "finished_at",
     "accepted_at",
 )
+#: Not columns, but conditions that only events in trouble meet; ``EventFilter.hint`` names their index.
+TROUBLE = ("troubled", "tried")
 #: Seconds after which an event that is due counts as overdue.
 OVERDUE_AFTER = 300.0
 #: Stands for failing events without an error text.
@@ -110,13 +114,28 @@ class EventFilter:
         return OutboxEvent.objects.on_outbox().filter(*self.conditions().values())
 
     def conditions(self) -> dict[str, Q]:
-        """By the column whose index finds the rows that meet it; by "" if there is no such index."""
+        """By the column, or one of TROUBLE, whose index finds the rows that meet it; by "" if none does."""
         if not all(map(is_storable, self._texts())):
             return {"id": Q(pk__in=())}
         found: dict[str, Q] = {}
         for column, condition in self._conditions():
             found[column] = found.get(column, Q()) & condition
         return found
+
+    def hint(self, name: str) -> Q:
+        """Also met by all events that meet the condition ``name`` of TROUBLE, and found by an index."""
+        if name == "troubled":
+            return Q(Troubled())
+        rows = OutboxEvent.objects.order_by().alias(state_now=NoIndex("state"))
+        # A claim that has ended without an outcome leaves no error, but a doubt.
+        doubtful = rows.filter(in_doubt_since__isnull=False, state_now=State.PENDING)
+        if self.failure or self.failed_since is not None:
+            failed = rows.filter(Troubled(), state_now__in=[State.PENDING, *NEEDS_OPERATOR])
+        else:
+            failed = rows.filter(Troubled(), reason="", state=State.PENDING)
+        if self.failed_since is not None:
+            failed = failed.filter(Q(failed_at__gte=self.failed_since) | Q(failed_at__isnull=True))
+        return Q(pk__in=failed.values("pk").union(doubtful.values("pk"), all=True))
 
     def words(self) -> str:
         """A short description: "dead, rejected, type order.paid, since 14:00 UTC"; "all events" if empty."""
@@ -131,10 +150,12 @@ class EventFilter:
             found = search(self.text)
             yield "id" if found.condition is None else "", found.q
         yield from self._of_values()
-        yield from (("state", condition) for condition in self._of_states())
-        if self.status_code is not None:
-            column = "last_status_code" if status_codes.is_indexed(self.status_code) else ""
-            yield column, status_codes.condition(self.status_code)
+        yield from self._of_states()
+        if self.status_code is StatusClass.NONE:
+            yield "troubled", Q(last_status_code__isnull=True)
+            yield "", status_codes.condition(self.status_code)
+        elif self.status_code is not None:
+            yield "last_status_code", status_codes.condition(self.status_code)
         for column, since, until in self._spans():
             if since is not None:
                 yield column, Q(**{f"{column}__gte": since})
@@ -143,6 +164,7 @@ class EventFilter:
 
     def _of_values(self) -> Iterator[tuple[str, Q]]:
         if self.error:
+            yield "troubled", Q()
             yield "", Q(last_error__icontains=self.error)
         if self.destinations:
             yield "", Q(destination__in=self.destinations)
@@ -159,25 +181,31 @@ class EventFilter:
         if self.failed_since is not None:
             yield "", failed_since(self.failed_since)
 
-    def _of_states(self) -> Iterator[Q]:
+    def _of_states(self) -> Iterator[tuple[str, Q]]:
         """Conditions that only events in certain states meet."""
         if self.states:
-            yield in_states(self.states)
+            yield "state", Q(state__in=self.states)
             if not set(self.states) & set(OPEN):
-                yield Q(due_at__isnull=True)  # always true, by a constraint; the index then needs no sorting
+                # Always true, by a constraint; the index then needs no sorting.
+                yield "state", Q(due_at__isnull=True)
         elif isinstance(self.status_code, StatusClass):
-            yield Q(state__in=[*OPEN, *NEEDS_OPERATOR])
+            yield "state", Q(state__in=[*OPEN, *NEEDS_OPERATOR])
         if self.reasons:
-            yield Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED], reason__in=self.reasons)
+            ended = Q(state__in=[*NEEDS_OPERATOR, State.CANCELLED])
+            yield "state", ended
+            yield "troubled", ended & Q(reason__in=self.reasons)
         if self.failure or self.failed_since is not None:
-            yield failing()
+            yield "state", Q(state__in=[State.PENDING, *NEEDS_OPERATOR])
+            yield "tried", Q()
+            yield "", failing()
         if self.held:
-            behind = Q(Exists(OutboxEvent.objects.blockers()))
-            yield Q(state=State.PENDING) & ~Q(ordering_key="") & behind
+            yield "state", Q(state=State.PENDING)
+            # Not counted: a look at its key for each pending event.
+            yield "", ~Q(ordering_key="") & Q(Exists(OutboxEvent.objects.blockers()))
         if self.attention is not None:
-            yield _attention(self.attention)
+            yield "state", _attention(self.attention)
         if self.progress is not None:
-            yield _progress(self.progress)
+            yield from _progress(self.progress)
 
     def _spans(self) -> Iterator[tuple[str, dt.datetime | None, dt.datetime | None]]:
         yield "created_at", self.since, self.until
@@ -233,20 +261,23 @@ def _attention(attention: Attention) -> Q:
             assert_never(never)
 
 
-def _progress(progress: Progress) -> Q:
+def _progress(progress: Progress) -> Iterator[tuple[str, Q]]:
     match progress:
         case Progress.OPEN:
-            return Q(state__in=OPEN)
+            yield "state", Q(state__in=OPEN)
         case Progress.WAITING:
-            return waiting()
+            yield "state", Q(state=State.PENDING)
+            yield "", waiting()
         case Progress.RETRYING:
-            return retrying()
+            yield "state", Q(state=State.PENDING)
+            yield "tried", Q()
+            yield "", retrying()
         case Progress.IN_FLIGHT:
             # Leases end within a known time: read that range of the index instead of every row waiting for
             # a retry.
             aliases = conf.aliases()
             longest = max(conf.destination(alias).lease_seconds for alias in aliases)
             leased = Q(state=State.PENDING, destination__in=aliases, due_at__lte=DatabaseNow(longest))
-            return leased & in_flight()
+            yield "state", leased & in_flight()
         case _ as never:
             assert_never(never)

@@ -440,15 +440,43 @@ def test_pages_hold_fifty_and_the_count_stops_at_its_cap(viewer, monkeypatch):
     assert "More than 10,000 events match" not in text(viewer.get(LIST, {"state": "dead"}))
 
 
-def test_the_count_itself_stops_at_its_cap(viewer, django_assert_max_num_queries):
+@pytest.mark.parametrize("filters", [{}, {"held": "1"}, {"created": "24h"}], ids=str)
+def test_a_filter_is_evaluated_once_for_the_count_and_the_page_and_stops_at_the_cap(
+    viewer, django_assert_max_num_queries, filters
+):
     event()
 
     with django_assert_max_num_queries(MAX_QUERIES) as queries:
-        viewer.get(LIST)
+        viewer.get(LIST, filters)
 
-    counts = [query["sql"] for query in queries.captured_queries if "COUNT(" in query["sql"]]
-    assert len(counts) == 1
-    assert "LIMIT 10001" in counts[0]
+    searched = [query["sql"] for query in queries.captured_queries if "DESC LIMIT" in query["sql"]]
+    assert len(searched) == 1
+    assert searched[0].endswith("LIMIT 10001")
+
+
+def test_an_event_that_is_pruned_while_the_list_is_read_is_left_out(viewer, monkeypatch):
+    kept, pruned = event(), event()
+    found = listing.EventPaginator.ids.func
+
+    def ids(paginator):
+        numbers = found(paginator)
+        OutboxEvent.objects.filter(pk=pruned.pk).delete()
+        return numbers
+
+    monkeypatch.setattr(listing.EventPaginator, "ids", property(ids))
+
+    assert listed(viewer.get(LIST)) == [kept.pk]
+
+
+@pytest.mark.parametrize("order", ["", "3"])
+def test_each_page_follows_the_one_before(viewer, order):
+    made = [event().pk for _ in range(120)]
+
+    pages = [listed(viewer.get(LIST, {"p": str(page), "o": order})) for page in (1, 2, 3)]
+
+    assert [pk for page in pages for pk in page] == (made if order else made[::-1])
+    assert [len(page) for page in pages] == [50, 50, 20]
+    assert listed(viewer.get(LIST, {"all": "", "o": order})) == (made if order else made[::-1])
 
 
 @pytest.mark.parametrize(

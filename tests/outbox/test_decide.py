@@ -319,3 +319,10 @@ def test_acceptance_is_remembered_with_the_platforms_id():
     became = decided(claimed(), ACCEPTED)
 
     assert (became.accepted, became.remote_id, became.correlation_id) == (True, "evt-1", "c-1")
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNAVAILABLE, Verdict.UNKNOWN, Verdict.REJECTED])
+def test_a_failure_of_a_protocol_that_names_no_error_is_stored_with_one(verdict):
+    """Lists of what failed look for events with an error."""
+    assert decided(claimed(), Outcome(verdict)).error == verdict.value
+    assert decided(claimed(), Outcome(verdict, error="gone")).error == "gone"

@@ -1,11 +1,15 @@
 """Lists and exports read few rows for rare events, and walk the table once, by id, for common ones."""
 
+import datetime as dt
+import uuid
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from genesys_eventbridge.models import OutboxEvent
-from genesys_eventbridge.selection import EventFilter, access
+from genesys_eventbridge.selection import EventFilter, Progress, StatusClass, access
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import ended, event
 from tests.selection.plans import plan
@@ -13,6 +17,7 @@ from tests.selection.plans import plan
 pytestmark = pytest.mark.django_db
 
 DEAD = EventFilter(states=(State.DEAD,))
+LATER = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
 MIXED = EventFilter(states=(State.DEAD,), types=("order.paid",))
 
 
@@ -28,6 +33,63 @@ def made():
 
 def matching(chosen):
     return sorted(chosen.rows().values_list("pk", flat=True))
+
+
+RETRYING = EventFilter(progress=Progress.RETRYING)
+REJECTED = EventFilter(reasons=(Reason.REJECTED,))
+UNANSWERED = EventFilter(status_code=StatusClass.NONE)
+FAILED_SINCE = EventFilter(failed_since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+#: Found by the index of the events in trouble.
+TROUBLED = [
+    RETRYING,
+    REJECTED,
+    UNANSWERED,
+    FAILED_SINCE,
+    EventFilter(error="refused", types=("order.paid",)),
+    EventFilter(failure="none", progress=Progress.RETRYING),
+    EventFilter(reasons=(Reason.REJECTED,), error="REFUSED", progress=Progress.OPEN),
+]
+
+
+def in_trouble():
+    """An event of each kind that a list of failures must or must not have; returns their ids."""
+    moment = timezone.now()
+    refused = {"last_error": "connection refused", "failed_at": moment, "attempts": 1}
+    dead = ended(State.DEAD, Reason.REJECTED)
+    rows = [
+        refused,
+        {**refused, "last_status_code": 503, "in_doubt_since": moment},
+        {"attempts": 1, "in_doubt_since": moment, "claim_token": uuid.uuid4()},  # its worker died
+        {**refused, "in_doubt_since": moment, "claim_token": uuid.uuid4(), "due_at": LATER},  # in flight
+        {"halts": 1, "last_error": "429"},
+        {**dead, **refused},
+        {**dead, "last_status_code": 400},
+        ended(State.CANCELLED, Reason.REJECTED, finished_at=moment),
+        {"last_status_code": 202},
+    ]
+    return [
+        event("order.paid" if number % 2 else "order.created", row=row).pk for number, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("rare", [1, 8, 10_000], ids=["walk", "one-is-rare", "all-are-rare"])
+@pytest.mark.parametrize("chosen", TROUBLED, ids=range(len(TROUBLED)))
+def test_what_is_in_trouble_is_found_by_its_index_as_without(made, monkeypatch, rare, chosen):
+    monkeypatch.setattr(access, "RARE", rare)
+    monkeypatch.setattr(access, "RARE_TROUBLE", rare)
+    in_trouble()
+
+    found = list(access.listed(OutboxEvent.objects.all(), chosen).values_list("pk", flat=True))
+
+    assert found == matching(chosen)[::-1]
+
+
+def test_an_event_whose_worker_died_waits_for_a_retry_although_it_has_no_error(made):
+    lapsed = in_trouble()[2]
+
+    found = list(access.listed(OutboxEvent.objects.all(), RETRYING).values_list("pk", flat=True))
+
+    assert lapsed in found
 
 
 @pytest.mark.parametrize("rare", [1, 8, 10_000], ids=["walk", "one-is-rare", "all-are-rare"])
@@ -88,6 +150,14 @@ class TestPlans:
         assert steps[-1] == "USE TEMP B-TREE FOR ORDER BY"
         rows = access.listed(OutboxEvent.objects.all(), MIXED)
         assert str(rows.query).endswith('ORDER BY +"genesys_eventbridge_outboxevent"."id" DESC')
+
+    @pytest.mark.parametrize("chosen", TROUBLED[:5], ids=range(5))
+    def test_events_in_trouble_are_found_by_their_index(self, made, chosen):
+        steps = " ".join(self.steps(chosen))
+
+        assert "INDEX eventbridge_troubled" in steps
+        assert "INDEX eventbridge_due" not in steps
+        assert "SCAN genesys_eventbridge_outboxevent USING COVERING" not in steps
 
     def test_the_rarest_of_several_is_chosen(self, made):
         event("order.rare", row=ended(State.DEAD, Reason.REJECTED))
