@@ -1,7 +1,8 @@
 """The tables of a large installation after an outage: a month of events in all states, filled by SQL.
 
 Of 100 events, 84 are delivered, 10 dead, 1 each unresolved, cancelled and accepted; 3 wait, one of them for
-a retry. Their numbers follow the time. Each subject has one event, each ordering key five.
+a retry. With ``backlog`` every third event waits instead. Their numbers follow the time. Each subject has one
+event, each ordering key five.
 """
 
 from __future__ import annotations
@@ -44,15 +45,17 @@ STATES = {
     **dict.fromkeys(range(13, 16), State.PENDING),
 }
 RETRYING = 13
+#: The place among every hundred that decides about an event, without and with a backlog.
+PLACE = {False: "n % 100", True: "(CASE WHEN n % 3 = 0 THEN 14 ELSE n % 100 END)"}
 BODY = '{"specversion": "1.0", "type": "order.created", "data": {"customer": {"email": "ana@example.com"}}}'
 
 
-def fill(count: int) -> None:
+def fill(count: int, *, backlog: bool = False) -> None:
     """``count`` events, a tenth as many attempts and acts, and the counters of a month."""
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT')")
-    _events(count)
+    _events(count, PLACE[backlog])
     _attempts(count)
     _acts(count)
     _counters()
@@ -66,14 +69,12 @@ def fill(count: int) -> None:
                 cursor.execute(f"ANALYZE TABLE {table}")
 
 
-def _events(count: int) -> None:
+def _events(count: int, place: str) -> None:
     age = f"(n - {count}) * {DAYS * 86400.0 / count}"
     created = now_sql(connection, age)
-    failed = ", ".join(
-        str(place) for place, state in STATES.items() if state in (State.DEAD, State.UNRESOLVED)
-    )
-    has_failed = f"n % 100 IN ({failed}, {RETRYING})"
-    due = now_sql(connection, f"CASE WHEN n % 100 = {RETRYING} THEN n % 3600 ELSE -1 * (n % 240) END")
+    failed = ", ".join(str(each) for each, state in STATES.items() if state in (State.DEAD, State.UNRESOLVED))
+    has_failed = f"{place} IN ({failed}, {RETRYING})"
+    due = now_sql(connection, f"CASE WHEN {place} = {RETRYING} THEN n % 3600 ELSE -1 * (n % 240) END")
     errors = _of_errors([_quoted(error) for _code, error in ERRORS])
     codes = _of_errors([str(code or "NULL") for code, _error in ERRORS])
     failures = _of_errors([_quoted(failure_id(code, error)) for code, error in ERRORS])
@@ -81,12 +82,13 @@ def _events(count: int) -> None:
         **_blank("destination", "remote_id", "object_type", "object_id", "correlation_id"),
         **dict.fromkeys(("key_epoch", "halts"), "0"),
         "destination": "'default'",
-        "attempts": "CASE WHEN n % 100 IN (14, 15) THEN 0 ELSE 1 END",
+        "attempts": f"CASE WHEN {place} IN (14, 15) THEN 0 ELSE 1 END",
         "checks": "0",
         "time": created,
         "created_at": created,
-        "state": _case({place: f"'{state}'" for place, state in STATES.items()}, f"'{State.DELIVERED}'"),
+        "state": _case(place, {each: f"'{state}'" for each, state in STATES.items()}, f"'{State.DELIVERED}'"),
         "reason": _case(
+            place,
             {
                 **dict.fromkeys(range(10), f"'{Reason.REJECTED}'"),
                 10: f"'{Reason.OUTCOME_UNKNOWN}'",
@@ -94,9 +96,9 @@ def _events(count: int) -> None:
             },
             "''",
         ),
-        "due_at": f"CASE WHEN n % 100 BETWEEN 12 AND 15 THEN {due} END",
-        "accepted_at": f"CASE WHEN n % 100 > 15 OR n % 100 = 12 THEN {now_sql(connection, age + ' + 1')} END",
-        "finished_at": f"CASE WHEN n % 100 > 15 OR n % 100 = 11 THEN {now_sql(connection, age + ' + 2')} END",
+        "due_at": f"CASE WHEN {place} BETWEEN 12 AND 15 THEN {due} END",
+        "accepted_at": f"CASE WHEN {place} > 15 OR {place} = 12 THEN {now_sql(connection, age + ' + 1')} END",
+        "finished_at": f"CASE WHEN {place} > 15 OR {place} = 11 THEN {now_sql(connection, age + ' + 2')} END",
         "failed_at": f"CASE WHEN {has_failed} THEN {now_sql(connection, age + ' + 1')} END",
         "last_error": f"CASE WHEN {has_failed} THEN {errors} ELSE '' END",
         "last_status_code": f"CASE WHEN {has_failed} THEN {codes} END",
@@ -204,9 +206,9 @@ def _bucket(seconds: int) -> str:
     return f"DATETIME(CAST(STRFTIME('%s', {ago}) AS INTEGER) / {seconds} * {seconds}, 'unixepoch')"
 
 
-def _case(values: Mapping[int, str], other: str) -> str:
-    whens = " ".join(f"WHEN {place} THEN {value}" for place, value in values.items())
-    return f"CASE n % 100 {whens} ELSE {other} END"
+def _case(place: str, values: Mapping[int, str], other: str) -> str:
+    whens = " ".join(f"WHEN {each} THEN {value}" for each, value in values.items())
+    return f"CASE {place} {whens} ELSE {other} END"
 
 
 def _of_errors(values: Sequence[str]) -> str:

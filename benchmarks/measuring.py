@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
@@ -19,11 +19,13 @@ import httpx
 Samples = Mapping[str, list[float]]
 
 
-def arguments(about: str | None, **numbers: int) -> argparse.Namespace:
-    """Parse ``--quick`` and one integer option per keyword; also selects Django's settings module."""
+def arguments(about: str | None, *, flags: Sequence[str] = (), **numbers: int) -> argparse.Namespace:
+    """Parse ``--quick``, ``flags`` and one integer option per keyword; selects Django's settings module."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="few events and rounds, to check that it runs")
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true")
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
