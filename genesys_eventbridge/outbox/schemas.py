@@ -142,7 +142,7 @@ def _compiled(text: str, is_path: bool, origin: str) -> Any:
         raise ImproperlyConfigured(
             f"{origin} needs the jsonschema package: pip install 'django-genesys-eventbridge[schema]'."
         ) from error
-    schema = read(text, origin) if is_path else json.loads(text)
+    schema: Any = read(text, origin) if is_path else json.loads(text)
     try:
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
