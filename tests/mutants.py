@@ -2655,8 +2655,46 @@ MUTANTS = [
     Mutant(
         "an object without a primary key",
         "outbox/rows.py",
-        (("    if None in keys:", "    if False:"),),
+        (("    if key is None or (isinstance(key, tuple) and None in key):", "    if False:"),),
         "outbox/test_enqueue.py",
+    ),
+    Mutant(
+        "the first event of a batch decides whether any is delayed",
+        "outbox/rows.py",
+        (("        delayed = any(map(_is_delayed, rows))", "        delayed = _is_delayed(rows[0])"),),
+        "outbox/test_inserts.py",
+    ),
+    Mutant(
+        "the first event of a batch decides whether any is delayed, PostgreSQL",
+        "outbox/rows.py",
+        (('"delay" if any(map(_is_delayed, rows)) else ""', '"delay" if _is_delayed(rows[0]) else ""'),),
+        "outbox/test_inserts.py",
+        "postgresql",
+    ),
+    Mutant(
+        "a new row has other values than the model's defaults",
+        "outbox/rows.py",
+        (("field.get_default() for field", "None for field"),),
+        "outbox/test_inserts.py",
+    ),
+    Mutant(
+        "events get the time at which their transaction began",
+        "db/clock.py",
+        (('return "STATEMENT_TIMESTAMP()"', 'return "NOW()"'),),
+        "outbox/test_inserts.py",
+        "postgresql",
+    ),
+    Mutant(
+        "a shifted clock does not move the time of an event, SQLite",
+        "db/clock.py",
+        (
+            (
+                'if seconds == "0" and not moved:\n        return "STRFTIME',
+                'if seconds == "0":\n        return "STRFTIME',
+            ),
+        ),
+        "outbox/test_inserts.py",
+        "sqlite",
     ),
     Mutant(
         "an object with a primary key that the column cannot hold",

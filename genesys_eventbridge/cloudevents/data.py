@@ -53,6 +53,8 @@ def too_large(limit: int, size: int | None = None) -> InvalidEvent:
 
 def exact_text(value: object) -> str | None:
     """The ``str`` of a text-like value (str, an Enum of text, a lazy translation, a UUID), else None."""
+    if type(value) is str:
+        return value
     if isinstance(value, Enum):
         value = value.value
     if is_proxy(value):

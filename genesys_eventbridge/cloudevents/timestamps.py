@@ -74,6 +74,8 @@ def _ends_a_month(moment: datetime) -> bool:
 
 
 def _to_utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     try:
         return _aware(value).astimezone(UTC)
     except OverflowError:

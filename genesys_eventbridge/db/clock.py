@@ -52,11 +52,15 @@ def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
     """SQL for the current time plus ``seconds``, which is SQL too: a placeholder or a column."""
     moved = shift()
     if connection.vendor == "postgresql":
+        if seconds == "0" and not moved:
+            return "STATEMENT_TIMESTAMP()"
         return f"(STATEMENT_TIMESTAMP() + ({seconds} + {moved!r}) * INTERVAL '1 second')"
     offset = dt.datetime.now(_zone(connection)).utcoffset()  # of the zone in which Django reads naive values
     moved += offset.total_seconds() if offset else 0.0
     if connection.vendor == "mysql":
         return f"TIMESTAMPADD(MICROSECOND, ROUND(({seconds} + {moved!r}) * 1000000), UTC_TIMESTAMP(6))"
+    if seconds == "0" and not moved:
+        return "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
     return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', PRINTF('%%+.3f seconds', {seconds} + {moved!r}))"
 
 

@@ -81,24 +81,31 @@ def deleted(registration: Registration, row: Model) -> Change:
 
 def pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
     """The event of one change of a row, with its current data; None if ``when`` returns False."""
-    alias = _alias(row)
-    with _only_reading(type(row), alias), reading_from(alias):
-        found = content(registration, row, change)
-    if found is None:
-        return None
-    # Only a link for staff, so a key that the outbox cannot store must not prevent the save.
-    about = row if can_be_linked(row) else None
-    return PendingEvent(type_, {**found, "destination": registration.destination, "about": about})
+    (one,) = pending_many(registration, type_, [(row, change)])
+    return one
 
 
 def pending_many(
     registration: Registration, type_: str, changes: Sequence[tuple[Model, Change]]
 ) -> list[PendingEvent | None]:
-    """``pending`` for many rows of one model, with a constant number of queries."""
-    if registration.tree is not None and changes:
-        with reading_from(_alias(changes[0][0])):
+    """``pending`` for many rows of one model and database, with a constant number of queries."""
+    if not changes:
+        return []
+    first, _ = changes[0]
+    alias = _alias(first)
+    with _only_reading(type(first), alias), reading_from(alias):
+        if registration.tree is not None:
             prefetch([row for row, _ in changes], paths(registration.tree))
-    return [pending(registration, type_, row, change) for row, change in changes]
+        return [_pending(registration, type_, row, change) for row, change in changes]
+
+
+def _pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
+    found = content(registration, row, change)
+    if found is None:
+        return None
+    # Only a link for staff, so a key that the outbox cannot store must not prevent the save.
+    about = row if can_be_linked(row) else None
+    return PendingEvent(type_, {**found, "destination": registration.destination, "about": about})
 
 
 def write(one: PendingEvent) -> OutboxEvent:

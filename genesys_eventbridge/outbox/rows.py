@@ -10,6 +10,7 @@ import datetime as dt
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -123,7 +124,7 @@ def build_row(
     object_type, object_id = _object(about)
     seconds = _seconds(delay)
     due = DatabaseNow(seconds) if seconds else NOW
-    return OutboxEvent(
+    return _unsaved(
         destination=destination,
         event_id=event.id,
         source=event.source,
@@ -143,20 +144,40 @@ def build_row(
     )
 
 
+def _unsaved(**values: Any) -> OutboxEvent:
+    """A row with these values, and the model's defaults in its other columns.
+
+    Django's ``__init__`` with keywords asks each of the 40 fields for its default: 21 us, a third of the time
+    of ``build_row``. With a value for each column it takes 6 us.
+    """
+    return OutboxEvent(*(_defaults() | values).values())
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """The default of each column by attname, in the order of the columns. All are constants."""
+    return {field.attname: field.get_default() for field in OutboxEvent._meta.concrete_fields}
+
+
 def _trace(settings: conf.DestinationSettings, extensions: Any) -> dict[str, str]:
     """The trace to be fixed in the event; empty if the caller passes one, or TRACING is off."""
-    if not settings.tracing or not isinstance(extensions, Mapping | None):
+    if not settings.tracing or not (extensions is None or isinstance(extensions, Mapping)):
         return {}
     return tracing.context() if tracing.EXTENSION.isdisjoint(extensions or ()) else {}
 
 
 def insert(row: OutboxEvent, alias: str) -> None:
-    """Insert one row and set its id. Raises the database's errors."""
+    """Insert one row and set its id. Raises the database's errors.
+
+    PostgreSQL returns the id; the drivers of the others know it without RETURNING, which costs SQLite as much
+    as the rest of the statement.
+    """
     connection = connections[alias]
-    returns = connection.features.can_return_columns_from_insert
-    sql = f"{_INTO} VALUES {_placeholders(connection)}"
+    returns = connection.vendor == "postgresql"
+    delayed = _is_delayed(row)
+    sql = _insert_sql(connection, delayed=delayed)
     with connection.cursor() as cursor:
-        cursor.execute(f"{sql} RETURNING id" if returns else sql, _values(connection, row))
+        cursor.execute(f"{sql} RETURNING id" if returns else sql, _values(connection, row, delayed=delayed))
         if returns:
             row.pk = cursor.fetchone()[0]
         else:
@@ -177,9 +198,10 @@ def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
         ids = _insert_json(connection, rows)
     else:
         ids = {}
+        delayed = any(map(_is_delayed, rows))
         size = connection.ops.bulk_batch_size([*_COLUMNS, *_DELAYS], rows)
         for start in range(0, len(rows), size):
-            ids |= _insert_values(connection, alias, rows[start : start + size])
+            ids |= _insert_values(connection, alias, rows[start : start + size], delayed=delayed)
     for row in rows:
         row.pk = ids[row.idempotency_key]
         _written(row, alias)
@@ -239,10 +261,10 @@ def _object(about: Model | None) -> tuple[str, str]:
         return "", ""
     if not isinstance(about, Model):
         raise InvalidEvent("about", f"must be a model instance, not {type(about).__name__}")
-    keys = about.pk if isinstance(about.pk, tuple) else (about.pk,)
-    if None in keys:
+    key = about.pk
+    if key is None or (isinstance(key, tuple) and None in key):
         raise InvalidEvent("about", "has no primary key. Save it first, and enqueue before you delete it")
-    text = str(about.pk)
+    text = str(key)
     if len(text) > _WIDTH or not is_storable(text):
         raise InvalidEvent(
             "about",
@@ -257,7 +279,8 @@ def _insert_json(connection: Any, rows: Sequence[OutboxEvent]) -> dict[Any, int]
     values_of_rows = [
         (place, *_column_values(connection, row), _delay(row)) for place, row in enumerate(rows)
     ]
-    values = ", ".join([*_COLUMNS, *_times(connection, "delay"), *_BEGINNING.values()])
+    times = _times(connection, "delay" if any(map(_is_delayed, rows)) else "")
+    values = ", ".join([*_COLUMNS, *times, *_BEGINNING.values()])
     with connection.cursor() as cursor:
         cursor.execute(
             f"{_INTO} SELECT {values} FROM {json_table(_JSON)} "  # noqa: S608
@@ -267,13 +290,15 @@ def _insert_json(connection: Any, rows: Sequence[OutboxEvent]) -> dict[Any, int]
         return dict(cursor.fetchall())
 
 
-def _insert_values(connection: Any, alias: str, rows: Sequence[OutboxEvent]) -> dict[Any, int]:
+def _insert_values(
+    connection: Any, alias: str, rows: Sequence[OutboxEvent], *, delayed: bool
+) -> dict[Any, int]:
     returns = connection.features.can_return_rows_from_bulk_insert
-    sql = f"{_INTO} VALUES {', '.join([_placeholders(connection)] * len(rows))}"
+    sql = _insert_sql(connection, len(rows), delayed=delayed)
     with connection.cursor() as cursor:
         cursor.execute(
             f"{sql} RETURNING idempotency_key, id" if returns else sql,
-            [value for row in rows for value in _values(connection, row)],
+            [value for row in rows for value in _values(connection, row, delayed=delayed)],
         )
         if returns:
             return {uuid.UUID(key): pk for key, pk in cursor.fetchall()}
@@ -282,19 +307,37 @@ def _insert_values(connection: Any, alias: str, rows: Sequence[OutboxEvent]) -> 
     return dict(written.values_list("idempotency_key", "id"))
 
 
-def _placeholders(connection: Any) -> str:
-    """The VALUES list of one row, for the parameters of ``_values``."""
-    return f"({', '.join([*['%s'] * len(_COLUMNS), *_times(connection, '%s'), *_BEGINNING.values()])})"
+def _insert_sql(connection: Any, rows: int = 1, *, delayed: bool) -> str:
+    """The INSERT of ``rows`` rows, for the parameters of ``_values``."""
+    values = _values_list(*_times(connection, "%s" if delayed else ""))
+    return f"{_INTO} VALUES {', '.join([values] * rows)}"
 
 
-def _values(connection: Any, row: OutboxEvent) -> list[Any]:
-    return [*_column_values(connection, row), *[_delay(row)] * len(_DELAYS)]
+@lru_cache(maxsize=16)
+def _values_list(*times: str) -> str:
+    """The VALUES list of one row. It depends on its arguments alone, so it may be kept."""
+    return f"({', '.join([*['%s'] * len(_COLUMNS), *times, *_BEGINNING.values()])})"
 
 
-def _times(connection: Any, delay: str) -> list[str]:
-    """SQL for each of ``_TIMES``; ``delay`` is SQL for the seconds."""
+def _values(connection: Any, row: OutboxEvent, *, delayed: bool) -> list[Any]:
+    values = _column_values(connection, row)
+    return [*values, *[_delay(row)] * len(_DELAYS)] if delayed else values
+
+
+def _times(connection: Any, delay: str) -> tuple[str, str, str]:
+    """SQL for each of ``_TIMES``; ``delay`` is SQL for the seconds, empty if there is no delay.
+
+    Almost no event has one, and a database needs longer for the expressions than for the values.
+    """
+    now = now_sql(connection, "0")
+    if not delay:
+        return now, now, "NULL"
     later = now_sql(connection, delay)
-    return [now_sql(connection, "0"), later, f"CASE WHEN {delay} > 0 THEN {later} ELSE NULL END"]
+    return now, later, f"CASE WHEN {delay} > 0 THEN {later} ELSE NULL END"
+
+
+def _is_delayed(row: OutboxEvent) -> bool:
+    return _delay(row) > 0
 
 
 def _delay(row: OutboxEvent) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import DataError, connection
 
+from genesys_eventbridge.db import clock
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import rows as outbox_rows
 from genesys_eventbridge.outbox.rows import build_row, insert, insert_many
@@ -111,6 +112,45 @@ def test_many_rows_get_ids_that_rise_in_the_order_given():
     stored = OutboxEvent.objects.order_by("id")
     assert [json.loads(row.body)["data"] for row in stored] == list(range(200))
     assert [row.pk for row in rows] == [row.pk for row in stored]
+
+
+def test_a_delay_in_a_batch_moves_only_its_own_event():
+    rows = [build_row("a", None), build_row("a", None, delay=300), build_row("a", None)]
+    insert_many(rows, "default")
+
+    waits = [seconds_between(row.created_at, row.due_at) for row in map(fresh, rows)]
+    assert waits[::2] == [0, 0]
+    assert 299 <= waits[1] <= 301
+    assert [fresh(row).not_before is None for row in rows] == [True, False, True]
+
+
+def test_a_new_row_has_the_models_defaults():
+    built = build_row("order.created", None)
+
+    given = {*outbox_rows._COLUMNS, *outbox_rows._TIMES}
+    others = {name: value for name, value in columns(OutboxEvent()).items() if name not in given}
+    assert {name: value for name, value in columns(built).items() if name in others} == others
+
+
+@both
+def test_the_time_of_an_event_follows_a_shifted_clock(write):
+    now, shifted = build_row("a", None), build_row("a", None)
+    write(now)
+    with clock.shifted(3600):
+        write(shifted)
+
+    assert 3599 <= seconds_between(now.created_at, shifted.created_at) <= 3660
+
+
+@both
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="elsewhere NOW() is the statement's time")
+def test_the_time_of_an_event_is_not_that_of_its_transaction(write):
+    row = build_row("a", None)
+    write(row)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT NOW()")
+        assert fresh(row).created_at > cursor.fetchone()[0]
 
 
 def test_the_statements_name_every_column_that_has_no_null():
