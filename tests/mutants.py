@@ -3597,8 +3597,8 @@ MUTANTS = [
     ),
     Mutant(
         "bytes in the parser make a connection unclean",
-        "client/transport.py",
-        (('return connection if _unparsed(connection) == b"" else None', "return connection"),),
+        "client/connections.py",
+        (('return unparsed(connection) == b""', "return True"),),
         "client/test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
     ),
     Mutant(
@@ -3614,9 +3614,86 @@ MUTANTS = [
     ),
     Mutant(
         "bytes in the socket make a connection unclean",
-        "client/transport.py",
+        "client/connections.py",
         (("connection.is_closed() or connection.has_expired()", "connection.is_closed()"),),
         "client/test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
+    ),
+    Mutant(
+        "httptools: bytes in the socket make a connection unclean",
+        "client/connections.py",
+        (('return not self._stream.get_extra_info("is_readable")', "return True"),),
+        "client/test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
+    ),
+    Mutant(
+        "httptools: an old connection is not used",
+        "client/connections.py",
+        (("time.monotonic() >= self._usable_until", "self._usable_until == 0.0"),),
+        "client/test_transport.py::test_an_idle_connection_is_not_trusted_for_long",
+    ),
+    Mutant(
+        "httptools: a second response makes a connection unclean",
+        "client/connections.py",
+        (("self._goes_on = self._complete\n", "pass\n"),),
+        "client/test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
+    ),
+    Mutant(
+        "httptools: line breaks after a response make a connection unclean",
+        "client/connections.py",
+        (("self._goes_on or bool(broken) or not self._is_end(data)", "self._goes_on or bool(broken)"),),
+        "client/test_transport.py::test_a_second_answer_to_one_request_is_not_taken_for_the_next",
+    ),
+    Mutant(
+        "httptools: no line break in a header",
+        "client/connections.py",
+        (('lines.count(b"\\n") != len(fields) or not _FIELDS', "not _FIELDS"),),
+        "client/test_transport.py::test_an_illegal_header_sends_nothing_tells_no_value_and_hurts_nobody_else",
+    ),
+    Mutant(
+        "httptools: no illegal character in a header",
+        "client/connections.py",
+        (("or not _FIELDS.fullmatch(lines) ", ""),),
+        "client/test_transport.py::test_an_illegal_header_sends_nothing_tells_no_value_and_hurts_nobody_else",
+    ),
+    Mutant(
+        "httptools: the body has the declared length",
+        "client/connections.py",
+        (('request.headers.get("Content-Length", "0") != str(len(body))', "False"),),
+        "client/test_transport.py::test_a_body_of_another_length_than_declared_is_not_sent",
+    ),
+    Mutant(
+        "httptools: a head has a limit",
+        "client/connections.py",
+        (("or self._silent > MAX_HEAD_BYTES", ""),),
+        "client/test_transport.py::test_no_status_is_a_read_or_protocol_error",
+    ),
+    Mutant(
+        "httptools: a body that ends early is broken off",
+        "client/connections.py",
+        (("if not self._ends_with_connection:", "if False:"),),
+        "client/test_transport.py::test_a_body_that_cannot_be_used_leaves_the_status_and_says_why",
+    ),
+    Mutant(
+        "httptools: only chunked is a transfer coding",
+        "client/connections.py",
+        (('if codings != [b"chunked"]:', "if not codings:"),),
+        "client/test_transport.py::test_no_status_is_a_read_or_protocol_error",
+    ),
+    Mutant(
+        "httptools: a response to HEAD has no body",
+        "client/connections.py",
+        (("if not self._has_body and", "if False and"),),
+        "client/test_transport.py::test_a_response_without_a_body_is_not_waited_for",
+    ),
+    Mutant(
+        "httptools: a closing server is believed",
+        "client/connections.py",
+        (
+            (
+                "self._complete and self._keeps_alive and not self._goes_on",
+                "self._complete and not self._goes_on",
+            ),
+        ),
+        "client/test_transport.py::test_a_server_that_closes_after_its_answer_is_believed",
     ),
     Mutant(
         "a refused client certificate was not sent",

@@ -28,6 +28,8 @@ from genesys_eventbridge.errors import Halted
 from genesys_eventbridge.platform.outcomes import Halt, Sent, Verdict
 from genesys_eventbridge.tls import ClientCertificate, Contexts, new_context
 from tests.certificates import Authority
+from tests.client.test_transport import stream_of
+from tests.parsers import parser  # noqa: F401 - each test runs with both
 from tests.socket_server import HANG, Conversation, SocketServer, answer, proxy, replies
 
 CANARY = "canary-passphrase-0123"
@@ -563,7 +565,7 @@ def test_an_alert_after_an_answer_leaves_the_next_request_in_doubt(ca, monkeypat
         DirectTransport(ca_bundle=ca.certificate) as transport,
     ):
         assert post(server.url, transport).status_code == 202
-        stream = transport._connection._connection._network_stream  # type: ignore[union-attr]
+        stream = stream_of(transport)
         run = stream._run
 
         def refusing(step: Callable[[], object], timeout: float | None) -> object:

@@ -3,16 +3,31 @@
 httpx is used if it is installed, and httpx2 if it is not. Where both are, the environment variable
 ``GENESYS_EVENTBRIDGE_HTTP=httpx2`` selects httpx2. A ``transport`` that a caller passes must be of the same
 library. Applications that called ``httpx2.alias_httpx()`` before get httpx2, under the name httpx.
+
+httptools parses responses if it is installed (``pip install 'django-genesys-eventbridge[fast]'``), h11 if it
+is not, or if ``GENESYS_EVENTBRIDGE_PARSER=h11``.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["httpcore", "httpx"]
+__all__ = ["httpcore", "httptools", "httpx"]
 
 CHOICE = "GENESYS_EVENTBRIDGE_HTTP"
+PARSER = "GENESYS_EVENTBRIDGE_PARSER"
+
+#: The module httptools; None without it.
+httptools: Any = None
+if os.environ.get(PARSER, "") not in ("", "h11", "httptools"):
+    raise ImportError(f"{PARSER} is {os.environ[PARSER]!r}. Set it to h11 or httptools, or remove it.")
+if os.environ.get(PARSER) != "h11":
+    try:
+        import httptools
+    except ModuleNotFoundError:
+        if os.environ.get(PARSER) == "httptools":
+            raise
 
 if TYPE_CHECKING:
     import httpcore

@@ -8,9 +8,11 @@ import os
 import platform
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from genesys_eventbridge import __version__
+from genesys_eventbridge.client import http
+from genesys_eventbridge.client.connections import Connection, H11Connection, HttptoolsConnection, Incoming
 from genesys_eventbridge.client.http import httpcore, httpx
 from genesys_eventbridge.client.responses import BODY_PROBLEM, BROKEN_OFF
 from genesys_eventbridge.client.sockets import Deadline, DeadlineNetwork, Established
@@ -123,7 +125,7 @@ class DirectTransport(httpx.BaseTransport):
         self._process = os.getpid()
         self._busy = threading.Lock()
         self._network = DeadlineNetwork()
-        self._connection: httpcore.ConnectionInterface | None = None
+        self._connection: Connection | None = None
         self._origin: httpcore.Origin | None = None
 
     def _drop(self) -> None:
@@ -136,25 +138,17 @@ class DirectTransport(httpx.BaseTransport):
         if deadline.left() <= 0:
             raise httpx.ConnectTimeout("time limit reached before the request was sent", request=request)
         self._network.deadline = deadline
-        url = request.url
-        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        outgoing = httpcore.Request(
-            request.method,
-            target,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        answer = self._answer(outgoing, request)
+        answer = self._answer(request)
         try:
-            return _bounded(answer.status, answer.headers, answer.stream, request)  # type: ignore[arg-type]
+            return _bounded(answer.status, answer.headers, answer.stream, request)
         finally:
             answer.close()  # closes the connection if the body was not read to its end
 
-    def _answer(self, outgoing: httpcore.Request, request: httpx.Request) -> httpcore.Response:
+    def _answer(self, request: httpx.Request) -> Incoming:
         """The head of the response. A kept-alive connection that fails before it accepted a byte of the
         request is replaced: nothing was sent, so this is not a retry."""
-        origin = outgoing.url.origin
+        url = request.url
+        origin = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/").origin
         connection = self._clean_connection(origin)
         while True:
             kept = connection is not None
@@ -162,7 +156,7 @@ class DirectTransport(httpx.BaseTransport):
             try:
                 if connection is None:
                     connection = self._open_connection(origin)
-                answer = connection.handle_request(outgoing)
+                answer = connection.respond(request)
                 if not self._network.request_sent:
                     raise httpcore.ConnectError("a response came before the request was sent")
                 return answer
@@ -174,14 +168,14 @@ class DirectTransport(httpx.BaseTransport):
                     self._raise_as_httpx(error, request)
             connection = None
 
-    def _clean_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface | None:
+    def _clean_connection(self, origin: httpcore.Origin) -> Connection | None:
         """The kept-alive connection if it is open, young, and no byte has arrived since its last response."""
         connection = self._connection
-        if connection is None or origin != self._origin or connection.is_closed() or connection.has_expired():
+        if connection is None or origin != self._origin:
             return None
-        return connection if _unparsed(connection) == b"" else None
+        return connection if connection.is_clean() else None
 
-    def _open_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
+    def _open_connection(self, origin: httpcore.Origin) -> Connection:
         self._drop()
         self._origin = origin
         over_tls = (origin.scheme, self._proxy and self._proxy.url.raw_scheme)
@@ -190,24 +184,31 @@ class DirectTransport(httpx.BaseTransport):
         self._connection = self._new_connection(origin)
         return self._connection
 
-    def _new_connection(self, origin: httpcore.Origin) -> httpcore.ConnectionInterface:
+    def _new_connection(self, origin: httpcore.Origin) -> Connection:
         context = contexts.get(self._ca_bundle, self._client_cert) if origin.scheme == b"https" else None
+        if self._proxy is None and http.httptools is not None:
+            return HttptoolsConnection(
+                origin, network=self._network, ssl_context=context, keepalive_seconds=KEEPALIVE_SECONDS
+            )
         if self._proxy is None:
-            return httpcore.HTTPConnection(
-                origin,
-                ssl_context=context,
-                keepalive_expiry=KEEPALIVE_SECONDS,
-                network_backend=self._network,
+            return H11Connection(
+                httpcore.HTTPConnection(
+                    origin,
+                    ssl_context=context,
+                    keepalive_expiry=KEEPALIVE_SECONDS,
+                    network_backend=self._network,
+                )
             )
         proxy = self._proxy.url
-        return httpcore.HTTPProxy(
+        through = httpcore.HTTPProxy(
             httpcore.URL(scheme=proxy.raw_scheme, host=proxy.raw_host, port=proxy.port, target=b"/"),
             proxy_auth=self._proxy.raw_auth,
             ssl_context=context,
             proxy_ssl_context=contexts.get(self._ca_bundle) if proxy.scheme == "https" else None,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=self._network,
-        ).create_connection(origin)
+        )
+        return H11Connection(through.create_connection(origin))
 
     def _raise_as_httpx(self, error: Exception, request: httpx.Request) -> NoReturn:
         kind = next((theirs for ours, theirs in _AS_HTTPX.items() if isinstance(error, ours)), None)
@@ -233,22 +234,6 @@ class DirectTransport(httpx.BaseTransport):
         if in_tunnel and kind is httpx.RemoteProtocolError and not self._network.ended:
             return httpx.ProxyError, text  # it responds, but not as a proxy does
         return httpx.ConnectError, text
-
-
-def _unparsed(connection: httpcore.ConnectionInterface) -> bytes | None:
-    """Bytes in the parser of an idle connection after its last response; None if they cannot be read.
-
-    httpcore has no public API for it. If it moves, no connection is reused any more, and
-    ``test_requests_share_one_connection`` fails.
-    """
-    inner: Any = connection
-    try:
-        while not hasattr(inner, "_h11_state"):
-            inner = inner._connection  # wrapped by HTTPConnection and the two kinds of proxy
-        trailing: bytes = inner._h11_state.trailing_data[0]
-    except AttributeError:
-        return None
-    return trailing
 
 
 def read_answer(response: httpx.Response, request: httpx.Request) -> httpx.Response:

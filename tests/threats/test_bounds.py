@@ -20,6 +20,7 @@ from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue, enqueue_many
 from tests.outbox_rows import accepted, event
+from tests.parsers import parser  # noqa: F401 - each test runs with both
 from tests.socket_server import SocketServer
 
 ROOT = Path(__file__).parents[2]

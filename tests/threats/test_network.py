@@ -20,6 +20,7 @@ from genesys_eventbridge.platform.outcomes import Sent, Verdict
 from genesys_eventbridge.states import State
 from tests.hostile import CANARY, NO_ID
 from tests.outbox_rows import event
+from tests.parsers import parser  # noqa: F401 - each test runs with both
 from tests.socket_server import SocketServer, answer
 
 EVENTS = "/api/v2/eventbridge/events"
