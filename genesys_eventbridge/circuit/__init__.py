@@ -289,6 +289,13 @@ def _published(circuit: Circuit, reply: Reply, outcome: Outcome, limits: Limits)
 def _accepted(circuit: Circuit, reply: Reply) -> Circuit:
     """Requests get through: end every pause whose time is up or that an acceptance disproves."""
     now, run, refused_until = circuit.now, circuit.refusals, circuit.refused_until
+    nothing_to_end = not (run or refused_until or circuit.publish or circuit.failed or circuit.suspects)
+    if (
+        nothing_to_end
+        and circuit.accepted_at == now
+        and not (circuit.failures or circuit.misses or reply.halts)
+    ):
+        return circuit  # as for most of a group of acceptances; a copy takes 4 microseconds
     ended = (each for each in circuit.publish.all if each.until <= now or each.kind in ENDS_BY_SUCCESS)
     if run is None or refused_until is None or reply.type in run.types:
         run = refused_until = None

@@ -6,7 +6,8 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -29,7 +30,7 @@ from genesys_eventbridge.states import AttemptKind, State
 #: Seconds until the next claim if other workers hold all the rows that were found.
 CONTENDED = 0.02
 
-#: Rows read per row wanted, because some of them cannot go. Limits how many rows are tested for blockers.
+#: Rows read per row wanted if some of the first cannot go. Limits how many rows are tested for blockers.
 LOOK_AHEAD = 4
 #: Rows wanted if the rate allows no request now: meanwhile rows that cannot go are rescheduled.
 LOOK_WITHOUT_A_TOKEN = 25
@@ -211,9 +212,9 @@ def _candidates(
     bound = LOOK_AHEAD * limit
     held_types = gate.refused_types if publishing and not gate.probing else frozenset()
 
-    def rows_of(rows: Any, *order: str) -> list[_Candidate]:
+    def rows_of(rows: Any, *order: str, most: int = bound) -> list[_Candidate]:
         ordered = rows.order_by(*(order or ("due_at", "id")))
-        found = list(ordered.values_list(*_SEEN, "blocked", "now")[:bound])
+        found = list(ordered.values_list(*_SEEN, "blocked", "now")[:most])
         turn = None
         if held_types and gate.refused_for <= 0:
             turn = next((pk for pk, event_type, *_others in found if event_type in held_types), None)
@@ -240,13 +241,26 @@ def _candidates(
     if only is not None:
         return rows_of(rows)
     with scan(settings.alias, state).read() as look:
-        found = rows_of(look.narrowed(rows))
+        # Most often all can go. Reading four times as many took a tenth of a worker's CPU time per event.
+        found = rows_of(look.narrowed(rows), most=limit)
+        if len(found) == limit and not all(row.ready and not row.lapsed for row in found):
+            found = rows_of(look.narrowed(rows))
         first = (found[0].due_at, found[0].id) if found else None
         look.saw(first, gate.read_at)
         if len(found) == bound and sum(row.lapsed for row in found) > limit:
             # Rows of dead workers fill the front of the queue: read other rows, too.
             found += rows_of(look.narrowed(rows.filter(claim_token__isnull=True)))
     return found
+
+
+@lru_cache(maxsize=8)
+def _to_claim(database: str) -> Any:
+    """The columns of ``_VALUES`` and the time of rows, in the order they became due.
+
+    It is kept because Django builds it in more CPU time than it takes to execute it.
+    """
+    rows = OutboxEvent.objects.using(database).annotate(now=DatabaseNow())
+    return rows.order_by("due_at", "id").values(*_VALUES, "now")
 
 
 def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> list[_Candidate]:
@@ -312,8 +326,11 @@ def _unlocked_due(ids: Collection[int]) -> OutboxQuerySet:
     return _still_due(free)
 
 
-def _still_due(ids: Collection[int], state: State = State.PENDING) -> OutboxQuerySet:
-    return still_in(OutboxEvent.objects.on_outbox(), ids, state).filter(due_at__lte=DatabaseNow())
+def _still_due(
+    ids: Collection[int], state: State = State.PENDING, rows: OutboxQuerySet | None = None
+) -> OutboxQuerySet:
+    rows = OutboxEvent.objects.on_outbox() if rows is None else rows
+    return still_in(rows, ids, state).filter(due_at__lte=DatabaseNow())
 
 
 _SEEN = (
@@ -374,13 +391,11 @@ def _take(
     drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
         return [], drawn.wait
-    ids, turn_until = [], None
-    for row in ready[: drawn.tokens]:
-        turn_until = destinations.take_refused_turn(settings) if row.turn else turn_until
-        if not row.turn or turn_until:
-            ids.append(row.id)
-    rows = unlocked(_still_claimable(kind, settings, ids))
-    locked = list(rows.order_by("due_at", "id").annotate(now=DatabaseNow()).values(*_VALUES, "now"))
+    ids = [
+        row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
+    ]
+    rows: Any = unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))
+    locked = list(rows)
     if not locked:
         return [], 0.0
     if gate.probing and kind is AttemptKind.PUBLISH:
@@ -404,22 +419,20 @@ def _take(
     destinations.spend(kind, settings, drawn, len(won))
     turns = {row.id for row in ready if row.turn}
     return [
-        replace(
-            _claimed(kind, settings, row, token, started),
-            probe=gate.probing,
-            turn=row["id"] in turns,
-            turn_until=turn_until,
-        )
+        _claimed(kind, settings, row, token, started, probe=gate.probing, turn=row["id"] in turns)
         for row in locked
         if row["id"] in won
     ], 0.0
 
 
 def _still_claimable(
-    kind: AttemptKind, settings: DestinationSettings, ids: Collection[int]
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    ids: Collection[int],
+    rows: OutboxQuerySet | None = None,
 ) -> OutboxQuerySet:
-    """The rows that may be claimed now: the worker may have been frozen since it saw that they could go."""
-    rows = _still_due(ids, FROM_STATE[kind])
+    """Those of ``rows`` that may be claimed now: the worker may have been frozen since it saw them."""
+    rows = _still_due(ids, FROM_STATE[kind], rows)
     if kind is AttemptKind.CHECK:
         return rows
     rows = rows.filter(attempts__lt=settings.max_attempts)
@@ -443,7 +456,14 @@ def _counters(kind: AttemptKind, about: uuid.UUID | None) -> dict[str, Any]:
 
 
 def _claimed(
-    kind: AttemptKind, settings: DestinationSettings, row: dict[str, Any], token: uuid.UUID, started: float
+    kind: AttemptKind,
+    settings: DestinationSettings,
+    row: dict[str, Any],
+    token: uuid.UUID,
+    started: float,
+    *,
+    probe: bool,
+    turn: bool,
 ) -> Claimed:
     now = row["now"]
     doubt = row["in_doubt_since"]
@@ -469,6 +489,8 @@ def _claimed(
         checks=row["checks"] + (not publishing),
         halts=row["halts"],
         suspected_since=row["suspected_since"],
+        probe=probe,
+        turn=turn,
         doubt_before=doubt,
         doubt_left=settings.doubt_seconds - (max(0.0, (now - doubt).total_seconds()) if doubt else 0.0),
         age=(now - (row["not_before"] or row["created_at"])).total_seconds(),

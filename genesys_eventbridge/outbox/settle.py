@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any
 
@@ -168,6 +168,7 @@ def take_late_answer(row: Transition, *, until: float | None = None) -> bool:
     return bool(taken)
 
 
+@lru_cache(maxsize=1024)  # asked for twice per event
 def remote_key(destination: str, remote_id: str) -> uuid.UUID | None:
     """The value of the unique column: within a destination a remote id belongs to one event.
 
