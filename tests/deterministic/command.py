@@ -87,20 +87,19 @@ def _run(options: argparse.Namespace) -> int:
     began, steps, failed, traces = time.monotonic(), 0, 0, set[int]()
     database = Database()
     try:
-        with world.configured():
-            for seed in seeds:
-                run = world.run(database, seed)
-                steps += run.steps
-                traces.add(hash(tuple(run.trace)))
-                if options.trace:
-                    _write(options.trace, run, more=seed != seeds[0])
-                if options.seed is not None:
-                    _say("\n".join(run.trace))
-                if run.failure:
-                    failed += 1
-                    _explain(database, run, options)
-                    if options.quick:
-                        return 1
+        for seed in seeds:
+            run = world.run(database, seed)
+            steps += run.steps
+            traces.add(hash(tuple(run.trace)))
+            if options.trace:
+                _write(options.trace, run, more=seed != seeds[0])
+            if options.seed is not None:
+                _say("\n".join(run.trace))
+            if run.failure:
+                failed += 1
+                _explain(database, run, options)
+                if options.quick:
+                    return 1
     finally:
         database.close()
     minutes = (time.monotonic() - began) / 60
@@ -120,7 +119,7 @@ def _explain(database: object, run: object, options: argparse.Namespace) -> None
 
     assert isinstance(database, Database)
     assert isinstance(run, Run)
-    _say(f"seed {run.seed}: {run.failure.strip()}")
+    _say(f"seed {run.seed} ({run.profile}): {run.failure.strip()}")
     if options.quick:
         return
     small = shrunk(run, lambda kept: world.run(database, run.seed, kept))

@@ -34,7 +34,7 @@ SUSPECT = {"postgresql": 0.004, "mysql": 0.03}
 FRESH = 0.11
 #: What a run writes to.
 APPS = ("genesys_eventbridge", "shop")
-_MOMENTS = {"in_doubt_since", "held_until", "paused_until", "not_before"}
+_MOMENTS = {"in_doubt_since", "key_known_since", "held_until", "paused_until", "not_before"}
 _TABLE = re.compile(r"(?:FROM|INTO|UPDATE)\s+[\"`]?(?:genesys_eventbridge_)?(\w+)", re.IGNORECASE)
 
 _FULL = re.compile(r"(?:FROM|INTO|UPDATE)\s+[\"`]?(\w+)", re.IGNORECASE)
@@ -147,7 +147,7 @@ class Database:
             return _TIMES[connection.vendor].format(seconds=seconds)
 
         original = clock.now_sql
-        self.scheduler, self.skew, self._holder = scheduler, 0.0, None
+        self.scheduler, self.skew, self._holder, self.latest = scheduler, 0.0, None, 0.0
         scheduler.on_begin, scheduler.on_end, scheduler.on_kill = self._begin, self._end, self._kill
         with ExitStack() as patches:
             for name, module in list(sys.modules.items()):

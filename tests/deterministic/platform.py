@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,11 @@ class Platform:
     choices: Choices
     window: float
     calm: bool = False
+    #: Whether a key is recognised: without, each request is another acceptance.
+    honours_key: bool = True
+    #: How often each fate is chosen.
+    publish_fates: Mapping[str, float] = field(default_factory=lambda: PUBLISH)
+    check_fates: Mapping[str, float] = field(default_factory=lambda: CHECK)
     accepted: list[Accepted] = field(default_factory=list)
     #: Called with the kind of message ("send", "answer" or "late"), the event's id and details.
     tell: Callable[[str, str, dict[str, Any]], None] = lambda what, event, detail: None
@@ -90,7 +95,7 @@ class Platform:
 
     def take(self, event: dict[str, Any], key: str, body: str) -> tuple[Accepted, bool]:
         """The acceptance of this key, and whether there was one before."""
-        known = self._by_key.get(key)
+        known = self._by_key.get(key) if self.honours_key else None
         if known is not None and self.scheduler.now - known.at < self.window:
             return known, True
         new = Accepted(
@@ -124,7 +129,7 @@ class Transport(httpx.BaseTransport):
             return self._publish(request)
         return self._check(request)
 
-    def _fate(self, stream: str, fates: dict[str, float]) -> str:
+    def _fate(self, stream: str, fates: Mapping[str, float]) -> str:
         if self.platform.calm:
             return next(iter(fates))
         return list(fates)[self.platform.choices.pick(stream, list(fates.values()))]
@@ -140,17 +145,20 @@ class Transport(httpx.BaseTransport):
     def _publish(self, request: httpx.Request) -> httpx.Response:
         platform, scheduler = self.platform, self.platform.scheduler
         body = request.read().decode()
-        event, key = json.loads(body), request.headers["Idempotency-Key"]
+        event, key = json.loads(body), request.headers.get("Idempotency-Key", "")
         number = event["data"]["number"]
         me = scheduler.me
         self._judge_alone(event["id"], me)
         platform.requests += 1
-        fate = self._fate(f"publish {number}", PUBLISH)
+        fate = self._fate(f"publish {number}", platform.publish_fates)
         platform.tell("send", event["id"], {"fate": fate, "key": key})
         under_way = Publish(event["id"], me, me.freezes)
         platform.open.append(under_way)
         try:
             response = self._fated(fate, event, key, body, request)
+        except httpx.TransportError:
+            platform.tell("answer", event["id"], {"status": None})
+            raise
         finally:
             platform.open.remove(under_way)
         platform.tell("answer", event["id"], {"status": response.status_code})
@@ -200,6 +208,8 @@ class Transport(httpx.BaseTransport):
         if fate == "no proof":
             return httpx.Response(202, json={})
         status = "delivered" if fate == "delivered" else "accepted"
+        if not platform.honours_key:
+            return httpx.Response(200, json={"invocationId": taken.remote_id})
         return httpx.Response(409 if before else 202, json={"id": taken.remote_id, "status": status})
 
     def _time_out(self, what: str, request: httpx.Request) -> None:
@@ -216,7 +226,7 @@ class Transport(httpx.BaseTransport):
     def _check(self, request: httpx.Request) -> httpx.Response:
         remote_id = request.url.path.rpartition("/")[2]
         self.platform.requests += 1
-        fate = self._fate(f"check {remote_id}", CHECK)
+        fate = self._fate(f"check {remote_id}", self.platform.check_fates)
         self._pass_time(f"checks {remote_id}", f"takes {remote_id}")
         if fate == "no answer":
             self._time_out("waits for the status", request)

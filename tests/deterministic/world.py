@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -16,16 +18,20 @@ from django.test import override_settings
 
 from genesys_eventbridge import conf, operations, relay
 from genesys_eventbridge.db import drop_connection
-from genesys_eventbridge.models import OutboxEvent, outbox_alias
-from genesys_eventbridge.operations import Actor, Resolution
-from genesys_eventbridge.outbox import enqueue, next_due
-from genesys_eventbridge.states import State
+from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
+from genesys_eventbridge.operations import Actor, CannotResend, Resolution, jobs
+from genesys_eventbridge.outbox import enqueue, next_due, retention
+from genesys_eventbridge.platform.protocols.webhook import Webhook
+from genesys_eventbridge.relay import worker
+from genesys_eventbridge.selection import EventFilter
+from genesys_eventbridge.states import Act, State
 from tests.deterministic.choices import Choice, Choices
 from tests.deterministic.database import Database
 from tests.deterministic.judge import Judge
 from tests.deterministic.platform import TIMEOUT, Platform, Transport
+from tests.deterministic.profiles import Profile, of_seed
 from tests.deterministic.scheduler import Broken, Scheduler, Task
-from tests.deterministic.stand_ins import installed
+from tests.deterministic.stand_ins import Event, installed
 from tests.shop.models import Order
 
 ALIAS = "default"
@@ -50,13 +56,13 @@ SETTINGS = {
 LEASE = 15.0
 HOUR = 3600.0
 SOMEBODY = Actor("simulation", name="somebody")
-KEYS = (None, "a", "b")
 #: How often a task is followed by another one.
 SWITCHES = (0.02, 0.1, 0.3)
-#: Faults per run, and how likely one is at a step.
-FAULTS = (0, 1, 2, 3, 5)
-LIKELY = 0.004
-FATES = {"freeze": 4.0, "freeze for long": 1.0, "kill": 4.0, "set the clock": 1.0, "kill a thread": 0.5}
+#: Seconds before the close of a window to which a suspended machine wakes up; the last is after it.
+BEFORE_THE_CLOSE = (LEASE + 4, LEASE - 2, 2.0, -1.0)
+#: Events that several committers write under the same idempotency key.
+SHARED = 3
+SHARED_ORDER = "N-shared"
 FREEZES = (LEASE + 2, 2.0, 3 * LEASE, HOUR)
 STEPS_OF_THE_CLOCK = (-LEASE, LEASE / 2, -2.0, 2 * LEASE)
 RESTS = (0.0, 1.0, 6.0, LEASE + 1)
@@ -67,6 +73,7 @@ class Run:
     """What a run did, and what it broke."""
 
     seed: int
+    profile: str = ""
     failure: str = ""
     steps: int = 0
     seconds: float = 0.0
@@ -88,13 +95,21 @@ class World:
 
     def __init__(self, database: Database, seed: int, kept: Collection[Choice] | None = None) -> None:
         self.database = database
+        self.profile = profile = of_seed(seed)
         self.choices = choices = Choices(seed, kept)
         self.scheduler = Scheduler(choices, switches=SWITCHES[choices.one_of("switches", len(SWITCHES))])
         self.settings = conf.destination(ALIAS)
-        self.platform = Platform(self.scheduler, choices, self.settings.idempotency_window)
-        self.judge = Judge(self.scheduler, database, self.platform, self.settings.max_attempts)
+        self.platform = Platform(
+            self.scheduler,
+            choices,
+            self.settings.idempotency_window,
+            honours_key=self.settings.honours_key,
+            publish_fates=profile.publish_fates(),
+            check_fates=profile.check_fates(),
+        )
+        self.judge = Judge(self.scheduler, database, self.platform, self.settings)
         self.calm = False
-        self.faults_left = FAULTS[choices.one_of("faults", len(FAULTS))]
+        self.faults_left = profile.faults[choices.one_of("faults", len(profile.faults))]
         self.faults: list[str] = []
         self.numbers = 0
         self.restarts = 0
@@ -104,13 +119,24 @@ class World:
 
     def run(self) -> None:
         """Raises Broken."""
-        for number in range(1, 2 + self.choices.one_of("committers", 2)):
+        profile, one_of = self.profile, self.choices.one_of
+        if profile.shared_keys:
+            Order.objects.create(number=SHARED_ORDER)
+            self.judge.gone.add(SHARED_ORDER)
+        committers = 2 if profile.shared_keys else 1 + one_of("committers", 2)
+        for number in range(1, 1 + committers):
             self.scheduler.spawn(f"committer-{number}", self._commit)
-        for number in range(1, 3 + self.choices.one_of("workers", 2)):
+        for number in range(1, 1 + max(profile.workers, 2 + one_of("workers", 2))):
             self.scheduler.spawn(f"worker-{number}", self._work)
-        for number in range(1, 1 + self.choices.one_of("operators", 3)):
+        for number in range(1, 1 + max(profile.operators, one_of("operators", 3))):
             self.judge.operators.add(f"operator-{number}")
             self.scheduler.spawn(f"operator-{number}", self._operate)
+        if profile.jobs:
+            self.judge.operators.add("jobs")
+            self.scheduler.spawn("jobs", self._work_on_jobs)
+        if profile.prunes:
+            self.judge.pruning.add("pruner")
+            self.scheduler.spawn("pruner", self._prune)
         self._go()
         self.calm = self.platform.calm = True
         self.scheduler.spawn("healer", self._heal)
@@ -132,7 +158,9 @@ class World:
             try:
                 with transaction.atomic():
                     for _event in range(1 + pick.one_of(f"events {me}", 2)):
-                        numbers.append(self._write(me))  # noqa: PERF401 - each is a step of its own
+                        numbers.append(self._write(me))
+                        if self.profile.shared_keys:
+                            self._write_shared(me, numbers[-1])
                     if pick.chance(f"savepoints {me}", 0.1):
                         with suppress(Regret), transaction.atomic():
                             self.judge.rolled_back.add(self._write(me))
@@ -150,11 +178,12 @@ class World:
     def _write(self, me: str) -> str:
         self.numbers += 1
         number = self.numbers
-        key = KEYS[self.choices.one_of(f"keys {me}", len(KEYS))]
+        key = self.profile.keys[self.choices.one_of(f"keys {me}", len(self.profile.keys))]
         delay = 5.0 if self.choices.chance(f"delays {me}", 0.1) else None
         order = Order.objects.create(number=f"N-{number}")
         moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-        enqueue(
+        began = self.scheduler.steps
+        event = enqueue(
             "order.created",
             {"number": number},
             subject=order.number,
@@ -162,43 +191,71 @@ class World:
             delay=delay,
             time=moment,
         )
+        self.judge.began[event.event_id] = began
         return order.number
+
+    def _write_shared(self, me: str, order: str) -> None:
+        """The same event as other committers write; whoever comes first inserts it."""
+        number = 1000 + self.choices.one_of(f"shared {me}", SHARED)
+        event = enqueue(
+            "order.shared",
+            {"number": number},
+            subject=SHARED_ORDER,
+            idempotency_key=uuid.uuid5(uuid.NAMESPACE_URL, str(number)),
+            time=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        )
+        self.judge.shared.append((event.event_id, order))
 
     def _work(self) -> None:
         me, pick = self.scheduler.me.name, self.choices
         for _round in range(3 + pick.one_of(f"rounds {me}", 4)):
             kind = pick.one_of(f"passes {me}", 3)
             try:
-                if kind != 1:
+                if self.profile.loops:
+                    self._serve()
+                    kind = 3
+                if kind not in (1, 3):
                     self._publish()
-                if kind != 2:
+                if kind not in (2, 3):
                     self._check()
             except Error:
                 drop_connection(outbox_alias())
             self.scheduler.wait("rests", seconds=RESTS[pick.one_of(f"rests {me}", len(RESTS))])
 
+    def _serve(self) -> None:
+        """As the loop does: publishes and checks in one pass, and lingers."""
+        self.judge.claims.passes[self.scheduler.me.process] += 1
+        stop: Any = Event(self.scheduler)
+        transport = partial(Transport, self.platform)
+        clock = worker.time.monotonic  # type: ignore[attr-defined]
+        worker.run_worker(self.settings, stop=stop, transport=transport, clock=clock)
+
     def _publish(self) -> relay.PassReport:
+        self.judge.claims.passes[self.scheduler.me.process] += 1
         return relay.publish_due(ALIAS, transport=lambda: Transport(self.platform))
 
     def _check(self) -> relay.PassReport:
+        self.judge.claims.passes[self.scheduler.me.process] += 1
         return relay.check_accepted(ALIAS, transport=lambda: Transport(self.platform))
 
     def _operate(self) -> None:
         me, pick = self.scheduler.me.name, self.choices
-        acts = ("requeue", "resolve", "cancel", "retry", "check", "pause")
+        acts = self.profile.acts
         wanted = {
             "requeue": [State.DEAD],
             "resolve": [State.UNRESOLVED],
             "cancel": [State.PENDING, State.DEAD, State.UNRESOLVED],
             "retry": [State.PENDING],
             "check": [State.ACCEPTED, State.UNRESOLVED],
+            "resend": [State.DELIVERED],
+            "erase": list(State),
         }
         for _act in range(2 + pick.one_of(f"acts {me}", 4)):
             self.scheduler.wait("rests", seconds=(1.0, 5.0, 20.0, 60.0)[pick.one_of(f"rests {me}", 4)])
-            act = acts[pick.one_of(f"act {me}", len(acts))]
+            act = list(acts)[pick.pick(f"act {me}", list(acts.values()))]
             try:
-                if act == "pause":
-                    self._pause(me)
+                if act in ("pause", "resume", "replay", "job", "stop"):
+                    getattr(self, f"_{act}")(me)
                     continue
                 rows = (
                     OutboxEvent.objects.filter(state__in=wanted[act])
@@ -220,10 +277,62 @@ class World:
                 operations.retry_now([pk], SOMEBODY)
             case "check":
                 operations.check_now([pk], SOMEBODY)
+            case "resend":
+                with suppress(CannotResend):
+                    operations.resend(pk, SOMEBODY, "lost by the consumer")
+            case "erase":
+                self._erase(pk, me)
             case _:
                 outcome = list(Resolution)[self.choices.one_of(f"outcome {me}", len(Resolution))]
                 again = self.choices.chance(f"again {me}", 0.5)
-                operations.resolve([pk], SOMEBODY, outcome, "found", accept_duplicates=again)
+                if again:
+                    self.judge.accepts_duplicates.add(me)
+                try:
+                    operations.resolve([pk], SOMEBODY, outcome, "found", accept_duplicates=again)
+                finally:
+                    self.judge.accepts_duplicates.discard(me)
+
+    def _erase(self, pk: int, me: str) -> None:
+        """Erase a person's data: here, all events about one order."""
+        subject = OutboxEvent.objects.values_list("subject", flat=True).filter(id=pk).first()
+        if subject:
+            self.judge.gone.add(subject)
+            cancel = self.choices.chance(f"cancels {me}", 0.5)
+            operations.erase(SOMEBODY, "asked for", subject=subject, cancel=cancel)
+
+    def _resume(self, me: str) -> None:
+        operations.resume(ALIAS, SOMEBODY, also_trouble=True)
+        self.judge.happened("resume", me)
+
+    def _replay(self, me: str) -> None:
+        operations.replay(EventFilter(), SOMEBODY, "lost by the consumer", rate=60.0)
+
+    def _job(self, me: str) -> None:
+        """A job for the worker of jobs: requeue all that is dead, or withdraw all."""
+        act = (Act.REQUEUE, Act.RETRY, Act.CANCEL)[self.choices.pick(f"job {me}", (4.0, 1.0, 1.0))]
+        state = State.PENDING if act is Act.RETRY else State.DEAD
+        rows = OutboxEvent.objects.on_outbox().filter(state=state)
+        jobs.freeze(jobs.Order(act, SOMEBODY, "after the incident", {}), rows)
+
+    def _stop(self, me: str) -> None:
+        for pk in Job.objects.order_by("id").values_list("id", flat=True):
+            jobs.cancel(pk, SOMEBODY, "not needed")
+
+    def _work_on_jobs(self) -> None:
+        for _round in range(6):
+            try:
+                jobs.work(max_seconds=20.0)
+            except Error:
+                drop_connection(outbox_alias())
+            self.scheduler.wait("rests", seconds=10.0)
+
+    def _prune(self) -> None:
+        for _round in range(5):
+            try:
+                retention.prune(self.settings, alone=True, batch_size=2)
+            except Error:
+                drop_connection(outbox_alias())
+            self.scheduler.wait("rests", seconds=20.0)
 
     def _pause(self, me: str) -> None:
         operations.pause(ALIAS, SOMEBODY, "maintenance", (10.0, None)[self.choices.one_of(f"pauses {me}", 2)])
@@ -248,52 +357,82 @@ class World:
 
     # --------------------------------------------------------------------------------------------- the faults
 
-    def _strikes(self, task: Task, stream: str) -> bool:
+    def _strikes(self, task: Task, stream: str, likely: float) -> bool:
         if self.calm or not self.faults_left or task.process == "network":
             return False
-        if not self.choices.chance(f"{stream} {task.name}", LIKELY):
+        if not self.choices.chance(f"{stream} {task.name}", likely):
             return False
         self.faults_left -= 1
         return True
 
     def _fate(self, task: Task, what: str) -> None:
-        if not self._strikes(task, "fault"):
-            return
-        fate = list(FATES)[self.choices.pick(f"fate {task.name}", list(FATES.values()))]
         process = task.process
-        if fate == "kill a thread" and "/" not in task.name:
-            fate = "kill"
-        if fate.startswith("freeze"):
-            seconds = (
-                25 * HOUR
-                if fate == "freeze for long"
-                else FREEZES[self.choices.one_of(f"freezes {process}", 4)]
-            )
-            self._note("freeze", f"{process} is frozen for {seconds:.0f} s before: {what}", process)
-            for each in self.scheduler.tasks:
-                if each.process == process:
-                    each.frozen_until = self.scheduler.now + seconds
+        match self._chosen_fate(task, what):
+            case "":
+                return
+            case "freeze":
+                self._freeze(process, FREEZES[self.choices.one_of(f"freezes {process}", len(FREEZES))], what)
+            case "freeze for long":
+                self._freeze(process, 25 * HOUR, what)
+            case "suspend":
+                self._suspend(process, what)
+            case "set the clock":
+                seconds = STEPS_OF_THE_CLOCK[self.choices.one_of("clock", len(STEPS_OF_THE_CLOCK))]
+                self._note("clock", f"the database's clock is set by {seconds:+.0f} s", process)
+                self.database.skew += seconds
+                for each in self.scheduler.tasks:
                     each.freezes += 1
-        elif fate == "set the clock":
-            seconds = STEPS_OF_THE_CLOCK[self.choices.one_of("clock", len(STEPS_OF_THE_CLOCK))]
-            self._note("clock", f"the database's clock is set by {seconds:+.0f} s", process)
-            self.database.skew += seconds
-            for each in self.scheduler.tasks:
+            case "kill a thread" if "/" in task.name:
+                self._note("kill", f"{task.name} alone is killed before: {what}", process)
+                task.process = f"{process} (dead thread)"
+                self.scheduler.kill(task.process)
+            case _:
+                self._note("kill", f"{process} is killed before: {what}", process)
+                if process.startswith("worker"):
+                    self.restarts += 1
+                    self.scheduler.spawn(f"{process.partition('+')[0]}+{self.restarts}", self._work)
+                self.scheduler.kill(process)
+
+    def _freeze(self, process: str, seconds: float, what: str) -> None:
+        self._note("freeze", f"{process} is frozen for {seconds:.0f} s before: {what}", process)
+        for each in self.scheduler.tasks:
+            if each.process == process:
+                each.frozen_until = self.scheduler.now + seconds
                 each.freezes += 1
-        elif fate == "kill a thread":
-            self._note("kill", f"{task.name} alone is killed before: {what}", process)
-            task.process = f"{process} (dead thread)"
-            self.scheduler.kill(task.process)
-        else:
-            self._note("kill", f"{process} is killed before: {what}", process)
-            if process.startswith("worker"):
-                self.restarts += 1
-                self.scheduler.spawn(f"{process.partition('+')[0]}+{self.restarts}", self._work)
-            self.scheduler.kill(process)
+
+    def _chosen_fate(self, task: Task, what: str) -> str:
+        """What strikes before this step; empty for nothing."""
+        if task.process.startswith("worker"):
+            for moment in self.profile.moments:
+                if moment.matches(what) and self._strikes(task, moment.fate, moment.likely):
+                    return moment.fate
+        if not self._strikes(task, "fault", self.profile.likely):
+            return ""
+        fates = self.profile.fates
+        return list(fates)[self.choices.pick(f"fate {task.name}", list(fates.values()))]
+
+    def _suspend(self, process: str, what: str) -> None:
+        """The machine sleeps until shortly before the window of a doubtful event closes, or 20 hours."""
+        doubts = [
+            row["in_doubt_since"]
+            for row in self.judge.rows.values()
+            if row["state"] == State.PENDING and row["in_doubt_since"] is not None
+        ]
+        seconds = 20 * HOUR
+        if doubts and self.settings.honours_key:
+            before = BEFORE_THE_CLOSE[self.choices.one_of("before the close", len(BEFORE_THE_CLOSE))]
+            doubt = doubts[self.choices.one_of("doubt", len(doubts))]
+            seconds = doubt + self.settings.doubt_seconds - before - self.database.now()
+        if seconds <= 0:
+            return
+        self._note("suspend", f"all are suspended for {seconds:.1f} s before: {what}", process)
+        self.scheduler.now += seconds
+        for each in self.scheduler.tasks:
+            each.freezes += 1
 
     def _trouble(self, task: Task, what: str) -> str:
         """An error of the database instead of this statement."""
-        if not self._strikes(task, "trouble"):
+        if not self._strikes(task, "trouble", self.profile.likely):
             return ""
         kinds = ("before", "after") if what == "commit" else ("deadlock", "lost")
         kind = kinds[self.choices.one_of(f"kind {task.name}", 2)]
@@ -307,13 +446,17 @@ class World:
 
 
 @contextmanager
-def configured() -> Iterator[None]:
+def configured(profile: Profile) -> Iterator[None]:
     """The settings of a run."""
     own = django_settings.GENESYS_EVENTBRIDGE[ALIAS]
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with override_settings(GENESYS_EVENTBRIDGE={ALIAS: {**own, **SETTINGS}}):
+        chosen = {**own, **SETTINGS, **profile.settings}
+        if chosen.get("PROTOCOL") == "webhook":
+            chosen = {name: value for name, value in chosen.items() if name not in Webhook.unused}
+            chosen["WEBHOOK_TOKEN"] = "token-0123456789"
+        with override_settings(GENESYS_EVENTBRIDGE={ALIAS: chosen}):
             yield
     finally:
         logging.disable(level)
@@ -321,9 +464,14 @@ def configured() -> Iterator[None]:
 
 def run(database: Database, seed: int, kept: Collection[Choice] | None = None) -> Run:
     """One run from an empty database; the seed, and the choices kept, determine everything."""
-    database.reset()
+    with configured(of_seed(seed)):
+        database.reset()
+        return _run(database, seed, kept)
+
+
+def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     world = World(database, seed, kept)
-    result = Run(seed)
+    result = Run(seed, world.profile.name)
     with installed(world.scheduler), database.running(world.scheduler):
         try:
             world.run()

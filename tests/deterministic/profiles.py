@@ -1,0 +1,160 @@
+"""What a run is about: each seed has a profile, which makes some situations likely and leaves out others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.deterministic.platform import CHECK, PUBLISH
+
+#: Faults that may strike at any step, and how often each is chosen.
+FATES = {"freeze": 4.0, "freeze for long": 1.0, "kill": 4.0, "set the clock": 1.0, "kill a thread": 0.5}
+ACTS = {"requeue": 1.0, "resolve": 1.0, "cancel": 1.0, "retry": 1.0, "check": 1.0, "pause": 1.0}
+
+
+def _nothing() -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A fault that strikes at steps of workers whose text matches."""
+
+    pattern: str
+    fate: str
+    likely: float
+
+    def matches(self, what: str) -> bool:
+        return re.match(self.pattern, what) is not None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What differs from an ordinary run."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=_nothing)
+    #: Weights of the fates of requests that differ.
+    publish: Mapping[str, float] = field(default_factory=_nothing)
+    check: Mapping[str, float] = field(default_factory=_nothing)
+    moments: tuple[Moment, ...] = ()
+    #: How many faults a run may have, and how likely one is at any step.
+    faults: tuple[int, ...] = (0, 1, 2, 3, 5)
+    likely: float = 0.004
+    acts: Mapping[str, float] = field(default_factory=lambda: ACTS)
+    #: At least so many of each.
+    workers: int = 2
+    operators: int = 0
+    #: Workers run as in the loop, with ``run_worker``, instead of pass by pass.
+    loops: bool = False
+    #: Committers write events under keys that others use, too.
+    shared_keys: bool = False
+    #: Somebody prunes, and somebody carries out jobs.
+    prunes: bool = False
+    jobs: bool = False
+    #: The ordering keys that are used.
+    keys: tuple[str | None, ...] = (None, "a", "b")
+    fates: Mapping[str, float] = field(default_factory=lambda: FATES)
+
+    def publish_fates(self) -> dict[str, float]:
+        return {**PUBLISH, **self.publish}
+
+    def check_fates(self) -> dict[str, float]:
+        return {**CHECK, **self.check}
+
+
+_ASKING = r"waits for the answer|is answered about|publishes|checks|waits for the status"
+_WRITING = r"BEGIN|UPDATE outboxevent|SELECT outboxevent FOR UPDATE|commit"
+
+PROFILES = (
+    Profile("mixed"),
+    Profile(
+        "freezes",
+        settings={"MAX_ATTEMPTS": 8},
+        publish={"accepted": 25.0, "503": 20.0, "answer lost": 10.0, "accepted late": 15.0},
+        moments=(Moment(_ASKING, "freeze", 0.15), Moment(_WRITING, "freeze", 0.02)),
+        faults=(3, 5, 8),
+        keys=(None,),
+        workers=3,
+    ),
+    Profile(
+        "late answers",
+        settings={"MAX_ATTEMPTS": 2, "BACKOFF_BASE": 12},
+        publish={"accepted": 15.0, "accepted late": 20.0, "503": 25.0, "400": 15.0, "request lost": 10.0},
+        moments=(Moment(r"is answered about|waits for the answer", "freeze", 0.4),),
+        faults=(3, 5, 8),
+        keys=(None,),
+        workers=3,
+    ),
+    Profile(
+        "windows",
+        settings={"MAX_ATTEMPTS": 20},
+        publish={"accepted": 15.0, "answer lost": 20.0, "request lost": 20.0, "503": 10.0, "400": 10.0},
+        moments=(
+            Moment(_ASKING, "suspend", 0.1),
+            Moment(_WRITING, "suspend", 0.05),
+            Moment(r"rests|waits for a queue", "suspend", 0.1),
+        ),
+        faults=(1, 2, 4),
+    ),
+    Profile(
+        "deaths",
+        settings={"MAX_ATTEMPTS": 3, "CONCURRENCY": 4},
+        publish={"accepted": 30.0, "503": 15.0, "answer lost": 10.0},
+        moments=(Moment(_ASKING, "kill", 0.12), Moment(_WRITING, "kill", 0.02)),
+        faults=(3, 5, 8),
+        workers=3,
+    ),
+    Profile(
+        "operators",
+        publish={"accepted": 25.0, "400": 20.0, "503": 15.0, "answer lost": 8.0},
+        check={"failed": 15.0},
+        acts={**ACTS, "requeue": 4.0, "resolve": 3.0, "replay": 1.0, "job": 3.0, "stop": 1.0, "resend": 1.0},
+        operators=2,
+        jobs=True,
+    ),
+    Profile(
+        "decisions",
+        settings={"MAX_ATTEMPTS": 2},
+        publish={"accepted": 10.0, "answer lost": 25.0, "request lost": 15.0, "400": 15.0, "no proof": 5.0},
+        moments=(Moment(r"rests", "suspend", 0.1),),
+        acts={"requeue": 2.0, "resolve": 6.0, "check": 1.0},
+        operators=2,
+    ),
+    Profile(
+        "rate",
+        settings={"RATE_PER_MINUTE": 40, "PASS_SECONDS": 20},
+        publish={"429": 12.0},
+        check={"429": 8.0},
+        fates={"freeze": 2.0, "kill": 2.0},
+        workers=3,
+    ),
+    Profile(
+        "outages",
+        publish={"accepted": 10.0, "refused connection": 20.0, "a page": 8.0, "403": 10.0, "401": 4.0}
+        | {"429": 8.0, "503": 15.0},
+        check={"500": 15.0, "429": 6.0},
+        acts={"pause": 4.0, "retry": 1.0, "resume": 2.0},
+        workers=3,
+        operators=1,
+    ),
+    Profile("webhook, ask", settings={"PROTOCOL": "webhook", "ON_DOUBT": "ask"}, workers=3),
+    Profile("webhook, resend", settings={"PROTOCOL": "webhook", "ON_DOUBT": "resend"}, workers=3),
+    Profile("loop", loops=True, moments=(Moment(_ASKING, "freeze", 0.05), Moment(_WRITING, "kill", 0.01))),
+    Profile("shared keys", shared_keys=True, faults=(0, 1, 2)),
+    Profile(
+        "retention",
+        settings={"RETENTION_DAYS": 1.5, "PAYLOAD_RETENTION_DAYS": 0.5},
+        moments=(Moment(r"rests", "suspend", 0.05),),
+        acts={**ACTS, "erase": 4.0, "resend": 1.0},
+        operators=1,
+        prunes=True,
+        jobs=True,
+    ),
+)
+
+
+def of_seed(seed: int) -> Profile:
+    return PROFILES[seed % len(PROFILES)]
