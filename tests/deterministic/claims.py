@@ -56,6 +56,8 @@ class Claims:
         self.passes: defaultdict[str, int] = defaultdict(int)
         #: The database's clock was set, a thread was killed, the database failed.
         self.clock_is_steady = True
+        #: When each row was claimed, by the database's clock.
+        self.times: list[float] = []
         self.odd: set[str] = set()
         #: Events with a request whose outcome is unknown, with the epoch of its key.
         self._unknown: set[tuple[str, int]] = set()
@@ -90,6 +92,7 @@ class Claims:
             if row["due_at"] > doubt + self.settings.doubt_seconds + CLOSE:
                 raise Broken(f"{name}: claimed although its window closes within the lease")
         self._by_token[row["claim_token"], row["id"]] = self._latest[process, row["event_id"]] = claim
+        self.times.append(row["due_at"] - self.settings.lease_seconds)
         self._judge_room(process, rows, claim)
 
     def _judge_room(self, process: str, rows: dict[int, Row], new: Claim) -> None:

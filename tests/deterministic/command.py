@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -10,11 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
-from tests import databases
+from tests import databases, mutants
+from tests.mutants import Mutant
 
 #: The last steps of a failed run that are printed.
 LAST = 40
@@ -30,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--seeds", type=int, default=100, metavar="N", help="how many seeds to run (default: 100)"
     )
     parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first of them (default: 1)")
+    parser.add_argument(
+        "--profile", nargs="*", metavar="WORD", help="only seeds whose profile has one of these words"
+    )
     parser.add_argument("--database", choices=["sqlite", *databases.URLS], default="sqlite")
     parser.add_argument("--seed", type=int, metavar="SEED", help="replay this seed and print each step")
     parser.add_argument(
@@ -81,9 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     from tests.deterministic import world
     from tests.deterministic.database import Database
 
-    seeds = (
-        [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    )
+    seeds = [options.seed] if options.seed is not None else _seeds(options)
     began, steps, failed, traces = time.monotonic(), 0, 0, set[int]()
     database = Database()
     try:
@@ -108,6 +114,19 @@ def _run(options: argparse.Namespace) -> int:
         f"{failed} failed; {len(seeds) / minutes:.0f} seeds and {steps / minutes:.0f} steps per minute"
     )
     return 1 if failed else 0
+
+
+def _seeds(options: argparse.Namespace) -> list[int]:
+    """The seeds to run: from the first on, as many as wanted, of the profiles that were asked for."""
+    from tests.deterministic.profiles import PROFILES, of_seed
+
+    words = options.profile or [""]
+    if not any(word in profile.name for word in words for profile in PROFILES):
+        raise SystemExit(f"no profile has one of the words {words}")
+    wanted = (
+        seed for seed in itertools.count(options.first) if any(word in of_seed(seed).name for word in words)
+    )
+    return list(itertools.islice(wanted, options.seeds))
 
 
 def _explain(database: object, run: object, options: argparse.Namespace) -> None:
@@ -146,13 +165,15 @@ def _write(path: Path, run: object, *, more: bool) -> None:
 
 
 def _mutants(options: argparse.Namespace) -> int:
-    """Run the seeds on a copy of the tree with each mutant; a table of what was caught by what."""
-    from tests.mutants import MUTANTS
+    """Run the seeds with each mutant; a table of what was caught by what."""
+    import django.db.models
+    import httpx
 
+    del django, httpx  # imported once for all mutants
     if options.mutant:
-        chosen = [each for each in MUTANTS if each.name == options.mutant]
+        chosen = [each for each in mutants.MUTANTS if each.name == options.mutant]
     else:
-        named = [each for each in MUTANTS if each.file.startswith(CONCERNED)]
+        named = [each for each in mutants.MUTANTS if each.file.startswith(CONCERNED)]
         words = options.mutants
         chosen = [
             each
@@ -162,52 +183,90 @@ def _mutants(options: argparse.Namespace) -> int:
     if not chosen:
         _say("no such mutant")
         return 2
-    caught = 0
+    caught = crashed = 0
+    options.quick = True
     with tempfile.TemporaryDirectory(prefix="eventbridge-simulation-") as folder:
         template = Path(folder) / "template.sqlite3"
         if options.database == "sqlite":
-            with _database() as name:
-                from django.db import connection
-
-                with connection.cursor() as cursor:
-                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                shutil.copy(name, template)
+            _in_a_fork(lambda: _make_template(template))
+            os.environ[TEMPLATE] = str(template)
         for mutant in chosen:
-            failure = _try(mutant, options, template)
-            tried = not failure.startswith("NOT TRIED")
-            caught += bool(failure) and tried
-            word = "caught" if failure else "not caught"
+            word, failure = tried(mutant, lambda: _run(options))
+            caught += word == "caught"
+            crashed += word == "crashed"
             _say(f"{word:<10} {mutant.file:<24} {mutant.name}: {failure or '-'}")
-    _say(f"{caught} of {len(chosen)} mutants caught by {options.seeds} seeds on {options.database}")
+    _say(
+        f"{caught} of {len(chosen)} mutants caught by {options.seeds} seeds on {options.database}, and "
+        f"{crashed} because they crash"
+    )
     return 0
 
 
-def _try(mutant: object, options: argparse.Namespace, template: Path) -> str:
-    """The failure that the first failing seed reports; empty if none fails."""
-    from tests import mutants
+def _make_template(path: Path) -> int:
+    with _database() as name:
+        from django.db import connection
 
-    with tempfile.TemporaryDirectory(prefix="eventbridge-mutant-") as folder:
-        copy = mutants._copied(folder)
-        (copy / "genesys_eventbridge" / mutant.file).write_text(mutants.mutated(mutant), encoding="utf-8")  # type: ignore[attr-defined,arg-type]
-        environment = {name: value for name, value in os.environ.items() if name != databases.NAME}
-        environment |= {"PYTHONPATH": str(copy), databases.CHOICE: options.database}
-        if template.exists():
-            environment[TEMPLATE] = str(template)
-        seeds = ["--seeds", str(options.seeds), "--first", str(options.first), "--database", options.database]
-        run = subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "--quick", *seeds],
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if run.returncode == 0:
-        return ""
-    if not run.stdout.startswith("seed "):
-        return f"NOT TRIED: {run.stderr[-2000:]}"
-    lines = run.stdout.strip().splitlines()
-    return lines[0] if len(lines) == 1 else f"{lines[0].partition(':')[0]}: {lines[-1]}"
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copy(name, path)
+    return 0
+
+
+def tried(mutant: Mutant, run: Callable[[], int]) -> tuple[str, str]:
+    """What became of a mutant ("caught", "crashed", "missed" or "not tried"), and the first failure.
+
+    A mutant that raises what the package does not expect, such as a NameError, crashes: that proves nothing.
+    """
+
+    def work() -> int:
+        _replace(mutant)
+        with _database():
+            return run()
+
+    code, text = _in_a_fork(work)
+    lines = text.strip().splitlines()
+    if code == 0:
+        return "missed", ""
+    if not text.startswith("seed "):
+        return "not tried", text[-2000:]
+    if len(lines) == 1:
+        return "caught", lines[0]
+    return "crashed", f"{lines[0].partition(':')[0]}: {lines[-1]}"
+
+
+def _replace(mutant: Mutant) -> None:
+    """Let this process import the mutant instead of its module."""
+    path, text = mutants.HOME / "genesys_eventbridge" / mutant.file, mutants.mutated(mutant)
+    original = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
+        if Path(self.path) != path:
+            return original(self, fullname)
+        return compile(text, self.path, "exec", dont_inherit=True)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+
+
+def _in_a_fork(work: Callable[[], int]) -> tuple[int, str]:
+    """The result of ``work`` and what it printed; here nothing of the package is imported before."""
+    sys.stdout.flush()
+    with tempfile.TemporaryFile("w+") as file:
+        pid = os.fork()
+        if not pid:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            code = 3
+            try:
+                code = work()
+            except BaseException:  # noqa: BLE001 - the parent reads it
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        status = os.waitpid(pid, 0)[1]
+        file.seek(0)
+        return os.waitstatus_to_exitcode(status), file.read()
 
 
 def _say(line: str) -> None:

@@ -34,7 +34,15 @@ SUSPECT = {"postgresql": 0.004, "mysql": 0.03}
 FRESH = 0.11
 #: What a run writes to.
 APPS = ("genesys_eventbridge", "shop")
-_MOMENTS = {"in_doubt_since", "key_known_since", "held_until", "paused_until", "not_before"}
+_MOMENTS = {
+    "in_doubt_since",
+    "probe_until",
+    "key_known_since",
+    "held_until",
+    "paused_until",
+    "check_paused_until",
+    "not_before",
+}
 _TABLE = re.compile(r"(?:FROM|INTO|UPDATE)\s+[\"`]?(?:genesys_eventbridge_)?(\w+)", re.IGNORECASE)
 
 _FULL = re.compile(r"(?:FROM|INTO|UPDATE)\s+[\"`]?(\w+)", re.IGNORECASE)

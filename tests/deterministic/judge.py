@@ -10,6 +10,7 @@ from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.states import Reason, State
 from tests.deterministic.claims import CERTAIN, CLOSE, Claims
 from tests.deterministic.database import Database
+from tests.deterministic.destination import DestinationJudge
 from tests.deterministic.platform import Accepted, Platform
 from tests.deterministic.scheduler import Broken, Scheduler
 from tests.invariants import BROKEN, EVENTS, ORDERS
@@ -59,6 +60,7 @@ class Judge:
         #: Processes that prune.
         self.pruning: set[str] = set()
         self.operators: set[str] = set()
+        self.destination = DestinationJudge(database, settings, self.operators)
         #: Numbers of the orders whose transaction was committed, was not, or whose end is unknown.
         self.committed: set[str] = set()
         self.rolled_back: set[str] = set()
@@ -80,7 +82,7 @@ class Judge:
 
     def happened(self, what: str, who: str, **detail: Any) -> None:
         if what == "clock":
-            self.claims.clock_is_steady = False
+            self.claims.clock_is_steady = self.destination.clock_is_steady = False
         elif what in ("kill", "trouble"):
             self.claims.odd.add(who)
         self.lines.append({"t": round(self.scheduler.now, 3), "who": who, "what": what, "detail": detail})
@@ -102,6 +104,7 @@ class Judge:
         self.commits += 1
         found = {row["id"]: row for row in self.database.rows(EVENTS, COLUMNS)}
         process = self.scheduler.me.process
+        self.destination.look(process)
         for pk in self.rows.keys() - found.keys():
             self._judge_vanished(pk, process)
             self.pruned.add(self.rows[pk]["event_id"])
@@ -221,6 +224,12 @@ class Judge:
         if row["state"] == State.DEAD and row["id"] in self.requeued and row["reason"] in CERTAIN:
             raise Broken(f"{name} is {row['reason']}, and was not sent since an operator requeued it")
         self.claims.settled(name, claim, before, row, held=held)
+        if (
+            before["state"] == State.PENDING
+            and claim.answers[-1:] == [429]
+            and process not in self.claims.odd
+        ):
+            self.destination.judge_asked_to_wait(name, claim.answered_at)
         return "settle"
 
     def _judge_act(self, name: str, process: str, before: Row, row: Row) -> None:
@@ -297,6 +306,7 @@ class Judge:
             self._judge_end(row, by_event[row["event_id"]], touched)
         self._judge_order(rows, by_event, touched)
         self._judge_log(rows)
+        self.destination.judge_rate(self.claims.times)
 
     def _tables_hold(self, rows: dict[int, Row]) -> None:
         gone = {row["id"] for row in rows.values() if not row["subject"]}

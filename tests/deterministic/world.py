@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from django.conf import settings as django_settings
 from django.db import Error, transaction
@@ -20,7 +21,7 @@ from genesys_eventbridge import conf, operations, relay
 from genesys_eventbridge.db import drop_connection
 from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import Actor, CannotResend, Resolution, jobs
-from genesys_eventbridge.outbox import enqueue, next_due, retention
+from genesys_eventbridge.outbox import destinations, enqueue, next_due, retention
 from genesys_eventbridge.platform.protocols.webhook import Webhook
 from genesys_eventbridge.relay import worker
 from genesys_eventbridge.selection import EventFilter
@@ -139,6 +140,7 @@ class World:
             self.scheduler.spawn("pruner", self._prune)
         self._go()
         self.calm = self.platform.calm = True
+        self.judge.operators.add("healer resumes")
         self.scheduler.spawn("healer", self._heal)
         self._go()
         self.judge.at_the_end()
@@ -343,7 +345,10 @@ class World:
 
     def _heal(self) -> None:
         """A healthy worker and platform bring every event to its end."""
+        me = self.scheduler.me
+        me.process = "healer resumes"
         operations.resume(ALIAS, SOMEBODY, also_trouble=True)
+        me.process = "healer"
         for _round in range(300):
             reports = self._publish(), self._check()
             if not self.judge.left_open():
@@ -472,7 +477,12 @@ def run(database: Database, seed: int, kept: Collection[Choice] | None = None) -
 def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     world = World(database, seed, kept)
     result = Run(seed, world.profile.name)
-    with installed(world.scheduler), database.running(world.scheduler):
+    gate = partial(world.judge.destination.through_gate, destinations.gate)
+    with (
+        installed(world.scheduler),
+        database.running(world.scheduler),
+        mock.patch.object(destinations, "gate", gate),
+    ):
         try:
             world.run()
         except Broken as broken:
