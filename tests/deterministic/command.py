@@ -6,14 +6,16 @@ import argparse
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -47,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mutants", nargs="*", metavar="WORD", help="try all that have one of these words, or all"
     )
+    parser.add_argument(
+        "--recorded", action="store_true", help="try the central guards with the seeds of recorded.py"
+    )
     parser.add_argument("--quick", action="store_true", help="end at the first failure, and shrink nothing")
     options = parser.parse_args(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of texts is part of a run
@@ -55,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         return subprocess.run(
             [sys.executable, "-m", "tests.simulation", *given], env=environment, check=False
         ).returncode
+    if options.recorded:
+        return _recorded(options)
     if options.mutant or options.mutants is not None:
         return _mutants(options)
     with _database() as name:
@@ -85,11 +92,11 @@ def _database() -> Iterator[str]:
                 connection.creation.destroy_test_db(name, verbosity=0)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
     from tests.deterministic import world
     from tests.deterministic.database import Database
 
-    seeds = [options.seed] if options.seed is not None else _seeds(options)
+    seeds = seeds or ([options.seed] if options.seed is not None else _seeds(options))
     began, steps, failed, traces = time.monotonic(), 0, 0, set[int]()
     database = Database()
     try:
@@ -166,10 +173,6 @@ def _write(path: Path, run: object, *, more: bool) -> None:
 
 def _mutants(options: argparse.Namespace) -> int:
     """Run the seeds with each mutant; a table of what was caught by what."""
-    import django.db.models
-    import httpx
-
-    del django, httpx  # imported once for all mutants
     if options.mutant:
         chosen = [each for each in mutants.MUTANTS if each.name == options.mutant]
     else:
@@ -184,14 +187,9 @@ def _mutants(options: argparse.Namespace) -> int:
         _say("no such mutant")
         return 2
     caught = crashed = 0
-    options.quick = True
-    with tempfile.TemporaryDirectory(prefix="eventbridge-simulation-") as folder:
-        template = Path(folder) / "template.sqlite3"
-        if options.database == "sqlite":
-            _in_a_fork(lambda: _make_template(template))
-            os.environ[TEMPLATE] = str(template)
+    with _ready_to_fork(options):
         for mutant in chosen:
-            word, failure = tried(mutant, lambda: _run(options))
+            word, failure = _tried(mutant, lambda: _run(options))
             caught += word == "caught"
             crashed += word == "crashed"
             _say(f"{word:<10} {mutant.file:<24} {mutant.name}: {failure or '-'}")
@@ -200,6 +198,39 @@ def _mutants(options: argparse.Namespace) -> int:
         f"{crashed} because they crash"
     )
     return 0
+
+
+def _recorded(options: argparse.Namespace) -> int:
+    """Try the central guards: each must be noticed by what its record says."""
+    from tests.deterministic.recorded import RECORDED
+
+    named, unnoticed = {each.name: each for each in mutants.MUTANTS}, 0
+    with _ready_to_fork(options):
+        for each in RECORDED:
+            word, failure = _tried(named[each.mutant], partial(_run, options, list(each.seeds())))
+            good = word == "caught" and re.search(each.broken, failure) is not None
+            unnoticed += not good
+            _say(f"{'noticed' if good else 'UNNOTICED'} {each.guarantee} {each.mutant}: {failure or word}")
+    return 1 if unnoticed else 0
+
+
+@contextmanager
+def _ready_to_fork(options: argparse.Namespace) -> Iterator[None]:
+    """Prepare what all mutants share."""
+    import django.db.models
+    import httpx
+
+    del django, httpx
+    options.quick = True
+    with tempfile.TemporaryDirectory(prefix="eventbridge-simulation-") as folder:
+        if options.database == "sqlite":
+            template = Path(folder) / "template.sqlite3"
+            _in_a_fork(lambda: _make_template(template))
+            os.environ[TEMPLATE] = str(template)
+        try:
+            yield
+        finally:
+            os.environ.pop(TEMPLATE, None)
 
 
 def _make_template(path: Path) -> int:
@@ -212,7 +243,7 @@ def _make_template(path: Path) -> int:
     return 0
 
 
-def tried(mutant: Mutant, run: Callable[[], int]) -> tuple[str, str]:
+def _tried(mutant: Mutant, run: Callable[[], int]) -> tuple[str, str]:
     """What became of a mutant ("caught", "crashed", "missed" or "not tried"), and the first failure.
 
     A mutant that raises what the package does not expect, such as a NameError, crashes: that proves nothing.
@@ -244,7 +275,7 @@ def _replace(mutant: Mutant) -> None:
             return original(self, fullname)
         return compile(text, self.path, "exec", dont_inherit=True)
 
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]
 
 
 def _in_a_fork(work: Callable[[], int]) -> tuple[int, str]:

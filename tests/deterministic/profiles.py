@@ -93,9 +93,9 @@ PROFILES = (
         settings={"MAX_ATTEMPTS": 20},
         publish={"accepted": 15.0, "answer lost": 20.0, "request lost": 20.0, "503": 10.0, "400": 10.0},
         moments=(
-            Moment(_ASKING, "suspend", 0.1),
-            Moment(_WRITING, "suspend", 0.05),
-            Moment(r"rests|waits for a queue", "suspend", 0.1),
+            Moment(_ASKING, "suspend", 0.05),
+            Moment(r"BEGIN|UPDATE outboxevent", "suspend", 0.1),
+            Moment(r"rests|waits for a queue", "suspend", 0.03),
         ),
         faults=(1, 2, 4),
     ),

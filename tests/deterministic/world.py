@@ -417,18 +417,20 @@ class World:
         return list(fates)[self.choices.pick(f"fate {task.name}", list(fates.values()))]
 
     def _suspend(self, process: str, what: str) -> None:
-        """The machine sleeps until shortly before the window of a doubtful event closes, or 20 hours."""
+        """The machine sleeps until around the close of the window of a doubtful event, or 20 hours."""
         doubts = [
-            row["in_doubt_since"]
+            since
             for row in self.judge.rows.values()
-            if row["state"] == State.PENDING and row["in_doubt_since"] is not None
+            if row["state"] in (State.PENDING, State.UNRESOLVED)
+            and (since := row["key_known_since"] or row["in_doubt_since"]) is not None
         ]
         seconds = 20 * HOUR
         if doubts and self.settings.honours_key:
             before = BEFORE_THE_CLOSE[self.choices.one_of("before the close", len(BEFORE_THE_CLOSE))]
             doubt = doubts[self.choices.one_of("doubt", len(doubts))]
             seconds = doubt + self.settings.doubt_seconds - before - self.database.now()
-        if seconds <= 0:
+        if seconds <= 0 or not (doubts or self.profile.prunes):
+            self.faults_left += 1
             return
         self._note("suspend", f"all are suspended for {seconds:.1f} s before: {what}", process)
         self.scheduler.now += seconds
