@@ -5102,16 +5102,16 @@ MUTANTS = [
         "selection/test_access.py::TestPlans::test_a_rare_condition_is_found_by_its_index_and_sorted",
     ),
     Mutant(
-        "the count that chooses an index reads the table",
-        "selection/access.py",
-        (('.annotate(one=Value(1)).values("one")', '.values("id")'),),
-        "db/test_indexes.py",
+        "the count of delivered rows reads the table",
+        "migrations/0016_lean_rows.py",
+        (('fields=["destination", "due_at"]', 'fields=["destination"]'),),
+        "db/test_indexes.py::test_the_count_that_decides_how_to_read_a_list_reads_only_the_index",
         "postgresql",
     ),
     Mutant(
         "the count that chooses an index stops early",
         "selection/access.py",
-        (('.values("id")[: _most(column)]', '.values("id")'),),
+        (('.values("id")[:RARE]', '.values("id")'),),
         "selection/test_access.py::TestPlans::test_the_count_that_decides_stops_early",
     ),
     Mutant(
