@@ -122,15 +122,15 @@ def drain(stand_in: Platform, count: int, connection: Any) -> list[Reading]:
         accepted = stand_in.stats()["accepted"]
         return Reading(accepted, time.monotonic(), sum(map(cpu, measured)), cost(connection))
 
-    told = reading()
-    readings = [told]
+    reported = reading()
+    readings = [reported]
     for child in children:
         child.tell()
     while readings[-1].accepted < count:
         readings.append(reading())
-        if readings[-1].accepted >= told.accepted + STEP:
-            print(_step(told, readings[-1]), flush=True)
-            told = readings[-1]
+        if readings[-1].accepted >= reported.accepted + STEP:
+            print(_step(reported, readings[-1]), flush=True)
+            reported = readings[-1]
         time.sleep(EVERY)
     for child in children:
         child.end()
@@ -145,7 +145,7 @@ def _step(since: Reading, to: Reading) -> str:
 
 
 def passed(readings: Sequence[Reading], accepted: float) -> Reading:
-    """The reading at which so many events had been accepted, interpolated."""
+    """The reading at which ``accepted`` events had been accepted, interpolated."""
     place = bisect_left(readings, accepted, key=lambda reading: reading.accepted)
     if place == 0:
         return readings[0]

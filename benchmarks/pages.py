@@ -1,7 +1,8 @@
 """Statements, scans and milliseconds of each admin page with many rows. ``--rows`` sets how many.
 
-The rows are those of a large installation: see installation.py. ``scans`` counts the statements whose plan on
-PostgreSQL has a sequential scan of events, attempts, acts or items; one with a LIMIT may end early.
+The rows are those of a large installation, with ``--backlog`` a third of them pending: see installation.py.
+``scans`` counts the statements whose plan on PostgreSQL has a sequential scan of events, attempts, acts or
+items; one with a LIMIT may end early.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _scans(statement: str) -> bool:
 
 
 def main() -> None:
-    options = arguments(__doc__, rows=1_000_000)
+    options = arguments(__doc__, flags=("backlog",), rows=1_000_000)
     count = 3000 if options.quick else options.rows
     report = Report()
     with fresh_database() as database:
@@ -135,7 +136,7 @@ def main() -> None:
         from benchmarks.installation import fill
 
         settings.ALLOWED_HOSTS = ["testserver"]
-        fill(count)
+        fill(count, backlog=options.backlog)
         client = Client()
         client.force_login(User.objects.create_superuser("ana"))
         for page, url in addresses().items():
