@@ -86,6 +86,7 @@ METRICS = {
 }
 #: Flags of other programs.
 OTHER_FLAGS = {
+    *("--backlog", "--snapshot"),  # of the benchmarks
     "--database",
     "--deploy",
     "--exclude",
