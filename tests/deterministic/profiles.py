@@ -20,14 +20,15 @@ def _nothing() -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Moment:
-    """A fault that strikes at steps of workers whose text matches."""
+    """A fault that strikes at steps of workers whose text matches, as does that of the task's last step."""
 
     pattern: str
     fate: str
     likely: float
+    after: str = ""
 
-    def matches(self, what: str) -> bool:
-        return re.match(self.pattern, what) is not None
+    def matches(self, what: str, last: str) -> bool:
+        return re.match(self.pattern, what) is not None and re.match(self.after, last) is not None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Profile:
 
 
 _ASKING = r"waits for the answer|is answered about|publishes|checks|waits for the status"
+#: With "SELECT outboxevent" before it: between a look at due events and their claim.
+_CLAIMING = r"BEGIN|UPDATE destination"
 _WRITING = r"BEGIN|UPDATE outboxevent|SELECT outboxevent FOR UPDATE|commit"
 
 PROFILES = (
@@ -74,7 +77,11 @@ PROFILES = (
         "freezes",
         settings={"MAX_ATTEMPTS": 8},
         publish={"accepted": 25.0, "503": 20.0, "answer lost": 10.0, "accepted late": 15.0},
-        moments=(Moment(_ASKING, "freeze", 0.15), Moment(_WRITING, "freeze", 0.02)),
+        moments=(
+            Moment(_ASKING, "freeze", 0.15),
+            Moment(_WRITING, "freeze", 0.02),
+            Moment(r"commit|reads the clock", "freeze", 0.03, after="UPDATE outboxevent"),
+        ),
         faults=(3, 5, 8),
         keys=(None,),
         workers=3,
@@ -93,6 +100,7 @@ PROFILES = (
         settings={"MAX_ATTEMPTS": 20},
         publish={"accepted": 15.0, "answer lost": 20.0, "request lost": 20.0, "503": 10.0, "400": 10.0},
         moments=(
+            Moment(_CLAIMING, "suspend", 0.4, after="SELECT outboxevent"),
             Moment(_ASKING, "suspend", 0.05),
             Moment(r"BEGIN|UPDATE outboxevent", "suspend", 0.1),
             Moment(r"rests|waits for a queue", "suspend", 0.03),
@@ -136,6 +144,11 @@ PROFILES = (
         publish={"accepted": 10.0, "refused connection": 20.0, "a page": 8.0, "403": 10.0, "401": 4.0}
         | {"429": 8.0, "503": 15.0},
         check={"500": 15.0, "429": 6.0},
+        moments=(
+            Moment(r"SELECT outboxevent", "doze", 0.1, after="SELECT destination"),
+            Moment(_CLAIMING, "doze", 0.1, after="SELECT outboxevent"),
+        ),
+        faults=(5, 10, 20),
         acts={"pause": 4.0, "retry": 1.0, "resume": 2.0},
         workers=3,
         operators=1,

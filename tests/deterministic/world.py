@@ -112,6 +112,8 @@ class World:
         self.calm = False
         self.faults_left = profile.faults[choices.one_of("faults", len(profile.faults))]
         self.faults: list[str] = []
+        #: The last step of each task.
+        self.last_steps: dict[str, str] = {}
         self.numbers = 0
         self.restarts = 0
         self.scheduler.fate = self._fate
@@ -377,6 +379,8 @@ class World:
                 return
             case "freeze":
                 self._freeze(process, FREEZES[self.choices.one_of(f"freezes {process}", len(FREEZES))], what)
+            case "doze":
+                self._freeze(process, 0.5, what)
             case "freeze for long":
                 self._freeze(process, 25 * HOUR, what)
             case "suspend":
@@ -407,9 +411,10 @@ class World:
 
     def _chosen_fate(self, task: Task, what: str) -> str:
         """What strikes before this step; empty for nothing."""
+        last, self.last_steps[task.name] = self.last_steps.get(task.name, ""), what
         if task.process.startswith("worker"):
             for moment in self.profile.moments:
-                if moment.matches(what) and self._strikes(task, moment.fate, moment.likely):
+                if moment.matches(what, last) and self._strikes(task, moment.fate, moment.likely):
                     return moment.fate
         if not self._strikes(task, "fault", self.profile.likely):
             return ""
