@@ -93,6 +93,8 @@ OTHER_FLAGS = {
     "--hypothesis-profile",
     "--parallel",
     "--mutants",
+    "--profile",
+    "--recorded",
     "--seed",
     "--seeds",
 }
