@@ -275,7 +275,7 @@ class _Response:
         return any(name.lower() == b"transfer-encoding" for name, _value in self.headers)
 
     def _judge_framing(self) -> None:
-        """How the body ends. Raises if the response cannot be told from what follows it."""
+        """How the body ends. Raises if it is not clear where the response ends."""
         if not 200 <= self.status <= 999:
             raise httpcore.RemoteProtocolError("illegal status line")
         names = {name.lower() for name, _value in self.headers}

@@ -72,3 +72,28 @@ def test_an_impossible_choice_is_an_error_that_names_the_remedy(tmp_path, instal
 
     assert "Error" in found
     assert all(word in found for word in words)
+
+
+def parser_of(choice):
+    """What ``GENESYS_EVENTBRIDGE_PARSER`` selects, or the last line of the error."""
+    code = "from genesys_eventbridge.client import http; print(http.httptools and http.httptools.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GENESYS_EVENTBRIDGE_PARSER": choice},
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+def test_httptools_is_used_where_it_is_installed_and_h11_where_it_is_chosen():
+    pytest.importorskip("httptools")
+
+    assert parser_of("") == "httptools"
+    assert parser_of("httptools") == "httptools"
+    assert parser_of("h11") == "None"
+
+
+def test_another_parser_is_an_error_that_names_the_remedy():
+    assert "Set it to h11 or httptools" in parser_of("llhttp")

@@ -192,6 +192,24 @@ def test_no_status_is_a_read_or_protocol_error(serve, transport, act):
         transport.handle_request(post(server.url))
 
 
+STRICTER = {
+    "two lengths": CHUNKED.replace(b"\r\n", b"\r\nContent-Length: 2\r\n", 1) + b"2\r\n{}\r\n0\r\n\r\n",
+    "a folded header": b"HTTP/1.1 202 A\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
+    "line feeds alone": b"HTTP/1.1 202 A\nContent-Length: 2\n\n{}",
+}
+
+
+@pytest.mark.parametrize("data", STRICTER.values(), ids=STRICTER.keys())
+def test_httptools_takes_nothing_that_two_parsers_may_read_differently(transport, data):
+    if http.httptools is None:
+        pytest.skip("h11 reads these")
+    with (
+        SocketServer(after_request(lambda talk: talk.send(data))) as server,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        transport.handle_request(post(server.url))
+
+
 def test_the_next_request_after_a_failure_goes_over_a_new_connection(serve, transport):
     scripts = iter([NO_ANSWER["stalls"], BROKEN_BODY["sends 2 MB"][0], NO_STATUS["resets"]])
 
