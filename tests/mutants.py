@@ -869,12 +869,18 @@ MUTANTS = [
         "model/test_traces.py::test_what_the_code_does_replays_against_the_model",
     ),
     Mutant(
+        "a claim looks further where some of the first cannot go",
+        "outbox/claim.py",
+        (("if len(found) == limit and not all(", "if len(found) > limit and not all("),),
+        "outbox/test_claim.py",
+    ),
+    Mutant(
         "compare-and-set of the claim",
         "outbox/claim.py",
         (
             (
-                "rows = unlocked(_still_claimable(kind, settings, ids))",
-                "rows = unlocked(OutboxEvent.objects.on_outbox().filter(id__in=ids))",
+                "unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))",
+                "unlocked(_to_claim(outbox_alias()).filter(id__in=ids))",
             ),
             (
                 "counted = _still_claimable(kind, settings, won).update(",
