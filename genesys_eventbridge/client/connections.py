@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to one origin, on httpcore and h11, or on httptools where it is installed.
 
-Why there are two: between request and response, a sender spends 0.44 ms of CPU with httpcore and h11, and 0.17
-with httptools (docs/benchmarks.md). Both have the same bounds; httptools is stricter.
+Why there are two: between request and response, a sender spends 0.44 ms of CPU with httpcore and h11, and
+0.17 with httptools (docs/benchmarks.md). Both have the same bounds; httptools is stricter.
 """
 
 from __future__ import annotations
