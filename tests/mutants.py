@@ -5145,17 +5145,6 @@ MUTANTS = [
         "admin/test_events.py::test_an_event_that_is_pruned_while_the_list_is_read_is_left_out",
     ),
     Mutant(
-        "a list finds its pages in one query",
-        "admin/listing.py",
-        (
-            (
-                "        self.result_list = events\n",
-                "        list(self.result_list)\n        self.result_list = events\n",
-            ),
-        ),
-        "admin/test_events.py::test_a_filter_is_evaluated_once_for_the_count_and_the_page_and_stops_at_the_cap",
-    ),
-    Mutant(
         "an export ends at the newest event there was",
         "selection/access.py",
         (("        everything = everything.filter(id__lte=up_to)\n", "        pass\n"),),
