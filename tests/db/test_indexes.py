@@ -210,8 +210,9 @@ def test_the_migration_goes_back_and_forth_and_can_be_run_again():
         assert set(definitions()) >= SPARSE | LEAN
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, OutboxEvent._meta.db_table)
-    expected = {index.name for index in OutboxEvent._meta.indexes if "subject_" not in index.name}
-    assert expected - on_postgresql_only <= set(found)
+    # MySQL and MariaDB have none of these.
+    others = {index.name for index in OutboxEvent._meta.indexes if "subject_" not in index.name}
+    assert others - ({"eventbridge_troubled"} if connection.vendor == "mysql" else set()) <= set(found)
     assert "eventbridge_key_new" not in found
 
 
