@@ -6,7 +6,7 @@ from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 extras = project["optional-dependencies"]
-tested = [*extras["schema"], *extras["prometheus"], *extras["health"]]
+tested = [*extras["schema"], *extras["prometheus"], *extras["health"], *extras["fast"]]
 for requirement in [*project["dependencies"], *tested]:
     floor = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.*\])?>=([0-9.]+)(?:,<[0-9.]+)?", requirement)
     if floor is None:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from ssl import SSLContext
 from typing import Any, Protocol
 
-from genesys_eventbridge.client.http import httpcore, httptools, httpx
+from genesys_eventbridge.client import http
+from genesys_eventbridge.client.http import httpcore, httpx
 from genesys_eventbridge.client.sockets import DeadlineNetwork
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -190,7 +191,7 @@ class _Response:
         #: Bytes since the head or a part of the body was complete.
         self._silent = 0
         self._parts: list[bytes] = []
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser: Any = http.httptools.HttpResponseParser(self)
         while not self._has_head:
             if not self._more():
                 raise httpcore.RemoteProtocolError("Server disconnected without sending a response.")
@@ -252,9 +253,9 @@ class _Response:
         broken = ""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except http.httptools.HttpParserUpgrade:
             broken = "the server switched to another protocol"
-        except httptools.HttpParserError as error:  # its text never contains bytes of the response
+        except http.httptools.HttpParserError as error:  # its text never contains bytes of the response
             broken = str(error)
         if self._complete:
             self._goes_on = self._goes_on or bool(broken) or not self._is_end(data)

@@ -108,7 +108,7 @@ def test_ci_installs_exactly_the_lowest_versions_that_are_promised():
     done = subprocess.run([sys.executable, floors], cwd=ROOT, capture_output=True, text=True, check=True)
 
     extras = PROJECT["project"]["optional-dependencies"]
-    tested = [*extras["schema"], *extras["prometheus"], *extras["health"]]
+    tested = [*extras["schema"], *extras["prometheus"], *extras["health"], *extras["fast"]]
     promised = [*PROJECT["project"]["dependencies"], *tested]
     assert done.stdout.split() == [line.replace(">=", "==").partition(",")[0] for line in promised]
     assert "lowest_versions" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
