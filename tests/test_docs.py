@@ -94,6 +94,7 @@ OTHER_FLAGS = {
     "--hypothesis-profile",
     "--parallel",
     "--mutants",
+    "--model",
     "--profile",
     "--recorded",
     "--seed",

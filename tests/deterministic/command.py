@@ -13,15 +13,20 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
+from typing import TYPE_CHECKING
 
 from tests import databases, mutants
 from tests.mutants import Mutant
+
+if TYPE_CHECKING:
+    from tests.deterministic.choices import Choice
+    from tests.deterministic.world import Run
 
 #: The last steps of a failed run that are printed.
 LAST = 40
@@ -51,6 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--recorded", action="store_true", help="try the central guards with the seeds of recorded.py"
+    )
+    parser.add_argument(
+        "--model",
+        action="store_true",
+        help="also replay each run against the model (apt-get install spin gcc)",
     )
     parser.add_argument("--quick", action="store_true", help="end at the first failure, and shrink nothing")
     options = parser.parse_args(arguments)
@@ -94,14 +104,21 @@ def _database() -> Iterator[str]:
 
 def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
     from tests.deterministic import world
+    from tests.deterministic.changes import Replays
     from tests.deterministic.database import Database
 
     seeds = seeds or ([options.seed] if options.seed is not None else _seeds(options))
     began, steps, failed, traces = time.monotonic(), 0, 0, set[int]()
-    database = Database()
-    try:
+    with ExitStack() as stack:
+        database = stack.enter_context(closing(Database()))
+        replays = stack.enter_context(Replays()) if options.model else None
+
+        def run_one(seed: int, kept: Collection[Choice] | None = None) -> Run:
+            run = world.run(database, seed, kept)
+            return replays.judged(run) if replays else run
+
         for seed in seeds:
-            run = world.run(database, seed)
+            run = run_one(seed)
             steps += run.steps
             traces.add(hash(tuple(run.trace)))
             if options.trace:
@@ -110,16 +127,19 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
                 _say("\n".join(run.trace))
             if run.failure:
                 failed += 1
-                _explain(database, run, options)
+                _explain(run, partial(run_one, seed), options)
                 if options.quick:
                     return 1
-    finally:
-        database.close()
     minutes = (time.monotonic() - began) / 60
     _say(
         f"{options.database}: {len(seeds)} seeds, {len(traces)} different interleavings, {steps} steps, "
         f"{failed} failed; {len(seeds) / minutes:.0f} seeds and {steps / minutes:.0f} steps per minute"
     )
+    if replays:
+        _say(
+            f"{replays.lines} lines of {replays.runs} runs accepted by the model; it cannot follow the "
+            f"webhook, or a clock that is set"
+        )
     return 1 if failed else 0
 
 
@@ -136,19 +156,14 @@ def _seeds(options: argparse.Namespace) -> list[int]:
     return list(itertools.islice(wanted, options.seeds))
 
 
-def _explain(database: object, run: object, options: argparse.Namespace) -> None:
+def _explain(run: Run, again: Callable[[Collection[Choice]], Run], options: argparse.Namespace) -> None:
     """Print a failure so that it can be understood and repeated."""
-    from tests.deterministic import world
-    from tests.deterministic.database import Database
     from tests.deterministic.shrinking import shrunk
-    from tests.deterministic.world import Run
 
-    assert isinstance(database, Database)
-    assert isinstance(run, Run)
     _say(f"seed {run.seed} ({run.profile}): {run.failure.strip()}")
     if options.quick:
         return
-    small = shrunk(run, lambda kept: world.run(database, run.seed, kept))
+    small = shrunk(run, again)
     _say(
         f"  shrunk from {len(run.made)} choices and {run.steps} steps to {len(small.made)} and "
         f"{small.steps}: {small.failure.strip()}"
@@ -162,10 +177,10 @@ def _explain(database: object, run: object, options: argparse.Namespace) -> None
     _say(f"  repeat it: python -m tests.simulation --database {options.database} --seed {run.seed}")
 
 
-def _write(path: Path, run: object, *, more: bool) -> None:
+def _write(path: Path, run: Run, *, more: bool) -> None:
     with path.open("a" if more else "w", encoding="utf-8") as file:
-        file.write(json.dumps({"what": "run", "detail": {"seed": run.seed}}) + "\n")  # type: ignore[attr-defined]
-        file.writelines(json.dumps(line, default=str) + "\n" for line in run.lines)  # type: ignore[attr-defined]
+        file.write(json.dumps({"what": "run", "detail": {"seed": run.seed}}) + "\n")
+        file.writelines(json.dumps(line, default=str) + "\n" for line in run.lines)
 
 
 # ------------------------------------------------------------------------------------------------- mutants

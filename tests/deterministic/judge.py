@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from hashlib import sha256
 from typing import Any
 
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.states import Reason, State
+from tests.deterministic.changes import Changes
 from tests.deterministic.claims import CERTAIN, CLOSE, Claims
 from tests.deterministic.database import Database
 from tests.deterministic.destination import DestinationJudge
@@ -19,6 +21,7 @@ COLUMNS = (
     "id", "event_id", "subject", "ordering_key", "idempotency_key", "key_epoch", "body", "body_sha256",
     "state", "reason", "due_at", "claim_token", "attempts", "checks", "halts", "in_doubt_since", "remote_id",
     "accepted_at", "finished_at", "key_held", "not_before", "lapses", "key_known_since",
+    "created_at", "failed_at",
 )  # fmt: skip
 FIXED = ("event_id", "subject", "idempotency_key", "body_sha256", "ordering_key")
 ACTS = "genesys_eventbridge_eventact"
@@ -44,6 +47,7 @@ class Judge:
         self.claims = Claims(settings, platform)
         self.rows: dict[int, Row] = {}
         self.lines: list[dict[str, Any]] = []
+        self.changes = Changes()
         #: By event: the step at which its insert began, and the one at which it was seen committed.
         self.began: dict[str, int] = {}
         self.appeared: dict[int, int] = {}
@@ -70,6 +74,8 @@ class Judge:
     def message(self, what: str, event: str, detail: Row) -> None:
         self.lines.append(self._line(what, event, detail=detail))
         task = self.scheduler.current()
+        if what in ("send", "accept") and self.settings.honours_key:
+            self._of_the_platform(what, event, detail)
         if what == "send":
             assert task is not None
             row = next((row for row in self.rows.values() if row["event_id"] == event), None)
@@ -79,6 +85,12 @@ class Judge:
             self.requeued.discard(row["id"])
         elif what == "answer" and task is not None:
             self.claims.answered(task.process, event, detail["status"], self.database.now())
+
+    def _of_the_platform(self, what: str, event: str, detail: Row) -> None:
+        row = next((row for row in self.rows.values() if row["event_id"] == event), None)
+        if row is not None:
+            same = sha256(detail["body"].encode()).hexdigest() == row["body_sha256"]
+            self.changes.request(what, row, detail["key"], self.database.now(), same_bytes=same)
 
     def happened(self, what: str, who: str, **detail: Any) -> None:
         if what == "clock":
@@ -108,6 +120,7 @@ class Judge:
         for pk in self.rows.keys() - found.keys():
             self._judge_vanished(pk, process)
             self.pruned.add(self.rows[pk]["event_id"])
+            self.changes.row(self.rows[pk], None, self.database.now())
             self.lines.append(
                 self._line("prune", self.rows[pk]["event_id"], **{"from": self.rows[pk]["state"], "to": None})
             )
@@ -116,6 +129,7 @@ class Judge:
             if before is None:
                 self.appeared[pk] = self.scheduler.steps
             if before != row:
+                self.changes.row(before, row, self.database.now())
                 what = self._judge(process, before, row, found)
                 self.lines.append(
                     self._line(

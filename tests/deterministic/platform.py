@@ -109,6 +109,7 @@ class Platform:
         )
         self.accepted.append(new)
         self._by_key[key] = self._by_id[new.remote_id] = new
+        self.tell("accept", new.event_id, {"key": key, "body": body})
         return new, False
 
     def named(self, remote_id: str) -> Accepted | None:
@@ -151,7 +152,7 @@ class Transport(httpx.BaseTransport):
         self._judge_alone(event["id"], me)
         platform.requests += 1
         fate = self._fate(f"publish {number}", platform.publish_fates)
-        platform.tell("send", event["id"], {"fate": fate, "key": key})
+        platform.tell("send", event["id"], {"fate": fate, "key": key, "body": body})
         under_way = Publish(event["id"], me, me.freezes)
         platform.open.append(under_way)
         try:

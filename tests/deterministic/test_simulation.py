@@ -8,11 +8,14 @@ import sys
 import pytest
 from hypothesis import settings
 
+from genesys_eventbridge import conf
 from tests import databases
+from tests.deterministic.changes import Changes, Replays
 from tests.deterministic.choices import Choices
 from tests.deterministic.recorded import RECORDED
 from tests.deterministic.shrinking import shrunk
 from tests.deterministic.world import Run
+from tests.model import spin
 
 DATABASE = os.environ.get(databases.CHOICE, "sqlite")
 #: With EVENTBRIDGE_TEST_DEPTH=full about a minute on each database.
@@ -34,7 +37,16 @@ def simulate(*arguments: str) -> tuple[int, list[str]]:
 
 
 def test_the_guarantees_hold_in_every_interleaving_that_the_seeds_choose():
-    assert simulate("--seeds", str(SEEDS)) == (0, [])
+    """And what happens in them is what the model says, where SPIN is installed."""
+    if not spin.is_installed():
+        assert simulate("--seeds", str(SEEDS)) == (0, [])
+        return
+
+    code, lines = simulate("--seeds", str(SEEDS), "--model")
+
+    assert code == 0, lines
+    (accepted,) = lines
+    assert re.match(r"\d{3,} lines of \d{2,} runs accepted by the model", accepted)
 
 
 @pytest.mark.parametrize("seed", [7, 16, 41, 48, 170])
@@ -77,10 +89,44 @@ def test_a_failure_is_shrunk_to_the_choices_that_it_needs():
         kills = [choices.one_of("kill", 9) for _ in range(40)]
         switches = [choices.one_of("switch", 9) for _ in range(40)]
         failure = f"event {len(choices.made)} is lost" if kills[2] and any(switches) else ""
-        return Run(1, failure=failure, made=choices.made)
+        return Run(1, "mixed", conf.destination(), failure=failure, made=choices.made)
 
     small = shrunk(run(), run)
 
     assert ("kill", 3) in small.made
     assert len(small.made) == 2
     assert small.failure == "event 2 is lost"
+
+
+@pytest.mark.skipif(not spin.is_installed(), reason=spin.MISSING)
+def test_a_run_that_does_what_the_model_does_not_has_failed():
+    """Here: the second claim counts no attempt."""
+    row = {
+        "id": 1,
+        "event_id": "one",
+        "ordering_key": "",
+        "key_epoch": 0,
+        "state": "pending",
+        "reason": "",
+        "attempts": 0,
+        "remote_id": "",
+        **dict.fromkeys(("due_at", "created_at"), 1.0),
+        **dict.fromkeys(("claim_token", "accepted_at", "finished_at", "failed_at")),
+        **dict.fromkeys(("in_doubt_since", "key_known_since")),
+    }
+    lease = conf.destination().lease_seconds
+    claim = {"claim_token": "1" * 32, "in_doubt_since": 2.0}
+    first = {**row, **claim, "attempts": 1, "due_at": 2.0 + lease}
+    second = {**first, "claim_token": "2" * 32, "due_at": 3.0 + 2 * lease}
+
+    def run(last):
+        changes = Changes()
+        changes.row(None, row, 1.0)
+        changes.row(row, first, 2.0)
+        changes.row(first, last, 3.0 + lease)
+        settings = conf.destination()
+        with Replays() as replays:
+            return replays.judged(Run(1, "mixed", settings, changes=changes.lines(settings))).failure
+
+    assert run({**second, "attempts": 2}) == ""
+    assert "no transition of the model" in run(second)

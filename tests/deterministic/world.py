@@ -18,6 +18,7 @@ from django.db import Error, transaction
 from django.test import override_settings
 
 from genesys_eventbridge import conf, operations, relay
+from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import drop_connection
 from genesys_eventbridge.models import Job, OutboxEvent, outbox_alias
 from genesys_eventbridge.operations import Actor, CannotResend, Resolution, jobs
@@ -33,6 +34,7 @@ from tests.deterministic.platform import TIMEOUT, Platform, Transport
 from tests.deterministic.profiles import Profile, of_seed
 from tests.deterministic.scheduler import Broken, Scheduler, Task
 from tests.deterministic.stand_ins import Event, installed
+from tests.model.traces import Line
 from tests.shop.models import Order
 
 ALIAS = "default"
@@ -74,7 +76,8 @@ class Run:
     """What a run did, and what it broke."""
 
     seed: int
-    profile: str = ""
+    profile: str
+    settings: DestinationSettings
     failure: str = ""
     steps: int = 0
     seconds: float = 0.0
@@ -84,6 +87,8 @@ class Run:
     ends: Counter[str] = field(default_factory=Counter)
     trace: list[str] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
+    #: What the model can follow; empty if it cannot follow this run.
+    changes: list[Line] = field(default_factory=list)
     made: dict[Choice, int] = field(default_factory=dict)
 
 
@@ -483,7 +488,7 @@ def run(database: Database, seed: int, kept: Collection[Choice] | None = None) -
 
 def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     world = World(database, seed, kept)
-    result = Run(seed, world.profile.name)
+    result = Run(seed, world.profile.name, world.settings)
     gate = partial(world.judge.destination.through_gate, destinations.gate)
     with (
         installed(world.scheduler),
@@ -499,4 +504,7 @@ def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     result.commits, result.requests = world.judge.commits, world.platform.requests
     result.faults, result.trace, result.lines = world.faults, world.scheduler.trace, world.judge.lines
     result.made = dict(world.choices.made)
+    # The model's platform recognises a key, and its clock is never set.
+    if world.settings.honours_key and world.judge.claims.clock_is_steady:
+        result.changes = world.judge.changes.lines(world.settings)
     return result

@@ -6,7 +6,7 @@ They see what a process that was killed had committed, and nothing that was roll
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -115,16 +115,17 @@ class Recorder:
             cursor.execute(f"SELECT * FROM {TRACE} ORDER BY seq")
             names = [column[0] for column in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        lines = [_line(row) for row in rows]
+        lines = [line_of(row) for row in rows]
         inserted = {row["event_id"]: row for row in reversed(rows)}
         for attempt in (ledger or {}).get("attempts", ()):
             if attempt["endpoint"] == "publish" and attempt["id"] in inserted:
                 lines += _seen(attempt, inserted[attempt["id"]])
         lines.sort(key=lambda line: line.t)
-        return lines if lease is None else list(_on_their_own_clock(lines, lease))
+        return lines if lease is None else list(on_their_own_clock(lines, lease))
 
 
-def _on_their_own_clock(lines: list[Line], lease: float) -> Iterator[Line]:
+def on_their_own_clock(lines: Iterable[Line], lease: float) -> Iterator[Line]:
+    """Each line at the time that its statement wrote, not at that of its commit; ``lease`` in seconds."""
     now = 0.0
     for line in lines:
         written = line.detail.get("written")
@@ -151,7 +152,8 @@ def _token(value: Any) -> str:
     return uuid.UUID(str(value)).hex[:12] if value else ""
 
 
-def _line(row: dict[str, Any]) -> Line:
+def line_of(row: dict[str, Any]) -> Line:
+    """``row`` has the columns of the trace's table; its times are milliseconds on any one clock."""
     gone = row["op"] == "DELETE"
     at, doubt, known = _seconds(row["at"]), _seconds(row["doubt"]), _seconds(row["key_known"])
     assert at is not None
