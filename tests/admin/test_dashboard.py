@@ -178,7 +178,7 @@ class TestNumbers:
     def test_each_leads_to_the_events_behind_it(self, viewer, alive):
         rows = {
             "Waiting": event(),
-            "Retrying": event(row={"attempts": 2, "due_at": DatabaseNow(60)}),
+            "Retrying": event(row={"attempts": 2, "last_error": "unavailable", "due_at": DatabaseNow(60)}),
             "Accepted": accepted(due_at=DatabaseNow(60)),
             "Dead": event(row=ended(State.DEAD, Reason.REJECTED)),
             "Unresolved": event(row=ended(State.UNRESOLVED, Reason.CONFLICT)),
