@@ -49,6 +49,7 @@ def test_the_guarantees_hold_in_every_interleaving_that_the_seeds_choose():
     assert re.match(r"\d{3,} lines of \d{2,} runs accepted by the model", accepted)
 
 
+@pytest.mark.one_leg
 @pytest.mark.parametrize("seed", [7, 16, 41, 48, 170])
 def test_a_seed_replays_step_for_step(seed):
     code, steps = simulate("--seed", str(seed))
@@ -65,6 +66,7 @@ def recorded():
     return {each.mutant: [line for line in lines if f" {each.mutant}: " in line] for each in RECORDED}
 
 
+@pytest.mark.one_leg
 @pytest.mark.skipif(DATABASE != "sqlite", reason="the seeds are recorded on SQLite")
 @pytest.mark.parametrize("mutant", [each.mutant for each in RECORDED])
 def test_a_central_guard_that_is_missing_is_found(recorded, mutant):
@@ -98,6 +100,7 @@ def test_a_failure_is_shrunk_to_the_choices_that_it_needs():
     assert small.failure == "event 2 is lost"
 
 
+@pytest.mark.one_leg
 @pytest.mark.skipif(not spin.is_installed(), reason=spin.MISSING)
 def test_a_run_that_does_what_the_model_does_not_has_failed():
     """Here: the second claim counts no attempt."""
