@@ -262,7 +262,8 @@ class Judge:
             raise Broken(f"{name}: {before['reason']}, and it is sent again under the same key")
         since = [moment for moment in (before["in_doubt_since"], before["key_known_since"]) if moment]
         known_for = self.database.latest - min(since, default=self.database.latest)
-        if self.claims.clock_is_steady and known_for > self.settings.key_seconds + 1.0:
+        remembers = self.settings.honours_key and self.claims.clock_is_steady
+        if remembers and known_for > self.settings.key_seconds + 1.0:
             raise Broken(f"{name}: the platform may have forgotten its key, and it gets no new one")
 
     def _judge_truth(self, name: str, row: Row) -> None:
