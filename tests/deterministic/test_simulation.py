@@ -17,9 +17,11 @@ from tests.deterministic.shrinking import shrunk
 from tests.deterministic.world import Run
 from tests.model import spin
 
+pytestmark = pytest.mark.database  # in processes of its own
+
 DATABASE = os.environ.get(databases.CHOICE, "sqlite")
-#: With EVENTBRIDGE_TEST_DEPTH=full about a minute on each database.
-SEEDS = {"sqlite": 300, "postgresql": 150, "mysql": 200}[DATABASE] if settings().max_examples > 50 else 20
+#: Each profile comes ten times, on a server three times; with less depth once or twice.
+SEEDS = (140 if DATABASE == "sqlite" else 42) if settings().max_examples > 50 else 20
 
 
 def simulate(*arguments: str) -> tuple[int, list[str]]:
@@ -50,7 +52,7 @@ def test_the_guarantees_hold_in_every_interleaving_that_the_seeds_choose():
 
 
 @pytest.mark.one_leg
-@pytest.mark.parametrize("seed", [7, 16, 41, 48, 170])
+@pytest.mark.parametrize("seed", [7, 41, 170])
 def test_a_seed_replays_step_for_step(seed):
     code, steps = simulate("--seed", str(seed))
 
