@@ -3602,6 +3602,12 @@ MUTANTS = [
         "client/test_transport.py::test_an_answer_to_a_request_that_tls_did_not_write_is_none",
     ),
     Mutant(
+        "one object per read, not per chunk",
+        "client/connections.py",
+        (('                yield b"".join(parts)', "                yield from parts"),),
+        "client/test_transport.py::test_a_body_in_chunks_of_one_byte_becomes_one_object_per_read",
+    ),
+    Mutant(
         "bytes in the parser make a connection unclean",
         "client/connections.py",
         (('return unparsed(connection) == b""', "return True"),),

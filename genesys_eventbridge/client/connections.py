@@ -201,7 +201,8 @@ class _Response:
     def stream(self) -> Iterator[bytes]:
         while True:
             parts, self._parts = self._parts, []
-            yield from parts
+            if parts:
+                yield b"".join(parts)  # one object per read: a chunk may be a single byte
             if self._complete:
                 return
             if self._broken is not None:

@@ -192,6 +192,37 @@ def test_no_status_is_a_read_or_protocol_error(serve, transport, act):
         transport.handle_request(post(server.url))
 
 
+class InMemory:
+    """A network and its stream: each read returns the next of these bytes."""
+
+    def __init__(self, *data: bytes) -> None:
+        self._data = list(data)
+
+    def connect_tcp(self, *_address: Any) -> InMemory:
+        return self
+
+    def write(self, *_data: Any) -> None: ...
+
+    def read(self, *_size: Any) -> bytes:
+        return self._data.pop(0) if self._data else b""
+
+    def close(self) -> None: ...
+
+
+def test_a_body_in_chunks_of_one_byte_becomes_one_object_per_read():
+    """An object per byte would take fifty times the memory of the body."""
+    if http.httptools is None:
+        pytest.skip("about httptools")
+    network: Any = InMemory(CHUNKED, b"1\r\nx\r\n" * 9999, b"1\r\ny\r\n" * 9999 + b"0\r\n\r\n")
+    connection = HttptoolsConnection(
+        httpcore.Origin(b"http", b"platform", 80), network=network, ssl_context=None, keepalive_seconds=1.0
+    )
+
+    parts = list(connection.respond(post("http://platform/")).stream)
+
+    assert parts == [b"x" * 9999, b"y" * 9999]
+
+
 STRICTER = {
     "two lengths": CHUNKED.replace(b"\r\n", b"\r\nContent-Length: 2\r\n", 1) + b"2\r\n{}\r\n0\r\n\r\n",
     "a folded header": b"HTTP/1.1 202 A\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",

@@ -131,7 +131,19 @@ active proctype Trace() {
             arrived() }
         :: else ->
             if
-            :: d_step { IS(rows[r].state == ABSENT) -> clear(r); enqueue(r); numbers[r] = number }
+            /* A later event of the key may be committed before it: G8 is about events that were committed in order. */
+            :: d_step { IS(rows[r].state == ABSENT) -> clear(r); enqueue(r); numbers[r] = number;
+                excused[r] = last_taken > number;
+                do
+                :: s < EVENTS ->
+                    if
+                    :: numbers[s] > number -> excused[r] = 1
+                    :: else
+                    fi;
+                    s++
+                :: else -> break
+                od;
+                s = 0 }
             /* A worker. */
             :: d_step { IS(token && token != rows[r].token && CAN_CLAIM(r)) -> claim(r, token, earlier[r]); owner[r] = who }
             :: d_step { IS(IS_HOLDER) -> settled(TAKEN) }
