@@ -88,8 +88,9 @@ class Database:
         #: Tables that are not empty.
         self._written = set(self._tables)
         self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
         if self.vendor != "sqlite":
-            threading.Thread(target=self._watch, daemon=True).start()
+            self._watcher.start()
 
     def _names(self) -> tuple[list[str], list[str]]:
         """Our tables, those that refer to others first, and their sequences."""
@@ -127,6 +128,8 @@ class Database:
 
     def close(self) -> None:
         self._closed.set()
+        if self._watcher.is_alive():
+            self._watcher.join()  # it reads through a connection that is closed below
         for each in (*self._pool, self._observer, self._eyes):
             with suppress(Exception):
                 each.connection.close()
