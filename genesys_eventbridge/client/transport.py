@@ -268,17 +268,15 @@ def _bounded(
 
 def _read(body: Iterable[bytes]) -> tuple[bytes, str, str]:
     """The content, why it is unusable, and how it broke off (may quote it); else "" for each."""
-    parts: list[bytes] = []
-    size = 0
+    content = bytearray()  # not a list: a part may be a single byte
     try:
         for part in body:
-            size += len(part)
-            if size > MAX_ANSWER_BYTES:
+            content += part
+            if len(content) > MAX_ANSWER_BYTES:
                 return b"", f"the body is larger than {MAX_ANSWER_BYTES} bytes", ""
-            parts.append(part)
     except _BODY_ERRORS as error:
         return b"", "the body broke off", str(error) or type(error).__name__
-    return b"".join(parts), "", ""
+    return bytes(content), "", ""
 
 
 _AS_HTTPX: dict[type[Exception], type[httpx.TransportError]] = {
