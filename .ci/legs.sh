@@ -17,6 +17,11 @@ full_depth() { # full_depth COMMAND ...: the property tests with all their examp
     "$@"
 }
 
+with_httptools() { # with_httptools COMMAND ...: all tests with the extra `fast`; without this they use h11
+    export GENESYS_EVENTBRIDGE_PARSER=httptools
+    "$@"
+}
+
 without_one_leg() { # without_one_leg COMMAND ...: on SQLite without the tests that tests/legs.py lists
     export EVENTBRIDGE_TEST_ONE_LEG=off
     "$@"

@@ -16,7 +16,14 @@ from django.utils.translation import gettext_lazy as _
 from genesys_eventbridge.db.clock import NOW
 from genesys_eventbridge.db.fields import ExactCharField, ReadableDateTimeField, by_stored
 from genesys_eventbridge.db.folding import FoldedEndIndex, FoldedIndex
-from genesys_eventbridge.db.indexes import FilledIndex, SparseIndex, TroubledIndex
+from genesys_eventbridge.db.indexes import (
+    DeliveredIndex,
+    FailedStatusIndex,
+    FilledIndex,
+    SparseIndex,
+    TroubledIndex,
+    UndeliveredIndex,
+)
 from genesys_eventbridge.states import (
     FINISHED,
     NEEDS_OPERATOR,

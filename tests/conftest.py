@@ -7,6 +7,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+os.environ.setdefault("GENESYS_EVENTBRIDGE_PARSER", "h11")  # also for child processes; see tests/parsers.py
+
 from genesys_eventbridge.client import http  # chooses its library before the alias exists
 
 if http.httpx.__name__ == "httpx2":  # `make httpx2`: tests write httpx and mean the library in use

@@ -9,7 +9,7 @@ from genesys_eventbridge.db.online_migrations import AddIndex
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("genesys_eventbridge", "0015_sparse_indexes")]
+    dependencies = [("genesys_eventbridge", "0016_lean_rows")]
 
     operations = [
         AddIndex(

@@ -391,9 +391,14 @@ def _take(
     drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
         return [], drawn.wait
-    ids = [
-        row.id for row in ready[: drawn.tokens] if not row.turn or destinations.take_refused_turn(settings)
-    ]
+    ids, turn_until = [], None
+    for row in ready[: drawn.tokens]:
+        if row.turn:
+            taken = destinations.take_refused_turn(settings)
+            if taken is None:
+                continue
+            turn_until = taken
+        ids.append(row.id)
     rows: Any = unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))
     locked = list(rows)
     if not locked:
@@ -419,7 +424,16 @@ def _take(
     destinations.spend(kind, settings, drawn, len(won))
     turns = {row.id for row in ready if row.turn}
     return [
-        _claimed(kind, settings, row, token, started, probe=gate.probing, turn=row["id"] in turns)
+        _claimed(
+            kind,
+            settings,
+            row,
+            token,
+            started,
+            probe=gate.probing,
+            turn=row["id"] in turns,
+            turn_until=turn_until,
+        )
         for row in locked
         if row["id"] in won
     ], 0.0
@@ -464,6 +478,7 @@ def _claimed(
     *,
     probe: bool,
     turn: bool,
+    turn_until: dt.datetime | None,
 ) -> Claimed:
     now = row["now"]
     doubt = row["in_doubt_since"]
@@ -491,6 +506,7 @@ def _claimed(
         suspected_since=row["suspected_since"],
         probe=probe,
         turn=turn,
+        turn_until=turn_until,
         doubt_before=doubt,
         doubt_left=settings.doubt_seconds - (max(0.0, (now - doubt).total_seconds()) if doubt else 0.0),
         age=(now - (row["not_before"] or row["created_at"])).total_seconds(),

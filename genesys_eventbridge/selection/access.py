@@ -92,8 +92,7 @@ def _counted(queries: Sequence[QuerySet[Any, Any]]) -> Sequence[int]:
         return ()
     alias = outbox_alias()
     counts, parameters = [], []
-    for number, condition in enumerate(conditions):
-        rows = OutboxEvent.objects.on_outbox().filter(condition).order_by().values("id")[:RARE]
+    for number, rows in enumerate(queries):
         sql, values = rows.query.get_compiler(alias).as_sql()
         counts.append(f"(SELECT COUNT(*) FROM ({sql}) AS part{number})")  # noqa: S608 - Django's own SQL
         parameters += values

@@ -155,7 +155,8 @@ class EventFilter:
             yield "troubled", Q(last_status_code__isnull=True)
             yield "", status_codes.condition(self.status_code)
         elif self.status_code is not None:
-            yield "last_status_code", status_codes.condition(self.status_code)
+            column = "last_status_code" if status_codes.is_indexed(self.status_code) else ""
+            yield column, status_codes.condition(self.status_code)
         for column, since, until in self._spans():
             if since is not None:
                 yield column, Q(**{f"{column}__gte": since})
@@ -184,7 +185,7 @@ class EventFilter:
     def _of_states(self) -> Iterator[tuple[str, Q]]:
         """Conditions that only events in certain states meet."""
         if self.states:
-            yield "state", Q(state__in=self.states)
+            yield "state", in_states(self.states)
             if not set(self.states) & set(OPEN):
                 # Always true, by a constraint; the index then needs no sorting.
                 yield "state", Q(due_at__isnull=True)
