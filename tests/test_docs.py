@@ -87,7 +87,7 @@ METRICS = {
 }
 #: Flags of other programs.
 OTHER_FLAGS = {
-    *("--backlog", "--snapshot"),  # of the benchmarks
+    *("--backlog", "--quick", "--rows", "--snapshot"),  # of the benchmarks
     "--database",
     "--deploy",
     "--exclude",
