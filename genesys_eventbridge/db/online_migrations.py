@@ -171,18 +171,16 @@ class ReplaceIndex(migrations.AddIndex):
             _replace_index(model, schema_editor, old, new)
 
 
-class SparseForeignKey(Operation):
-    """On PostgreSQL, the index that Django made for a foreign key leaves out rows without a value.
-
-    The model and the other databases stay as they are: MySQL and MariaDB need the index for the constraint,
-    SQLite would copy the table. Use it in a plain ``Migration`` with ``atomic = False``.
-    """
+class _OnPostgreSQL(Operation):
+    """Changes how PostgreSQL stores rows, and no model. Use it in a ``Migration`` with ``atomic = False``."""
 
     reversible = True
+    model_name: str
 
-    def __init__(self, model_name: str, name: str) -> None:
-        self.model_name = model_name
-        self.name = name
+    def change(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, *, forwards: bool
+    ) -> None:
+        raise NotImplementedError
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """The models do not change."""
@@ -194,7 +192,7 @@ class SparseForeignKey(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        self._replace(app_label, schema_editor, to_state, models.Index, SparseIndex)
+        self._change(app_label, schema_editor, to_state, forwards=True)
 
     def database_backwards(
         self,
@@ -203,76 +201,61 @@ class SparseForeignKey(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        self._replace(app_label, schema_editor, to_state, SparseIndex, models.Index)
+        self._change(app_label, schema_editor, to_state, forwards=False)
+
+    def _change(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState, *, forwards: bool
+    ) -> None:
+        model = state.apps.get_model(app_label, self.model_name)
+        connection = schema_editor.connection
+        if connection.vendor == "postgresql" and self.allow_migrate_model(connection.alias, model):
+            self.change(model, schema_editor, forwards=forwards)
+
+
+class SparseForeignKey(_OnPostgreSQL):
+    """On PostgreSQL, the index that Django made for a foreign key leaves out rows without a value.
+
+    The model and the other databases stay as they are: MySQL and MariaDB need the index for the constraint,
+    SQLite would copy the table.
+    """
+
+    def __init__(self, model_name: str, name: str) -> None:
+        self.model_name = model_name
+        self.name = name
 
     def describe(self) -> str:
         return f"Leave out rows without {self.name} in its index on {self.model_name}"
 
-    def _replace(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        state: ProjectState,
-        old: type[models.Index],
-        new: type[models.Index],
+    def change(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, *, forwards: bool
     ) -> None:
-        model = state.apps.get_model(app_label, self.model_name)
-        connection = schema_editor.connection
-        if connection.vendor != "postgresql" or not self.allow_migrate_model(connection.alias, model):
-            return
         field: Any = model._meta.get_field(self.name)
         named: Any = schema_editor  # the name that Django gave it
         name = named._create_index_name(model._meta.db_table, [field.column])
-        _replace_index(
-            model, schema_editor, old(fields=[self.name], name=name), new(fields=[self.name], name=name)
-        )
+        whole, sparse = (kind(fields=[self.name], name=name) for kind in (models.Index, SparseIndex))
+        old, new = (whole, sparse) if forwards else (sparse, whole)
+        _replace_index(model, schema_editor, old, new)
 
 
-class SetFillFactor(Operation):
+class SetFillFactor(_OnPostgreSQL):
     """PostgreSQL fills pages of the table, or of the ``index``, only up to ``percent``: room for more rows.
 
     In a table the room is for updates of the rows of the page. Holds for pages to come, and waits for no
-    reads or writes. Use it in a plain ``Migration`` with ``atomic = False``.
+    reads or writes.
     """
-
-    reversible = True
 
     def __init__(self, model_name: str, percent: int, index: str = "") -> None:
         self.model_name = model_name
         self.percent = percent
         self.index = index
 
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """The models do not change."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        self._alter(app_label, schema_editor, to_state, f"SET (fillfactor = {self.percent})")
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        self._alter(app_label, schema_editor, to_state, "RESET (fillfactor)")
-
     def describe(self) -> str:
         return f"Fill pages of {self.index or self.model_name} up to {self.percent} %"
 
-    def _alter(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState, change: str
+    def change(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, *, forwards: bool
     ) -> None:
-        model = state.apps.get_model(app_label, self.model_name)
-        connection = schema_editor.connection
-        if connection.vendor != "postgresql" or not self.allow_migrate_model(connection.alias, model):
-            return
+        change = f"SET (fillfactor = {self.percent})" if forwards else "RESET (fillfactor)"
         with short_waits(schema_editor):
             kind, name = ("INDEX", self.index) if self.index else ("TABLE", model._meta.db_table)
             schema_editor.execute(f"ALTER {kind} {schema_editor.quote_name(name)} {change}")

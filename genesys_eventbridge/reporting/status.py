@@ -255,7 +255,7 @@ def _held_back(due: Sample, later: Sample, capped: Callable[[int], int], *, is_l
 
 def _delivered_1h(alias: str) -> tuple[int, bool]:
     """Only the newest events are counted, read in the order of the index."""
-    # ``due_at`` of a finished row is always empty; said, it spares MySQL, MariaDB and SQLite the sorting.
+    # ``due_at`` of a finished row is always NULL. With this, MySQL, MariaDB and SQLite need not sort.
     newest = (
         OutboxEvent.objects.on_outbox()
         .filter(state=State.DELIVERED, destination=alias, due_at__isnull=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genesys_eventbridge.conf import DestinationSettings
 from tests.model import spin
-from tests.model.recorder import line_of, on_their_own_clock
+from tests.model.recorder import TIMES, line_of, on_their_own_clock
 from tests.model.traces import Line, Validator
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Changes:
         assert shown is not None
         if before and row and all(before[column] == row[column] for column in _OF_THE_MODEL):
             return  # an erasure, or a count that the model leaves out
-        times = {name: shown[column] for name, column in _TIMES.items()}
+        times = {name: shown[column] for name, column in TIMES.items()}
         self._lines.append(
             line_of(
                 {
@@ -78,14 +78,6 @@ _OF_THE_MODEL = (
     "remote_id",
     "accepted_at",
 )
-_TIMES = {
-    "due": "due_at",
-    "doubt": "in_doubt_since",
-    "key_known": "key_known_since",
-    "created": "created_at",
-    "failed": "failed_at",
-    "finished": "finished_at",
-}
 
 
 class Replays:

@@ -38,7 +38,7 @@ _COLUMNS = {
     "wire_key": "{}.idempotency_key",
     "body_sha": "{}.body_sha256",
 }
-_TIMES = {
+TIMES = {
     "due": "due_at",
     "doubt": "in_doubt_since",
     "key_known": "key_known_since",
@@ -67,7 +67,7 @@ class Recorder:
         text = "VARCHAR(255)"
         names = ["op", "old_state", "old_token", *_COLUMNS]
         columns = ", ".join(f"{name} {'BIGINT' if name in _NUMBERS else text}" for name in names)
-        times = ", ".join(f"{name} DOUBLE PRECISION" for name in ("at", *_TIMES))
+        times = ", ".join(f"{name} DOUBLE PRECISION" for name in ("at", *TIMES))
         serial = {
             "postgresql": "BIGSERIAL PRIMARY KEY",
             "mysql": "BIGINT AUTO_INCREMENT PRIMARY KEY",
@@ -81,8 +81,8 @@ class Recorder:
         ms, now = _CLOCKS[connection.vendor]
         values = [f"'{op}'", *(["OLD.state", "OLD.claim_token"] if op != "INSERT" else ["''", "NULL"])]
         values += [sql.format(row) for sql in _COLUMNS.values()]
-        values += [ms.format(now), *(ms.format(f"{row}.{column}") for column in _TIMES.values())]
-        into = f"INSERT INTO {TRACE} ({', '.join([*names, 'at', *_TIMES])}) VALUES ({', '.join(values)});"
+        values += [ms.format(now), *(ms.format(f"{row}.{column}") for column in TIMES.values())]
+        into = f"INSERT INTO {TRACE} ({', '.join([*names, 'at', *TIMES])}) VALUES ({', '.join(values)});"
         name, on = f"{TRACE}_{op.lower()}", f"AFTER {op} ON {EVENTS} FOR EACH ROW"
         if connection.vendor == "postgresql":
             self._execute(
