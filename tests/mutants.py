@@ -331,7 +331,7 @@ MUTANTS = [
         "outbox/due.py",
         (
             (
-                "rows.filter(_NotBefore(due_at, pk), due_at__gte=due_at)",
+                'rows.filter(GreaterThanOrEqual(_pair(F("due_at"), F("id")), place), due_at__gte=due_at)',
                 "rows.filter(id__gt=pk, due_at__gte=due_at)",
             ),
         ),

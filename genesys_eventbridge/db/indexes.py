@@ -9,7 +9,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
-from django.db.models import BooleanField, Func
+from django.db.models import F, Lookup
 
 from genesys_eventbridge.db.folding import NOTHING
 from genesys_eventbridge.states import State
@@ -97,19 +97,18 @@ class UndeliveredIndex(FilledIndex):
         return self._without_others(statement, model, schema_editor)
 
 
-class Troubled(Func):
-    """Condition: one of two texts, an error and a reason, is not empty. Word for word that of TroubledIndex.
+class Troubled(Lookup):
+    """Condition: the event has an error or a reason. Word for word that of TroubledIndex.
 
     SQLite uses a partial index only if the query repeats its condition, without parameters.
     """
 
-    template = "(%(expressions)s <> '')"
-    arg_joiner = " <> '' OR "
-    arity = 2
-    output_field = BooleanField()
+    def __init__(self) -> None:
+        super().__init__(F("last_error"), F("reason"))
 
-    def __init__(self, error: Any = "last_error", reason: Any = "reason", **extra: Any) -> None:
-        super().__init__(error, reason, **extra)
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[()]]:
+        (error, _none), (reason, _none) = map(compiler.compile, self.get_source_expressions())
+        return f"({error} <> '' OR {reason} <> '')", ()
 
 
 class _IndexOfSome(models.Index):

@@ -7,11 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Func, Value
+from django.db.models import DateTimeField, Expression, F, Func, Value
+from django.db.models.lookups import GreaterThanOrEqual
 
 from genesys_eventbridge.db.clock import NOW, shift
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
@@ -99,29 +98,16 @@ class ScanRead:
             return rows
         due_at, pk = self._place
         # due_at__gte alone is what MySQL and MariaDB can use the index for.
-        return rows.filter(_NotBefore(due_at, pk), due_at__gte=due_at)
+        place = _pair(Value(due_at, OutboxEvent._meta.get_field("due_at")), Value(pk))
+        return rows.filter(GreaterThanOrEqual(_pair(F("due_at"), F("id")), place), due_at__gte=due_at)
 
     def saw(self, first: Place | None, now: dt.datetime) -> None:
         """Start the next look at the first event seen, or at ``now``, a time before this look, if earlier."""
         self.next = min(first, (now, 0)) if first else (now, 0)
 
 
-class _NotBefore(Func):
-    """``(due_at, id) >= (?, ?)``."""
-
-    output_field = BooleanField()
-    arg_joiner = ", "
-
-    def __init__(self, due_at: dt.datetime, pk: int) -> None:
-        place = (Value(due_at, OutboxEvent._meta.get_field("due_at")), Value(pk))
-        super().__init__(F("due_at"), F("id"), *place)
-
-    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
-        parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
-        due_at, pk, since, first = (sql for sql, _params in parts)
-        return f"({due_at}, {pk}) >= ({since}, {first})", [
-            value for _sql, params in parts for value in params
-        ]
+def _pair(due_at: Expression | F, pk: Expression | F) -> Func:
+    return Func(due_at, pk, template="(%(expressions)s)", output_field=DateTimeField())
 
 
 _scans: dict[tuple[str, State], Scan] = {}

@@ -15,7 +15,7 @@ import pytest
 
 from genesys_eventbridge.client import auth
 from tests.gateways.certificates import Authority
-from tests.gateways.platform import Platform, Worker
+from tests.gateways.platform import PATIENT, Platform, Worker
 from tests.gateways.processes import Haproxy, Nginx, Process, Squid
 from tests.passing import Clock
 
@@ -53,10 +53,9 @@ def worker(
         "SOURCE": "com.example.tests",
         "CONCURRENCY": 2,
         "BATCH_SIZE": 20,
-        "CONNECT_TIMEOUT": 2,
-        "REQUEST_DEADLINE": 5,
-        "LEASE_SECONDS": 20,
-        "PASS_SECONDS": 15,
+        **PATIENT,
+        "LEASE_SECONDS": 80,
+        "PASS_SECONDS": 40,
         "CHECK_DELAYS": [1],
     }
     return Worker(platform, clock, settings)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from genesys_eventbridge.states import State
-from tests.gateways.platform import Worker
+from tests.gateways.platform import PATIENT, Worker
 from tests.gateways.processes import Nginx, free_port
 
 LOGIN = "ana:canary-proxy-password"
@@ -210,7 +210,7 @@ def test_a_proxy_that_hangs_up_on_connect_accuses_no_event(rule, by, front, work
 
     assert waiting(worker) == UNCHARGED
     server.reload(mode="tcp")
-    worker.settings |= {"REQUEST_DEADLINE": 5, "CONNECT_TIMEOUT": 2}
+    worker.settings |= PATIENT
     worker.drain()
     worker.assert_all_delivered()
 
