@@ -39,15 +39,26 @@ suite() { # suite PYTHON ENVIRONMENT DATABASES [CONSTRAINT ...]
     local python=$1 environment=$2 databases=$3
     shift 3
     constrain "$@"
-    make test PYTHON="$python" VENV="$environment" TEST_DATABASES="$databases" PYTEST_ARGS="--durations=15"
+    make test PYTHON="$python" VENV="$environment" TEST_DATABASES="$databases" PYTEST_ARGS="--durations=15 ${PYTEST_ARGS:-}"
     ran_on "$environment"
 }
 
-suite_on() { # suite_on SERVER PYTHON ENVIRONMENT [CONSTRAINT ...]: all tests; on SQLite only those that did not pass on SERVER
-    export EVENTBRIDGE_TEST_PASSED="$scratch/passed"
-    touch "$EVENTBRIDGE_TEST_PASSED"
-    EVENTBRIDGE_TEST_DEPTH=full suite "$2" "$3" "$1" "${@:4}"
-    suite "$2" "$3" sqlite "${@:4}"
+suite_on() { # suite_on SERVER PASSED PYTHON ENVIRONMENT [CONSTRAINT ...]: lists what passes in the file PASSED
+    export EVENTBRIDGE_TEST_PASSED=$2
+    : >"$EVENTBRIDGE_TEST_PASSED"
+    full_depth suite "$3" "$4" "$1" "${@:5}"
+}
+
+without_database() { # without_database COMMAND ...: the tests that use no database
+    local PYTEST_ARGS="-m 'not database'"
+    export PYTEST_ARGS
+    "$@"
+}
+
+not_passed() { # not_passed PASSED COMMAND ...: on SQLite, the tests with a database that are not in the file PASSED
+    local PYTEST_ARGS="-m database"
+    export PYTEST_ARGS EVENTBRIDGE_TEST_PASSED=$1
+    "${@:2}"
 }
 
 lowest_versions() { # lowest_versions PYTHON ENVIRONMENT DATABASES CONSTRAINT: then the newest, for the tests that meet them

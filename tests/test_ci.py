@@ -167,7 +167,9 @@ def test_a_list_of_legs_with_a_mistake_runs_nothing(side_by_side, line):
         "lowest_versions {python} {folder}/venv sqlite Django",
         "without_servers suite {python} {folder}/venv sqlite",
         "full_depth suite {python} {folder}/venv sqlite",
-        "suite_on mysql {python} {folder}/venv",
+        "suite_on mysql {folder}/passed {python} {folder}/venv",
+        "without_database suite {python} {folder}/venv sqlite",
+        "not_passed {folder}/passed suite {python} {folder}/venv sqlite",
         "install {python} {folder}/venv",
         "browser {python} {folder}/venv Django",
         "gateways {python} {folder}/venv Django",
@@ -205,6 +207,7 @@ def legs(*rows):
         step() {{ :; }}
         leg() {{ echo "$@"; }}
         {matrix}
+        scratch=folder
         found=({shlex.join(rows)})
         {part}
     """
@@ -224,10 +227,19 @@ def test_every_test_runs_on_each_pair_and_on_each_database(number):
 
     for row in rows:
         version, django, python = row.split()
-        # What a pair's suite on a server leaves out, its own run on SQLite does not.
-        whole = [leg for leg in suites if python in leg and ("sqlite" in leg or "suite_on" in leg)]
-        assert [leg[-1] for leg in whole] == [f"Django~={django}.0"], version
-        assert ("without_one_leg" in whole[0]) is (python != newest)
+        whole = [leg for leg in suites if python in leg and "sqlite" in leg]
+        if python == newest and len(rows) > 1:
+            # Together: tests without a database, those that passed on PostgreSQL, and all others.
+            without, rest = whole
+            (server,) = [leg for leg in suites if "suite_on" in leg]
+            assert (without[3], rest[3]) == ("without_database", "not_passed")
+            assert server[4] == "postgresql"
+            assert (rest[2], rest[4]) == (server[0], server[5])  # after it, without what passed
+        else:
+            assert len(whole) == 1
+        assert {leg[-1] for leg in whole} == {f"Django~={django}.0"}, version
+        for leg in whole:
+            assert ("without_one_leg" in leg) is (python != newest)
         assert ("lowest_versions" in whole[0]) is (row == oldest == "3.11 5.2 python3.11")
     for database in ("sqlite", "postgresql", "mysql"):
         (full,) = [leg for leg in suites if database in leg and {"full_depth", "suite_on"} & set(leg)]

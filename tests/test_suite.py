@@ -11,10 +11,16 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
+from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
+from genesys_eventbridge.models import OutboxEvent
 from tests import databases, legs, loopback
+from tests.outbox_rows import event
 from tests.shop.models import Customer
 
 
@@ -205,3 +211,56 @@ def test_what_passed_on_a_server_is_left_out_on_sqlite_and_nothing_else(passed, 
     assert left_out("test_a.py::test[a b]") is not again
     assert not left_out("test_a.py::test[a b]", "one_leg")
     assert not left_out("test_a.py::test")
+
+
+@pytest.fixture
+def flush(transactional_db):
+    """What Django calls after a test that commits."""
+
+    class Case(TransactionTestCase):
+        databases = {"default"}  # noqa: RUF012 - as Django declares it
+
+    case: Any = Case()
+    case._fixture_teardown()  # as after the test before this one
+    return case._fixture_teardown
+
+
+def permissions():
+    return {(each.content_type_id, each.codename) for each in Permission.objects.all()}
+
+
+def test_a_flush_empties_every_table_and_leaves_the_permissions(flush):
+    before = permissions()
+    Customer.objects.create(name="Ana")
+    user = get_user_model().objects.create_user("ana")
+    user.user_permissions.add(Permission.objects.earliest("pk"))
+    event("order.created")
+
+    flush()
+
+    for model in (Customer, OutboxEvent, get_user_model(), get_user_model().user_permissions.through):
+        assert not model.objects.exists(), model
+    assert permissions() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ContentType.objects.create(app_label="nowhere", model="nothing"),
+        lambda: Permission.objects.earliest("pk").delete(),
+        lambda: ContentType.objects.get_for_model(Customer).delete(),
+    ],
+    ids=["a-new-type", "a-lost-permission", "a-lost-type"],
+)
+def test_a_flush_restores_what_a_test_changed_in_types_and_permissions(flush, change):
+    def named():
+        return {(*each.content_type.natural_key(), each.codename) for each in Permission.objects.all()}, {
+            each.natural_key() for each in ContentType.objects.all()
+        }
+
+    before = named()
+    change()
+
+    flush()
+
+    assert named() == before
