@@ -218,7 +218,7 @@ def flush(transactional_db):
     """What Django calls after a test that commits."""
 
     class Case(TransactionTestCase):
-        databases = {"default"}  # noqa: RUF012 - as Django declares it
+        databases = {"default"}
 
     case: Any = Case()
     case._fixture_teardown()  # as after the test before this one
