@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,13 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
             if destinations is None or key[0] in destinations
         }
     except contract.NotAContract as error:
-        raise CommandError(f"--check {file}: {error}") from error
+        raise CommandError(
+            f"--check {file}: {error}. Write one:\n{_write(error.format, 'contract.json')}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(
-            f"--check {file}: it cannot be read ({error}). "
-            f"Write it first: eventbridge_catalogue --format json --output {file}."
+            f"--check {file}: it cannot be read ({error}). Write it first:\n"
+            f"{_write(contract.FORMATS[0], file)}"
         ) from error
     found = [entry for entry in entries() if destinations is None or entry.destination in destinations]
     # Encoded and decoded, as the file was: what JSON does not keep makes no difference.
@@ -82,13 +85,18 @@ def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
             again += f", with a new version (it has {written})"
             version = f" --contract-version {_raised(written, breaking=bool(breaking))}"
         lines.append(f"{again}, and commit it:")
-        lines.append(next_step(f"eventbridge_catalogue --format {form} --output {file}{version}"))
+        lines.append(_write(form, file, version))
     data = {
         "file": file,
         "breaking": list(map(_change, breaking)),
         "compatible": list(map(_change, compatible)),
     }
     return Result(lines, data), len(breaking)
+
+
+def _write(form: str, file: str, version: str = "") -> str:
+    """The command that writes the file, on a line of its own, so that it can be copied."""
+    return next_step(f"eventbridge_catalogue --format {form} --output {shlex.quote(file)}{version}")
 
 
 def _raised(version: str, *, breaking: bool) -> str:

@@ -1,6 +1,7 @@
 """`eventbridge_catalogue --check`: a committed file is compared, and what breaks consumers ends with 1."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def written(file: Path, form: str) -> Any:
     assert ran.code == 0
     assert ran.out == f"Written to {file}.\n"
     return json.loads(file.read_text("utf-8"))
+
+
+def printed(text: str) -> list[str]:
+    """The arguments of the command in the last line, as a shell reads them: an operator stands alone."""
+    arrow, command = text.splitlines()[-1].split(maxsplit=1)
+    manage, name, *words = shlex.shlex(command, posix=True, punctuation_chars=True)
+    assert (arrow, manage, name) == ("->", "manage.py", "eventbridge_catalogue")
+    return words
 
 
 def check(file: Path, *arguments: str) -> Ran:
@@ -251,7 +260,9 @@ def test_the_webhook_with_bare_data_is_compared_like_any_other(events: Events, s
     ],
     ids=["yaml", "list", "other", "old-asyncapi", "schema", "no-data", "text", "binary", "missing"],
 )
-def test_a_file_of_another_kind_is_an_error_that_says_how_to_write_one(file, text, message) -> None:
+def test_a_file_of_another_kind_is_an_error_that_says_how_to_write_one(
+    file, text, message, monkeypatch
+) -> None:
     if text is not None:
         file.write_bytes(text.encode("utf-8", "surrogateescape"))
 
@@ -260,7 +271,20 @@ def test_a_file_of_another_kind_is_an_error_that_says_how_to_write_one(file, tex
     assert ran.code == 1
     assert f"--check {file}: " in ran.error
     assert message in ran.error
-    assert "eventbridge_catalogue --format" in ran.error
+    monkeypatch.chdir(file.parent)
+    assert run("catalogue", *printed(ran.error)).code == 0
+    assert check(Path(printed(ran.error)[-1])).code == 0
+
+
+def test_a_file_whose_name_a_shell_would_split_is_quoted_in_the_commands(events: Events, tmp_path) -> None:
+    file = tmp_path / "our events; 2.json"
+
+    assert printed(check(file).error)[-1] == str(file)
+
+    events.now(("box.packed", SIZES))
+    written(file, "json")
+    events.now()
+    assert printed(check(file).out)[-1] == str(file)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,17 @@ from genesys_eventbridge.model_events.contract.json_schema import DESTINATION
 FORMATS = ("json", "jsonschema", "asyncapi")
 #: Members of an event that have a rule of their own, never change, or replace ``data``.
 _UNCOMPARED = ("source", "type", "specversion", "data_base64")
-_FOREIGN = "Write one with: eventbridge_catalogue --format {} --output FILE."
 
 
 class NotAContract(Exception):
-    """The file is not one that ``eventbridge_catalogue`` wrote; says what is wrong with it."""
+    """The file is not one that ``eventbridge_catalogue`` wrote; says what is wrong with it.
+
+    ``format`` is the one of FORMATS that it seems to have, and should be written in.
+    """
+
+    def __init__(self, message: str, form: str = FORMATS[0]) -> None:
+        super().__init__(message)
+        self.format = form
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,7 @@ def kind_of(document: Any) -> str:
             return "jsonschema"
         if isinstance(document.get("events"), list):
             return "json"
-    raise NotAContract(
-        f"it has neither events, $defs nor asyncapi at its top. {_FOREIGN.format('|'.join(FORMATS))}"
-    )
+    raise NotAContract("it has neither events, $defs nor asyncapi at its top")
 
 
 def parse(text: str) -> Any:
@@ -64,8 +68,7 @@ def parse(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NotAContract(
-            f"it is not JSON ({error}); only the formats {', '.join(FORMATS)} can be compared. "
-            + _FOREIGN.format("|".join(FORMATS))
+            f"it is not JSON ({error}); only the formats {', '.join(FORMATS)} can be compared"
         ) from error
 
 
@@ -78,7 +81,8 @@ def read(document: Any) -> Contract:
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise NotAContract(
             f"it looks like the format {kind}, but eventbridge_catalogue did not write it "
-            f"({type(error).__name__}: {error}). {_FOREIGN.format(kind)}"
+            f"({type(error).__name__}: {error})",
+            kind,
         ) from error
 
 
