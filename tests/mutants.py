@@ -1203,6 +1203,36 @@ MUTANTS = [
         "management/test_contract.py",
     ),
     Mutant(
+        "a count that stopped at its cap is not shown as the number of results",
+        "admin/listing.py",
+        (("if self.paginator.capped or not narrowed:", "if not narrowed:"),),
+        "admin/test_events.py",
+    ),
+    Mutant(
+        "a complete list counts no results",
+        "admin/listing.py",
+        (("if self.paginator.capped or not narrowed:", "if self.paginator.capped:"),),
+        "admin/test_events.py admin/test_jobs.py",
+    ),
+    Mutant(
+        "the page of a job needs no due time",
+        "admin/jobs.py",
+        (("job.due_at is not None and job.due_at <= job.now", "job.due_at <= job.now"),),
+        "admin/test_jobs.py",
+    ),
+    Mutant(
+        "the label in the middle of a chart is half of the top",
+        "admin/charts.py",
+        ((" and top % 2 == 0", ""),),
+        "admin/test_dashboard.py",
+    ),
+    Mutant(
+        "commands that the check prints quote the name of the file",
+        "management/catalogue.py",
+        (("shlex.quote(file)", "file"),),
+        "management/test_contract.py",
+    ),
+    Mutant(
         "a schema file that cannot be read is an error of the settings",
         "outbox/schemas.py",
         (

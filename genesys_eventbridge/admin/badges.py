@@ -23,7 +23,7 @@ SYMBOLS = {
     State.CANCELLED: "⊘",
 }
 
-#: Characters of a name that fit on one line of the narrowest column.
+#: Characters of a name that fit on one line of a column.
 UNBROKEN = 16
 
 
@@ -38,10 +38,10 @@ def state_badge(state: str) -> str:
     )
 
 
-def breakable(name: str) -> str:
+def breakable(name: str, fits: int = UNBROKEN) -> str:
     """A type or source as HTML; a long one wraps behind its dots, slashes and underscores."""
     whole = clean(name, 255)
-    if len(whole) <= UNBROKEN:
+    if len(whole) <= fits:
         return whole
     return format_html_join("", "{}<wbr>", ((part,) for part in re.findall(r"[^./_]*[./_]+|[^./_]+", whole)))
 

@@ -234,8 +234,7 @@ def _text(length: float) -> str:
 
 
 def _round_up(number: int) -> int:
-    """Round up to one significant digit."""
-    if number <= 2:
-        return 2
+    """Round up to one significant digit, and to an even number: its half is a label, too."""
     power: int = 10 ** (len(str(number)) - 1)
-    return next(step * power for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= number)
+    steps = (step * power for step in (1, 2, 3, 4, 5, 6, 8, 10))
+    return next(top for top in steps if top >= number and top % 2 == 0)

@@ -16,6 +16,8 @@ from genesys_eventbridge.reporting.facts import settings_of
 from genesys_eventbridge.states import Reason, State
 from genesys_eventbridge.text import clean
 
+#: Characters of a type that fit in its column at 1280 px, beside the sidebar.
+NARROW = 10
 #: Characters of a subject or alias, and of an error, shown in a cell; the full text is in its title.
 WIDTH = 40
 ERROR_WIDTH = 120
@@ -34,7 +36,7 @@ class EventColumns:
 
     @admin.display(description=gettext_lazy("type"))
     def event_type(self, event: Any) -> str:
-        return breakable(event.type)
+        return breakable(event.type, fits=NARROW)
 
     @admin.display(description=gettext_lazy("subject"))
     def about(self, event: Any) -> str:

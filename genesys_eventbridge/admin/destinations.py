@@ -126,8 +126,7 @@ class DestinationAdmin(PagesAdmin):
     ) -> HttpResponse:
         known = set(self.get_queryset(request).values_list("alias", flat=True))
         unused = [(alias, self._url("change", alias)) for alias in conf.aliases() if alias not in known]
-        worker = workers.commands()[0]
-        context = {"unused": unused, "worker": worker, **(extra_context or {})}
+        context = {"unused": unused, "start": workers.start_one(), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def row_page(self, request: HttpRequest, object_id: str, extra: dict[str, Any]) -> HttpResponse:

@@ -14,7 +14,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -24,7 +23,7 @@ from genesys_eventbridge import formatting
 from genesys_eventbridge.admin.actions import VERBS
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.export import download
-from genesys_eventbridge.admin.listing import CappedPaginator
+from genesys_eventbridge.admin.listing import CappedChangeList, CappedPaginator
 from genesys_eventbridge.admin.pages import PagesAdmin, actor_of, may
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.db.transactions import in_transaction
@@ -110,6 +109,9 @@ class JobAdmin(PagesAdmin):
         """Allow only our filters: Django would hand any text to any column."""
         return lookup in {one.parameter_name for one in self.list_filter}
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
+        return CappedChangeList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return Job.objects.using(outbox_alias()).annotate(now=NOW)
 
@@ -190,11 +192,12 @@ class JobAdmin(PagesAdmin):
             return HttpResponseRedirect(self.url("changelist"))
         handled = job.done + job.skipped
         unfinished = job.state == JobState.QUEUED
+        idle = unfinished and job.due_at is not None and job.due_at <= job.now
         may_act = self._may_act(request, job)
         return self.page(
             request,
             self.job_template,
-            format_html("{} · {}", Act(job.act).label, clean(job.about, 200)),
+            " · ".join(filter(None, (str(Act(job.act).label), clean(job.about, 200)))),
             refresh=REFRESH_SECONDS if unfinished else 0,
             job=job,
             facts=list(self._facts(job)),
@@ -204,8 +207,8 @@ class JobAdmin(PagesAdmin):
             % {"handled": formatting.number(handled), "total": formatting.number(job.total)},
             unfinished=unfinished,
             died=job.state == JobState.PREPARING,
-            waits=unfinished and job.claim_token is None and handled > 0 and job.due_at > job.now,
-            idle=unfinished and job.due_at is not None and job.due_at <= job.now,
+            waits=unfinished and not idle and job.claim_token is None and handled > 0,
+            idle=idle,
             stop_url=self.url("stop", job.pk) if may_act and jobs.can_be_stopped(job) else "",
             withdraws=job.act in jobs.COPYING,
             withdrawal_url=self._withdrawal_url(job),

@@ -59,7 +59,17 @@ class EventPaginator(CappedPaginator):
         return len(self.ids)
 
 
-class EventChangeList(ChangeList):
+class CappedChangeList(ChangeList):
+    """Beside the search Django says "10000 results (Show all)": not if that is all, or if there are more."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        narrowed = self.query or self.get_filters_params()
+        if self.paginator.capped or not narrowed:
+            self.full_result_count = self.result_count
+
+
+class EventChangeList(CappedChangeList):
     """Reads filters and search as one EventFilter; adds what the columns need, in three queries per page."""
 
     #: Why the filters mean nothing; the list is empty then.
@@ -104,8 +114,10 @@ class EventChangeList(ChangeList):
         return self.get_query_string({SEARCH_VAR: self.query}, remove=[*self.params])
 
     @cached_property
-    def only_text(self) -> bool:
-        return replace(self.chosen, text="").is_empty
+    def searched(self) -> str:
+        """Among which events the text was searched, if not among all."""
+        among = replace(self.chosen, text="")
+        return "" if among.is_empty else among.words()
 
     @cached_property
     def nearest(self) -> list[tuple[str, str]]:

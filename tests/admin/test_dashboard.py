@@ -536,10 +536,20 @@ class TestPictures:
         assert picture.table[1][1:] == ["0", "0", "3"]
 
     @pytest.mark.parametrize(
-        ("number", "top"), [(0, 2), (1, 2), (3, 3), (7, 8), (9, 10), (540, 600), (99_999, 100_000)]
+        ("number", "top"), [(0, 2), (1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (540, 600), (99_999, 100_000)]
     )
     def test_the_top_is_a_round_number_that_holds_all(self, number, top):
         assert charts._round_up(number) == top
+
+    @pytest.mark.parametrize("most", range(1, 12))
+    def test_the_label_in_the_middle_is_half_of_the_one_at_the_top(self, most):
+        now = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+
+        for picture in (
+            charts.ended([Bar(now, delivered=most)] * 96, Range.DAY, now),
+            charts.wave({0: most}, now, more=False),
+        ):
+            assert int(picture.middle.split()[0]) * 2 == int(picture.top.split()[0])
 
     def test_more_retries_than_are_looked_at_are_said(self):
         now = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)

@@ -73,7 +73,9 @@ def test_a_destination_nobody_used_yet_is_there_too(ana, settings):
     Destination.objects.create(alias="default")
 
     assert f"{LIST}second/change/" in text(ana.get(LIST))
-    assert "Start one: manage.py qcluster" in re.sub(r"<[^>]+>", "", text(ana.get(LIST)))
+    shown = re.sub(r"<[^>]+>", "", text(ana.get(LIST)))
+    start = "Start one: manage.py qcluster, or manage.py eventbridge_publish --loop."
+    assert f"second: No worker has reported yet. {start}" in shown
     assert "No worker has reported yet" in text(ana.get(f"{LIST}second/change/"))
 
 

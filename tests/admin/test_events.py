@@ -133,6 +133,12 @@ def test_the_list_says_what_went_wrong_not_only_its_number(viewer, columns, word
     assert cell(viewer.get(LIST), row, "last_result") == words
 
 
+def test_a_type_that_does_not_fit_beside_the_sidebar_wraps_behind_its_dot(viewer):
+    event("order.created")
+
+    assert "order.<wbr>created" in text(viewer.get(LIST))
+
+
 def test_a_long_type_is_whole_and_may_wrap_behind_its_dots(viewer):
     name = "com.example.shop.order.status_changed.v2"
     row = event(name, subject="ORD-7")
@@ -377,7 +383,7 @@ def test_a_search_without_a_hit_says_what_was_searched_and_offers_the_nearest(vi
     assert listed(response) == []
     assert response.context["cl"].nearest == [("ORD-4711", "?q=ORD-4711&state=pending")]
     assert "a subject" in text(response).lower()
-    assert "Searched among: pending, found by “ORD-4712”." in text(response)
+    assert "Searched among: pending." in text(response)
     assert 'href="?q=ORD-4712"' in text(response)
     assert listed(viewer.get(LIST, {"q": "ORD-4711", "state": "pending"})) != []
 
@@ -438,6 +444,32 @@ def test_pages_hold_fifty_and_the_count_stops_at_its_cap(viewer, monkeypatch):
     assert "More than 10,000 events match" in text(response)
     assert len(listed(viewer.get(LIST, {"p": "2"}))) == 10
     assert "More than 10,000 events match" not in text(viewer.get(LIST, {"state": "dead"}))
+
+
+def test_results_are_counted_beside_the_search_where_something_was_left_out_and_all_were_counted(
+    viewer, monkeypatch
+):
+    monkeypatch.setattr(listing, "COUNTED", 3)
+    for kind in ("order.created", "order.created", "order.paid"):
+        event(kind)
+
+    assert "(<a href" not in text(viewer.get(LIST))
+    assert "3 results" not in text(viewer.get(LIST))
+    assert "2 results" in text(viewer.get(LIST, {"type": "order.created"}))
+
+    event("order.created")
+    event("order.created")
+
+    capped = text(viewer.get(LIST, {"type": "order.created"}))
+    assert "3 results" not in capped
+    assert 'Listed: type order.created. <a href="?">Show all events</a>' in capped
+
+
+def test_a_search_that_finds_nothing_names_the_filters_it_was_within_but_not_itself(viewer):
+    event(subject="ORD-1")
+
+    assert "Searched among: dead." in text(viewer.get(LIST, {"q": "ORD-1", "state": "dead"}))
+    assert "Searched among" not in text(viewer.get(LIST, {"q": "no such"}))
 
 
 @pytest.mark.parametrize("filters", [{}, {"held": "1"}, {"created": "24h"}], ids=str)

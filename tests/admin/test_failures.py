@@ -85,6 +85,17 @@ class TestWhatItSays:
         assert "past hour 12, hour before 0" in shown
         assert "apart from numbers, ids, times" in shown
 
+    @pytest.mark.parametrize(
+        ("events", "groups", "heading"),
+        [
+            (1, 1, "1 failing event in 1 group"),
+            (2, 1, "2 failing events in 1 group"),
+            (7200, 48, "7,200 failing events in 48 groups"),
+        ],
+    )
+    def test_the_heading_has_the_numbers_as_all_pages_write_them(self, events, groups, heading):
+        assert page._heading(events, groups) == heading
+
     def test_a_time_that_is_none_shows_nothing_and_says_so(self, viewer):
         failed()
 

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from genesys_eventbridge.admin import listing
 from genesys_eventbridge.models import Job, OutboxEvent
 from genesys_eventbridge.operations import Actor, Order, cancel, jobs, pause, requeue
 from genesys_eventbridge.states import Act, JobState, Reason, State
@@ -175,6 +176,36 @@ def test_a_job_whose_listing_died_says_that_nothing_was_done(operator):
     Job.objects.update(state=JobState.PREPARING)
 
     assert "nothing is done" in text(operator.get(page(job)))
+
+
+def test_one_that_is_due_at_no_time_can_be_looked_at_and_stopped(operator):
+    """The code makes none, but no constraint forbids it: a restored or corrected table may have one."""
+    job = queued()
+    Job.objects.filter(pk=job.pk).update(done=1, due_at=None)
+
+    assert operator.get(page(job)).status_code == 200
+    assert "Stop" in text(operator.get(page(job)))
+
+
+@pytest.mark.parametrize(("about", "title"), [("#12", "requeued · #12"), ("", "requeued")])
+def test_the_title_of_an_act_ends_with_what_it_was_about(operator, about, title):
+    job = queued()
+    Job.objects.filter(pk=job.pk).update(about=about)
+
+    assert operator.get(page(job)).context["title"] == title
+
+
+def test_the_list_says_if_it_is_not_complete_and_counts_no_results_if_it_is(operator, monkeypatch):
+    requeue([dead().pk], ANA, reason="registered")
+    requeue([dead().pk], ANA, reason="registered")
+
+    whole = text(operator.get(LIST))
+    assert "2 results" not in whole
+    assert "More than 10,000" not in whole
+    assert "2 results" in text(operator.get(LIST, {"act": "requeue"}))
+
+    monkeypatch.setattr(listing, "COUNTED", 1)
+    assert "More than 10,000 audit entries match" in text(operator.get(LIST))
 
 
 def test_one_that_does_not_exist_leads_to_the_list(operator):

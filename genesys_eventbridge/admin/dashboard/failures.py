@@ -14,8 +14,10 @@ from django.utils.dateparse import parse_datetime
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
+from genesys_eventbridge import formatting
 from genesys_eventbridge.admin.badges import when
 from genesys_eventbridge.admin.filters import parameters_of
 from genesys_eventbridge.admin.pages import PagesAdmin
@@ -73,6 +75,7 @@ class FailurePage(PagesAdmin):
             self.failures_template,
             _("Failures"),
             found=found,
+            heading=_heading(found.number, len(found.groups)),
             lines=[self._line(group, now, since) for group in found.groups],
             several=len(aliases) > 1,
             aliases=aliases,
@@ -104,6 +107,16 @@ class FailurePage(PagesAdmin):
             f"{self.url('changelist')}?{urlencode(parameters_of(which))}",
             self.url("change", group.example),
         )
+
+
+def _heading(events: int, groups: int) -> str:
+    """ "7,200 failing events in 48 groups"."""
+    within = ngettext("%(count)s group", "%(count)s groups", groups) % {"count": formatting.number(groups)}
+    words = {"events": formatting.number(events), "groups": within}
+    return (
+        ngettext("%(events)s failing event in %(groups)s", "%(events)s failing events in %(groups)s", events)
+        % words
+    )
 
 
 def _since(given: str, now: dt.datetime) -> dt.datetime | None:
