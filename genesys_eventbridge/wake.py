@@ -40,6 +40,8 @@ ANNOUNCE_SECONDS = 10.0
 
 #: The runners, as people know them.
 NAMES = {DJANGO_Q: "django-q2", TASKS: "Django's tasks"}
+#: Why a commit notifies no one, where the database could.
+NO_LOOP = "no eventbridge_publish --loop listens"
 
 
 class Readers(NamedTuple):
@@ -213,14 +215,12 @@ def describe(setting: str | None, found: Readers) -> str:
     hears = supported and hears_lately(found.heard_ago)
     listening = f"eventbridge_publish --loop (it listened {span(found.heard_ago or 0)} ago)" if hears else ""
     if setting == NOTIFY:
-        why = notifications.why_not(outbox_alias()) or "no eventbridge_publish --loop listens"
+        why = notifications.why_not(outbox_alias()) or NO_LOOP
         return listening or f"none: {why}; workers poll for due events"
     queue, why = _describe_queue(setting, found.task_ago)
     if listening:
         return f"{listening}; {queue}" if queue else listening
-    return (
-        queue or f"none: {why}{',' if runners.chosen(setting) is None else ';'} workers poll for due events"
-    )
+    return queue or f"none: {f'{NO_LOOP}, and ' if supported else ''}{why}; workers poll for due events"
 
 
 def _describe_queue(setting: str, task_ago: float | None) -> tuple[str, str]:

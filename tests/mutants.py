@@ -1233,6 +1233,18 @@ MUTANTS = [
         "management/test_contract.py",
     ),
     Mutant(
+        "a worker that was idle shows its rate since the last line",
+        "management/progress.py",
+        (("        if self._total:\n            rate", "        if True:\n            rate"),),
+        "management/test_progress.py",
+    ),
+    Mutant(
+        "an error of a job leaves the thread of jobs running",
+        "management/job_worker.py",
+        (("        except Exception as error:", "        except KeyError as error:"),),
+        "management/test_job_worker.py",
+    ),
+    Mutant(
         "a schema file that cannot be read is an error of the settings",
         "outbox/schemas.py",
         (

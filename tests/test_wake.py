@@ -266,13 +266,15 @@ class TestAuto:
             (None, 12, "none (WAKE is None): workers poll for due events"),
         ],
     )
-    def test_what_a_commit_wakes_is_said_in_words(self, setting, ago, words):
+    def test_what_a_commit_wakes_is_said_in_words(self, setting, ago, words, monkeypatch):
+        monkeypatch.setattr(notifications, "why_not", lambda _alias: "it is not PostgreSQL")
         assert wake.describe(setting, wake.Readers(task_ago=ago)) == words
 
     def test_where_django_q_is_not_installed_the_words_say_so(self, settings):
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
 
-        assert "django_q is not in INSTALLED_APPS" in wake.describe("auto", wake.Readers())
+        words = "django_q is not in INSTALLED_APPS; workers poll for due events"
+        assert wake.describe("auto", wake.Readers()).endswith(words)
 
 
 @pytest.fixture
@@ -426,6 +428,12 @@ class TestNotify:
                 "eventbridge_publish --loop (it listened 8 s ago); django-q2 (a task ran 12 s ago)",
             ),
             ("auto", wake.Readers(12, 800), "django-q2 (a task ran 12 s ago)"),
+            (
+                "auto",
+                wake.Readers(),
+                "none: no eventbridge_publish --loop listens, and no task has run for it; workers poll for "
+                "due events",
+            ),
             ("notify", wake.Readers(12, 8), "eventbridge_publish --loop (it listened 8 s ago)"),
             (
                 "notify",

@@ -107,8 +107,10 @@ class Listener(threading.Thread):
             except Exception as error:  # noqa: BLE001 - without a listener, workers poll
                 report(
                     error,
-                    "Not listening for notifications: %s",
+                    "Not listening for notifications (%s): looking for due events every second instead. "
+                    "Next attempt in %d s.",
                     type(error).__name__,
+                    RETRY,
                     level=logging.WARNING,
                     expected=PASSING,
                 )
@@ -136,6 +138,7 @@ class Listener(threading.Thread):
         while not arrived and time.monotonic() < ends and not self._stop_event.is_set():
             arrived = word in self._receive(raw, LOOK_EVERY)
         if arrived and self.hears_since is None:
+            logger.info("Commits notify this worker.")
             self.hears_since, self._deaf = time.monotonic(), False
             self._ring_all()
         elif not arrived and not self._stop_event.is_set() and not self._deaf:

@@ -8,6 +8,7 @@ from django.db import DatabaseError, connections
 
 from genesys_eventbridge.db import PASSING, drop_connection, release_connection
 from genesys_eventbridge.defects import report
+from genesys_eventbridge.formatting import span
 from genesys_eventbridge.management.waiters import Waiter
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.operations import jobs
@@ -36,5 +37,11 @@ class JobWorker(threading.Thread):
         except Exception as error:  # noqa: BLE001 - the loop continues
             if isinstance(error, DatabaseError):
                 drop_connection(outbox_alias())
-            report(error, "Jobs stopped: %s", type(error).__name__, expected=PASSING)
+            report(
+                error,
+                "Jobs of operators: a pass stopped (%s); trying again in %s",
+                type(error).__name__,
+                span(self._waiter.interval),
+                expected=PASSING,
+            )
         release_connection(outbox_alias())

@@ -41,7 +41,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._clock = clock
         self._lock = threading.Lock()
         self._began = self._shown = clock()
-        self.done = self.failed = 0
+        self.done = self.failed = self._done_then = 0
         on_terminal = stream.isatty()
         self._lines = verbosity > 0 and not on_terminal
         self._bar: tqdm[Any] = tqdm(
@@ -65,24 +65,30 @@ class Progress(AbstractContextManager["Progress"]):
             if not good:
                 self._bar.set_postfix_str(f"{self.failed:,} not accepted", refresh=False)
             self._bar.update(count)
-            if self._lines and self._clock() - self._shown >= EVERY:
-                self._shown = self._clock()
-                self._stream.write(self._line() + "\n")
+            now = self._clock()
+            if self._lines and now - self._shown >= EVERY:
+                self._stream.write(self._line(now) + "\n")
                 self._stream.flush()
+                self._shown, self._done_then = now, self.done
 
     def saw(self, report: Report) -> None:
         """Count the events of one sender."""
         if report.outcome is not None:
             self.add(good=report.outcome.verdict in _GOOD)
 
-    def _line(self) -> str:
-        rate = self.done / max(self._clock() - self._began, 0.001)
+    def _line(self, now: float) -> str:
+        """Without a total the rate is that since the last line: before it a worker may have been idle."""
+        if self._total:
+            rate = self.done / max(now - self._began, 0.001)
+        else:
+            rate = (self.done - self._done_then) / max(now - self._shown, 0.001)
         line = f"{self._doing}: {self.done:,}"
         if self._total:
             line += f" of {self._total:,}"
         if self.failed:
             line += f", {self.failed:,} not accepted"
-        line += f", {rate:,.0f}/s"
+        if round(rate):
+            line += f", {rate:,.0f}/s"
         if self._total and self._total > self.done:
             line += f", about {span((self._total - self.done) / max(rate, 0.001))} left"
         return line

@@ -111,7 +111,7 @@ class TestListener:
             assert cursor.fetchall() == [(True,)]
 
         until(lambda: listener.hears_since not in (since, None))
-        assert "Not listening for notifications: OperationalError" in caplog.text
+        assert "Not listening for notifications (OperationalError): looking" in caplog.text
         bell.reset()
         notify("default", "publish:default")
         until(bell._rung.is_set)
@@ -139,6 +139,7 @@ class TestListener:
         self, listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         listen, tries = Listener._listen, []
+        caplog.set_level("INFO", "genesys_eventbridge")
 
         def fail_twice(self: Listener) -> None:
             tries.append(1)
@@ -151,8 +152,9 @@ class TestListener:
 
         until(lambda: listener.hears_since is not None)
         assert [record.message for record in caplog.records] == [
-            "Not listening for notifications: OperationalError"
-        ] * 2
+            "Not listening for notifications (OperationalError): looking for due events every second "
+            "instead. Next attempt in 0 s."
+        ] * 2 + ["Commits notify this worker."]
 
     def test_its_connection_is_not_one_of_the_pool(
         self, listener: Listener, stop: threading.Event, monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,19 @@ def test_what_failed_is_counted_and_an_unknown_end_is_not_guessed(clock):
     assert lines == ["Published: 10, 10 not accepted, 1/s"]
 
 
+def test_a_worker_that_was_idle_shows_its_rate_since_the_last_line_if_there_is_one_to_show(clock):
+    stream = io.StringIO()
+    with Progress("Published", None, stream=stream, verbosity=1, clock=clock) as progress:
+        clock.now += 3600
+        progress.add()
+        clock.now += 10
+        progress.add(500)
+        clock.now += 3600
+        progress.add(2)
+
+    assert stream.getvalue().splitlines() == ["Published: 1", "Published: 501, 50/s", "Published: 503"]
+
+
 def test_short_work_says_nothing_without_a_terminal(clock):
     assert shown(io.StringIO(), clock, steps=5) == ""
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from genesys_eventbridge import schedules, wake
+from genesys_eventbridge.db import notifications
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import watch as watching
 from genesys_eventbridge.management.output import Result
@@ -113,7 +114,8 @@ def test_trouble_is_shown_with_its_reason(columns, words, worker):
 
 
 class TestCheck:
-    def test_all_well(self, worker):
+    def test_all_well(self, worker, monkeypatch):
+        monkeypatch.setattr(notifications, "why_not", lambda _alias: "it is not PostgreSQL")
         schedules.install()
         ran = run("status", "--check")
 
