@@ -311,13 +311,13 @@ MUTANTS = [
     Mutant(
         "a scan begins where the last one did",
         "outbox/due.py",
-        (("if self._place is None or self._pace.allows():", "if True:"),),
+        (("if self._place is None or not waits:", "if True:"),),
         "outbox/test_due.py",
     ),
     Mutant(
         "a scan begins at the beginning now and then",
         "outbox/due.py",
-        (("if self._place is None or self._pace.allows():", "if self._place is None:"),),
+        (("if self._place is None or not waits:", "if self._place is None:"),),
         "outbox/test_due.py",
     ),
     Mutant(
@@ -1243,6 +1243,30 @@ MUTANTS = [
         "management/job_worker.py",
         (("        except Exception as error:", "        except KeyError as error:"),),
         "management/test_job_worker.py",
+    ),
+    Mutant(
+        "a loop looks for what committed late before it rests",
+        "management/loop.py",
+        (("                if upcoming.whole_in:\n", "                if False:\n"),),
+        "management/test_loop.py::TestLoop",
+    ),
+    Mutant(
+        "a worker looks for what committed late before it leaves",
+        "relay/worker.py",
+        (("    if not is_due(upcoming.next_in) and upcoming.whole_in:", "    if False:"),),
+        "relay/test_worker.py",
+    ),
+    Mutant(
+        "a worker stays until a look finds what committed late",
+        "relay/worker.py",
+        (("        if quiet and not upcoming.whole_in:", "        if quiet:"),),
+        "relay/test_worker.py",
+    ),
+    Mutant(
+        "a look that starts in the middle says when the next whole one may be made",
+        "outbox/due.py",
+        (("            read = ScanRead(self._place, waits)", "            read = ScanRead(self._place)"),),
+        "outbox/test_due.py",
     ),
     Mutant(
         "a schema file that cannot be read is an error of the settings",

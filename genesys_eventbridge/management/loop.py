@@ -94,6 +94,9 @@ class Loop:
                 if next_in is not None:
                     # What is due but was not claimed, another transaction holds for the moment.
                     interval = min(interval, next_in if next_in > 0 else INTERVAL)
+                if upcoming.whole_in:
+                    # Perhaps it was woken by a commit that this look could not find.
+                    interval = min(interval, upcoming.whole_in)
                 self._waiter.wait(interval)
 
     def _round(self, worker: Worker, upcoming: next_due.NextDue) -> bool:

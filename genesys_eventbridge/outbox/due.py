@@ -41,8 +41,9 @@ class Pace:
         self._costs: deque[float] = deque(maxlen=WALKS)
         self._again_at = 0.0
 
-    def allows(self) -> bool:
-        return self._clock() >= self._again_at
+    def waits(self) -> float:
+        """Seconds until it may be done again; 0: now."""
+        return max(0.0, self._again_at - self._clock())
 
     @contextmanager
     def measured(self) -> Iterator[None]:
@@ -62,7 +63,8 @@ class Scan:
     A long transaction, such as a report or a backup, keeps the database from removing index entries of
     events that have moved on, and a scan from the beginning walks all of them. So a look starts at the
     first event that the last one saw. Events whose transaction commits late lie before that place; the next
-    scan from the beginning finds them (``Pace``). A place on one clock means nothing on another.
+    scan from the beginning finds them (``Pace``), so whoever finds nothing makes that one before it rests:
+    see ``ScanRead.whole_in``. A place on one clock means nothing on another.
     """
 
     def __init__(self, pace: Pace | None = None) -> None:
@@ -75,12 +77,13 @@ class Scan:
         """One look; call its ``saw()`` with what was found."""
         if self._shift != shift():
             self._place, self._shift = None, shift()
-        if self._place is None or self._pace.allows():
+        waits = self._pace.waits()
+        if self._place is None or not waits:
             read = ScanRead(None)
             with self._pace.measured():
                 yield read
         else:
-            read = ScanRead(self._place)
+            read = ScanRead(self._place, waits)
             yield read
         self._place = read.next or self._place
 
@@ -88,8 +91,10 @@ class Scan:
 class ScanRead:
     """One look of a ``Scan``: where it starts, and where the next one will."""
 
-    def __init__(self, place: Place | None) -> None:
+    def __init__(self, place: Place | None, whole_in: float = 0.0) -> None:
         self._place = place
+        #: Seconds until a look may start at the beginning; 0 if this one did.
+        self.whole_in = whole_in
         self.next: Place | None = None
 
     def narrowed(self, rows: OutboxQuerySet) -> OutboxQuerySet:

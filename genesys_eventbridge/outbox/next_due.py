@@ -29,6 +29,8 @@ class NextDue:
     #: Since a worker last began to prune, and since one last listened for notifications.
     pruned_ago: float | None = None
     heard_ago: float | None = None
+    #: Until a look finds what committed late, too; 0: this one did. Look again then before a longer rest.
+    whole_in: float = 0.0
 
     @property
     def next_in(self) -> float | None:
@@ -58,7 +60,9 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
         pending.saw(times[0] and (times[0], 0), now)
         accepted.saw(times[1] and (times[1], 0), now)
     publish, check, *past = (_seconds(time, now) for time in times)
-    return NextDue(publish, check, *(_ago(time) for time in past))
+    accepted_ago, heartbeat_ago, pruned_ago, heard_ago = map(_ago, past)
+    whole_in = max(pending.whole_in, accepted.whole_in)
+    return NextDue(publish, check, accepted_ago, heartbeat_ago, pruned_ago, heard_ago, whole_in)
 
 
 def database_now() -> dt.datetime:

@@ -117,6 +117,9 @@ def run_worker(
     if is_due(upcoming.next_in) and upcoming.accepted_ago is not None and upcoming.accepted_ago < LINGER:
         stop.wait(COLLEAGUE_FIRST)
         upcoming = next_due.next_due(settings.alias, within=HORIZON)
+    if not is_due(upcoming.next_in) and upcoming.whole_in:
+        stop.wait(upcoming.whole_in)
+        upcoming = next_due.next_due(settings.alias, within=HORIZON)
     if not is_due(upcoming.next_in):
         idle(settings, upcoming)
         return WorkerRun()
@@ -140,7 +143,8 @@ def _stay(worker: Worker, ends: float, stop: threading.Event, clock: Callable[[]
                 continue
         else:
             idle_since = clock()
-        if clock() - last_due >= LINGER and (next_in is None or not 0 < next_in <= LINGER):
+        quiet = clock() - last_due >= LINGER and (next_in is None or not 0 < next_in <= LINGER)
+        if quiet and not upcoming.whole_in:
             unfinished = False
             break
         stop.wait(LOOK_EVERY if next_in is None or next_in <= 0 else min(LOOK_EVERY, next_in))

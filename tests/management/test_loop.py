@@ -96,6 +96,16 @@ class TestLoop:
 
         assert min(clock.waits) < 30
 
+    def test_a_look_that_may_have_missed_a_commit_is_followed_by_a_whole_one(self, clock, monkeypatch):
+        """Notified of a commit, it would otherwise rest for half a minute before it finds the event."""
+        looks = [next_due.NextDue(whole_in=0.4, pruned_ago=0), next_due.NextDue(pruned_ago=0)]
+        monkeypatch.setattr(next_due, "next_due", lambda *_args, **_how: looks.pop(0))
+        clock.stop_after = 30
+
+        loop(clock, interval=30.0).run()
+
+        assert clock.waits == [0.4, 30.0]
+
     def test_what_is_due_but_not_claimed_is_tried_each_second(self, clock, monkeypatch):
         """Another transaction holds it for the moment, and no commit will wake the worker."""
         event()

@@ -37,7 +37,7 @@ class TestPace:
         clock = Clock()
         pace = Pace(clock)
         for _ in range(9):
-            assert pace.allows()
+            assert not pace.waits()
             with pace.measured():
                 clock.now += 0.001
 
@@ -45,14 +45,14 @@ class TestPace:
         clock = Clock()
         pace = Pace(clock)
         for _ in range(3):
-            assert pace.allows()
+            assert not pace.waits()
             with pace.measured():
                 clock.now += 0.02
 
         clock.now += 1.9
-        assert not pace.allows()
+        assert pace.waits() == pytest.approx(0.1)
         clock.now += 0.2
-        assert pace.allows()
+        assert not pace.waits()
 
     def test_it_waits_ten_seconds_at_most(self):
         clock = Clock()
@@ -62,7 +62,7 @@ class TestPace:
                 clock.now += 5.0
 
         clock.now += 10.1
-        assert pace.allows()
+        assert not pace.waits()
 
 
 class TestAScan:
@@ -92,6 +92,14 @@ class TestAScan:
         clock.now += 10.1
 
         assert walk(clock, dear, 0.0) is None
+
+    def test_a_look_says_when_the_next_one_may_begin_at_the_beginning(self, clock, dear):
+        with dear.read() as look:
+            assert look.whole_in == 10.0
+
+        clock.now += 10.1
+        with dear.read() as look:
+            assert look.whole_in == 0.0
 
     def test_it_never_begins_in_the_future(self, clock, dear):
         """The next step of an event may be later than now, and others are due before it."""
@@ -125,6 +133,24 @@ class TestRows:
 
         assert list(rows) == [row, after]
         assert before not in rows
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps no entries for old snapshots")
+    def test_a_look_that_misses_what_committed_late_asks_for_another_one(self, monkeypatch):
+        """An event is due when it is written, and seen when it is committed; a look came in between."""
+        monkeypatch.setattr(due, "CHEAP", 0.0)
+        monkeypatch.setattr(due, "SHARE", 1e-9)
+        for _ in range(4):
+            next_due.next_due("default")
+        event(row={"due_at": DatabaseNow(-5)})
+
+        missed = next_due.next_due("default")
+        assert missed.publish_in is None
+        assert 0 < missed.whole_in <= due.LONGEST_PAUSE
+
+        due.forget()
+        found = next_due.next_due("default")
+        assert found.publish_in is not None
+        assert found.whole_in == 0
 
     @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps no entries for old snapshots")
     def test_claims_and_idle_looks_of_one_process_share_the_place(self, monkeypatch):

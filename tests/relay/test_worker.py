@@ -1,6 +1,7 @@
 """A worker's shift: it works while something is due, stays a moment, and never outstays its time."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from django.db import connection
@@ -10,7 +11,8 @@ from genesys_eventbridge import conf, operations, relay
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.operations import Actor
-from genesys_eventbridge.outbox.next_due import next_due
+from genesys_eventbridge.outbox import next_due as next_dues
+from genesys_eventbridge.outbox.next_due import NextDue, next_due
 from genesys_eventbridge.outbox.sweep import sweep
 from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.relay import worker as shifts
@@ -53,6 +55,40 @@ def test_it_leaves_at_once_where_its_first_look_finds_nothing_due(clock):
 
     assert work(clock) == WorkerRun(moved=0, idle_for=0.0)
     assert clock.waits == []
+
+
+def test_before_it_leaves_it_looks_for_what_committed_late(clock, monkeypatch):
+    """A wake's only look may start behind the event that the wake was about."""
+    row = event()
+    looks = [NextDue(whole_in=0.4)]
+    monkeypatch.setattr(
+        next_dues, "next_due", lambda *args, **how: looks.pop() if looks else next_due(*args, **how)
+    )
+
+    work(clock)
+
+    assert clock.waits[0] == 0.4
+    assert fresh(row).state == State.DELIVERED
+
+
+def test_it_stays_until_a_look_can_find_what_committed_late(clock, monkeypatch):
+    event()
+    late: list[OutboxEvent] = []
+
+    def look(*args, **how):
+        found = next_due(*args, **how)
+        if clock.passed > 1 and not late:
+            if clock.passed < 7:
+                return replace(found, publish_in=None, check_in=None, whole_in=7 - clock.passed)
+            late.append(event())
+            return next_due(*args, **how)
+        return found
+
+    monkeypatch.setattr(next_dues, "next_due", look)
+
+    work(clock)
+
+    assert fresh(late[0]).state == State.DELIVERED
 
 
 def test_an_idle_worker_costs_at_most_three_statements_and_is_seen_to_live(clock):

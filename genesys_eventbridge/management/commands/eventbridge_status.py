@@ -4,8 +4,10 @@ JSON: ``destinations``, by alias: ``configured``, ``waiting``, ``in_flight``, ``
 ``unresolved``, ``dead``, ``held_events`` (behind an earlier event of their ordering key), ``held_behind``
 (the number of the first event that needs an operator and holds others back), ``oldest_seconds`` (of events
 that nothing holds back), ``delivered_1h``, ``delivered_1h_is_least``, ``success_1h`` (0 to 1),
-``heartbeat_at``, ``heartbeat_seconds``, ``paused_until``, ``paused_kind``, ``paused_reason``,
-``checks_paused_until``, ``checks_paused_kind``, ``held_by``, ``held_reason``, ``held_until``. And
+``heartbeat_at``, ``heartbeat_seconds``, ``task_at`` (when one of our tasks last ran for it), ``heard_at``
+(when a ``--loop`` last listened to PostgreSQL's notifications), ``paused_until``, ``paused_kind``,
+``paused_reason``, ``checks_paused_until``, ``checks_paused_kind``, ``held_by``, ``held_reason``,
+``held_until``. And
 ``problems``, a list of ``destination``, ``kind``, ``message``, ``remedy``; kinds: age, worker, paused,
 refusals, checks_paused, dead, unresolved, not_configured, schedules, schedules_late. And ``needs_person``.
 
