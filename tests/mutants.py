@@ -1269,6 +1269,18 @@ MUTANTS = [
         "outbox/test_due.py",
     ),
     Mutant(
+        "a page beyond the last one is the last one",
+        "admin/listing.py",
+        (("max(1, min(int(number), self.num_pages))", "super().validate_number(number)"),),
+        "admin/test_events.py admin/test_jobs.py",
+    ),
+    Mutant(
+        "the rows are those of the page that is shown",
+        "admin/listing.py",
+        (("        self.page_num = self.paginator.validate_number(self.page_num)\n", ""),),
+        "admin/test_events.py",
+    ),
+    Mutant(
         "a schema file that cannot be read is an error of the settings",
         "outbox/schemas.py",
         (

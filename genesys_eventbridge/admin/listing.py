@@ -28,7 +28,13 @@ MOST_TYPES = 200
 
 
 class CappedPaginator(Paginator):
-    """Counts up to 10,000 rows, however many there are."""
+    """Counts up to 10,000 rows, however many there are. A page beyond the last is the last one.
+
+    Django would lead to the list without its filters: after an act on the events of the last page, to all.
+    """
+
+    def validate_number(self, number: Any) -> int:
+        return max(1, min(int(number), self.num_pages))
 
     @cached_property
     def count(self) -> int:
@@ -60,10 +66,14 @@ class EventPaginator(CappedPaginator):
 
 
 class CappedChangeList(ChangeList):
-    """Beside the search Django says "10000 results (Show all)": not if that is all, or if there are more."""
+    """Stays within its pages.
+
+    Beside the search Django says "10000 results (Show all)": not if that is all, or if there are more.
+    """
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.page_num = self.paginator.validate_number(self.page_num)
         narrowed = self.query or self.get_filters_params()
         if self.paginator.capped or not narrowed:
             self.full_result_count = self.result_count

@@ -446,6 +446,20 @@ def test_pages_hold_fifty_and_the_count_stops_at_its_cap(viewer, monkeypatch):
     assert "More than 10,000 events match" not in text(viewer.get(LIST, {"state": "dead"}))
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"), [("2", 2), ("3", 2), ("9" * 30, 2), ("0", 1), ("-1", 1), ("x", 1)]
+)
+def test_a_page_that_is_not_there_any_more_is_the_last_one_within_the_filters(viewer, asked, shown):
+    """After an act on all events of the last page Django led to the first page of all events."""
+    waiting = [event("order.paid").pk for _ in range(51)]
+    event("order.created")
+
+    response = viewer.get(LIST, {"type": "order.paid", "p": asked})
+
+    assert response.context["cl"].page_num == shown
+    assert listed(response) == (waiting[::-1][:50] if shown == 1 else waiting[:1])
+
+
 def test_results_are_counted_beside_the_search_where_something_was_left_out_and_all_were_counted(
     viewer, monkeypatch
 ):

@@ -195,6 +195,15 @@ def test_the_title_of_an_act_ends_with_what_it_was_about(operator, about, title)
     assert operator.get(page(job)).context["title"] == title
 
 
+def test_a_page_beyond_the_last_one_is_the_last_one(operator):
+    requeue([dead().pk], ANA, reason="registered")
+
+    response = operator.get(LIST, {"act": "requeue", "p": "7"})
+
+    assert response.context["cl"].page_num == 1
+    assert "registered" in text(response)
+
+
 def test_the_list_says_if_it_is_not_complete_and_counts_no_results_if_it_is(operator, monkeypatch):
     requeue([dead().pk], ANA, reason="registered")
     requeue([dead().pk], ANA, reason="registered")
