@@ -39,7 +39,10 @@ def report(options: dict[str, Any]) -> Result:
         result.lines += _lines(each)
     result.lines += [line for each in statuses if not each.configured for line in _not_ours(each)]
     if found and not options["check"]:
-        result.lines += [f"{counted(len(found), 'problem')}:", next_step("eventbridge_status --check")]
+        result.lines += [
+            f"{counted(len(found), 'problem')}, explained by:",
+            next_step("eventbridge_status --check"),
+        ]
     return result
 
 

@@ -46,7 +46,7 @@ def test_one_line_for_each_destination(settings):
         "default  waiting 1 · in flight 0 · retrying 0 · accepted 1 · unresolved 0 · dead 0 "
         "· delivered 1 h 1 (100 %)",
         "emea  waiting 0 · in flight 0 · retrying 0 · accepted 0 · unresolved 0 · dead 0 · delivered 1 h 0",
-        "2 problems:",
+        "2 problems, explained by:",
         "  -> manage.py eventbridge_status --check",
     ]
 
@@ -67,7 +67,10 @@ def test_without_check_the_exit_code_judges_nothing_and_json_says_it_all(worker)
     data = run_json("status").data
 
     assert ran.code == 0
-    assert ran.out.splitlines()[-2:] == ["1 problem:", "  -> manage.py eventbridge_status --check"]
+    assert ran.out.splitlines()[-2:] == [
+        "1 problem, explained by:",
+        "  -> manage.py eventbridge_status --check",
+    ]
     assert data["needs_person"] is True
     assert [problem["kind"] for problem in data["problems"]] == ["dead"]
 
