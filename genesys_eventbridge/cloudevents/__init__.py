@@ -127,8 +127,8 @@ def build_event(
     ``max_bytes`` limits the encoded body. Raises InvalidEvent with the attribute or the path in data.
     """
     event_id = check_text("id", uuid4() if id is None else id, MAX_LENGTH)
-    source = attributes.uri_reference("source", source, MAX_LENGTH)
-    type = check_text("type", type, MAX_LENGTH)  # noqa: A001
+    source = attributes.source(source)
+    type = attributes.event_type(type)  # noqa: A001
     if subject is not None:
         subject = check_text("subject", subject, MAX_LENGTH)
     occurred_at = attributes.timestamp("time", datetime.now(UTC) if time is None else time)

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import TypeAlias
 
 from genesys_eventbridge.cloudevents.data import a_type, exact_text, is_proxy
@@ -72,6 +73,26 @@ def check_text(name: str, value: object, max_length: int | None = None) -> str:
     if max_length is not None and len(text) > max_length:
         raise InvalidEvent(name, f"has {len(text)} characters; the maximum is {max_length}")
     return _characters(name, text)
+
+
+def event_type(value: object) -> str:
+    """The attribute ``type``. An application has few, so valid ones are remembered, as sources are."""
+    return _event_type(value) if type(value) is str else check_text("type", value, MAX_LENGTH)
+
+
+def source(value: object) -> str:
+    """The attribute ``source``: matching the URI takes 3 us, a tenth of building an event."""
+    return _source(value) if type(value) is str else uri_reference("source", value, MAX_LENGTH)
+
+
+@lru_cache(maxsize=256)
+def _event_type(text: str) -> str:
+    return check_text("type", text, MAX_LENGTH)
+
+
+@lru_cache(maxsize=256)
+def _source(text: str) -> str:
+    return uri_reference("source", text, MAX_LENGTH)
 
 
 def uri_reference(name: str, value: object, max_length: int | None = None) -> str:

@@ -62,7 +62,7 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
             continue
         needs = _needs(model, kind)
         known = [loaded(instance) if fresh else {} for instance in instances]
-        found = rows_of(instances, alias, Needs(needs.columns), known)
+        found = rows_of(instances, alias, Needs(needs.columns, runs_code=needs.runs_code), known)
         rows = [row for row in found if row is not None]
         if len(rows) < len(instances):
             lost = next(one for one, row in zip(instances, found, strict=True) if row is None)
@@ -71,7 +71,7 @@ def enqueue_for(objects: QuerySet[M] | Iterable[M], kind: str) -> list[OutboxEve
                 f"not in the database, for example {lost.pk}. Call it before a delete, but after other "
                 "changes."
             )
-        written += _write(kind, model, [(row, None) for row in rows])
+        written += _write(kind, model, rows)
     return written
 
 
@@ -123,7 +123,7 @@ class EventQuerySet(models.QuerySet[M]):
                     written = Written.by_save(instance, None, inserted=True, held=former)
                     known.append(known_values(instance, self.db, written, needs))
                 rows = rows_of(made, self.db, needs, known)
-                _write("created", self.model, [(row, None) for row in rows if row is not None])
+                _write("created", self.model, [row for row in rows if row is not None])
         return made
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -198,11 +198,10 @@ class EventQuerySet(models.QuerySet[M]):
     def _write_updated(self, former: Mapping[Any, Values]) -> None:
         watched = plan(self.model).watched
         present = read_rows(self.model, former.keys(), self.db, _needs(self.model, "updated"))
-        changes = [
-            (row, differences(watched, former[pk], values_in(row, watched)))
-            for pk, row in sorted(present.items())
-        ]
-        _write("updated", self.model, changes)
+        keys = sorted(present)
+        rows = [present[pk] for pk in keys]
+        seen = [differences(watched, former[pk], values_in(present[pk], watched)) for pk in keys]
+        _write("updated", self.model, rows, seen)
 
 
 class EventManager(models.Manager.from_queryset(EventQuerySet)):  # type: ignore[misc]
@@ -215,35 +214,38 @@ def _needs(model: type[Model], kind: str) -> Needs:
 
 @sensitive_variables()
 def _write(
-    kind: str, model: type[Model], changes: Sequence[tuple[Model, Mapping[str, Difference] | None]]
+    kind: str,
+    model: type[Model],
+    rows: Sequence[Model],
+    seen: Sequence[Mapping[str, Difference]] | None = None,
 ) -> list[OutboxEvent]:
-    """Write the events of many rows of one model; differences are None if not read before the change."""
+    """Write the events of many rows of one model. ``seen`` is how each differs, None if not read before."""
     if events.suppressed():
         return []
     written = []
     for registration in plan(model).kinds[kind]:
-        found = [
-            (row, change)
-            for row, seen in changes
-            if (change := _change(registration, kind, row, seen)) is not None
-        ]
-        made = events.pending_many(registration, registration.types[kind], found)
+        chosen, changes = _changes(registration, kind, model, rows, seen)
+        made = events.pending_many(registration, registration.types[kind], chosen, changes)
         written += events.write_many(made)
     return written
 
 
-def _change(
-    registration: Registration, kind: str, row: Model, seen: Mapping[str, Difference] | None
-) -> Change | None:
-    """None if the registration does not publish what changed."""
+def _changes(
+    registration: Registration,
+    kind: str,
+    model: type[Model],
+    rows: Sequence[Model],
+    seen: Sequence[Mapping[str, Difference]] | None,
+) -> tuple[Sequence[Model], Iterable[Change]]:
+    """The rows whose change the registration publishes, and for each what changed."""
     if kind == "created":
-        return events.created(registration, row)
+        return rows, (events.created(registration, row) for row in rows)
     if kind == "deleted":
-        return events.deleted(registration, row)
-    model = type(row)
+        return rows, (events.deleted(registration, row) for row in rows)
     if seen is None:
         watched = plan(model).watched
-        seen = differences(watched, None, values_in(row, watched))
-    if not events.concerns(registration, model, seen):
-        return None
-    return events.updated(registration, model, seen)
+        seen = [differences(watched, None, values_in(row, watched)) for row in rows]
+    both = zip(rows, seen, strict=True)
+    concerned = [(row, found) for row, found in both if events.concerns(registration, type(row), found)]
+    changes = (events.updated(registration, type(row), found) for row, found in concerned)
+    return [row for row, _ in concerned], changes

@@ -179,8 +179,8 @@ def _events(
     rows = {instance.pk: row for instance, row in zip(instances, found, strict=True) if row is not None}
     events: dict[Any, Events] = {key: {} for key in rows}
     for registration in registrations:
-        changes = [(row, deleted(registration, row)) for row in rows.values()]
-        made = pending_many(registration, registration.types["deleted"], changes)
+        changes = (deleted(registration, row) for row in rows.values())
+        made = pending_many(registration, registration.types["deleted"], [*rows.values()], changes)
         for key, one in zip(rows, made, strict=True):
             if one is not None:
                 events[key][registration] = one

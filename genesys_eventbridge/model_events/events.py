@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -43,12 +42,8 @@ def suppressed() -> bool:
     return _suppressed.get()
 
 
-@dataclass(frozen=True, slots=True)
-class PendingEvent:
-    """One event not yet written: its type and the other arguments of ``enqueue``."""
-
-    type: str
-    keywords: Mapping[str, Any]
+PendingEvent = Mapping[str, Any]
+"""One event not yet written: the arguments of ``enqueue``."""
 
 
 def concerns(registration: Registration, model: type[Model], differences: Mapping[str, Difference]) -> bool:
@@ -81,22 +76,26 @@ def deleted(registration: Registration, row: Model) -> Change:
 
 def pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
     """The event of one change of a row, with its current data; None if ``when`` returns False."""
-    (one,) = pending_many(registration, type_, [(row, change)])
+    (one,) = pending_many(registration, type_, [row], [change])
     return one
 
 
 def pending_many(
-    registration: Registration, type_: str, changes: Sequence[tuple[Model, Change]]
+    registration: Registration, type_: str, rows: Sequence[Model], changes: Iterable[Change]
 ) -> list[PendingEvent | None]:
-    """``pending`` for many rows of one model and database, with a constant number of queries."""
-    if not changes:
+    """``pending`` for many rows of one model and database, with a constant number of queries.
+
+    ``changes`` has one for each row. It may be a generator: nobody needs a change after its event is made.
+    """
+    if not rows:
         return []
-    first, _ = changes[0]
-    alias = _alias(first)
-    with _only_reading(type(first), alias), reading_from(alias):
+    model, alias = type(rows[0]), _alias(rows[0])
+    if not registration.needs(model).runs_code:
+        return [_pending(registration, type_, *one) for one in zip(rows, changes, strict=True)]
+    with _only_reading(model, alias), reading_from(alias):
         if registration.tree is not None:
-            prefetch([row for row, _ in changes], paths(registration.tree))
-        return [_pending(registration, type_, row, change) for row, change in changes]
+            prefetch(rows, paths(registration.tree))
+        return [_pending(registration, type_, *one) for one in zip(rows, changes, strict=True)]
 
 
 def _pending(registration: Registration, type_: str, row: Model, change: Change) -> PendingEvent | None:
@@ -105,7 +104,8 @@ def _pending(registration: Registration, type_: str, row: Model, change: Change)
         return None
     # Only a link for staff, so a key that the outbox cannot store must not prevent the save.
     about = row if can_be_linked(row) else None
-    return PendingEvent(type_, {**found, "destination": registration.destination, "about": about})
+    found.update(type=type_, destination=registration.destination, about=about)
+    return found
 
 
 def write(one: PendingEvent) -> OutboxEvent:
@@ -113,15 +113,14 @@ def write(one: PendingEvent) -> OutboxEvent:
 
     ``standalone``, because that transaction may be the one of a TestCase, which ``enqueue`` does not count.
     """
-    return outbox.enqueue(one.type, standalone=True, **one.keywords)
+    return outbox.enqueue(**one, standalone=True)
 
 
 def write_many(many: Iterable[PendingEvent | None]) -> list[OutboxEvent]:
     """Enqueue all that are not None, with one ``enqueue_many`` call per destination."""
-    by_destination: dict[str, list[Mapping[str, Any]]] = {}
+    by_destination: dict[str, list[PendingEvent]] = {}
     for one in filter(None, many):
-        events = by_destination.setdefault(one.keywords["destination"], [])
-        events.append({"type": one.type, **one.keywords})
+        by_destination.setdefault(one["destination"], []).append(one)
     return [
         row
         for destination, events in by_destination.items()

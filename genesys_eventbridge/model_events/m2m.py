@@ -160,7 +160,8 @@ def _write(side: _Side, others: frozenset[Any] | None, *, added: bool) -> None:
     with kept(side.alias, _not_changed(f"{side.owner._meta.label}.{side.field.name}")):
         changes = side.changes(others, added=added)
         for type_, registration in side.registrations:
-            made = events.pending_many(registration, type_, changes)
+            rows, seen = [row for row, _ in changes], [change for _, change in changes]
+            made = events.pending_many(registration, type_, rows, seen)
             if any(made):
                 events.same_database(side.owner, side.alias)
                 events.write_many(made)

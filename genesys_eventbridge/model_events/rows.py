@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections, router
-from django.db.models import CharField, Field, Model, QuerySet
+from django.db.models import CharField, Field, IntegerField, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from genesys_eventbridge.db import first_write
+from genesys_eventbridge.db import AnyOf, first_write
 from genesys_eventbridge.model_events import payload
 from genesys_eventbridge.model_events.changes import Values
 from genesys_eventbridge.model_events.columns import UNSURE, is_plain, settled, stored
@@ -34,19 +34,26 @@ class Needs:
     relations: frozenset[str] = frozenset()
     read_back: bool = False
     """Whether triggers set columns, so that all must be read from the database."""
+    runs_code: bool = True
+    """Whether methods, properties or callables of the user see the row, or only these columns are read."""
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
-            self.columns | other.columns, self.relations | other.relations, self.read_back or other.read_back
+            self.columns | other.columns,
+            self.relations | other.relations,
+            self.read_back or other.read_back,
+            self.runs_code or other.runs_code,
         )
 
 
 def needs_of_paths(model: type[Model], paths: Iterable[Sequence[str]]) -> Needs:
     """What is needed to read these paths. A property or method may read any column."""
-    needs = Needs(frozenset(field.attname for field in model._meta.pk_fields))
+    needs = Needs(frozenset(field.attname for field in model._meta.pk_fields), runs_code=False)
     for path in paths:
         field = payload.concrete_field(model, path[0])
-        if field is not None and (len(path) == 1 or field.is_relation or is_plain(field)):
+        if field is not None and len(path) == 1 and is_plain(field):
+            needs |= Needs(frozenset({field.attname}), runs_code=False)
+        elif field is not None and (len(path) == 1 or field.is_relation or is_plain(field)):
             needs |= Needs(frozenset({field.attname}), frozenset(_followed(model, path)))
         elif field is not None or payload.relation_named(model, path[0]) is None:
             needs |= everything(model)
@@ -158,15 +165,14 @@ def rows_of(
         for instance, values in zip(instances, known, strict=True)
         if lock or needs.columns - values.keys() or any(_leads_somewhere(model, needs, values))
     }
-    read = read_rows(model, lacking, alias, needs, lock=lock)
+    if lacking and not needs.runs_code and not lock and _are_numbers(model, lacking):
+        read = _read_columns(model, lacking, alias, needs.columns)
+    else:
+        read = read_rows(model, lacking, alias, needs, lock=lock)
     rows: list[Model | None] = []
     for instance, values in zip(instances, known, strict=True):
-        if instance.pk not in lacking:
-            rows.append(_made(instance, alias, values))
-        elif (row := read.get(instance.pk)) is not None:
-            rows.append(with_extras(row, instance))
-        else:
-            rows.append(None)
+        row = read.get(instance.pk) if instance.pk in lacking else _made(model, alias, values)
+        rows.append(with_extras(row, instance) if row is not None and needs.runs_code else row)
     return rows
 
 
@@ -193,6 +199,22 @@ def read_rows(
     if missing:  # the related row may not exist, if the foreign key's constraint is deferred or absent
         found |= read_rows(model, missing, alias, Needs(needs.columns), lock=lock)
     return found
+
+
+def _are_numbers(model: type[Model], keys: Collection[Any]) -> bool:
+    """Whether these are keys of a column of numbers, so that they can be passed as one parameter."""
+    pk = model._meta.pk
+    return isinstance(pk, IntegerField) and is_plain(pk) and all(type(key) is int for key in keys)
+
+
+def _read_columns(
+    model: type[Model], keys: Collection[Any], alias: str, columns: Collection[str]
+) -> dict[Any, Model]:
+    """``read_rows`` for rows that only ``payload`` sees: made in half the time."""
+    key = model._meta.pk.attname
+    names = [key, *columns]
+    found = QuerySet(model, using=alias).filter(AnyOf(key, keys)).values_list(*names)
+    return {values[0]: _made(model, alias, dict(zip(names, values, strict=True))) for values in found}
 
 
 def read_values(
@@ -334,10 +356,9 @@ def _by_key(query: QuerySet[Model], keys: Collection[Any]) -> dict[Any, Model]:
     return found
 
 
-def _made(instance: Model, alias: str, values: Values) -> Model:
-    """The row, made without a query. Columns that are not in ``values`` are deferred."""
-    made = type(instance).__new__(type(instance))
-    vars(made).update(_extras(instance))
+def _made(model: type[Model], alias: str, values: Values) -> Model:
+    """A row with these values. Columns that are not in ``values`` are deferred."""
+    made = model.__new__(model)
     made._state = ModelState()
     made._state.adding = False
     made._state.db = alias

@@ -100,7 +100,7 @@ def enqueue_many(
     using: str | None = None,
     standalone: bool = False,
 ) -> list[OutboxEvent]:
-    """Write many events with a constant number of queries (on SQLite one for every few dozen events).
+    """Write many events with a constant number of queries.
 
     Each event is a mapping of ``enqueue``'s arguments: ``{"type": "order.created", "data": {...}}``. Returns
     the rows in the order given, the existing row for a repeated key. Raises what ``enqueue`` raises, with the
@@ -124,7 +124,7 @@ def _write_many(events: Sequence[Mapping[str, Any]], destination: str, alias: st
     with _transaction(alias), _conflicts(alias, "enqueue_many()") if named else nullcontext():
         if named:
             first_write(alias)
-        kept, new = _known_and_new(rows, named, alias)
+        kept, new = _known_and_new(rows, named, alias) if named else (rows, rows)
         try:
             with transaction.atomic(using=alias, savepoint=bool(named)):
                 insert_many(new, alias)

@@ -114,6 +114,29 @@ def test_many_rows_get_ids_that_rise_in_the_order_given():
     assert [row.pk for row in rows] == [row.pk for row in stored]
 
 
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="elsewhere the ids are read")
+def test_ids_are_true_though_a_trigger_writes_rows_in_between():
+    changed = {
+        "event_id": "hex(randomblob(8))",
+        "idempotency_key": "lower(hex(randomblob(16)))",
+        "type": "'b'",
+    }
+    names = [field.attname for field in OutboxEvent._meta.concrete_fields if not field.primary_key]
+    table, values = OutboxEvent._meta.db_table, ", ".join(changed.get(name, f"NEW.{name}") for name in names)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER copies AFTER INSERT ON {table} WHEN NEW.type = 'a' "
+            f"BEGIN INSERT INTO {table} ({', '.join(names)}) VALUES ({values}); END"
+        )
+    rows = [build_row("a", number) for number in range(100)]
+    insert_many(rows, "default")
+
+    stored = OutboxEvent.objects.filter(type="a").order_by("id")
+    assert [row.pk for row in rows] == [row.pk for row in stored]
+    assert [row.data for row in stored] == list(range(100))
+    assert OutboxEvent.objects.count() == 200
+
+
 def test_a_delay_in_a_batch_moves_only_its_own_event():
     rows = [build_row("a", None), build_row("a", None, delay=300), build_row("a", None)]
     insert_many(rows, "default")
