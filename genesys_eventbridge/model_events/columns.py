@@ -55,6 +55,10 @@ _DECIMAL_DIGITS: Final = 15
 _JSON_NUMBERS: Final = re.compile(r"\d[eE][-+]?\d|-0\b|NaN|Infinity")
 
 
+Rule = Callable[[Any, Any], Any]
+"""Takes a field and a value assigned to it; returns what SELECT returns, or UNSURE."""
+
+
 def is_expression(value: object) -> bool:
     """Whether the database computes the value, as for ``F("stock") - 1``."""
     return hasattr(value, "resolve_expression")
@@ -62,7 +66,11 @@ def is_expression(value: object) -> bool:
 
 def stored(field: Field[Any, Any], value: Any) -> Any:
     """What a SELECT returns after ``value`` was written to the column of ``field``, or UNSURE."""
-    rule = _rule(field)
+    return stored_by(rule_of(field), field, value)
+
+
+def stored_by(rule: Rule | None, field: Field[Any, Any], value: Any) -> Any:
+    """``stored`` for a known ``rule_of(field)``, which takes longer to find than to apply."""
     if rule is None or is_expression(value):
         return UNSURE
     if value is None:
@@ -75,7 +83,7 @@ def stored(field: Field[Any, Any], value: Any) -> Any:
 
 def is_plain(field: Field[Any, Any]) -> bool:
     """Whether the field is Django's own, so that its attribute reads only its own column."""
-    return _rule(field) is not None
+    return rule_of(field) is not None
 
 
 def settled(instance: Model, former: Mapping[str, Any] | None) -> Callable[[str], bool]:
@@ -130,7 +138,8 @@ def _is_djangos(function: Any) -> bool:
 
 
 @functools.cache
-def _rule(field: Field[Any, Any]) -> Callable[[Field[Any, Any], Any], Any] | None:
+def rule_of(field: Field[Any, Any]) -> Rule | None:
+    """How values of this column are converted; None if that is not known."""
     if not field.model._meta.managed:
         return None  # its columns may have any type
     lineage = type(field).__mro__

@@ -21,7 +21,15 @@ from django.utils.functional import cached_property
 from genesys_eventbridge.db import AnyOf, first_write
 from genesys_eventbridge.model_events import payload
 from genesys_eventbridge.model_events.changes import Values
-from genesys_eventbridge.model_events.columns import UNSURE, is_plain, settled, stored
+from genesys_eventbridge.model_events.columns import (
+    UNSURE,
+    Rule,
+    is_plain,
+    rule_of,
+    saves_as_django,
+    settled,
+    stored_by,
+)
 
 _CACHES = (cached_property, functools.cached_property)
 
@@ -94,6 +102,8 @@ class Written:
         before: Values | None = None,
     ) -> Written:
         """``held`` is what the instance held before the save, ``before`` the values in its row."""
+        if update_fields is None and saves_as_django(type(instance)):
+            return _all_written(type(instance), inserted)
         is_settled = settled(instance, held)
         columns, others = set(), set()
         for column in _columns(type(instance)):
@@ -112,6 +122,11 @@ class Written:
 NOT_WRITTEN = Written(frozenset())
 
 
+@functools.cache
+def _all_written(model: type[Model], inserted: bool) -> Written:
+    return Written(everything(model).columns, inserted)
+
+
 def known_values(instance: Model, alias: str, written: Written, needs: Needs) -> dict[str, Any]:
     """The needed columns whose values in the row are known without reading it, by attname."""
     model = type(instance)
@@ -120,12 +135,9 @@ def known_values(instance: Model, alias: str, written: Written, needs: Needs) ->
     known: dict[str, Any] = {}
     values = vars(instance)
     certain = written.columns if written.inserted else written.columns - _found_by_collation(model, alias)
-    for column in _columns(model):
-        name = column.attname
-        if name not in needs.columns:
-            continue
+    for name, column, rule in _needed(model, needs.columns):
         if name in certain and name in values:
-            value = stored(column, values[name])
+            value = stored_by(rule, column, values[name])
             if value is not UNSURE and not (isinstance(value, dt.datetime) and _loses(value, alias)):
                 known[name] = value
         elif name in written.before:
@@ -213,7 +225,7 @@ def _read_columns(
     """``read_rows`` for rows that only ``payload`` sees: made in half the time."""
     key = model._meta.pk.attname
     names = [key, *columns]
-    found = QuerySet(model, using=alias).filter(AnyOf(key, keys)).values_list(*names)
+    found: QuerySet[Any, Any] = QuerySet(model, using=alias).filter(AnyOf(key, keys)).values_list(*names)
     return {values[0]: _made(model, alias, dict(zip(names, values, strict=True))) for values in found}
 
 
@@ -315,6 +327,16 @@ def _leads_somewhere(model: type[Model], needs: Needs, values: Values) -> Iterat
 @functools.cache
 def _columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
     return tuple(model._meta.concrete_fields)
+
+
+@functools.cache
+def _needed(
+    model: type[Model], columns: frozenset[str]
+) -> tuple[tuple[str, Field[Any, Any], Rule | None], ...]:
+    """The columns of these names, with what predicts their values."""
+    return tuple(
+        (column.attname, column, rule_of(column)) for column in _columns(model) if column.attname in columns
+    )
 
 
 def _loses(value: dt.datetime, alias: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError, OperationalError, connection, connections, transaction
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Model, QuerySet
 from django.db.models.signals import post_delete, post_save
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -81,6 +81,69 @@ def test_enqueue_for_says_what_the_rows_hold(products) -> None:
     in_block([lamp], "created")
 
     assert stocks() == [("product.created", "Lamp", 0)]
+
+
+def test_enqueue_for_reads_columns_without_making_objects(publish: Publish, monkeypatch) -> None:
+    """The keys are one parameter, whatever their number, and no code of the model runs."""
+    publish(Order, created="order.created", fields=["number", "amount"], subject="number")
+    with suppress_events():
+        orders = [Order.objects.create(number=f"A-{number}", amount=number) for number in range(3)]
+    QuerySet(Order).filter(number="A-1").update(amount=F("amount") * 2)
+    monkeypatch.setattr(Order, "from_db", None)
+
+    with CaptureQueriesContext(connection) as queries:
+        in_block(orders, "created")
+
+    assert [(event.subject, event.data["amount"]) for event in events()] == [
+        ("A-0", "0.00"),
+        ("A-1", "2.00"),
+        ("A-2", "2.00"),
+    ]
+    (read,) = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert read.count("SELECT") == 2
+    assert [event.object_id for event in events()] == [str(order.pk) for order in orders]
+
+
+def test_enqueue_for_takes_keys_that_are_text(publish: Publish) -> None:
+    publish(Order, created="order.created", fields=["number"])
+    with suppress_events():
+        made = Order.objects.create(number="A-1")
+
+    in_block([Order(pk=str(made.pk))], "created")
+
+    assert data() == [{"number": "A-1"}]
+
+
+def test_a_row_whose_code_runs_is_the_models_own_object(publish: Publish, monkeypatch) -> None:
+    """from_db of the model and attributes of the instance belong to it."""
+
+    def from_db(cls, *arguments):
+        made = Model.from_db.__func__(cls, *arguments)  # type: ignore[attr-defined]
+        made.seen = True
+        return made
+
+    seen_by = property(lambda order: [order.seen, order.changed_by])
+    monkeypatch.setattr(Order, "from_db", classmethod(from_db))
+    monkeypatch.setattr(Order, "seen_by", seen_by, raising=False)
+    publish(Order, created="order.created", fields=["seen_by"])
+    with suppress_events():
+        made = Order.objects.create(number="A-1")
+    made.changed_by = "Bob"  # type: ignore[attr-defined]
+
+    in_block([made], "created")
+
+    assert data() == [{"seen_by": [True, "Bob"]}]
+
+
+def test_a_property_may_not_write_to_the_row(publish: Publish, monkeypatch) -> None:
+    touched = property(lambda order: Order.objects.filter(pk=order.pk).update(note="x"))
+    monkeypatch.setattr(Order, "touched", touched, raising=False)
+    publish(Order, created="order.created", fields=["touched"])
+
+    with pytest.raises(ImproperlyConfigured, match="Callables may only read"), transaction.atomic():
+        Order.objects.create(number="A-1")
+
+    assert not events()
 
 
 def test_enqueue_for_a_row_that_is_not_there_is_refused(products) -> None:

@@ -14,6 +14,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from genesys_eventbridge.model_events import columns, suppress_events
+from genesys_eventbridge.model_events import rows as event_rows
 from genesys_eventbridge.model_events.columns import UNSURE, same, settled, stored
 from tests.model_events.test_truth import COLUMNS, Column, assign, named
 from tests.publishing import Publish, events
@@ -149,7 +150,10 @@ def test_a_change_is_one_of_the_row(publish: Publish, row: int, way: Any, column
 @pytest.fixture
 def forget():
     """What is known of a class is kept: forget it before and after a test that changes one."""
-    known = (columns._rule, columns.saves_as_django, columns._writes_as_django)
+    known = (
+        *(columns.rule_of, columns.saves_as_django, columns._writes_as_django),
+        *(event_rows._needed, event_rows._all_written),
+    )
     for function in known:
         function.cache_clear()
     yield
