@@ -1,7 +1,8 @@
 """What events cost the code that saves: row 7, and what model events add to save() and bulk_create().
 
 The sides alternate after a few saves each. "CPU" is the time of this process: all of SQLite's work, none
-of a server's.
+of a server's. ``--parts`` shows instead where the time goes, in CPU of this process and of the server's:
+each line does a bit more of an event, from its bare INSERT, which no code of ours can beat, to all of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-from benchmarks.measuring import Report, arguments, fresh_database, ratio, rounds, timed
+from benchmarks.measuring import Report, arguments, cpu_with_server, fresh_database, ratio, rounds, timed
 
 FIELDS = ["number", "amount", "currency"]
 numbers = count()
@@ -100,6 +101,88 @@ def bulk(size: int, clock: Callable[[], float], *, events: bool) -> Callable[[],
     return run
 
 
+def build() -> Any:
+    from genesys_eventbridge.outbox.rows import build_row
+
+    data = {"number": f"ORD-{next(numbers)}", "amount": "1.00", "currency": "EUR"}
+    return build_row("order.created", data, subject=data["number"])
+
+
+def saving(clock: Callable[[], float], saves: int) -> dict[str, Callable[[], float]]:
+    """The parts of an event that is saved alone."""
+    from django.db import connection, transaction
+
+    from genesys_eventbridge.outbox import rows
+    from tests.shop.models import Order
+
+    statement = rows._insert_sql(connection, delayed=False)
+    statement += " RETURNING id" if connection.vendor == "postgresql" else ""
+
+    def insert(values: list[Any]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
+    def with_order(work: Callable[[Any], None], given: Any) -> None:
+        with transaction.atomic():
+            Order.objects.create(number=f"ORD-{next(numbers)}", amount="1.00")
+            work(given)
+
+    def bare() -> float:
+        ready = [rows._values(connection, build(), delayed=False) for _ in range(saves)]
+        return timed(lambda: with_order(insert, ready.pop()), saves, clock)()
+
+    return {
+        "plain": timed(save, saves, clock),
+        "its bare INSERT": bare,
+        "built": timed(lambda: with_order(lambda _: rows.insert(build(), "default"), None), saves, clock),
+        "enqueue()": timed(lambda: save(enqueueing=True), saves, clock),
+        "model event": with_events(timed(save, saves, clock), created="order.created"),
+    }
+
+
+def saving_many(clock: Callable[[], float], size: int) -> dict[str, Callable[[], float]]:
+    """The parts of many events."""
+    from django.db import transaction
+
+    from genesys_eventbridge.model_events import enqueue_for
+    from genesys_eventbridge.outbox.rows import insert_many
+    from tests.shop.models import Order
+
+    def run(work: Callable[[list[Any], list[Any]], Any], *, built: bool = False) -> Callable[[], float]:
+        def one() -> float:
+            orders = [Order(number=f"ORD-{next(numbers)}", amount="1.00") for _ in range(size)]
+            events = [build() for _ in range(size)] if built else []
+
+            def create() -> None:
+                with transaction.atomic():
+                    Order.objects.bulk_create(orders)
+                    work(orders, events)
+
+            return timed(create, clock=clock)()
+
+        return one
+
+    return {
+        "plain": run(lambda *_: None),
+        "their INSERT": run(lambda _, events: insert_many(events, "default"), built=True),
+        "built": run(lambda orders, _: insert_many([build() for _ in orders], "default")),
+        "model events": run(lambda orders, _: enqueue_for(orders, "created")),
+    }
+
+
+def show_parts(report: Report, database: str, turns: int, saves: int, size: int) -> None:
+    clock = cpu_with_server()
+    with published(created="order.created"):
+        batches = rounds(saving_many(clock, size), min(turns, 5))
+    for samples, each, what in (
+        (rounds(saving(clock, saves), turns), 1, "save() and"),
+        (batches, size, f"bulk_create() of {size:,} and"),
+    ):
+        for part, taken in samples.items():
+            measure = f"{what} {'no event' if part == 'plain' else part} ({database})"
+            report.add("7", measure, ratio(samples, part, "plain"), CPU_us=median(taken) / each * 1e6)
+
+
 def many() -> None:
     from genesys_eventbridge.outbox import enqueue_many
 
@@ -108,10 +191,14 @@ def many() -> None:
 
 
 def main() -> None:
-    options = arguments(__doc__, rows=10_000)
+    options = arguments(__doc__, flags=["parts"], rows=10_000)
     number, turns, saves, size = (1, 1, 20, 500) if options.quick else (5, 60, 25, options.rows)
     report = Report()
     with fresh_database() as database:
+        if options.parts:
+            show_parts(report, database, turns, saves, size)
+            report.table()
+            return
 
         def compare(
             measure: str, samples: dict[str, list[float]], side: str, reach: str, each: int = 1

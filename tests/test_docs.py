@@ -87,7 +87,7 @@ METRICS = {
 }
 #: Flags of other programs.
 OTHER_FLAGS = {
-    *("--backlog", "--quick", "--rows", "--snapshot"),  # of the benchmarks
+    *("--backlog", "--parts", "--quick", "--rows", "--snapshot"),  # of the benchmarks
     "--database",
     "--deploy",
     "--exclude",

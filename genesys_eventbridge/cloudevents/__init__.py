@@ -126,7 +126,7 @@ def build_event(
 
     ``max_bytes`` limits the encoded body. Raises InvalidEvent with the attribute or the path in data.
     """
-    event_id = check_text("id", uuid4() if id is None else id, MAX_LENGTH)
+    event_id = str(uuid4()) if id is None else check_text("id", id, MAX_LENGTH)
     source = attributes.source(source)
     type = attributes.event_type(type)  # noqa: A001
     if subject is not None:

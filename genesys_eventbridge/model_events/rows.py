@@ -224,7 +224,7 @@ def _read_columns(
 ) -> dict[Any, Model]:
     """``read_rows`` for rows that only ``payload`` sees: made in half the time."""
     key = model._meta.pk.attname
-    names = [key, *columns]
+    names = [key, *sorted({*columns} - {key})]
     found: QuerySet[Any, Any] = QuerySet(model, using=alias).filter(AnyOf(key, keys)).values_list(*names)
     return {values[0]: _made(model, alias, dict(zip(names, values, strict=True))) for values in found}
 
