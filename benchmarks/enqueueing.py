@@ -2,7 +2,7 @@
 
 The sides alternate after a few saves each. "CPU" is the time of this process: all of SQLite's work, none
 of a server's. ``--parts`` shows instead where the time goes, in CPU of this process and of the server's:
-each line does a bit more of an event, from its bare INSERT, which no code of ours can beat, to all of it.
+each line does a bit more of an event, from its bare INSERT, which our code cannot beat, to all of it.
 """
 
 from __future__ import annotations
@@ -170,6 +170,44 @@ def saving_many(clock: Callable[[], float], size: int) -> dict[str, Callable[[],
     }
 
 
+def server_parts() -> dict[str, Callable[[], float]]:
+    """PostgreSQL's own time for the INSERT, also prepared, and into copies of the table that lack a part."""
+    import psycopg
+    from django.db import connection, transaction
+
+    from genesys_eventbridge.models import OutboxEvent
+    from genesys_eventbridge.outbox import rows
+
+    server = cpu_with_server(only_server=True)
+    table = OutboxEvent._meta.db_table
+    statement = f"{rows._insert_sql(connection, delayed=False)} RETURNING id"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE no_checks (LIKE {table} INCLUDING ALL EXCLUDING CONSTRAINTS)")
+        cursor.execute(f"CREATE TABLE no_indexes (LIKE {table} INCLUDING ALL EXCLUDING INDEXES)")
+        cursor.execute(f"CREATE TABLE bare (LIKE {table} INCLUDING DEFAULTS INCLUDING IDENTITY)")
+
+    def run(into: str, *, prepare: bool = False) -> Callable[[], float]:
+        def insert() -> float:
+            ready = [rows._values(connection, build(), delayed=False) for _ in range(100)]
+            kind = psycopg.Cursor if prepare else psycopg.ClientCursor  # Django's
+            cursor = kind(connection.connection)
+            with transaction.atomic():
+                began = server()
+                for values in ready:
+                    cursor.execute(statement.replace(table, into), values, prepare=prepare)
+                return (server() - began) / len(ready)
+
+        return insert
+
+    return {
+        "plain": run(table),
+        "prepared": run(table, prepare=True),
+        "without its checks": run("no_checks"),
+        "without its indexes": run("no_indexes"),
+        "without both": run("bare"),
+    }
+
+
 def show_parts(report: Report, database: str, turns: int, saves: int, size: int) -> None:
     clock = cpu_with_server()
     with published(created="order.created"):
@@ -181,6 +219,10 @@ def show_parts(report: Report, database: str, turns: int, saves: int, size: int)
         for part, taken in samples.items():
             measure = f"{what} {'no event' if part == 'plain' else part} ({database})"
             report.add("7", measure, ratio(samples, part, "plain"), CPU_us=median(taken) / each * 1e6)
+    if database == "PostgreSQL":
+        for part, taken in (samples := rounds(server_parts(), turns)).items():
+            measure = f"its INSERT{'' if part == 'plain' else f', {part}'}, server alone"
+            report.add("7", measure, ratio(samples, part, "plain"), CPU_us=median(taken) * 1e6)
 
 
 def many() -> None:

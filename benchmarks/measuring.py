@@ -78,7 +78,7 @@ def timed(
     return run
 
 
-def cpu_with_server() -> Callable[[], float]:
+def cpu_with_server(*, only_server: bool = False) -> Callable[[], float]:
     """The CPU seconds of this process and of the server's thread for its connection, which stays open.
 
     Linux, and a server on this machine. SQLite works in this process.
@@ -96,7 +96,12 @@ def cpu_with_server() -> Callable[[], float]:
     if not thread:
         return time.process_time
     nanoseconds = Path(f"/proc/{thread}/schedstat")
-    return lambda: time.process_time() + int(nanoseconds.read_text().split()[0]) / 1e9
+
+    def seconds() -> float:
+        own = 0.0 if only_server else time.process_time()
+        return own + int(nanoseconds.read_text().split()[0]) / 1e9
+
+    return seconds
 
 
 def ratio(samples: Samples, side: str, yardstick: str) -> float:

@@ -85,7 +85,7 @@ def pending_many(
 ) -> list[PendingEvent | None]:
     """``pending`` for many rows of one model and database, with a constant number of queries.
 
-    ``changes`` has one for each row. It may be a generator: nobody needs a change after its event is made.
+    ``changes`` has one for each row. It may be a generator: a change is not kept after its event is made.
     """
     if not rows:
         return []
