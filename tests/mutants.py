@@ -3407,7 +3407,7 @@ MUTANTS = [
     Mutant(
         "what an instance carries is dropped from a row that is read",
         "model_events/rows.py",
-        (("rows.append(with_extras(row, instance))", "rows.append(row)"),),
+        (("with_extras(row, instance) if row is not None and needs.runs_code else row", "row"),),
         "model_events/test_good_guest.py::test_an_attribute_of_the_instance_that_is_no_column_is_still_there",
     ),
     Mutant(

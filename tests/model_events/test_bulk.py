@@ -117,8 +117,8 @@ def test_enqueue_for_takes_keys_that_are_text(publish: Publish) -> None:
 def test_a_row_whose_code_runs_is_the_models_own_object(publish: Publish, monkeypatch) -> None:
     """from_db of the model and attributes of the instance belong to it."""
 
-    def from_db(cls, *arguments):
-        made = Model.from_db.__func__(cls, *arguments)  # type: ignore[attr-defined]
+    def from_db(cls, *arguments, **keywords):
+        made = Model.from_db.__func__(cls, *arguments, **keywords)  # type: ignore[attr-defined]
         made.seen = True
         return made
 
