@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from genesys_eventbridge.circuit.rate import capacity
+from genesys_eventbridge.circuit.rate import CHECK_SHARE, capacity
 from genesys_eventbridge.conf import DestinationSettings
-from genesys_eventbridge.outbox.destinations import Gate
+from genesys_eventbridge.outbox.destinations import Drawn, Gate
 from genesys_eventbridge.states import AttemptKind
 from tests.deterministic.claims import CLOSE
 from tests.deterministic.database import Database
@@ -26,8 +26,14 @@ Row = dict[str, Any]
 class DestinationJudge:
     """Sees the row after each commit, and each gate that a pass goes through."""
 
-    def __init__(self, database: Database, settings: DestinationSettings, operators: Collection[str]) -> None:
-        self.database, self.settings, self.operators = database, settings, operators
+    def __init__(
+        self,
+        database: Database,
+        settings: DestinationSettings,
+        operators: Collection[str],
+        step: Callable[[str], None],
+    ) -> None:
+        self.database, self.settings, self.operators, self.step = database, settings, operators, step
         self.row: Row = {}
         self.clock_is_steady = True
         #: An operator may have ended a pause.
@@ -79,8 +85,29 @@ class DestinationJudge:
             waits.append(ahead["probe_until"])
         if found.open and (held or max(waits) > CLOSE):
             raise Broken(f"{worker} goes through the gate, and the destination is paused: {before}")
+        if found.open and found.probing:
+            self.step("is to probe")
         if publishes and not found.open and not held and max(waits) < -CLOSE:
             raise Broken(f"{worker} finds the gate closed, and nothing is paused: {before}")
+        return found
+
+    def of_the_rate(
+        self,
+        allowed: Callable[[AttemptKind, DestinationSettings, Gate, int], Drawn],
+        kind: AttemptKind,
+        settings: DestinationSettings,
+        gate: Gate,
+        wanted: int,
+    ) -> Drawn:
+        """Replaces ``destinations.allowed``: a fifth of the rate belongs to checks, whatever else is due."""
+        found, bucket = allowed(kind, settings, gate, wanted), gate.bucket
+        if bucket is None or bucket.at is None or settings.rate_per_minute is None or found.tokens:
+            return found
+        share = CHECK_SHARE if kind is AttemptKind.CHECK else 1 - CHECK_SHARE
+        stored = bucket.reserve if kind is AttemptKind.CHECK else bucket.tokens
+        refill = (gate.read_at - bucket.at).total_seconds() * settings.rate_per_minute / 60 * share
+        if stored + refill > 1.01 and self.clock_is_steady:
+            raise Broken(f"a {kind} waits for the rate, and {stored + refill:.2f} tokens are there for it")
         return found
 
     def judge_asked_to_wait(self, name: str, answered_at: float) -> None:

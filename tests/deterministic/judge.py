@@ -64,7 +64,7 @@ class Judge:
         #: Processes that prune.
         self.pruning: set[str] = set()
         self.operators: set[str] = set()
-        self.destination = DestinationJudge(database, settings, self.operators)
+        self.destination = DestinationJudge(database, settings, self.operators, scheduler.step)
         #: Numbers of the orders whose transaction was committed, was not, or whose end is unknown.
         self.committed: set[str] = set()
         self.rolled_back: set[str] = set()

@@ -80,7 +80,8 @@ PROFILES = (
         moments=(
             Moment(_ASKING, "freeze", 0.15),
             Moment(_WRITING, "freeze", 0.02),
-            Moment(r"commit|reads the clock", "freeze", 0.03, after="UPDATE outboxevent"),
+            Moment(r"commit", "freeze", 0.03, after="UPDATE outboxevent"),
+            Moment(r"reads the clock", "freeze", 0.3, after="UPDATE outboxevent"),
         ),
         faults=(3, 5, 8),
         keys=(None,),
@@ -145,7 +146,7 @@ PROFILES = (
         | {"429": 8.0, "503": 15.0},
         check={"500": 15.0, "429": 6.0},
         moments=(
-            Moment(r"SELECT outboxevent", "doze", 0.1, after="SELECT destination"),
+            Moment("is to probe", "doze", 0.4),
             Moment(_CLAIMING, "doze", 0.1, after="SELECT outboxevent"),
         ),
         faults=(5, 10, 20),

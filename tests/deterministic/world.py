@@ -266,15 +266,28 @@ class World:
                 if act in ("pause", "resume", "replay", "job", "stop"):
                     getattr(self, f"_{act}")(me)
                     continue
-                rows = (
-                    OutboxEvent.objects.filter(state__in=wanted[act])
-                    .order_by("id")
-                    .values_list("id", flat=True)
-                )
-                if ids := list(rows):
+                ids = self._chosen(wanted[act], me)
+                if ids:
                     self._act(act, ids[pick.one_of(f"row {me}", len(ids))], me)
             except Error:
                 drop_connection(outbox_alias())
+
+    def _chosen(self, states: list[State], me: str) -> list[int]:
+        """Events in these states; now and then those that a worker holds, as soon as there is one."""
+
+        def held() -> list[int]:
+            return [
+                row["id"]
+                for row in self.judge.rows.values()
+                if row["state"] in states and row["claim_token"] and row["due_at"] > self.database.now()
+            ]
+
+        if set(states) & {State.PENDING, State.ACCEPTED} and self.choices.chance(f"held {me}", 0.5):
+            self.scheduler.wait("waits for a claim", lambda: bool(held()), 20.0)
+            if found := sorted(held()):
+                return found
+        rows = OutboxEvent.objects.filter(state__in=states).order_by("id")
+        return list(rows.values_list("id", flat=True))
 
     def _act(self, act: str, pk: int, me: str) -> None:
         match act:
@@ -428,12 +441,7 @@ class World:
 
     def _suspend(self, process: str, what: str) -> None:
         """The machine sleeps until around the close of the window of a doubtful event, or 20 hours."""
-        doubts = [
-            since
-            for row in self.judge.rows.values()
-            if row["state"] in (State.PENDING, State.UNRESOLVED)
-            and (since := row["key_known_since"] or row["in_doubt_since"]) is not None
-        ]
+        doubts = self._doubts(process)
         seconds = 20 * HOUR
         if doubts and self.settings.honours_key:
             before = BEFORE_THE_CLOSE[self.choices.one_of("before the close", len(BEFORE_THE_CLOSE))]
@@ -446,6 +454,21 @@ class World:
         self.scheduler.now += seconds
         for each in self.scheduler.tasks:
             each.freezes += 1
+
+    def _doubts(self, process: str) -> list[float]:
+        """Since when events are in doubt: those that this process holds, else those that are due, else all."""
+        held, due, others = [], [], []
+        for row in self.judge.rows.values():
+            since = row["key_known_since"] or row["in_doubt_since"]
+            if since is None or row["state"] not in (State.PENDING, State.UNRESOLVED):
+                continue
+            claim = self.judge.claims.of(row)
+            if claim is not None and claim.process == process:
+                held.append(since)
+            elif row["state"] == State.PENDING and row["due_at"] <= self.database.now():
+                due.append(since)
+            others.append(since)
+        return held or due or others
 
     def _trouble(self, task: Task, what: str) -> str:
         """An error of the database instead of this statement."""
@@ -489,11 +512,14 @@ def run(database: Database, seed: int, kept: Collection[Choice] | None = None) -
 def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     world = World(database, seed, kept)
     result = Run(seed, world.profile.name, world.settings)
-    gate = partial(world.judge.destination.through_gate, destinations.gate)
+    judge = world.judge.destination
+    gate = partial(judge.through_gate, destinations.gate)
+    allowed = partial(judge.of_the_rate, destinations.allowed)
     with (
         installed(world.scheduler),
         database.running(world.scheduler),
         mock.patch.object(destinations, "gate", gate),
+        mock.patch.object(destinations, "allowed", allowed),
     ):
         try:
             world.run()
