@@ -291,7 +291,7 @@ MUTANTS = [
     Mutant(
         "lapses are counted at the claim",
         "outbox/claim.py",
-        (('default=Coalesce("lapses", 0) + 1', 'default=Coalesce("lapses", 0)'),),
+        (('default=Coalesce("lapses", 0) + 1', 'default=Coalesce("lapses", 0) + 0'),),
         "outbox/test_claim.py::TestLeases",
     ),
     Mutant(
@@ -878,6 +878,12 @@ MUTANTS = [
         "outbox/test_claim.py::TestAFrozenWorker",
     ),
     Mutant(
+        "a row that lapsed since it was seen is left for the next look",
+        "outbox/claim.py",
+        (('if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]', 'if row["id"] in seen]'),),
+        "outbox/test_claim.py::TestAFrozenWorker",
+    ),
+    Mutant(
         "window rule in expiry",
         "outbox/expiry.py",
         (("    ids = _first(closed.order_by(", "    ids = [] and _first(closed.order_by("),),
@@ -950,6 +956,7 @@ MUTANTS = [
                 "unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))",
                 "unlocked(_to_claim(outbox_alias()).filter(id__in=ids))",
             ),
+            ('if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]', 'if row["id"] in seen]'),
             (
                 "counted = _still_claimable(kind, settings, won).update(",
                 "counted = OutboxEvent.objects.on_outbox().filter(id__in=won).update(",
@@ -1500,7 +1507,7 @@ MUTANTS = [
         (
             (
                 "    drawn = destinations.draw(",
-                "    if gate.probing and not destinations.take_probe(kind, settings):\n"
+                "    if gate.probing and not destinations.take_probe(settings):\n"
                 "        return [], 0.0\n"
                 "    drawn = destinations.draw(",
             ),
@@ -1522,7 +1529,14 @@ MUTANTS = [
     Mutant(
         "a probe waits only for its own kind",
         "relay/batch.py",
-        (("if gate.probing and self.in_flight:", "if gate.probing and not idle:"),),
+        (
+            ("= self._claim(lapsed, suspects)", "= self._claim(lapsed, suspects, alone)"),
+            (
+                "def _claim(self, lapsed: int, suspects: int)",
+                "def _claim(self, lapsed: int, suspects: int, alone: bool)",
+            ),
+            ("if gate.probing and self.in_flight:", "if gate.probing and not alone:"),
+        ),
         "relay/test_batch.py::TestPauses",
     ),
     Mutant(

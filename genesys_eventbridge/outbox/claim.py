@@ -283,6 +283,11 @@ def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
     return row.halts >= POISON_HALTS, -row.tries, row.id
 
 
+def _lapse(token: uuid.UUID | None, lapses: int | None) -> tuple[bool, bool]:
+    """Of a due row: whether its last claim lapsed, and the one before, too."""
+    return token is not None, token is not None and bool(lapses)
+
+
 def _is_elsewhere(doubt: dt.datetime | None, about: uuid.UUID | None, today: uuid.UUID | None) -> bool:
     return doubt is not None and destinations.is_elsewhere(about, today)
 
@@ -400,7 +405,9 @@ def _take(
             turn_until = taken
         ids.append(row.id)
     rows: Any = unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))
-    locked = list(rows)
+    # One that lapsed since it was seen was not counted against the limits: it is left for the next look.
+    seen = {row.id: (row.lapsed, row.suspect) for row in ready}
+    locked = [row for row in rows if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]
     if not locked:
         return [], 0.0
     if gate.probing and kind is AttemptKind.PUBLISH:

@@ -315,6 +315,17 @@ class TestAFrozenWorker:
         assert claim().rows == []
         assert fresh(row).attempts == 12
 
+    @pytest.mark.parametrize("lapses", [None, 0], ids=["first lapse", "second lapse"])
+    def test_claims_no_row_that_lapsed_since_it_was_seen(self, meanwhile, lapses):
+        """It was not counted against the limits for rows of dead workers (G11)."""
+        doubt = {"attempts": 1, "in_doubt_since": DatabaseNow(-100)}
+        row = event(row={**doubt, "claim_token": None if lapses is None else uuid.uuid4(), "lapses": lapses})
+        later = {"claim_token": uuid.uuid4(), "lapses": 0 if lapses is None else 1}
+        meanwhile(lambda: OutboxEvent.objects.update(**later))
+
+        assert claim().rows == []
+        assert fresh(row).claim_token == later["claim_token"]
+
 
 class TestOrderingKeys:
     def test_one_event_of_a_key_goes_at_a_time(self):
