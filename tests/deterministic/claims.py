@@ -97,7 +97,7 @@ class Claims:
 
     def _judge_room(self, process: str, rows: dict[int, Row], new: Claim) -> None:
         """Rows of dead workers leave senders to others, and of those that may kill, one at a time."""
-        if process in self.odd or not new.lapsed:
+        if process in self.odd or not new.lapsed or not self.clock_is_steady:
             return
         held = [self.of(row) for row in rows.values()]
         mine = [each for each in held if each and each.process == process and each.number == new.number]

@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -22,6 +24,8 @@ from types import CodeType
 from typing import TYPE_CHECKING
 
 from tests import databases, mutants
+from tests.deterministic import reach, scope
+from tests.deterministic.reach import Lines
 from tests.mutants import Mutant
 
 if TYPE_CHECKING:
@@ -30,8 +34,9 @@ if TYPE_CHECKING:
 
 #: The last steps of a failed run that are printed.
 LAST = 40
-#: Directories whose mutants a run may notice.
-CONCERNED = ("relay/", "outbox/", "circuit/", "operations/", "db/__init__", "db/clock", "db/transactions")
+#: How many seeds are run without a mutant to see which code they run: six of each profile.
+SURVEYED = 84
+SAME = "the same steps as without it"
 #: A copy of the tables that were just created, for processes that start from it.
 TEMPLATE = "EVENTBRIDGE_SIMULATION_TEMPLATE"
 
@@ -63,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="also replay each run against the model (apt-get install spin gcc)",
     )
     parser.add_argument("--quick", action="store_true", help="end at the first failure, and shrink nothing")
+    parser.set_defaults(known={})
     options = parser.parse_args(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of texts is part of a run
         given = sys.argv[1:] if arguments is None else arguments
@@ -108,7 +114,7 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
     from tests.deterministic.database import Database
 
     seeds = seeds or ([options.seed] if options.seed is not None else _seeds(options))
-    began, steps, failed, traces = time.monotonic(), 0, 0, set[int]()
+    began, steps, failed, traces = time.monotonic(), 0, 0, dict[int, int]()
     with ExitStack() as stack:
         database = stack.enter_context(closing(Database()))
         replays = stack.enter_context(Replays()) if options.model else None
@@ -120,7 +126,7 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
         for seed in seeds:
             run = run_one(seed)
             steps += run.steps
-            traces.add(hash(tuple(run.trace)))
+            traces[seed] = hash(tuple(run.trace))
             if options.trace:
                 _write(options.trace, run, more=seed != seeds[0])
             if options.seed is not None:
@@ -130,10 +136,14 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
                 _explain(run, partial(run_one, seed), options)
                 if options.quick:
                     return 1
+    if options.known:
+        _say(f"{len(seeds)} seeds, {_differing(traces, options.known)}")
+        return 0
     minutes = (time.monotonic() - began) / 60
     _say(
-        f"{options.database}: {len(seeds)} seeds, {len(traces)} different interleavings, {steps} steps, "
-        f"{failed} failed; {len(seeds) / minutes:.0f} seeds and {steps / minutes:.0f} steps per minute"
+        f"{options.database}: {len(seeds)} seeds, {len(set(traces.values()))} different interleavings, "
+        f"{steps} steps, {failed} failed; {len(seeds) / minutes:.0f} seeds and "
+        f"{steps / minutes:.0f} steps per minute"
     )
     if replays:
         _say(
@@ -141,6 +151,11 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
             f"webhook, or a clock that is set"
         )
     return 1 if failed else 0
+
+
+def _differing(traces: dict[int, int], known: dict[int, int]) -> str:
+    number = sum(steps != known.get(seed, steps) for seed, steps in traces.items())
+    return f"{number} with other steps" if number else SAME
 
 
 def _seeds(options: argparse.Namespace) -> list[int]:
@@ -187,32 +202,91 @@ def _write(path: Path, run: Run, *, more: bool) -> None:
 
 
 def _mutants(options: argparse.Namespace) -> int:
-    """Run the seeds with each mutant; a table of what was caught by what."""
+    """Try each mutant with seeds that run the code it changes; a table of what was caught by what."""
     if options.mutant:
         chosen = [each for each in mutants.MUTANTS if each.name == options.mutant]
     else:
-        named = [each for each in mutants.MUTANTS if each.file.startswith(CONCERNED)]
         words = options.mutants
         chosen = [
             each
-            for each in named
+            for each in scope.mutants_in_scope()
             if not words or any(word in each.name or word in each.file for word in words)
         ]
     if not chosen:
         _say("no such mutant")
         return 2
-    caught = crashed = 0
+    words, unnoticed = Counter[str](), 0
     with _ready_to_fork(options):
+        survey = None if options.mutant else _surveyed(options)
         for mutant in chosen:
-            word, failure = _tried(mutant, lambda: _run(options))
-            caught += word == "caught"
-            crashed += word == "crashed"
-            _say(f"{word:<10} {mutant.file:<24} {mutant.name}: {failure or '-'}")
-    _say(
-        f"{caught} of {len(chosen)} mutants caught by {options.seeds} seeds on {options.database}, and "
-        f"{crashed} because they crash"
-    )
-    return 0
+            word, failure = _classified(mutant, survey, options)
+            words[word] += 1
+            unnoticed += survey is not None and mutant.name in scope.CAUGHT and word != "caught"
+            _say(f"{word:<14} {mutant.file:<24} {mutant.name}: {failure or '-'}")
+    totals = ", ".join(f"{number} {word}" for word, number in words.most_common())
+    _say(f"{len(chosen)} mutants on {options.database}: {totals}; {unnoticed} of scope.CAUGHT not caught")
+    return 1 if unnoticed and options.database == "sqlite" else 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What seeds do without a mutant: a hash of their steps, and which lines they run."""
+
+    steps: dict[int, int]
+    lines: Lines
+
+
+def _surveyed(options: argparse.Namespace) -> Survey:
+    seeds = _seeds(argparse.Namespace(**{**vars(options), "seeds": SURVEYED}))
+
+    def work() -> int:
+        steps: dict[int, int] = {}
+
+        def run_all(begin: Callable[[int], None]) -> None:
+            with _database():
+                from tests.deterministic import world
+                from tests.deterministic.database import Database
+
+                with closing(Database()) as database:
+                    for seed in seeds:
+                        begin(seed)
+                        run = world.run(database, seed)
+                        steps[seed] = hash(tuple(run.trace))
+                        if run.failure:
+                            raise SystemExit(f"seed {seed} fails without a mutant: {run.failure}")
+
+        lines = reach.measured(run_all)
+        _say(repr(Survey(steps, lines)))
+        return 0
+
+    code, text = _in_a_fork(work)
+    if code:
+        raise SystemExit(text)
+    found: Survey = eval(text)
+    return found
+
+
+def _classified(mutant: Mutant, survey: Survey | None, options: argparse.Namespace) -> tuple[str, str]:
+    """What became of a mutant, and how.
+
+    As ``_tried``, or "not run" if none of the surveyed seeds runs the code that it changes, or "no effect" if
+    the seeds take the same steps as without it.
+    """
+    if survey is None:
+        return _tried(mutant, lambda: _run(options))
+    if mutant.database != options.database:
+        return "other database", mutant.database
+    reaching = reach.seeds(mutant, survey.lines)
+    seeds = sorted(survey.steps if reaching == {0} else reaching - {0})[: options.seeds]
+    if first := scope.CAUGHT.get(mutant.name):
+        seeds = [*scope.seeds_like(first), *seeds]
+    if not seeds:
+        return "not run", ""
+    options.known = survey.steps
+    word, text = _tried(mutant, lambda: _run(options, seeds))
+    if word == "missed" and SAME in text:
+        return "no effect", text
+    return word, text
 
 
 def _recorded(options: argparse.Namespace) -> int:
@@ -222,7 +296,9 @@ def _recorded(options: argparse.Namespace) -> int:
     named, unnoticed = {each.name: each for each in mutants.MUTANTS}, 0
     with _ready_to_fork(options):
         for each in RECORDED:
-            word, failure = _tried(named[each.mutant], partial(_run, options, list(each.seeds())))
+            word, failure = _tried(
+                named[each.mutant], partial(_run, options, list(scope.seeds_like(each.seed)))
+            )
             good = word == "caught" and re.search(each.broken, failure) is not None
             unnoticed += not good
             _say(f"{'noticed' if good else 'UNNOTICED'} {each.guarantee} {each.mutant}: {failure or word}")
@@ -236,7 +312,7 @@ def _ready_to_fork(options: argparse.Namespace) -> Iterator[None]:
     import httpx
 
     del django, httpx
-    options.quick = True
+    options.quick, options.known = True, {}
     with tempfile.TemporaryDirectory(prefix="eventbridge-simulation-") as folder:
         if options.database == "sqlite":
             template = Path(folder) / "template.sqlite3"
@@ -272,7 +348,7 @@ def _tried(mutant: Mutant, run: Callable[[], int]) -> tuple[str, str]:
     code, text = _in_a_fork(work)
     lines = text.strip().splitlines()
     if code == 0:
-        return "missed", ""
+        return "missed", lines[-1] if lines else ""
     if not text.startswith("seed "):
         return "not tried", text[-2000:]
     if len(lines) == 1:

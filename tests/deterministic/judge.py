@@ -29,6 +29,9 @@ LOG = "genesys_eventbridge_deliveryattempt"
 DESTINATIONS = "genesys_eventbridge_destination"
 OPEN = (State.PENDING, State.ACCEPTED)
 
+#: Commits of a worker that change nothing, while nobody changes anything.
+IN_VAIN = 30
+
 Row = dict[str, Any]
 
 
@@ -69,6 +72,8 @@ class Judge:
         self.committed: set[str] = set()
         self.rolled_back: set[str] = set()
         self.commits = 0
+        #: By process: commits since a row was changed.
+        self.in_vain: Counter[str] = Counter()
         platform.tell = self.message
 
     def message(self, what: str, event: str, detail: Row) -> None:
@@ -116,7 +121,9 @@ class Judge:
         self.commits += 1
         found = {row["id"]: row for row in self.database.rows(EVENTS, COLUMNS)}
         process = self.scheduler.me.process
+        known = self.destination.row
         self.destination.look(process)
+        self._judge_progress(process, moved=found != self.rows or self.destination.row is not known)
         for pk in self.rows.keys() - found.keys():
             self._judge_vanished(pk, process)
             self.pruned.add(self.rows[pk]["event_id"])
@@ -151,6 +158,14 @@ class Judge:
                     )
                 )
         self.rows = found
+
+    def _judge_progress(self, process: str, *, moved: bool) -> None:
+        """A worker that finds events which may not go does not look at them again and again."""
+        self.in_vain[process] += 1
+        if moved:
+            self.in_vain.clear()
+        if self.in_vain[process] > IN_VAIN:
+            raise Broken(f"{process} has written {IN_VAIN} times in a row, and nothing has changed")
 
     def _judge_vanished(self, pk: int, process: str) -> None:
         """Only finished rows are removed, after their retention and the window of their key (G13)."""

@@ -68,7 +68,7 @@ class Profile:
 
 _ASKING = r"waits for the answer|is answered about|publishes|checks|waits for the status"
 #: With "SELECT outboxevent" before it: between a look at due events and their claim.
-_CLAIMING = r"BEGIN|UPDATE destination"
+CLAIMING = r"BEGIN|UPDATE destination"
 _WRITING = r"BEGIN|UPDATE outboxevent|SELECT outboxevent FOR UPDATE|commit"
 
 PROFILES = (
@@ -80,8 +80,7 @@ PROFILES = (
         moments=(
             Moment(_ASKING, "freeze", 0.15),
             Moment(_WRITING, "freeze", 0.02),
-            Moment(r"commit", "freeze", 0.03, after="UPDATE outboxevent"),
-            Moment(r"reads the clock", "freeze", 0.3, after="UPDATE outboxevent"),
+            Moment(r"commit|reads the clock", "freeze", 0.03, after="UPDATE outboxevent"),
         ),
         faults=(3, 5, 8),
         keys=(None,),
@@ -99,20 +98,25 @@ PROFILES = (
     Profile(
         "windows",
         settings={"MAX_ATTEMPTS": 20},
-        publish={"accepted": 15.0, "answer lost": 20.0, "request lost": 20.0, "503": 10.0, "400": 10.0},
+        publish={"accepted": 10.0, "answer lost": 25.0, "request lost": 20.0, "503": 10.0, "400": 10.0},
         moments=(
-            Moment(_CLAIMING, "suspend", 0.4, after="SELECT outboxevent"),
-            Moment(_ASKING, "suspend", 0.05),
-            Moment(r"BEGIN|UPDATE outboxevent", "suspend", 0.1),
+            Moment(CLAIMING, "suspend", 0.6, after="SELECT outboxevent"),
+            Moment(_ASKING, "suspend", 0.04),
+            Moment(r"UPDATE outboxevent", "suspend", 0.05),
             Moment(r"rests|waits for a queue", "suspend", 0.03),
         ),
-        faults=(1, 2, 4),
+        faults=(2, 4, 6),
+        likely=0.001,
     ),
     Profile(
         "deaths",
         settings={"MAX_ATTEMPTS": 3, "CONCURRENCY": 4},
         publish={"accepted": 30.0, "503": 15.0, "answer lost": 10.0},
-        moments=(Moment(_ASKING, "kill", 0.12), Moment(_WRITING, "kill", 0.02)),
+        moments=(
+            Moment(_ASKING, "kill", 0.12),
+            Moment(_WRITING, "kill", 0.02),
+            Moment(r"reads the clock", "freeze", 0.2, after="UPDATE outboxevent"),
+        ),
         faults=(3, 5, 8),
         workers=3,
     ),
@@ -146,8 +150,8 @@ PROFILES = (
         | {"429": 8.0, "503": 15.0},
         check={"500": 15.0, "429": 6.0},
         moments=(
-            Moment("is to probe", "doze", 0.4),
-            Moment(_CLAIMING, "doze", 0.1, after="SELECT outboxevent"),
+            Moment("is to probe", "doze", 0.7),
+            Moment(CLAIMING, "doze", 0.1, after="SELECT outboxevent"),
         ),
         faults=(5, 10, 20),
         acts={"pause": 4.0, "retry": 1.0, "resume": 2.0},

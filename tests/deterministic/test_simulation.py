@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 from genesys_eventbridge import conf
-from tests import databases
+from tests import databases, mutants
+from tests.deterministic import reach, scope
 from tests.deterministic.changes import Changes, Replays
 from tests.deterministic.choices import Choices
 from tests.deterministic.recorded import RECORDED
@@ -75,6 +76,33 @@ def test_a_central_guard_that_is_missing_is_found(recorded, mutant):
     (line,) = recorded[mutant]
 
     assert line.startswith("noticed ")
+
+
+@pytest.mark.one_leg
+def test_every_mutant_in_scope_is_caught_or_has_a_reason():
+    """A new one belongs into scope.py: ``python -m tests.simulation --mutants NAME`` tries it."""
+    listed = [*scope.CAUGHT, *(name for names in scope.MISSED.values() for name in names)]
+    wanted = [each.name for each in scope.mutants_in_scope() if each.database == "sqlite"]
+
+    assert sorted(listed) == sorted(wanted)
+    assert {each.mutant for each in RECORDED} <= set(scope.CAUGHT)
+
+
+@pytest.mark.one_leg
+def test_the_docs_have_the_table_of_mutants():
+    page = (mutants.HOME / "docs" / "how-we-know.md").read_text(encoding="utf-8")
+
+    assert "\n".join(scope.table()) in page
+
+
+@pytest.mark.one_leg
+def test_only_seeds_that_run_the_code_of_a_mutant_are_tried():
+    text = (mutants.HOME / "genesys_eventbridge" / "outbox" / "claim.py").read_text(encoding="utf-8")
+    mutant = next(each for each in scope.mutants_in_scope() if each.name == "window rule in the claim")
+    line = 1 + text[: text.index(mutant.changes[0][0])].count("\n")
+
+    assert reach.seeds(mutant, {mutant.file: {line: {3, 17}, line + 40: {5}}}) == {3, 17}
+    assert reach.seeds(mutant, {mutant.file: {line + 40: {5}}}) == set()
 
 
 @pytest.mark.skipif(DATABASE == "sqlite", reason="there seeds are recorded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -31,7 +32,7 @@ from tests.deterministic.choices import Choice, Choices
 from tests.deterministic.database import Database
 from tests.deterministic.judge import Judge
 from tests.deterministic.platform import TIMEOUT, Platform, Transport
-from tests.deterministic.profiles import Profile, of_seed
+from tests.deterministic.profiles import CLAIMING, Profile, of_seed
 from tests.deterministic.scheduler import Broken, Scheduler, Task
 from tests.deterministic.stand_ins import Event, installed
 from tests.model.traces import Line
@@ -66,8 +67,10 @@ BEFORE_THE_CLOSE = (LEASE + 4, LEASE - 2, 2.0, -1.0)
 #: Events that several committers write under the same idempotency key.
 SHARED = 3
 SHARED_ORDER = "N-shared"
-FREEZES = (LEASE + 2, 2.0, 3 * LEASE, HOUR)
 STEPS_OF_THE_CLOCK = (-LEASE, LEASE / 2, -2.0, 2 * LEASE)
+#: Seconds in which a healthy worker and platform bring all events to their end; most need a few.
+HEALED_WITHIN = 1200.0
+FREEZES = (LEASE + 2, 2.0, 3 * LEASE, HOUR)
 RESTS = (0.0, 1.0, 6.0, LEASE + 1)
 
 
@@ -121,6 +124,8 @@ class World:
         self.last_steps: dict[str, str] = {}
         self.numbers = 0
         self.restarts = 0
+        #: Seconds that a healthy worker and platform took in the end.
+        self.healed_in = 0.0
         self.scheduler.fate = self._fate
         database.trouble = self._trouble
         database.after_commit = self.judge.look
@@ -148,8 +153,12 @@ class World:
         self._go()
         self.calm = self.platform.calm = True
         self.judge.operators.add("healer resumes")
+        began = self.scheduler.now
         self.scheduler.spawn("healer", self._heal)
         self._go()
+        self.healed_in = self.scheduler.now - began
+        if self.healed_in > HEALED_WITHIN:
+            raise Broken(f"a healthy worker and platform took {self.healed_in:.0f} s to bring all to an end")
         self.judge.at_the_end()
 
     def _go(self) -> None:
@@ -398,7 +407,7 @@ class World:
             case "freeze":
                 self._freeze(process, FREEZES[self.choices.one_of(f"freezes {process}", len(FREEZES))], what)
             case "doze":
-                self._freeze(process, 0.5, what)
+                self._freeze(process, 1.0, what)
             case "freeze for long":
                 self._freeze(process, 25 * HOUR, what)
             case "suspend":
@@ -441,7 +450,7 @@ class World:
 
     def _suspend(self, process: str, what: str) -> None:
         """The machine sleeps until around the close of the window of a doubtful event, or 20 hours."""
-        doubts = self._doubts(process)
+        doubts = self._doubts(process, what)
         seconds = 20 * HOUR
         if doubts and self.settings.honours_key:
             before = BEFORE_THE_CLOSE[self.choices.one_of("before the close", len(BEFORE_THE_CLOSE))]
@@ -455,20 +464,20 @@ class World:
         for each in self.scheduler.tasks:
             each.freezes += 1
 
-    def _doubts(self, process: str) -> list[float]:
-        """Since when events are in doubt: those that this process holds, else those that are due, else all."""
+    def _doubts(self, process: str, what: str) -> list[float]:
+        """Since when events are in doubt: between a look and a claim those that are due, else those held."""
         held, due, others = [], [], []
         for row in self.judge.rows.values():
             since = row["key_known_since"] or row["in_doubt_since"]
             if since is None or row["state"] not in (State.PENDING, State.UNRESOLVED):
                 continue
-            claim = self.judge.claims.of(row)
-            if claim is not None and claim.process == process:
-                held.append(since)
-            elif row["state"] == State.PENDING and row["due_at"] <= self.database.now():
-                due.append(since)
             others.append(since)
-        return held or due or others
+            claim = self.judge.claims.of(row)
+            if row["state"] == State.PENDING and row["due_at"] <= self.database.now():
+                due.append(since)
+            elif claim is not None and claim.process == process:
+                held.append(since)
+        return due if re.match(CLAIMING, what) else held or due or others
 
     def _trouble(self, task: Task, what: str) -> str:
         """An error of the database instead of this statement."""
