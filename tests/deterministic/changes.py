@@ -33,25 +33,24 @@ class Changes:
         if before and row and all(before[column] == row[column] for column in _OF_THE_MODEL):
             return  # an erasure, or a count that the model leaves out
         times = {name: shown[column] for name, column in TIMES.items()}
-        self._lines.append(
-            line_of(
-                {
-                    "op": "DELETE" if row is None else "INSERT" if before is None else "UPDATE",
-                    "old_state": before["state"] if before else "",
-                    "old_token": before and before["claim_token"],
-                    "number": shown["id"],
-                    "token": shown["claim_token"],
-                    "epoch": shown["key_epoch"],
-                    "has_id": shown["remote_id"] != "",
-                    "has_accepted": shown["accepted_at"] is not None,
-                    **{
-                        name: shown[name]
-                        for name in ("event_id", "ordering_key", "state", "reason", "attempts")
-                    },
-                    **{name: time and time * 1000 for name, time in {**times, "at": now}.items()},
-                }
-            )
+        line = line_of(
+            {
+                "op": "DELETE" if row is None else "INSERT" if before is None else "UPDATE",
+                "old_state": before["state"] if before else "",
+                "old_token": before and before["claim_token"],
+                "number": shown["id"],
+                "token": shown["claim_token"],
+                "epoch": shown["key_epoch"],
+                "has_id": shown["remote_id"] != "",
+                "has_accepted": shown["accepted_at"] is not None,
+                **{name: shown[name] for name in ("event_id", "ordering_key", "state", "reason", "attempts")},
+                **{name: time and time * 1000 for name, time in {**times, "at": now}.items()},
+            }
         )
+        if before and row and row["claim_token"] and row["claim_token"] == before["claim_token"]:
+            # Put aside until its window closes, under its lapsed claim: no column says when.
+            line.detail["written"] = line.detail["written"] or now
+        self._lines.append(line)
 
     def request(self, what: str, row: Row, key: str, now: float, *, same_bytes: bool = True) -> None:
         """The platform saw a request ("send"), or took its event ("accept")."""
