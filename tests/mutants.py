@@ -202,6 +202,19 @@ MUTANTS = [
         "postgresql",
     ),
     Mutant(
+        "one statement for all rows, whatever its size",
+        "outbox/rows.py",
+        (('_packets(rows) if connection.vendor == "mysql" else [rows]', "[rows]"),),
+        "outbox/test_inserts.py",
+        "mysql",
+    ),
+    Mutant(
+        "a statement's size is counted in characters",
+        "outbox/rows.py",
+        (("len(row.body.encode()) + _BESIDE_BODY", "len(row.body) + _BESIDE_BODY"),),
+        "outbox/test_inserts.py",
+    ),
+    Mutant(
         "ids are those between the first and the last, SQLite",
         "outbox/rows.py",
         (("    if last - first == len(rows) - 1:", "    if True:"),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any
@@ -69,6 +69,12 @@ _BEGINNING = {
     "last_error": "''",
     "correlation_id": "''",
 }
+
+#: MySQL and MariaDB refuse a statement of more bytes than ``max_allowed_packet``: by default 4 to 64 MiB. A
+#: body may take twice its bytes in it, because quotes are escaped.
+PACKET = 1024 * 1024
+#: The most that a row's other columns take, roughly.
+_BESIDE_BODY = 1024
 
 _given = itemgetter(*_COLUMNS)
 _TIME, _KEY = (list(_COLUMNS).index(name) for name in ("time", "idempotency_key"))
@@ -195,8 +201,8 @@ def insert(row: OutboxEvent, alias: str) -> None:
 def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
     """Insert rows with ids ascending in the order given, because events of one ordering key are sent by id.
 
-    One statement. MySQL does not return the ids, nor does SQLite those of more rows than it takes parameters
-    for (a few dozen), so there one more query reads them.
+    One statement, on MySQL one for each PACKET. MySQL does not return the ids, nor does SQLite those of more
+    rows than it takes parameters for (a few dozen), so there one more query reads them.
     """
     if not rows:
         return
@@ -208,7 +214,9 @@ def insert_many(rows: Sequence[OutboxEvent], alias: str) -> None:
     elif connection.vendor == "sqlite" and len(rows) > at_once:
         ids = _insert_one_by_one(connection, alias, rows, delayed=delayed)
     else:
-        ids = _insert_values(connection, alias, rows, delayed=delayed)
+        ids = {}
+        for some in _packets(rows) if connection.vendor == "mysql" else [rows]:
+            ids |= _insert_values(connection, alias, some, delayed=delayed)
     for row in rows:
         row.pk = ids[row.idempotency_key.hex]
         _written(row, alias)
@@ -324,6 +332,18 @@ def _insert_one_by_one(connection: Any, alias: str, rows: Sequence[OutboxEvent],
     if last - first == len(rows) - 1:
         return dict(zip(keys, range(first, last + 1), strict=True))
     return _read_ids(alias, rows)  # a trigger wrote rows in between
+
+
+def _packets(rows: Sequence[OutboxEvent]) -> Iterator[Sequence[OutboxEvent]]:
+    """The rows in their order, in parts whose bodies have at most PACKET bytes together, or one row."""
+    start = size = 0
+    for place, row in enumerate(rows):
+        added = len(row.body.encode()) + _BESIDE_BODY
+        if place > start and size + added > PACKET:
+            yield rows[start:place]
+            start, size = place, 0
+        size += added
+    yield rows[start:]
 
 
 def _insert_values(connection: Any, alias: str, rows: Sequence[OutboxEvent], *, delayed: bool) -> _Ids:

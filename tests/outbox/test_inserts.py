@@ -182,3 +182,40 @@ def test_the_statements_name_every_column_that_has_no_null():
         described = connection.introspection.get_table_description(cursor, OutboxEvent._meta.db_table)
     written = {*outbox_rows._COLUMNS, *outbox_rows._TIMES, *outbox_rows._BEGINNING}
     assert {column.name for column in described if not column.null_ok} <= {"id", *written}
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="MySQL and MariaDB limit a statement's bytes")
+def test_many_large_events_are_not_limited_by_the_largest_statement():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (limit,) = cursor.fetchone()
+    data = '"' * 50_000  # 100,000 bytes in the body, 150,000 or more in the statement
+    rows = [build_row("order.created", data) for _ in range(limit // 100_000)]
+
+    insert_many(rows, "default")
+
+    ids = [row.pk for row in rows]
+    assert ids == sorted(set(ids))
+    assert [row.event_id for row in OutboxEvent.objects.only("event_id").order_by("id")] == [
+        row.event_id for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bodies", "parts"),
+    [
+        ([10, 10, 10], [3]),
+        ([3000, 3000, 10], [1, 2]),
+        ([9000, 10, 9000, 9000], [1, 1, 1, 1]),
+        ([10, 9000], [1, 1]),
+        ([9000], [1]),
+    ],
+)
+def test_a_statement_has_as_many_rows_as_fit_and_at_least_one(monkeypatch, bodies, parts):
+    monkeypatch.setattr(outbox_rows, "PACKET", 6000)
+    rows = [OutboxEvent(body="é" * (size // 2)) for size in bodies]
+
+    found = list(outbox_rows._packets(rows))
+
+    assert [len(part) for part in found] == parts
+    assert [row for part in found for row in part] == rows
