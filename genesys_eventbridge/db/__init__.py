@@ -181,7 +181,7 @@ def pause(seconds: float) -> None:
 class AnyOf(Lookup):
     """Condition: the column has one of these ids, as one parameter: databases limit their number.
 
-    A lookup, like all our conditions: behind a function in WHERE, Django 6.1 writes ``= True`` on SQLite
+    A lookup, like all of our conditions: behind a function in WHERE, Django 6.1 writes ``= True`` on SQLite
     and MySQL, which then use no index.
     """
 
