@@ -22,7 +22,7 @@ for database in $databases; do
 	if [ "$database" != sqlite ]; then
 		suite "$database" -m database "$@"
 	elif [ "$processes" -gt 1 ]; then
-		suite sqlite --numprocesses "$processes" --dist loadfile "$@"
+		suite sqlite --numprocesses "$processes" --dist loadfile --no-loadscope-reorder "$@"
 	else
 		suite sqlite "$@"
 	fi
