@@ -3,7 +3,7 @@
 #   PYTHON=python3.13     another interpreter          VENV=.venv-3.13   another environment
 #   PYTEST_ARGS="-x -k relay"                          arguments for every pytest run of `make test`
 #   TEST_DATABASES="sqlite mysql"                      only these (default: SQLite and each server with a URL)
-#   TEST_PROCESSES=1                                   number of pytest processes on SQLite (default: 2)
+#   TEST_PROCESSES=1                                   number of pytest processes on SQLite (default: 3)
 #   EVENTBRIDGE_TEST_DEPTH=full                        all examples of the property tests (default: a quarter)
 
 # The first of these that works and is new enough; a name on PATH may be a shim that does nothing.

@@ -8,7 +8,7 @@ set -eu
 
 python="${VENV:-.venv}/bin/python"
 databases="${TEST_DATABASES:-sqlite ${TEST_POSTGRESQL_URL:+postgresql} ${TEST_MYSQL_URL:+mysql}}"
-processes="${TEST_PROCESSES:-2}"
+processes="${TEST_PROCESSES:-3}"
 
 suite() { # suite DATABASE [ARGUMENT ...]
 	printf '\n== tests on %s ==\n' "$1"
