@@ -3,7 +3,8 @@
 # `make test`.
 #
 # TEST_DATABASES selects other databases; it is an error if the URL of one is not set.
-# TEST_PROCESSES is the number of pytest processes on SQLite; each has its own database.
+# TEST_PROCESSES is the number of pytest processes on SQLite; each has its own database. They take the files in the
+# order of tests/conftest.py, not those with the most tests first.
 set -eu
 
 python="${VENV:-.venv}/bin/python"
