@@ -140,12 +140,16 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
         """Held back by an earlier event of the same ordering key (guarantee G8)."""
         return self.filter(state=State.PENDING).exclude(ordering_key="").filter(Exists(self.blockers()))
 
-    def blockers(self) -> OutboxQuerySet:
-        """For a subquery: the earlier rows of the outer row's key that hold it back."""
+    def blockers(self, unblocked: Collection[str] | None = None) -> OutboxQuerySet:
+        """For a subquery: the earlier rows of the outer row's key that hold it back.
+
+        ``unblocked``: as ``conf.unblocked()``.
+        """
         from genesys_eventbridge import conf
 
+        if unblocked is None:
+            unblocked = conf.unblocked()
         holding = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
-        unblocked = [alias for alias in conf.aliases() if not conf.destination(alias).block_key_on_dead]
         rows = OutboxEvent.objects.filter(
             holding,
             ordering_key=OuterRef("ordering_key"),

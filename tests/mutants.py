@@ -412,7 +412,7 @@ MUTANTS = [
         "outbox/due.py",
         (
             (
-                'rows.filter(GreaterThanOrEqual(_pair(F("due_at"), F("id")), place), due_at__gte=due_at)',
+                "rows.filter(place, due_at__gte=due_at)",
                 "rows.filter(id__gt=pk, due_at__gte=due_at)",
             ),
         ),
@@ -429,8 +429,8 @@ MUTANTS = [
         "outbox/claim.py",
         (
             (
-                'Case(When(known, then=F("doubt_about")), default=Value(about, UUIDField()))',
-                "Value(about, UUIDField())",
+                'Case(When(known, then=F("doubt_about")), default=about)',
+                "about",
             ),
         ),
         "relay/test_elsewhere.py",
@@ -887,7 +887,7 @@ MUTANTS = [
     Mutant(
         "attempts used up, in the claim's UPDATE",
         "outbox/claim.py",
-        (("    rows = rows.filter(attempts__lt=settings.max_attempts)\n", ""),),
+        (("    rows = rows.filter(attempts__lt=limits.max_attempts)\n", ""),),
         "outbox/test_claim.py::TestAFrozenWorker",
     ),
     Mutant(
@@ -899,7 +899,7 @@ MUTANTS = [
     Mutant(
         "window rule in expiry",
         "outbox/expiry.py",
-        (("    ids = _first(closed.order_by(", "    ids = [] and _first(closed.order_by("),),
+        (("    ids = [pk for (pk,) in", "    ids = [0 for (_pk,) in"),),
         "relay/test_relay.py::TestExpiry",
     ),
     Mutant(
@@ -962,17 +962,44 @@ MUTANTS = [
         "outbox/test_claim.py",
     ),
     Mutant(
+        "a compiled query reads a shifted clock",
+        "db/compiled.py",
+        (('connection.vendor, skips_locked, now_sql(connection, "0")', "connection.vendor, skips_locked"),),
+        "db/test_compiled.py",
+    ),
+    Mutant(
+        "a compiled query uses the connection of its thread",
+        "db/compiled.py",
+        (
+            ("        self._compiler.connection = None  # each thread has its own\n", ""),
+            ("        compiler.connection = connection\n", ""),
+        ),
+        "db/test_compiled.py",
+    ),
+    Mutant(
+        "values of a compiled query are converted",
+        "db/compiled.py",
+        (("each.output_field.get_db_prep_value(values[each.name], connection)", "values[each.name]"),),
+        "db/test_compiled.py",
+    ),
+    Mutant(
+        "a compiled UPDATE that failed makes its transaction roll back",
+        "db/compiled.py",
+        (("with transaction.mark_for_rollback_on_error(using=self._database):", "if True:"),),
+        "db/test_compiled.py",
+    ),
+    Mutant(
         "compare-and-set of the claim",
         "outbox/claim.py",
         (
             (
-                "unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))",
-                "unlocked(_to_claim(outbox_alias()).filter(id__in=ids))",
+                "unlocked(_still_claimable(kind, limits, number, rows))",
+                'unlocked(rows.filter(id__in=given_many("id", number, OutboxEvent._meta.pk)))',
             ),
             ('if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]', 'if row["id"] in seen]'),
             (
-                "counted = _still_claimable(kind, settings, won).update(",
-                "counted = OutboxEvent.objects.on_outbox().filter(id__in=won).update(",
+                "changed(_still_claimable(kind, limits, number, rows), **changes)",
+                'changed(rows.filter(id__in=given_many("id", number, OutboxEvent._meta.pk)), **changes)',
             ),
         ),
         "outbox/test_claim.py",
@@ -4224,7 +4251,7 @@ MUTANTS = [
     Mutant(
         "an id from before a requeue stays that event's",
         "outbox/settle.py",
-        ((".union(rows.filter(remote_key__in=named))", ""),),
+        (('by_id.union(rows.filter(remote_key__in=given_many("key", number, remote_key)))', "by_id"),),
         "relay/test_accusation.py::TestOneIdProvesOneEvent",
     ),
     Mutant(
@@ -4735,7 +4762,7 @@ MUTANTS = [
     Mutant(
         "a claim ends only after its lease",
         "outbox/expiry.py",
-        (("closed = pending.not_in_flight().filter(", "closed = pending.filter("),),
+        (("pending.not_in_flight().filter(", "pending.filter("),),
         "chaos/test_webhook.py::test_killed_between_claim_and_commit_an_event_is_asked_about_or_sent_again_"
         "and_marked[ask-E-1]",
     ),

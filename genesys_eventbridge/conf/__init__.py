@@ -174,6 +174,11 @@ def destination(alias: str = "default") -> DestinationSettings:
     return _kept(_known, alias)
 
 
+def unblocked() -> tuple[str, ...]:
+    """The destinations where an event that needs an operator does not hold back its ordering key."""
+    return tuple(alias for alias in aliases() if not destination(alias).block_key_on_dead)
+
+
 def sending(alias: str = "default") -> DestinationSettings:
     """``destination`` for what sends: also raises ImproperlyConfigured without an address or credentials."""
     known = _known

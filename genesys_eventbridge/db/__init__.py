@@ -228,7 +228,7 @@ class NoIndex(Func):
         return self.as_sql(compiler, connection, template="+%(expressions)s", **context)
 
 
-def still_in(rows: Rows, ids: Collection[int], *states: str) -> Rows:
+def still_in(rows: Rows, ids: Collection[Any], *states: str) -> Rows:
     """The ``rows`` with these ids that are in one of these states, looked up by id.
 
     Without current statistics, a database assumes that ``state = ?`` matches few rows and would walk all

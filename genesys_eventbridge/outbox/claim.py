@@ -5,24 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import BooleanField, Case, Exists, F, Q, UUIDField, Value, When
+from django.db.models import BooleanField, Case, Exists, F, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from genesys_eventbridge import conf
 from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, still_in, unlocked
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.compiled import Given, changed, compiled, given_many, many
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.outbox import destinations
 from genesys_eventbridge.outbox.destinations import Drawn, Gate
-from genesys_eventbridge.outbox.due import due_events, scan
+from genesys_eventbridge.outbox.due import due_events, from_place, given_place, scan
 from genesys_eventbridge.outbox.followers import hold
 from genesys_eventbridge.platform.outcomes import Halt
 from genesys_eventbridge.states import AttemptKind, State
@@ -200,21 +201,11 @@ def _candidates(
 ) -> list[_Candidate]:
     publishing = kind is AttemptKind.PUBLISH
     state = FROM_STATE[kind]
-    # The time only for rows in doubt: parsing it takes psycopg longer than the rest of the row.
-    now = Case(When(in_doubt_since__isnull=False, then=DatabaseNow()))
-    blocked: Any = Value(False, BooleanField())
-    if publishing:
-        blockers = Exists(OutboxEvent.objects.blockers().using(outbox_alias()))
-        blocked = Case(When(ordering_key="", then=blocked), default=blockers, output_field=BooleanField())
-    rows = due_events(settings.alias, state).annotate(blocked=blocked, now=now)
-    if only is not None:
-        rows = rows.filter(id__in=only)
     bound = LOOK_AHEAD * limit
     held_types = gate.refused_types if publishing and not gate.probing else frozenset()
+    unblocked = conf.unblocked()
 
-    def rows_of(rows: Any, *order: str, most: int = bound) -> list[_Candidate]:
-        ordered = rows.order_by(*(order or ("due_at", "id")))
-        found = list(ordered.values_list(*_SEEN, "blocked", "now")[:most])
+    def candidates(found: Sequence[tuple[Any, ...]]) -> list[_Candidate]:
         turn = None
         if held_types and gate.refused_for <= 0:
             turn = next((pk for pk, event_type, *_others in found if event_type in held_types), None)
@@ -236,31 +227,64 @@ def _candidates(
             for pk, event_type, due_at, halts, token, lapses, attempts, doubt, about, blocked, now in found
         ]
 
-    if gate.probing and publishing:
-        return _to_probe(gate, rows, rows_of)
-    if only is not None:
-        return rows_of(rows)
+    if only is not None or (gate.probing and publishing):
+        rows = _seen(outbox_alias(), settings.alias, state, unblocked)
+
+        def read(rows: Any, *order: str) -> list[_Candidate]:
+            return candidates(rows.order_by(*(order or _FIRST_DUE))[:bound])
+
+        if only is not None:
+            rows = rows.filter(id__in=only)
+        return _to_probe(gate, rows, read) if gate.probing and publishing else read(rows)
     with scan(settings.alias, state).read() as look:
+
+        def first(most: int, *, lapsed: bool = True) -> list[_Candidate]:
+            query = _first_due(
+                outbox_alias(), settings.alias, state, unblocked, most, whole=look.is_whole, lapsed=lapsed
+            )
+            return candidates(query.rows(**look.place()))
+
         # Most often all can go. Reading four times as many took a tenth of a worker's CPU time per event.
-        found = rows_of(look.narrowed(rows), most=limit)
+        found = first(limit)
         if len(found) == limit and not all(row.ready and not row.lapsed for row in found):
-            found = rows_of(look.narrowed(rows))
-        first = (found[0].due_at, found[0].id) if found else None
-        look.saw(first, gate.read_at)
+            found = first(bound)
+        look.saw((found[0].due_at, found[0].id) if found else None, gate.read_at)
         if len(found) == bound and sum(row.lapsed for row in found) > limit:
             # Rows of dead workers fill the front of the queue: read other rows, too.
-            found += rows_of(look.narrowed(rows.filter(claim_token__isnull=True)))
+            found += first(bound, lapsed=False)
     return found
 
 
-@lru_cache(maxsize=8)
-def _to_claim(database: str) -> Any:
-    """The columns of ``_VALUES`` and the time of rows, in the order they became due.
+def _seen(database: str, alias: str, state: State, unblocked: Collection[str]) -> Any:
+    """The due rows of a destination with what a ``_Candidate`` needs."""
+    # The time only for rows in doubt: parsing it takes psycopg longer than the rest of the row.
+    now = Case(When(in_doubt_since__isnull=False, then=DatabaseNow()))
+    blocked: Any = Value(False, BooleanField())
+    if state is State.PENDING:
+        blockers = Exists(OutboxEvent.objects.blockers(unblocked).using(database))
+        blocked = Case(When(ordering_key="", then=blocked), default=blockers, output_field=BooleanField())
+    rows = due_events(alias, state).using(database).annotate(blocked=blocked, now=now)
+    return rows.values_list(*_SEEN, "blocked", "now")
 
-    It is kept because Django builds it in more CPU time than it takes to execute it.
-    """
-    rows = OutboxEvent.objects.using(database).annotate(now=DatabaseNow())
-    return rows.order_by("due_at", "id").values(*_VALUES, "now")
+
+@compiled
+def _first_due(
+    database: str,
+    alias: str,
+    state: State,
+    unblocked: Collection[str],
+    most: int,
+    *,
+    whole: bool,
+    lapsed: bool,
+) -> Any:
+    """The first of ``_seen``; not ``whole``: from a place; not ``lapsed``: without rows of dead workers."""
+    rows = _seen(database, alias, state, unblocked).order_by(*_FIRST_DUE)
+    if not whole:
+        rows = from_place(rows, *given_place())
+    if not lapsed:
+        rows = rows.filter(claim_token__isnull=True)
+    return rows[:most]
 
 
 def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> list[_Candidate]:
@@ -332,7 +356,7 @@ def _unlocked_due(ids: Collection[int]) -> OutboxQuerySet:
 
 
 def _still_due(
-    ids: Collection[int], state: State = State.PENDING, rows: OutboxQuerySet | None = None
+    ids: Collection[Any], state: State = State.PENDING, rows: OutboxQuerySet | None = None
 ) -> OutboxQuerySet:
     rows = OutboxEvent.objects.on_outbox() if rows is None else rows
     return still_in(rows, ids, state).filter(due_at__lte=DatabaseNow())
@@ -349,6 +373,8 @@ _SEEN = (
     "in_doubt_since",
     "doubt_about",
 )
+_FIRST_DUE = ("due_at", "id")
+#: The columns of a ``Claimed``, and the time of the claim.
 _VALUES = (
     "id",
     "event_id",
@@ -376,6 +402,7 @@ _VALUES = (
     "last_status_code",
     "last_error",
     "correlation_id",
+    "now",
 )
 
 
@@ -404,7 +431,11 @@ def _take(
                 continue
             turn_until = taken
         ids.append(row.id)
-    rows: Any = unlocked(_still_claimable(kind, settings, ids, _to_claim(outbox_alias())))
+    if not ids:
+        return [], 0.0
+    limits = _Limits.of(settings)
+    found = _to_claim(outbox_alias(), kind, limits, len(ids)).rows(**many("id", ids))
+    rows = [dict(zip(_VALUES, row, strict=True)) for row in found]
     # One that lapsed since it was seen was not counted against the limits: it is left for the next look.
     seen = {row.id: (row.lapsed, row.suspect) for row in ready}
     locked = [row for row in rows if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]
@@ -417,14 +448,8 @@ def _take(
     token = uuid.uuid4()
     started = time.monotonic()
     won = {row["id"] for row in locked}
-    counted = _still_claimable(kind, settings, won).update(
-        # Before the column it reads, because MySQL assigns from left to right.
-        lapses=Case(When(claim_token__isnull=True, then=Value(0)), default=Coalesce("lapses", 0) + 1),
-        claim_token=token,
-        due_at=DatabaseNow(settings.lease_seconds),
-        key_held=None,
-        **_counters(kind, about),
-    )
+    written = _with_token(outbox_alias(), kind, limits, len(won))
+    counted = written.update(**many("id", won), token=token, about=about)
     if counted != len(locked):
         mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)
         won = set(mine.values_list("id", flat=True))
@@ -446,34 +471,67 @@ def _take(
     ], 0.0
 
 
-def _still_claimable(
-    kind: AttemptKind,
-    settings: DestinationSettings,
-    ids: Collection[int],
-    rows: OutboxQuerySet | None = None,
-) -> OutboxQuerySet:
-    """Those of ``rows`` that may be claimed now: the worker may have been frozen since it saw them."""
-    rows = _still_due(ids, FROM_STATE[kind], rows)
-    if kind is AttemptKind.CHECK:
-        return rows
-    rows = rows.filter(attempts__lt=settings.max_attempts)
-    if settings.resends_in_doubt:
-        return rows
-    latest = DatabaseNow(settings.lease_seconds - settings.doubt_seconds)
-    return rows.filter(Q(in_doubt_since__isnull=True) | Q(in_doubt_since__gte=latest))
+class _Limits(NamedTuple):
+    """The settings that decide whether a row may still be claimed."""
+
+    max_attempts: int
+    resends_in_doubt: bool
+    lease_seconds: float
+    doubt_seconds: float
+
+    @classmethod
+    def of(cls, settings: DestinationSettings) -> _Limits:
+        return cls(
+            settings.max_attempts,
+            settings.resends_in_doubt,
+            settings.lease_seconds,
+            settings.doubt_seconds,
+        )
 
 
-def _counters(kind: AttemptKind, about: uuid.UUID | None) -> dict[str, Any]:
-    """Columns that record, before the first byte is sent, that the row may have been sent, and to whom."""
-    if kind is AttemptKind.CHECK:
-        return {"checks": F("checks") + 1}
-    known = Q(in_doubt_since__isnull=False) | Q(key_known_since__isnull=False)
-    return {
-        "attempts": F("attempts") + 1,
+@compiled
+def _to_claim(database: str, kind: AttemptKind, limits: _Limits, number: int) -> Any:
+    """Lock the given rows that may still be claimed; the columns of _VALUES, in the order they became due."""
+    rows = OutboxEvent.objects.using(database).annotate(now=DatabaseNow()).order_by(*_FIRST_DUE)
+    return unlocked(_still_claimable(kind, limits, number, rows)).values_list(*_VALUES)
+
+
+@compiled
+def _with_token(database: str, kind: AttemptKind, limits: _Limits, number: int) -> Any:
+    """Write the claim, and before the first byte is sent, that the rows may have been sent, and to whom."""
+    field = OutboxEvent._meta.get_field
+    changes: dict[str, Any] = {
         # Before the column it reads, because MySQL assigns from left to right.
-        "doubt_about": Case(When(known, then=F("doubt_about")), default=Value(about, UUIDField())),
-        "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow()),
+        "lapses": Case(When(claim_token__isnull=True, then=Value(0)), default=Coalesce("lapses", 0) + 1),
+        "claim_token": Given("token", field("claim_token")),
+        "due_at": DatabaseNow(limits.lease_seconds),
+        "key_held": None,
     }
+    if kind is AttemptKind.CHECK:
+        changes["checks"] = F("checks") + 1
+    else:
+        known = Q(in_doubt_since__isnull=False) | Q(key_known_since__isnull=False)
+        about = Given("about", field("doubt_about"))
+        changes |= {
+            "attempts": F("attempts") + 1,
+            # Before the column it reads, as above.
+            "doubt_about": Case(When(known, then=F("doubt_about")), default=about),
+            "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow()),
+        }
+    rows = OutboxEvent.objects.using(database)
+    return changed(_still_claimable(kind, limits, number, rows), **changes)
+
+
+def _still_claimable(kind: AttemptKind, limits: _Limits, number: int, rows: OutboxQuerySet) -> OutboxQuerySet:
+    """The given ``rows`` that may be claimed now: the worker may have been frozen since it saw them."""
+    rows = _still_due(given_many("id", number, OutboxEvent._meta.pk), FROM_STATE[kind], rows)
+    if kind is AttemptKind.CHECK:
+        return rows
+    rows = rows.filter(attempts__lt=limits.max_attempts)
+    if limits.resends_in_doubt:
+        return rows
+    latest = DatabaseNow(limits.lease_seconds - limits.doubt_seconds)
+    return rows.filter(Q(in_doubt_since__isnull=True) | Q(in_doubt_since__gte=latest))
 
 
 def _claimed(

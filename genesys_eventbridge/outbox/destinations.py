@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from genesys_eventbridge.circuit.refusals import Refusals
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.compiled import compiled
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
 from genesys_eventbridge.platform import retry_after
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
@@ -563,19 +564,22 @@ def _under_lock(alias: str) -> dict[str, Any]:
 
 
 def _read(alias: str) -> dict[str, Any]:
-    rows = _with_time(outbox_alias(), alias)
-    row = next(iter(rows.all()), None)
-    if row is None:
+    query = _with_time(outbox_alias(), alias)
+    rows = query.rows()
+    if not rows:
         Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
-        row = rows.all().get()
-    return dict(row)
+        rows = query.rows()
+    (row,) = rows
+    return dict(zip(_with_time_columns(), row, strict=True))
 
 
-@lru_cache(maxsize=64)
+@compiled
 def _with_time(database: str, alias: str) -> Any:
-    """The destination's row, with the database's time as ``now``. Evaluate a copy, ``all()``.
+    """The destination's row, with the database's time as ``now``. A pass reads it twice per batch."""
+    rows = Destination.objects.using(database).filter(alias=alias).annotate(now=DatabaseNow())
+    return rows.values_list(*_with_time_columns())
 
-    It is kept because a pass reads the row twice per batch: Django builds this query in 0.6 ms of CPU time
-    and executes it in 0.4.
-    """
-    return Destination.objects.using(database).filter(alias=alias).annotate(now=DatabaseNow()).values()
+
+@cache
+def _with_time_columns() -> tuple[str, ...]:
+    return (*(field.attname for field in Destination._meta.concrete_fields), "now")

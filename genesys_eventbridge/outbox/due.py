@@ -7,12 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connections
-from django.db.models import DateTimeField, Expression, F, Func, Value
+from django.db.models import DateTimeField, Expression, F, Func
 from django.db.models.lookups import GreaterThanOrEqual
 
 from genesys_eventbridge.db.clock import NOW, shift
+from genesys_eventbridge.db.compiled import Given
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.states import State
 
@@ -97,18 +99,34 @@ class ScanRead:
         self.whole_in = whole_in
         self.next: Place | None = None
 
-    def narrowed(self, rows: OutboxQuerySet) -> OutboxQuerySet:
-        """Those of ``rows`` at or after the place where this look starts."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether this look starts at the beginning."""
+        return self._place is None
+
+    def place(self, prefix: str = "") -> dict[str, Any]:
+        """The values of ``given_place(prefix)``; none if this look starts at the beginning."""
         if self._place is None:
-            return rows
+            return {}
         due_at, pk = self._place
-        # due_at__gte alone is what MySQL and MariaDB can use the index for.
-        place = _pair(Value(due_at, OutboxEvent._meta.get_field("due_at")), Value(pk))
-        return rows.filter(GreaterThanOrEqual(_pair(F("due_at"), F("id")), place), due_at__gte=due_at)
+        return {f"{prefix}place_at": due_at, f"{prefix}place_id": pk}
 
     def saw(self, first: Place | None, now: dt.datetime) -> None:
         """Start the next look at the first event seen, or at ``now``, a time before this look, if earlier."""
         self.next = min(first, (now, 0)) if first else (now, 0)
+
+
+def from_place(rows: OutboxQuerySet, due_at: Expression, pk: Expression) -> OutboxQuerySet:
+    """Those of ``rows`` at or after a place."""
+    place = GreaterThanOrEqual(_pair(F("due_at"), F("id")), _pair(due_at, pk))
+    # due_at__gte alone is what MySQL and MariaDB can use the index for.
+    return rows.filter(place, due_at__gte=due_at)
+
+
+def given_place(prefix: str = "") -> tuple[Given, Given]:
+    """A place that a compiled query gets from ``ScanRead.place(prefix)``."""
+    field = OutboxEvent._meta.get_field
+    return Given(f"{prefix}place_at", field("due_at")), Given(f"{prefix}place_id", field("id"))
 
 
 def _pair(due_at: Expression | F, pk: Expression | F) -> Func:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, unlocked
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.compiled import compiled
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.outbox.due import due_events
 from genesys_eventbridge.outbox.followers import Locked, release
@@ -28,11 +30,20 @@ def expire(settings: DestinationSettings) -> Counter[str]:
     """
     if settings.resends_in_doubt:
         return Counter()
+    which = outbox_alias(), settings.alias, settings.doubt_seconds
+    ids = [pk for (pk,) in retried(outbox_alias(), _first_closed(*which).rows)]
+    return _end(_closed(*which), ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN) if ids else Counter()
+
+
+def _closed(database: str, alias: str, doubt_seconds: float) -> OutboxQuerySet:
     # Not only due rows: one that waits for its ordering key can be in doubt, too.
-    pending = OutboxEvent.objects.on_outbox().filter(state=State.PENDING, destination=settings.alias)
-    closed = pending.not_in_flight().filter(in_doubt_since__lte=DatabaseNow(-settings.doubt_seconds))
-    ids = _first(closed.order_by("in_doubt_since"))
-    return _end(closed, ids, State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
+    pending = OutboxEvent.objects.using(database).filter(state=State.PENDING, destination=alias)
+    return pending.not_in_flight().filter(in_doubt_since__lte=DatabaseNow(-doubt_seconds))
+
+
+@compiled
+def _first_closed(database: str, alias: str, doubt_seconds: float) -> Any:
+    return _closed(database, alias, doubt_seconds).order_by("in_doubt_since").values_list("id")[:BATCH]
 
 
 def end_used_up(settings: DestinationSettings) -> Counter[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.circuit.rate import SET_BACK_SECONDS
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
+from genesys_eventbridge.db.compiled import compiled
 from genesys_eventbridge.models import Destination, OutboxEvent, outbox_alias
-from genesys_eventbridge.outbox.due import ScanRead, scan
+from genesys_eventbridge.outbox.due import from_place, given_place, scan
 from genesys_eventbridge.states import State
 
 
@@ -43,19 +45,12 @@ def next_due(alias: str, *, within: float | None = None) -> NextDue:
     Events due later than ``within`` seconds from now are ignored.
     """
     with scan(alias, State.PENDING).read() as pending, scan(alias, State.ACCEPTED).read() as accepted:
-        publish_at, check_at = _next(pending, State.PENDING, within), _next(accepted, State.ACCEPTED, within)
-        rows = (
-            Destination.objects.using(outbox_alias())
-            .filter(alias=alias)
-            .annotate(publish_at=publish_at, check_at=check_at, now=NOW)
-            .values_list(
-                "publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "heard_at", "now"
-            )
-        )
-        row = rows.first()
+        look = _times(outbox_alias(), alias, within, pending.is_whole, accepted.is_whole)
+        places = {**pending.place("pending_"), **accepted.place("accepted_")}
+        row = next(iter(look.rows(**places)), None)
         if row is None:
             Destination.objects.using(outbox_alias()).get_or_create(alias=alias)
-            row = rows.get()
+            (row,) = look.rows(**places)
         *times, now = row
         pending.saw(times[0] and (times[0], 0), now)
         accepted.saw(times[1] and (times[1], 0), now)
@@ -80,12 +75,28 @@ def soonest(times: Iterable[float | None]) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _next(read: ScanRead, state: State, within: float | None) -> Subquery:
+@compiled
+def _times(
+    database: str, alias: str, within: float | None, pending_is_whole: bool, accepted_is_whole: bool
+) -> QuerySet[Any]:
+    publish_at = _next(State.PENDING, within, "" if pending_is_whole else "pending_")
+    check_at = _next(State.ACCEPTED, within, "" if accepted_is_whole else "accepted_")
+    return (
+        Destination.objects.using(database)
+        .filter(alias=alias)
+        .annotate(publish_at=publish_at, check_at=check_at, now=NOW)
+        .values_list("publish_at", "check_at", "accepted_at", "heartbeat_at", "pruned_at", "heard_at", "now")
+    )
+
+
+def _next(state: State, within: float | None, place: str) -> Subquery:
     """A subquery per state instead of ``state IN (...)``: it reads one index entry, whatever the backlog."""
     rows = OutboxEvent.objects.filter(state=state, destination=OuterRef("alias"), due_at__isnull=False)
     if within is not None:
         rows = rows.filter(due_at__lte=DatabaseNow(within))
-    return Subquery(read.narrowed(rows).order_by("due_at", "id").values("due_at")[:1])
+    if place:
+        rows = from_place(rows, *given_place(place))
+    return Subquery(rows.order_by("due_at", "id").values("due_at")[:1])
 
 
 def _seconds(time: dt.datetime | None, now: dt.datetime) -> float | None:

@@ -23,6 +23,7 @@ from genesys_eventbridge import signals
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, in_small_transaction, json_rows, json_table, retried, unlocked
 from genesys_eventbridge.db.clock import NOW, now_sql
+from genesys_eventbridge.db.compiled import Given, compiled, given_many, many
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.followers import Locked, release
@@ -195,14 +196,27 @@ def owners(
 def _owners(alias: str, destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
     named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
     found: dict[str, set[int]] = {}
-    rows = OutboxEvent.objects.using(alias).values_list("remote_id", "remote_key", "id")
-    # The range makes PostgreSQL use the index even before the table has statistics.
-    between = (min(remote_ids), max(remote_ids))
-    by_id = rows.filter(destination=destination, remote_id__in=remote_ids, remote_id__range=between)
-    # A union instead of OR: each part uses its index on every database.
-    for remote_id, key, pk in by_id.union(rows.filter(remote_key__in=named)):
+    rows = _proven(alias, destination, len(named)).rows(
+        least=min(remote_ids), most=max(remote_ids), **many("id", named.values()), **many("key", named)
+    )
+    for remote_id, key, pk in rows:
         found.setdefault(named.get(key, remote_id), set()).add(pk)
     return found
+
+
+@compiled
+def _proven(alias: str, destination: str, number: int) -> Any:
+    """The rows with one of the given remote ids or keys."""
+    remote_id, remote_key = map(OutboxEvent._meta.get_field, ("remote_id", "remote_key"))
+    rows: Any = OutboxEvent.objects.using(alias).values_list("remote_id", "remote_key", "id")
+    by_id = rows.filter(
+        destination=destination,
+        remote_id__in=given_many("id", number, remote_id),
+        # The range makes PostgreSQL use the index even before the table has statistics.
+        remote_id__range=(Given("least", remote_id), Given("most", remote_id)),
+    )
+    # A union instead of OR: each part uses its index on every database.
+    return by_id.union(rows.filter(remote_key__in=given_many("key", number, remote_key)))
 
 
 def announce(destination: str, rows: Sequence[Transition]) -> None:

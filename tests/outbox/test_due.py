@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import Value
 
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import OutboxEvent
@@ -129,9 +130,9 @@ class TestRows:
         due_at = fresh(row).due_at
         assert due_at is not None
 
-        rows = due.ScanRead((due_at, row.pk)).narrowed(due_events("default", State.PENDING)).order_by("id")
+        rows = due.from_place(due_events("default", State.PENDING), Value(due_at), Value(row.pk))
 
-        assert list(rows) == [row, after]
+        assert list(rows.order_by("id")) == [row, after]
         assert before not in rows
 
     @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps no entries for old snapshots")
@@ -206,6 +207,6 @@ def test_with_an_old_snapshot_open_a_claim_reads_no_events_that_were_sent():
             line = next(line for line in found.splitlines() if "Buffers: shared hit=" in line)
             return int(line.partition("hit=")[2].split()[0])
 
-        assert read(due.ScanRead((due_at, pk)).narrowed(rows)) < read(rows) / 3
+        assert read(due.from_place(rows, Value(due_at), Value(pk))) < read(rows) / 3
     finally:
         old.close()
