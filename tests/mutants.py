@@ -979,7 +979,7 @@ MUTANTS = [
     Mutant(
         "values of a compiled query are converted",
         "db/compiled.py",
-        (("each.output_field.get_db_prep_value(values[each.name], connection)", "values[each.name]"),),
+        (("self.output_field.get_db_prep_value(values[self.name], connection)", "values[self.name]"),),
         "db/test_compiled.py",
     ),
     Mutant(
@@ -993,13 +993,13 @@ MUTANTS = [
         "outbox/claim.py",
         (
             (
-                "unlocked(_still_claimable(kind, limits, number, rows))",
-                'unlocked(rows.filter(id__in=given_many("id", number, OutboxEvent._meta.pk)))',
+                "unlocked(_still_claimable(kind, limits, places, rows))",
+                'unlocked(rows.filter(OneOf("id", "ids", places, OutboxEvent._meta.pk)))',
             ),
             ('if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]', 'if row["id"] in seen]'),
             (
-                "changed(_still_claimable(kind, limits, number, rows), **changes)",
-                'changed(rows.filter(id__in=given_many("id", number, OutboxEvent._meta.pk)), **changes)',
+                "changed(_still_claimable(kind, limits, places, rows), **changes)",
+                'changed(rows.filter(OneOf("id", "ids", places, OutboxEvent._meta.pk)), **changes)',
             ),
         ),
         "outbox/test_claim.py",
@@ -4251,7 +4251,7 @@ MUTANTS = [
     Mutant(
         "an id from before a requeue stays that event's",
         "outbox/settle.py",
-        (('by_id.union(rows.filter(remote_key__in=given_many("key", number, remote_key)))', "by_id"),),
+        (('by_id.union(rows.filter(OneOf("remote_key", "keys", places, remote_key)))', "by_id"),),
         "relay/test_accusation.py::TestOneIdProvesOneEvent",
     ),
     Mutant(

@@ -216,12 +216,13 @@ def _real_credentials_on_this_machine(destination: DestinationSettings, number: 
         return
     value = destination.platform.value(*secret)
     if not isinstance(value, Missing) and not _is_pretended(value):
+        point = "points" if len(local) == 1 else "point"
         yield Problem(
             number,
             local[0].partition(" ")[0],
             f"{conf.SETTING}[{destination.alias!r}]: DEBUG is False and the credentials may be real, but "
-            f"{' and '.join(local)} is this machine: {secret[0]} is sent to whatever listens there, and no "
-            "event reaches Genesys Cloud.",
+            f"{' and '.join(local)} {point} to this machine: {secret[0]} is sent to whatever listens there, "
+            "and no event reaches Genesys Cloud.",
             'Set "REGION" and remove "API_BASE_URL" and "LOGIN_BASE_URL". If a gateway on this machine '
             f"forwards to Genesys Cloud, add genesys_eventbridge.{number} to SILENCED_SYSTEM_CHECKS.",
         )

@@ -7,13 +7,13 @@ and compile it to SQL as SQLite takes to execute it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache, wraps
+from collections.abc import Callable, Mapping, Sized
+from functools import lru_cache, partial, wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, QuerySet
+from django.db.models import Expression, F, Lookup, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.constants import ROW_COUNT
 
@@ -33,7 +33,45 @@ class Given(Expression):
         self.name = name
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:  # type: ignore[override]
-        return "%s", [self]
+        return "%s", [self.value]
+
+    def value(self, values: Mapping[str, Any], connection: BaseDatabaseWrapper) -> Any:
+        return self.output_field.get_db_prep_value(values[self.name], connection)
+
+
+class OneOf(Lookup):
+    """Condition: the column has one of the values that a compiled query gets under ``name``, in a sequence.
+
+    ``places`` is ``places_for`` them: the last value is repeated, so that few queries are compiled.
+    PostgreSQL gets one array, because psycopg parses a statement with more than 50 parameters each time.
+    """
+
+    def __init__(self, column: str, name: str, places: int, field: Any) -> None:
+        super().__init__(F(column), Given(name, field))
+        self.places = places
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
+        column, given = self.get_source_expressions()
+        left, parameters = compiler.compile(column)
+        if connection.vendor == "postgresql":
+            return f"{left} = ANY(%s)", [*parameters, partial(_all, given)]
+        places = ", ".join(["%s"] * self.places)
+        parameters = [*parameters, *(partial(_nth, given, at) for at in range(self.places))]
+        return f"{left} IN ({places})", parameters
+
+
+def places_for(values: Sized) -> int:
+    """The next power of two."""
+    return 1 << max(0, len(values) - 1).bit_length()
+
+
+def _all(given: Any, values: Mapping[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    return [given.output_field.get_db_prep_value(value, connection) for value in values[given.name]]
+
+
+def _nth(given: Any, at: int, values: Mapping[str, Any], connection: BaseDatabaseWrapper) -> Any:
+    own = values[given.name]
+    return given.output_field.get_db_prep_value(own[min(at, len(own) - 1)], connection)
 
 
 class Compiled:
@@ -57,12 +95,7 @@ class Compiled:
     def _bound(self, values: Mapping[str, Any]) -> Any:
         """A compiler that returns the SQL and these values instead of compiling again."""
         connection = connections[self._database]
-        parameters = [
-            each.output_field.get_db_prep_value(values[each.name], connection)
-            if isinstance(each, Given)
-            else each
-            for each in self._parameters
-        ]
+        parameters = [each(values, connection) if callable(each) else each for each in self._parameters]
         compiler = copy.copy(self._compiler)
         compiler.connection = connection
         compiler.as_sql = lambda *_args, **_options: (self._sql, tuple(parameters))
@@ -98,19 +131,3 @@ def compiled(build: Callable[Concatenate[str, Shape], Any]) -> Callable[Concaten
         return made(server, database, shape, tuple(options.items()))
 
     return of
-
-
-def given_many(name: str, number: int, field: Any) -> list[Given]:
-    """For ``IN``: as many ``Given`` as ``many`` returns for this number of values."""
-    return [Given(f"{name}_{place}", field) for place in range(_padded(number))]
-
-
-def many(name: str, values: Collection[Any]) -> dict[str, Any]:
-    """The values of ``given_many``; the last is repeated up to a power of two, to compile few queries."""
-    padded = [*values]
-    padded += padded[-1:] * (_padded(len(padded)) - len(padded))
-    return {f"{name}_{place}": value for place, value in enumerate(padded)}
-
-
-def _padded(number: int) -> int:
-    return 1 << max(0, number - 1).bit_length()

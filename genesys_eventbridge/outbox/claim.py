@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from django.db.models import BooleanField, Case, Exists, F, Q, Value, When
+from django.db.models import BooleanField, Case, Exists, F, Lookup, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -19,7 +19,7 @@ from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, still_in, unlocked
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.db.compiled import Given, changed, compiled, given_many, many
+from genesys_eventbridge.db.compiled import Given, OneOf, changed, compiled, places_for
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.outbox import destinations
 from genesys_eventbridge.outbox.destinations import Drawn, Gate
@@ -356,7 +356,7 @@ def _unlocked_due(ids: Collection[int]) -> OutboxQuerySet:
 
 
 def _still_due(
-    ids: Collection[Any], state: State = State.PENDING, rows: OutboxQuerySet | None = None
+    ids: Collection[int] | Lookup, state: State = State.PENDING, rows: OutboxQuerySet | None = None
 ) -> OutboxQuerySet:
     rows = OutboxEvent.objects.on_outbox() if rows is None else rows
     return still_in(rows, ids, state).filter(due_at__lte=DatabaseNow())
@@ -434,7 +434,7 @@ def _take(
     if not ids:
         return [], 0.0
     limits = _Limits.of(settings)
-    found = _to_claim(outbox_alias(), kind, limits, len(ids)).rows(**many("id", ids))
+    found = _to_claim(outbox_alias(), kind, limits, places_for(ids)).rows(ids=ids)
     rows = [dict(zip(_VALUES, row, strict=True)) for row in found]
     # One that lapsed since it was seen was not counted against the limits: it is left for the next look.
     seen = {row.id: (row.lapsed, row.suspect) for row in ready}
@@ -448,8 +448,8 @@ def _take(
     token = uuid.uuid4()
     started = time.monotonic()
     won = {row["id"] for row in locked}
-    written = _with_token(outbox_alias(), kind, limits, len(won))
-    counted = written.update(**many("id", won), token=token, about=about)
+    written = _with_token(outbox_alias(), kind, limits, places_for(won))
+    counted = written.update(ids=[*won], token=token, about=about)
     if counted != len(locked):
         mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)
         won = set(mine.values_list("id", flat=True))
@@ -490,14 +490,14 @@ class _Limits(NamedTuple):
 
 
 @compiled
-def _to_claim(database: str, kind: AttemptKind, limits: _Limits, number: int) -> Any:
+def _to_claim(database: str, kind: AttemptKind, limits: _Limits, places: int) -> Any:
     """Lock the given rows that may still be claimed; the columns of _VALUES, in the order they became due."""
     rows = OutboxEvent.objects.using(database).annotate(now=DatabaseNow()).order_by(*_FIRST_DUE)
-    return unlocked(_still_claimable(kind, limits, number, rows)).values_list(*_VALUES)
+    return unlocked(_still_claimable(kind, limits, places, rows)).values_list(*_VALUES)
 
 
 @compiled
-def _with_token(database: str, kind: AttemptKind, limits: _Limits, number: int) -> Any:
+def _with_token(database: str, kind: AttemptKind, limits: _Limits, places: int) -> Any:
     """Write the claim, and before the first byte is sent, that the rows may have been sent, and to whom."""
     field = OutboxEvent._meta.get_field
     changes: dict[str, Any] = {
@@ -519,12 +519,12 @@ def _with_token(database: str, kind: AttemptKind, limits: _Limits, number: int) 
             "in_doubt_since": Coalesce("in_doubt_since", DatabaseNow()),
         }
     rows = OutboxEvent.objects.using(database)
-    return changed(_still_claimable(kind, limits, number, rows), **changes)
+    return changed(_still_claimable(kind, limits, places, rows), **changes)
 
 
-def _still_claimable(kind: AttemptKind, limits: _Limits, number: int, rows: OutboxQuerySet) -> OutboxQuerySet:
+def _still_claimable(kind: AttemptKind, limits: _Limits, places: int, rows: OutboxQuerySet) -> OutboxQuerySet:
     """The given ``rows`` that may be claimed now: the worker may have been frozen since it saw them."""
-    rows = _still_due(given_many("id", number, OutboxEvent._meta.pk), FROM_STATE[kind], rows)
+    rows = _still_due(OneOf("id", "ids", places, OutboxEvent._meta.pk), FROM_STATE[kind], rows)
     if kind is AttemptKind.CHECK:
         return rows
     rows = rows.filter(attempts__lt=limits.max_attempts)

@@ -23,7 +23,7 @@ from genesys_eventbridge import signals
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, in_small_transaction, json_rows, json_table, retried, unlocked
 from genesys_eventbridge.db.clock import NOW, now_sql
-from genesys_eventbridge.db.compiled import Given, compiled, given_many, many
+from genesys_eventbridge.db.compiled import Given, OneOf, compiled, places_for
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.followers import Locked, release
@@ -196,8 +196,8 @@ def owners(
 def _owners(alias: str, destination: str, remote_ids: Collection[str]) -> dict[str, set[int]]:
     named = {remote_key(destination, remote_id): remote_id for remote_id in remote_ids}
     found: dict[str, set[int]] = {}
-    rows = _proven(alias, destination, len(named)).rows(
-        least=min(remote_ids), most=max(remote_ids), **many("id", named.values()), **many("key", named)
+    rows = _proven(alias, destination, places_for(named)).rows(
+        least=min(remote_ids), most=max(remote_ids), ids=[*named.values()], keys=[*named]
     )
     for remote_id, key, pk in rows:
         found.setdefault(named.get(key, remote_id), set()).add(pk)
@@ -205,18 +205,18 @@ def _owners(alias: str, destination: str, remote_ids: Collection[str]) -> dict[s
 
 
 @compiled
-def _proven(alias: str, destination: str, number: int) -> Any:
+def _proven(alias: str, destination: str, places: int) -> Any:
     """The rows with one of the given remote ids or keys."""
     remote_id, remote_key = map(OutboxEvent._meta.get_field, ("remote_id", "remote_key"))
     rows: Any = OutboxEvent.objects.using(alias).values_list("remote_id", "remote_key", "id")
     by_id = rows.filter(
+        OneOf("remote_id", "ids", places, remote_id),
         destination=destination,
-        remote_id__in=given_many("id", number, remote_id),
         # The range makes PostgreSQL use the index even before the table has statistics.
         remote_id__range=(Given("least", remote_id), Given("most", remote_id)),
     )
     # A union instead of OR: each part uses its index on every database.
-    return by_id.union(rows.filter(remote_key__in=given_many("key", number, remote_key)))
+    return by_id.union(rows.filter(OneOf("remote_key", "keys", places, remote_key)))
 
 
 def announce(destination: str, rows: Sequence[Transition]) -> None:
@@ -294,14 +294,20 @@ def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Tr
     free, locked = list(rows), set[int]()
     if connections[alias].features.has_select_for_update_skip_locked:
         ids = [row.id for row in rows]
-        there = OutboxEvent.objects.using(alias).filter(id__in=ids).order_by("id")
-        kept = set(unlocked(there).values_list("id", flat=True))
+        kept = {pk for (pk,) in _unlocked_ids(alias, places_for(ids)).rows(ids=ids)}
         if len(kept) < len(rows):
+            there = OutboxEvent.objects.using(alias).filter(id__in=ids)
             locked = set(there.exclude(id__in=kept).values_list("id", flat=True))
             free = [row for row in rows if row.id not in locked]
     if free:
         _write_all(alias, settings, free)
     return Settled({row.id for row in free}, locked)
+
+
+@compiled
+def _unlocked_ids(alias: str, places: int) -> Any:
+    rows = OutboxEvent.objects.using(alias).filter(OneOf("id", "ids", places, OutboxEvent._meta.pk))
+    return unlocked(rows.order_by("id")).values_list("id")
 
 
 def _write_all(alias: str, settings: DestinationSettings, rows: Sequence[Transition]) -> None:

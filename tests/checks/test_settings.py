@@ -243,6 +243,8 @@ class TestSettings:
         assert numbers(ours(deploy=True)) == ["E016", "W016"]
         for message in ours(deploy=True):
             assert all(setting in message.msg for setting in addresses if "//l" not in addresses[setting])
+            both = "and LOGIN_BASE_URL" in message.msg
+            assert f") {'point' if both else 'points'} to this machine" in message.msg
             assert 'Set "REGION"' in message.hint
             assert GOOD["CLIENT_SECRET"] not in message.msg
 

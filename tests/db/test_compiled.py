@@ -3,14 +3,13 @@
 import datetime as dt
 import threading
 import uuid
-from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from genesys_eventbridge.db.clock import NOW, shifted
-from genesys_eventbridge.db.compiled import Given, changed, compiled, given_many, many
+from genesys_eventbridge.db.compiled import Given, OneOf, changed, compiled, places_for
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from tests.outbox_rows import event, fresh
 
@@ -38,9 +37,9 @@ def times(database):
 
 
 @compiled
-def any_of(database, number):
-    rows: Any = OutboxEvent.objects.using(database)
-    return rows.filter(id__in=given_many("id", number, field("id"))).order_by("id").values_list("id")
+def any_of(database, places):
+    rows = OutboxEvent.objects.using(database).filter(OneOf("id", "ids", places, field("id")))
+    return rows.order_by("id").values_list("id")
 
 
 @compiled
@@ -77,13 +76,13 @@ def test_it_reads_the_clock_of_each_execution():
 def test_any_number_of_values_finds_exactly_theirs(number):
     ids = [event().id for _row in range(10)]
 
-    found = any_of(outbox_alias(), number).rows(**many("id", ids[:number]))
+    found = any_of(outbox_alias(), places_for(ids[:number])).rows(ids=ids[:number])
 
     assert found == [(pk,) for pk in ids[:number]]
 
 
 def test_few_queries_are_compiled_for_many_numbers_of_values():
-    assert len({len(given_many("id", number, field("id"))) for number in range(1, 101)}) == 8
+    assert len({places_for(range(number)) for number in range(1, 101)}) == 8
 
 
 def test_values_are_converted_for_the_database_and_the_rows_counted():
