@@ -210,17 +210,23 @@ def announce(destination: str) -> None:
 def describe(setting: str | None, found: Readers) -> str:
     """What a commit wakes now, as text."""
     if setting is None:
-        return "none (WAKE is None): workers poll for due events"
+        return f"none (WAKE is None): {_polling()}"
     supported = setting in (AUTO, NOTIFY) and not notifications.why_not(outbox_alias())
     hears = supported and hears_lately(found.heard_ago)
     listening = f"eventbridge_publish --loop (it listened {span(found.heard_ago or 0)} ago)" if hears else ""
     if setting == NOTIFY:
         why = notifications.why_not(outbox_alias()) or NO_LOOP
-        return listening or f"none: {why}; workers poll for due events"
+        return listening or f"none: {why}; {_polling()}"
     queue, why = _describe_queue(setting, found.task_ago)
     if listening:
         return f"{listening}; {queue}" if queue else listening
-    return queue or f"none: {f'{NO_LOOP}, and ' if supported else ''}{why}; workers poll for due events"
+    return queue or f"none: {f'{NO_LOOP}, and ' if supported else ''}{why}; {_polling()}"
+
+
+def _polling() -> str:
+    if connections[outbox_alias()].vendor == "sqlite":
+        return "eventbridge_publish --loop watches the database's file, other workers poll for due events"
+    return "workers poll for due events"
 
 
 def _describe_queue(setting: str, task_ago: float | None) -> tuple[str, str]:

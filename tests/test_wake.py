@@ -14,6 +14,13 @@ from genesys_eventbridge.db import notifications
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination
 
+#: What comes after the reason why a commit wakes no worker.
+POLLS = (
+    "eventbridge_publish --loop watches the database's file, other workers poll for due events"
+    if connection.vendor == "sqlite"
+    else "workers poll for due events"
+)
+
 
 @pytest.fixture
 def hints(monkeypatch, settings):
@@ -259,11 +266,11 @@ class TestAuto:
         ("setting", "ago", "words"),
         [
             ("auto", 12, "django-q2 (a task ran 12 s ago)"),
-            ("auto", None, "none: no task has run for it; workers poll for due events"),
-            ("auto", 3600, "none: the last task ran 1 h ago; workers poll for due events"),
+            ("auto", None, f"none: no task has run for it; {POLLS}"),
+            ("auto", 3600, f"none: the last task ran 1 h ago; {POLLS}"),
             ("django_q", 12, "django-q2 (a task ran 12 s ago)"),
             ("django_q", None, "django-q2, which may not read it: no task has run for it"),
-            (None, 12, "none (WAKE is None): workers poll for due events"),
+            (None, 12, f"none (WAKE is None): {POLLS}"),
         ],
     )
     def test_what_a_commit_wakes_is_said_in_words(self, setting, ago, words, monkeypatch):
@@ -273,7 +280,7 @@ class TestAuto:
     def test_where_django_q_is_not_installed_the_words_say_so(self, settings):
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
 
-        words = "django_q is not in INSTALLED_APPS; workers poll for due events"
+        words = f"django_q is not in INSTALLED_APPS; {POLLS}"
         assert wake.describe("auto", wake.Readers()).endswith(words)
 
 
@@ -431,14 +438,13 @@ class TestNotify:
             (
                 "auto",
                 wake.Readers(),
-                "none: no eventbridge_publish --loop listens, and no task has run for it; workers poll for "
-                "due events",
+                f"none: no eventbridge_publish --loop listens, and no task has run for it; {POLLS}",
             ),
             ("notify", wake.Readers(12, 8), "eventbridge_publish --loop (it listened 8 s ago)"),
             (
                 "notify",
                 wake.Readers(12, 800),
-                "none: no eventbridge_publish --loop listens; workers poll for due events",
+                f"none: no eventbridge_publish --loop listens; {POLLS}",
             ),
         ],
     )
@@ -451,7 +457,7 @@ class TestNotify:
         about = " ".join(str(problem.msg) for problem in checks.check_settings())
 
         assert f"the outbox's database is {connection.display_name}, not PostgreSQL" in about
-        assert "not PostgreSQL; workers poll" in wake.describe("notify", wake.Readers(None, 8))
+        assert f"not PostgreSQL; {POLLS}" in wake.describe("notify", wake.Readers(None, 8))
 
 
 class TestTheFormerKey:

@@ -23,6 +23,7 @@ from tests.outbox_rows import accepted, ended, event
 from tests.passing import Clock
 from tests.prompt import Terminal, run, run_json
 from tests.reporting.test_failures import failed
+from tests.test_wake import POLLS
 
 pytestmark = pytest.mark.django_db
 
@@ -126,7 +127,7 @@ class TestCheck:
         assert ran.out.startswith(
             "OK       schedules: 4 of 4 installed\n"
             "OK       nothing needs an operator\n"
-            "INFO     wake: none: no task has run for it; workers poll for due events\n"
+            f"INFO     wake: none: no task has run for it; {POLLS}\n"
             "default  "
         )
 
@@ -139,7 +140,7 @@ class TestCheck:
             out = run("status", "--check").out
 
         assert "INFO     default: wake: django-q2 (a task ran 0" in out
-        assert "INFO     emea: wake: none (WAKE is None): workers poll for due events\n" in out
+        assert f"INFO     emea: wake: none (WAKE is None): {POLLS}\n" in out
 
     def test_a_problem_comes_first_with_its_remedy_and_ends_with_3(self):
         ran = run("status", "--check")
