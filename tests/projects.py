@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,13 +48,10 @@ class Project:
             "DJANGO_SETTINGS_MODULE": "settings",
             **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         }
-        return subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "django", *command],
+        return warm.run(
+            *("-W", "ignore", "-m", "django", *command),
             cwd=self.folder,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             timeout=120,
-            check=False,
+            merged=True,
         )

@@ -18,6 +18,7 @@ from django.db import connection
 from django.test import override_settings
 
 from genesys_eventbridge.sandbox import Sandbox, serve
+from tests import warm
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,9 +76,8 @@ def sandboxed(
 
 def shell(*arguments: str, **environment: str) -> Ran:
     """Run a command in a separate process until it exits: ``shell("eventbridge_status", "--check")``."""
-    with start(*arguments, **environment) as process:
-        out, err = process.communicate(timeout=60)
-    return Ran(process.returncode, out, err)
+    done = warm.run("-m", "django", *arguments, cwd=ROOT, env={**_environment(), **environment}, timeout=60)
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
@@ -90,20 +90,22 @@ def start_by(program: tuple[str, ...], *arguments: str, **environment: str) -> "
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.process_settings",
-            "EVENTBRIDGE_TEST_OVERRIDES": json.dumps(
-                {
-                    "DATABASE": connection.settings_dict["NAME"],
-                    "GENESYS_EVENTBRIDGE": settings.GENESYS_EVENTBRIDGE,
-                }
-            ),
-            "PYTHONUNBUFFERED": "1",
-            **environment,
-        },
+        env={**_environment(), "PYTHONUNBUFFERED": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # so that a failing test can kill its children, too
     )
+
+
+def _environment() -> dict[str, str]:
+    """That of a process with this test's database and settings."""
+    overrides = {
+        "DATABASE": connection.settings_dict["NAME"],
+        "GENESYS_EVENTBRIDGE": settings.GENESYS_EVENTBRIDGE,
+    }
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.process_settings",
+        "EVENTBRIDGE_TEST_OVERRIDES": json.dumps(overrides),
+    }

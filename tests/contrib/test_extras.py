@@ -1,10 +1,11 @@
 """Without the packages of the extras everything else works; what needs them names the extra."""
 
-import subprocess
-import sys
+import os
 
 import pytest
 
+from tests import warm
+from tests.pages import ROOT
 from tests.test_imports import SET_UP
 
 #: The import system finds None in ``sys.modules`` and raises ImportError, as if nothing were installed.
@@ -12,9 +13,7 @@ MISSING = "import sys; sys.modules['prometheus_client'] = sys.modules['health_ch
 
 
 def ran(code):
-    return subprocess.run(
-        [sys.executable, "-c", MISSING + SET_UP + code], capture_output=True, text=True, check=False
-    )
+    return warm.run("-c", MISSING + SET_UP + code, cwd=ROOT, env=dict(os.environ), timeout=60)
 
 
 @pytest.mark.parametrize("extra", ["prometheus", "health"])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests import pages
+from tests import pages, warm
 from tests.pages import ROOT
 
 PAGE = "docs/testing.md"
@@ -52,16 +50,7 @@ class ForeignProject:
         """Run Python with these arguments in the project; returns what it printed."""
         kept = {"PATH", "HOME", "TMPDIR", "LANG"}
         environment = {name: value for name, value in os.environ.items() if name in kept}
-        environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **variables}
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        environment |= {"PYTHONPATH": str(ROOT), **variables}
+        done = warm.run(*arguments, cwd=self.folder, env=environment, timeout=240, merged=True)
         assert code is None or done.returncode == code, done.stdout
         return done.stdout

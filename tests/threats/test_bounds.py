@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import os
-import subprocess
 import sys
 import tracemalloc
 import zlib
@@ -19,6 +18,7 @@ from genesys_eventbridge.client import auth
 from genesys_eventbridge.errors import InvalidEvent
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import enqueue, enqueue_many
+from tests import warm
 from tests.outbox_rows import accepted, event
 from tests.parsers import parser  # noqa: F401 - each test runs with both
 from tests.socket_server import SocketServer
@@ -235,14 +235,11 @@ def test_no_answer_costs_much_memory_or_more_time_than_its_deadline(name):
             ATTACKS[name](talk)
 
     with SocketServer(good) as fine, SocketServer(script) as hostile:
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, fine.url, hostile.url],
+        done = warm.run(
+            *("-c", CHILD, fine.url, hostile.url),
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
             timeout=300,  # for what does not end; what it costs is judged by CPU time, in the child
-            check=False,
         )
 
     assert done.returncode == 0, done.stderr
