@@ -102,7 +102,7 @@ class Validator:
         self._place = Path(self._folder.name)
         defines = tuple(f"{name}={value}" for name, value in self._constants.items())
         flags = ("-DSAFETY", "-DCOLLAPSE", "-DNOREDUCE", "-DVECTORSZ=8192")
-        self._program = spin.build("trace.pml", self._place, defines, flags)
+        self._program = spin.built("trace.pml", defines, flags)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
