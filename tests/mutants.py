@@ -4700,7 +4700,7 @@ MUTANTS = [
         "an outage pauses where only one event is due",
         "outbox/destinations.py",
         (("settings.run_length, few, settings", "settings.run_length, False, settings"),),
-        "simulation/test_outages.py::test_no_event_ends_in_an_outage_of_half_a_day[503-1-4]",
+        "simulation/test_outages.py::test_no_event_ends_in_an_outage_of_half_a_day[503-1-2]",
     ),
     Mutant(
         "without a key a pass holds only rows that are being sent",
