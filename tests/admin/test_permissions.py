@@ -24,8 +24,9 @@ from genesys_eventbridge.models import (
     OutboxEvent,
     Rollup,
 )
+from genesys_eventbridge.outbox import enqueue_many
 from genesys_eventbridge.states import Reason, State
-from tests.outbox_rows import accepted, ended, event
+from tests.outbox_rows import ended
 from tests.prompt import sandboxed
 
 pytestmark = pytest.mark.django_db
@@ -89,18 +90,28 @@ MAY_DO = {"operator": {"retry_now", "requeue", "check_now", "move"}, "superuser"
 def rows():
     Destination.objects.create(alias="default", heartbeat_at=DatabaseNow())
     counters.add("default", {"delivered": 1})
-    return {
-        "retry_now": event(row={"attempts": 2, "due_at": DatabaseNow(3600)}),
-        "requeue": event(row=ended(State.DEAD, Reason.REJECTED)),
-        "check_now": accepted(due_at=DatabaseNow(3600)),
-        "resolve": event(row=ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)),
-        "cancel": event(row=ended(State.DEAD, Reason.REJECTED)),
-        "move": event(row={"destination": "gone"}),
-        "resend": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
-        "replay": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
-        "correct": event(row=ended(State.DEAD, Reason.REJECTED)),
-        "export": event(row=ended(State.DELIVERED, finished_at=DatabaseNow())),
+    delivered = ended(State.DELIVERED, finished_at=DatabaseNow())
+    columns = {
+        "retry_now": {"attempts": 2, "due_at": DatabaseNow(3600)},
+        "requeue": ended(State.DEAD, Reason.REJECTED),
+        "check_now": {
+            "state": State.ACCEPTED,
+            "remote_id": "evt-1",
+            "accepted_at": DatabaseNow(),
+            "due_at": DatabaseNow(3600),
+        },
+        "resolve": ended(State.UNRESOLVED, Reason.OUTCOME_UNKNOWN),
+        "cancel": ended(State.DEAD, Reason.REJECTED),
+        "move": {"destination": "gone"},
+        "resend": delivered,
+        "replay": delivered,
+        "correct": ended(State.DEAD, Reason.REJECTED),
+        "export": delivered,
     }
+    written = enqueue_many([{"type": "order.created", "data": None}] * len(columns), standalone=True)
+    for row, changes in zip(written, columns.values(), strict=True):
+        OutboxEvent.objects.filter(pk=row.pk).update(**changes)
+    return dict(zip(columns, OutboxEvent.objects.order_by("pk"), strict=True))
 
 
 @pytest.fixture

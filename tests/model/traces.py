@@ -101,7 +101,7 @@ class Validator:
         self._folder = tempfile.TemporaryDirectory(prefix="eventbridge-trace-")
         self._place = Path(self._folder.name)
         defines = tuple(f"{name}={value}" for name, value in self._constants.items())
-        flags = ("-DSAFETY", "-DCOLLAPSE", "-DNOREDUCE", "-DVECTORSZ=8192")
+        flags = ("-O1", "-DSAFETY", "-DCOLLAPSE", "-DNOREDUCE", "-DVECTORSZ=8192")
         self._program = spin.built("trace.pml", defines, flags)
         return self
 
