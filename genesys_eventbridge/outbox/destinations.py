@@ -101,7 +101,7 @@ def gate(kind: AttemptKind, alias: str, worker: str) -> Gate:
         beat(alias, worker)
     stored = _stored_circuit(row)
     circuit = stored.set_right(_lease(alias))
-    if circuit != stored:
+    if circuit != stored or _is_set_back(row):
         in_small_transaction(outbox_alias(), partial(_set_right, alias))
     if is_held(row["held_by"], row["held_until"], now):
         left = (row["held_until"] - now).total_seconds() if row["held_until"] else float("inf")
@@ -121,8 +121,17 @@ def _set_right(alias: str) -> None:
     row = _locked(alias)
     stored = _stored_circuit(row)
     changes = _changes(row, stored, stored.set_right(_lease(alias)))
+    if _is_set_back(row):
+        # Otherwise an empty bucket would not refill until the clock has caught up.
+        changes["bucket_at"] = row["now"]
     if changes:
         _rows(alias).update(**changes)
+
+
+def _is_set_back(row: Mapping[str, Any]) -> bool:
+    """Whether the bucket was filled before the database's clock was set back."""
+    at: dt.datetime | None = row["bucket_at"]
+    return at is not None and (at - row["now"]).total_seconds() > SET_BACK_SECONDS
 
 
 def gate_of(circuit: Circuit, kind: AttemptKind) -> Gate:

@@ -12,7 +12,7 @@ from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import destinations, expiry, retention, sweep
 from genesys_eventbridge.reporting.status import statuses
 from genesys_eventbridge.states import State
-from tests.outbox_rows import PUBLISH, claim, event, fresh, halted, seconds_between
+from tests.outbox_rows import PUBLISH, claim, event, fresh, halted, seconds_between, settings_with
 from tests.scripted import ScriptedPlatform
 
 pytestmark = pytest.mark.django_db
@@ -151,6 +151,17 @@ class TestTheDestination:
             halted("rate", seconds=900.0)
 
         assert 890 < gate().paused_for < 1000
+
+    def test_an_empty_bucket_fills_again(self):
+        """A worker without a token writes nothing: for as long as the clock was ahead, nothing was sent."""
+        settings = settings_with(rate_per_minute=60.0)
+        with shifted(DAY):
+            gate()
+            Destination.objects.update(bucket_at=DatabaseNow(), bucket_tokens=0.0, bucket_reserve=0.0)
+
+        assert destinations.allowed(PUBLISH, settings, gate(), 1).tokens == 0
+        with shifted(2):
+            assert destinations.allowed(PUBLISH, settings, gate(), 1).tokens == 1
 
     def test_the_lease_of_a_probe_ends(self):
         gate()
