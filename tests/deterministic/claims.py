@@ -311,7 +311,8 @@ class Claims:
         if old == State.UNRESOLVED and new in (State.ACCEPTED, State.DELIVERED):
             self._judge_late(name, before, row)
             return "late"
-        if row["failed_at"] is None or row["failed_at"] == before["failed_at"]:
+        ends = new in (State.DEAD, State.UNRESOLVED)
+        if ends and (row["failed_at"] is None or row["failed_at"] == before["failed_at"]):
             raise Broken(f"{name}: {process} ends it, and it failed at {row['failed_at']}")
         used_up = before["attempts"] >= self.settings.max_attempts
         if old == State.PENDING and new == State.UNRESOLVED and reason == Reason.OUTCOME_UNKNOWN:
