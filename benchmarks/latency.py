@@ -86,10 +86,8 @@ def woken_by_orm_often(commits: int) -> list[float]:
 
 
 def looped(commits: int) -> list[float]:
-    from genesys_eventbridge import wake
     from tests.prompt import start
 
-    wake.forget()
     with platform(0, wake="auto") as there:
         process = start("eventbridge_publish", "--loop", "-v", "0")
         try:
@@ -143,6 +141,9 @@ def idle() -> dict[str, int]:
 
 def one_by_one(there: Platform, commits: int, apart: float) -> list[float]:
     """Seconds from each commit to its request, after one uncounted commit that waits for the workers."""
+    from genesys_eventbridge import wake
+
+    wake.forget()  # or this commit could coalesce with the last one of the previous way
     _arrived(there, [commit()])
     made = []
     for _ in range(commits):

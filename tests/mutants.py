@@ -964,7 +964,13 @@ MUTANTS = [
     Mutant(
         "a compiled query reads a shifted clock",
         "db/compiled.py",
-        (('connection.vendor, skips_locked, now_sql(connection, "0")', "connection.vendor, skips_locked"),),
+        (("with compiling_once():", "if True:"),),
+        "db/test_compiled.py",
+    ),
+    Mutant(
+        "a compiled query stores times in the zone of its connection",
+        "db/compiled.py",
+        (('connection.vendor, skips_locked, now_sql(connection, "0", 0.0)', "connection.vendor, skips_locked"),),
         "db/test_compiled.py",
     ),
     Mutant(

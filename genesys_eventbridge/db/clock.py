@@ -20,6 +20,7 @@ from django.utils import timezone
 LONGEST_WAIT = 3652.5 * 86400
 
 _shift: ContextVar[float] = ContextVar("genesys_eventbridge_clock_shift", default=0.0)
+_compiles_once: ContextVar[bool] = ContextVar("genesys_eventbridge_clock_compiles_once", default=False)
 
 
 class DatabaseNow(Func):
@@ -37,8 +38,11 @@ class DatabaseNow(Func):
 
     def as_sql(  # type: ignore[override]  # the stubs know text and int parameters only
         self, compiler: Any, connection: BaseDatabaseWrapper, **extra_context: Any
-    ) -> tuple[str, tuple[float]]:
-        return now_sql(connection, "%s"), (self.seconds,)
+    ) -> tuple[str, tuple[Any]]:
+        return now_sql(connection, "%s", 0.0), (self._ahead if _compiles_once.get() else self._ahead(),)
+
+    def _ahead(self, *_execution: object) -> float:
+        return self.seconds + shift()
 
     def get_group_by_cols(self) -> list[Any]:
         return []
@@ -48,9 +52,12 @@ class DatabaseNow(Func):
 NOW: Final = DatabaseNow()
 
 
-def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
-    """SQL for the current time plus ``seconds``, which is SQL too: a placeholder or a column."""
-    moved = shift()
+def now_sql(connection: BaseDatabaseWrapper, seconds: str, moved: float | None = None) -> str:
+    """SQL for the current time plus ``seconds``, which is SQL too: a placeholder or a column.
+
+    ``moved`` is by how many seconds the clock is shifted, if not by ``shift()``.
+    """
+    moved = shift() if moved is None else moved
     if connection.vendor == "postgresql":
         if seconds == "0" and not moved:
             return "STATEMENT_TIMESTAMP()"
@@ -72,6 +79,19 @@ def shifted(seconds: float) -> Iterator[None]:
         yield
     finally:
         _shift.reset(token)
+
+
+@contextmanager
+def compiling_once() -> Iterator[None]:
+    """In queries that are compiled within this block, the parameters of DatabaseNow are functions.
+
+    They return the seconds when they are called, whatever their arguments: the clock may be shifted later.
+    """
+    token = _compiles_once.set(True)
+    try:
+        yield
+    finally:
+        _compiles_once.reset(token)
 
 
 def shift() -> float:

@@ -17,7 +17,7 @@ from django.db.models import Expression, F, Lookup, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.constants import ROW_COUNT
 
-from genesys_eventbridge.db.clock import now_sql
+from genesys_eventbridge.db.clock import compiling_once, now_sql
 
 Shape = ParamSpec("Shape")
 
@@ -80,7 +80,8 @@ class Compiled:
     def __init__(self, database: str, query: Any) -> None:
         self._database = database
         self._compiler = query.get_compiler(database)
-        self._sql, self._parameters = self._compiler.as_sql()
+        with compiling_once():
+            self._sql, self._parameters = self._compiler.as_sql()
         self._compiler.connection = None  # each thread has its own
 
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
@@ -126,8 +127,8 @@ def compiled(build: Callable[Concatenate[str, Shape], Any]) -> Callable[Concaten
     def of(database: str, /, *shape: Shape.args, **options: Shape.kwargs) -> Compiled:
         connection = connections[database]
         skips_locked = connection.features.has_select_for_update_skip_locked
-        # How it reads the time is part of the SQL; tests shift the clock.
-        server = connection.vendor, skips_locked, now_sql(connection, "0")
+        # How it reads the time is part of the SQL: it depends on the zone in which Django stores times.
+        server = connection.vendor, skips_locked, now_sql(connection, "0", 0.0)
         return made(server, database, shape, tuple(options.items()))
 
     return of

@@ -7,10 +7,12 @@ import uuid
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from genesys_eventbridge.db.clock import NOW, shifted
 from genesys_eventbridge.db.compiled import Given, OneOf, changed, compiled, places_for
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
+from tests.db.test_clock import database_zone
 from tests.outbox_rows import event, fresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,6 +35,7 @@ def of_type(database, event_type, *, newest=False):
 
 @compiled
 def times(database):
+    builds.append("times")
     return OutboxEvent.objects.using(database).annotate(now=NOW).values_list("now")
 
 
@@ -70,6 +73,15 @@ def test_it_reads_the_clock_of_each_execution():
 
     assert dt.timedelta(minutes=59) < later - now < dt.timedelta(minutes=61)
     assert now <= after < later
+    assert len(builds) <= 1
+
+
+def test_it_reads_the_time_right_in_whatever_zone_django_stores_times():
+    event()
+    for zone in ("UTC", "Asia/Tokyo"):
+        with database_zone(zone):
+            ((now,),) = times(outbox_alias()).rows()
+        assert abs(now - timezone.now()) < dt.timedelta(seconds=30), zone
 
 
 @pytest.mark.parametrize("number", range(1, 10))

@@ -154,7 +154,7 @@ class Database:
         """Connect the tasks of this scheduler to the database."""
         import sys
 
-        def now_sql(connection: BaseDatabaseWrapper, seconds: str) -> str:
+        def now_sql(connection: BaseDatabaseWrapper, seconds: str, *_moved: float) -> str:
             return _TIMES[connection.vendor].format(seconds=seconds)
 
         original = clock.now_sql
