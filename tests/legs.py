@@ -35,6 +35,7 @@ PASSED = (
 )
 
 
+@cache  # for each test: some 20,000 times
 def is_one_leg(path: Path) -> bool:
     return any(path.is_relative_to(ROOT / name) for name in ONE_LEG)
 

@@ -74,7 +74,7 @@ class SimulatedClock:
         now_sql = clock.now_sql
         package = [module for name, module in sys.modules.items() if name.startswith(PACKAGE)]
         with ExitStack() as patches:
-            # Only there: elsewhere a shifted clock is another clock, and this one is the same for the whole run.
+            # Only there: for other modules a shifted clock is another one, and this is the same all the time.
             patches.enter_context(mock.patch.object(clock, "shift", self))
             for module in package:
                 for name, original, stand_in in (
