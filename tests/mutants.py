@@ -658,6 +658,13 @@ MUTANTS = [
         database="postgresql",
     ),
     Mutant(
+        "no session of a pooler stays a listener",
+        "db/notifications.py",
+        (('cursor.execute(f"UNLISTEN {CHANNEL}")', "..."),),
+        "db/test_notifications.py::TestListener",
+        database="postgresql",
+    ),
+    Mutant(
         "after a lost connection all bells ring",
         "db/notifications.py",
         (

@@ -125,6 +125,9 @@ class Listener(threading.Thread):
             while not self._stop_event.is_set():
                 if time.monotonic() - tested_at >= TEST_EVERY:
                     if not self._test(raw):
+                        # A pooler keeps its session, which would listen for whichever client comes next.
+                        with closing(raw.cursor()) as cursor:
+                            cursor.execute(f"UNLISTEN {CHANNEL}")
                         return
                     tested_at = time.monotonic()
                 self._receive(raw, LOOK_EVERY)

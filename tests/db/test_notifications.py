@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -134,6 +136,33 @@ class TestListener:
         monkeypatch.setattr(notifications, "notify", notify)
         monkeypatch.setattr(notifications, "TEST_SECONDS", 30.0)
         until(lambda: listener.hears_since is not None)
+
+    def test_where_none_arrives_it_leaves_no_session_that_listens(
+        self, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A pooler keeps the session of the server, and would give what it hears to another client."""
+        kept = connection.copy()
+        kept.ensure_connection()
+        listens = []
+
+        @contextmanager
+        def pooled(self: Listener) -> Iterator[Any]:
+            with kept.connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {notifications.CHANNEL}")
+                yield kept.connection
+                cursor.execute("SELECT pg_listening_channels()")
+                listens.append(cursor.fetchall())
+
+        monkeypatch.setattr(Listener, "_connection", pooled)
+        monkeypatch.setattr(notifications, "notify", lambda _alias, word: None)
+        monkeypatch.setattr(notifications, "TEST_SECONDS", 0.0)
+        listener.start()
+
+        until(lambda: bool(listens))
+        listener._stop_event.set()
+        listener.join(30)
+        kept.close()
+        assert listens[0] == []
 
     def test_a_database_that_is_down_is_tried_again(
         self, listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
