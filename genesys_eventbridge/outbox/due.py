@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
-from django.db.models import DateTimeField, Expression, F, Func
+from django.db.models import BigIntegerField, DateTimeField, Expression, F, Func
 from django.db.models.lookups import GreaterThanOrEqual
 
 from genesys_eventbridge.db.clock import NOW, shift
@@ -125,8 +125,9 @@ def from_place(rows: OutboxQuerySet, due_at: Expression, pk: Expression) -> Outb
 
 def given_place(prefix: str = "") -> tuple[Given, Given]:
     """A place that a compiled query gets from ``ScanRead.place(prefix)``."""
-    field = OutboxEvent._meta.get_field
-    return Given(f"{prefix}place_at", field("due_at")), Given(f"{prefix}place_id", field("id"))
+    # Before any id is 0, which Django 5.2 refuses as a value of an AutoField on MySQL and MariaDB.
+    due_at = Given(f"{prefix}place_at", OutboxEvent._meta.get_field("due_at"))
+    return due_at, Given(f"{prefix}place_id", BigIntegerField())
 
 
 def _pair(due_at: Expression | F, pk: Expression | F) -> Func:

@@ -168,6 +168,16 @@ class TestRows:
         assert seconds_between(row.due_at, place[0]) >= 0
 
     @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps no entries for old snapshots")
+    def test_an_idle_look_begins_where_the_last_one_ended(self, monkeypatch):
+        monkeypatch.setattr(due, "CHEAP", 0.0)
+        monkeypatch.setattr(due, "SHARE", 1e-9)
+        event(delay=60)
+        looks = [next_due.next_due("default") for _ in range(5)]
+
+        assert scan("default", State.PENDING)._place is not None
+        assert [round(look.publish_in, -1) for look in looks] == [60] * 5
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps no entries for old snapshots")
     def test_an_event_behind_the_place_is_found_by_the_next_scan_from_the_beginning(self, monkeypatch):
         monkeypatch.setattr(due, "CHEAP", 0.0)
         monkeypatch.setattr(due, "SHARE", 1e-9)
