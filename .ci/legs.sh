@@ -62,11 +62,15 @@ not_passed() { # not_passed PASSED COMMAND ...: on SQLite, the tests with a data
 }
 
 lowest_versions() { # lowest_versions PYTHON ENVIRONMENT DATABASES CONSTRAINT: then the newest, for the tests that meet them
-    local floors
+    local floors database
+    unset TEST_REDIS_URL
     mapfile -t floors < <("$1" .ci/floors.py)
     [ "${#floors[@]}" -gt 3 ] || { echo "floors.py printed too few packages"; return 1; }
     printf '%s\n' "${floors[@]}"
     suite "$1" "$2" "$3" "${floors[@]}"
+    for database in postgresql mysql; do # what the oldest Django makes of our queries there
+        EVENTBRIDGE_TEST_DEPTH=quick EVENTBRIDGE_TEST_DATABASE=$database "$2/bin/python" -m pytest -m database tests/db tests/outbox
+    done
     constrain "$4"
     "$2/bin/python" -m pip install --quiet --upgrade "${floors[@]%%==*}"
     local meets='^ *(from|import) (django_q|jsonschema|prometheus_client|health_check)|qcluster' tests
