@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 #: The last steps of a failed run that are printed.
 LAST = 40
-#: How many seeds are run without a mutant to see which code they run: six of each profile.
-SURVEYED = 84
+#: How many seeds are run without a mutant to see which code they run: about four of each profile.
+SURVEYED = 96
 SAME = "the same steps as without it"
 #: A copy of the tables that were just created, for processes that start from it.
 TEMPLATE = "EVENTBRIDGE_SIMULATION_TEMPLATE"
@@ -160,14 +160,12 @@ def _differing(traces: dict[int, int], known: dict[int, int]) -> str:
 
 def _seeds(options: argparse.Namespace) -> list[int]:
     """The seeds to run: from the first on, as many as wanted, of the profiles that were asked for."""
-    from tests.deterministic.profiles import PROFILES, of_seed
+    from tests.deterministic.profiles import PROFILES, in_turn, of_seed
 
     words = options.profile or [""]
     if not any(word in profile.name for word in words for profile in PROFILES):
         raise SystemExit(f"no profile has one of the words {words}")
-    wanted = (
-        seed for seed in itertools.count(options.first) if any(word in of_seed(seed).name for word in words)
-    )
+    wanted = (seed for seed in in_turn(options.first) if any(word in of_seed(seed).name for word in words))
     return list(itertools.islice(wanted, options.seeds))
 
 

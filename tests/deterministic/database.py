@@ -37,6 +37,7 @@ APPS = ("genesys_eventbridge", "shop")
 _MOMENTS = {
     "in_doubt_since",
     "probe_until",
+    "refused_until",
     "key_known_since",
     "held_until",
     "paused_until",

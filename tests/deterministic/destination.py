@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import math
 from collections.abc import Callable, Collection
 from typing import Any
@@ -16,7 +18,10 @@ from tests.deterministic.scheduler import Broken
 from tests.deterministic.stand_ins import EPOCH
 
 TABLE = "genesys_eventbridge_destination"
-COLUMNS = ("id", "paused_until", "paused_kind", "check_paused_until", "probe_until", "held_by", "held_until")
+COLUMNS = (
+    "id", "paused_until", "paused_kind", "check_paused_until", "probe_until", "held_by", "held_until",
+    "pauses", "refusals", "refused_until", "bucket_tokens", "bucket_reserve", "bucket_at",
+)  # fmt: skip
 #: Seconds that the platform asks to wait with a 429.
 RETRY_AFTER = 3.0
 
@@ -39,6 +44,11 @@ class DestinationJudge:
         #: An operator may have ended a pause.
         self.touched = False
         self._prober = ""
+        #: Whether a worker may stop before it tries a refused type.
+        self.tries_types = False
+        #: By process: what the last gate said, and the step before it was read.
+        self.gates: dict[str, tuple[Gate, int]] = {}
+        self.now_in_steps: Callable[[], int] = lambda: 0
 
     def look(self, process: str) -> None:
         """Called after each commit, by the task that made it."""
@@ -48,6 +58,9 @@ class DestinationJudge:
         self.row = after = found[0]
         if process in self.operators:
             self.touched = True
+            ended = bool(before) and before["pauses"] != after["pauses"]
+            if ended and (after["refusals"] or after["refused_until"] is not None):
+                raise Broken(f"{process} ends the pauses, and a run of refusals continues")
         elif before and self.clock_is_steady:
             self._judge(process, before, after)
         if after["probe_until"] is not None and after["probe_until"] != before.get("probe_until"):
@@ -64,13 +77,42 @@ class DestinationJudge:
         taken = after["probe_until"] is not None and after["probe_until"] > probe + CLOSE
         if probe > latest + CLOSE and taken and process != self._prober:
             raise Broken(f"{process} probes while {self._prober} does")
+        if taken and until > latest + CLOSE:
+            raise Broken(f"{process} probes, and the destination is paused until {until}")
+
+    def takes_probe(self, before: Row, process: str) -> bool:
+        """Whether the latest commit took the turn to probe."""
+        probe = self.row.get("probe_until")
+        if process in self.operators or not before or not self.clock_is_steady or probe is None:
+            return False
+        return bool(probe > (before["probe_until"] or -math.inf) + CLOSE)
+
+    def judge_bucket(self, before: Row, claims: int) -> None:
+        """The latest commit made so many claims: so many tokens, and no more, have left the bucket (G9)."""
+        rate, after = self.settings.rate_per_minute, self.row
+        if rate is None or not before or before["bucket_at"] is None or not self.clock_is_steady:
+            return
+        if not claims and after["bucket_at"] == before["bucket_at"]:
+            return
+        refill = (after["bucket_at"] - before["bucket_at"]) * rate / 60
+        if refill < -CLOSE:
+            raise Broken(f"the bucket's time is set back from {before['bucket_at']} to {after['bucket_at']}")
+        had, caps = (before["bucket_tokens"], before["bucket_reserve"]), capacity(rate)
+        shares = (1 - CHECK_SHARE, CHECK_SHARE)
+        parts = zip(had, caps, shares, strict=True)
+        least = sum(min(tokens + refill * share, cap) for tokens, cap, share in parts) - claims
+        most = min(sum(had) + refill, sum(caps)) - claims
+        found, close = after["bucket_tokens"] + after["bucket_reserve"], 2 * CLOSE * rate / 60 + 1e-6
+        if not least - close <= found <= max(0.0, most) + close:
+            raise Broken(f"{claims} claims leave {found:.3f} tokens, not {least:.3f} to {most:.3f}")
 
     def through_gate(
         self, gate: Callable[[AttemptKind, str, str], Gate], kind: AttemptKind, alias: str, worker: str
     ) -> Gate:
         """Replaces ``destinations.gate``: raises Broken if it is not what the row says."""
-        before = self.row
+        before, began = self.row, self.now_in_steps()
         found = gate(kind, alias, worker)
+        self.gates[worker] = (found, began)
         if not before or before != self.row or not self.clock_is_steady:
             return found
         now = found.read_at.timestamp() - EPOCH
@@ -81,12 +123,16 @@ class DestinationJudge:
         publishes = kind is AttemptKind.PUBLISH
         held = bool(before["held_by"]) and (before["held_until"] is None or ahead["held_until"] > 0)
         waits = [ahead["paused_until" if publishes else "check_paused_until"]]
+        if not publishes:  # a wait that the platform asked for holds checks, too
+            waits += [until - now for kind_of, until in _stored(before) if kind_of == "rate"]
         if publishes and before["paused_until"] is not None:
             waits.append(ahead["probe_until"])
         if found.open and (held or max(waits) > CLOSE):
             raise Broken(f"{worker} goes through the gate, and the destination is paused: {before}")
         if found.open and found.probing:
             self.step("is to probe")
+        elif found.refused_types and self.tries_types:
+            self.step("is to try a refused type")
         if publishes and not found.open and not held and max(waits) < -CLOSE:
             raise Broken(f"{worker} finds the gate closed, and nothing is paused: {before}")
         return found
@@ -103,12 +149,26 @@ class DestinationJudge:
         found, bucket = allowed(kind, settings, gate, wanted), gate.bucket
         if bucket is None or bucket.at is None or settings.rate_per_minute is None or found.tokens:
             return found
+        if kind is AttemptKind.PUBLISH and self.clock_is_steady:
+            self._judge_wait(gate, found.wait)
         share = CHECK_SHARE if kind is AttemptKind.CHECK else 1 - CHECK_SHARE
         stored = bucket.reserve if kind is AttemptKind.CHECK else bucket.tokens
         refill = (gate.read_at - bucket.at).total_seconds() * settings.rate_per_minute / 60 * share
         if stored + refill > 1.01 and self.clock_is_steady:
             raise Broken(f"a {kind} waits for the rate, and {stored + refill:.2f} tokens are there for it")
         return found
+
+    def _judge_wait(self, gate: Gate, wait: float) -> None:
+        """A worker that waits for a token comes when there is one: it does not look in vain."""
+        bucket, rate = gate.bucket, self.settings.rate_per_minute
+        assert bucket is not None
+        assert bucket.at is not None
+        assert rate is not None
+        refill = ((gate.read_at - bucket.at).total_seconds() + wait) * rate / 60
+        spilt = max(0.0, bucket.reserve + refill * CHECK_SHARE - capacity(rate)[1])
+        there = bucket.tokens + refill * (1 - CHECK_SHARE) + spilt
+        if there < 1 - 2 * CLOSE * rate / 60:
+            raise Broken(f"a worker waits {wait:.3f} s for a token, of which {there:.3f} are there then")
 
     def judge_asked_to_wait(self, name: str, answered_at: float) -> None:
         """A 429 was settled: the pause is in force before another worker can claim."""
@@ -128,6 +188,12 @@ class DestinationJudge:
                     raise Broken(
                         f"{last - first + 1} claims in {times[last] - began:.3f} s, allowed {allowed:.2f}"
                     )
+
+
+def _stored(row: Row) -> list[tuple[str, float]]:
+    """The kinds of the pauses that hold publishing, and their ends."""
+    pauses = json.loads(row["pauses"] or "{}").get("publish", [])
+    return [(each[0], dt.datetime.fromisoformat(each[1]).timestamp() - EPOCH) for each in pauses]
 
 
 def _later(row: Row, until: float) -> bool:

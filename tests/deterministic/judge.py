@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any
 
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.states import Reason, State
+from tests.deterministic.answers import AnswerJudge
 from tests.deterministic.changes import Changes
 from tests.deterministic.claims import CERTAIN, CLOSE, Claims
 from tests.deterministic.database import Database
 from tests.deterministic.destination import DestinationJudge
 from tests.deterministic.platform import Accepted, Platform
 from tests.deterministic.scheduler import Broken, Scheduler
+from tests.deterministic.stand_ins import EPOCH
 from tests.invariants import BROKEN, EVENTS, ORDERS
 
 COLUMNS = (
     "id", "event_id", "subject", "ordering_key", "idempotency_key", "key_epoch", "body", "body_sha256",
     "state", "reason", "due_at", "claim_token", "attempts", "checks", "halts", "in_doubt_since", "remote_id",
     "accepted_at", "finished_at", "key_held", "not_before", "lapses", "key_known_since",
-    "created_at", "failed_at",
+    "created_at", "failed_at", "type", "last_error", "origin_id",
 )  # fmt: skip
 FIXED = ("event_id", "subject", "idempotency_key", "body_sha256", "ordering_key")
 ACTS = "genesys_eventbridge_eventact"
@@ -29,10 +33,34 @@ LOG = "genesys_eventbridge_deliveryattempt"
 DESTINATIONS = "genesys_eventbridge_destination"
 OPEN = (State.PENDING, State.ACCEPTED)
 
+#: Fewer events than this, failing or due, cannot make a run of three.
+FEW = 3
 #: Commits of a worker that change nothing, while nobody changes anything.
 IN_VAIN = 30
 
 Row = dict[str, Any]
+
+
+class Log:
+    """Replaces loggers: counts the lines about events, by process, event and what they say of it."""
+
+    def __init__(self, who: Callable[[], str]) -> None:
+        self._who = who
+        self.lines: Counter[tuple[str, int, str]] = Counter()
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name of a logger's method
+        return True
+
+    def log(self, level: int, *args: object, extra: Row | None = None, **more: object) -> None:
+        if extra and "state" in extra:
+            self.lines[self._who(), extra["event"], extra["state"]] += 1
+            if level >= logging.ERROR:
+                self.lines[self._who(), extra["event"], "ERROR"] += 1
+
+    def warning(self, *args: object, **more: object) -> None:
+        """Not about a change."""
+
+    info = error = warning
 
 
 class Judge:
@@ -68,6 +96,16 @@ class Judge:
         self.pruning: set[str] = set()
         self.operators: set[str] = set()
         self.destination = DestinationJudge(database, settings, self.operators, scheduler.step)
+        self.answers = AnswerJudge(settings, lambda: scheduler.me.process, self._are_few)
+        self.claims.meaning, self.claims.now = self.answers.meaning, lambda: database.latest
+        self.destination.now_in_steps = lambda: scheduler.steps
+        #: The step at which each row was last changed.
+        self.changed: dict[int, int] = {}
+        #: Operators who erase now and leave alone what is not finished.
+        self.spares: set[str] = set()
+        #: What each process logs, and what it has to log: events, their new states, and errors about them.
+        self.log = Log(lambda: scheduler.me.process)
+        self.owed: Counter[tuple[str, int, str]] = Counter()
         #: Numbers of the orders whose transaction was committed, was not, or whose end is unknown.
         self.committed: set[str] = set()
         self.rolled_back: set[str] = set()
@@ -75,6 +113,7 @@ class Judge:
         #: By process: commits since a row was changed.
         self.in_vain: Counter[str] = Counter()
         platform.tell = self.message
+        platform.known_ids = lambda: [row["remote_id"] for row in self.rows.values() if row["remote_id"]]
 
     def message(self, what: str, event: str, detail: Row) -> None:
         self.lines.append(self._line(what, event, detail=detail))
@@ -102,6 +141,10 @@ class Judge:
             self.claims.clock_is_steady = self.destination.clock_is_steady = False
         elif what in ("kill", "trouble"):
             self.claims.odd.add(who)
+            if what == "kill":
+                self.claims.killed.add(who)
+        elif what in ("freeze", "suspend"):
+            self.claims.undisturbed = False
         self.lines.append({"t": round(self.scheduler.now, 3), "who": who, "what": what, "detail": detail})
 
     def _line(self, what: str, event: str, **more: Any) -> Row:
@@ -123,6 +166,14 @@ class Judge:
         process = self.scheduler.me.process
         known = self.destination.row
         self.destination.look(process)
+        claimed = [
+            row
+            for pk, row in found.items()
+            if row["claim_token"] is not None
+            and pk in self.rows
+            and row["claim_token"] != self.rows[pk]["claim_token"]
+        ]
+        self.destination.judge_bucket(known, len(claimed))
         self._judge_progress(process, moved=found != self.rows or self.destination.row is not known)
         for pk in self.rows.keys() - found.keys():
             self._judge_vanished(pk, process)
@@ -136,6 +187,7 @@ class Judge:
             if before is None:
                 self.appeared[pk] = self.scheduler.steps
             if before != row:
+                self.changed[pk] = self.scheduler.steps
                 self.changes.row(before, row, self.database.now())
                 what = self._judge(process, before, row, found)
                 self.lines.append(
@@ -157,7 +209,81 @@ class Judge:
                         },
                     )
                 )
+                self._judge_followers(before, row, found)
+        if self.destination.takes_probe(known, process):
+            self._judge_probe(process, claimed, found)
         self.rows = found
+
+    def _judge_followers(self, before: Row | None, row: Row, found: dict[int, Row]) -> None:
+        """The step that unblocks an event of a key releases the next one (G8)."""
+        if before is None or not _holds_key(before) or _holds_key(row) or not row["ordering_key"]:
+            return
+        behind = [
+            each
+            for each in found.values()
+            if each["ordering_key"] == row["ordering_key"]
+            and each["id"] > row["id"]
+            and each["state"] == State.PENDING
+        ]
+        if behind and behind[0]["key_held"] and not _is_blocked(behind[0], found):
+            raise Broken(f"event {row['id']} leaves its key, and {behind[0]['id']} behind it stays held")
+
+    def _judge_probe(  # noqa: C901 - one rule after another
+        self, process: str, claimed: list[Row], found: dict[int, Row]
+    ) -> None:
+        """A probe goes alone: half of them to the event that was tried most, half to one never tried (G9)."""
+        if len(claimed) != 1:
+            raise Broken(f"{process} takes the turn to probe and claims {len(claimed)} events")
+        (probe,) = claimed
+        for row in self.claims.in_flight(process, found.values()):
+            if row["id"] != probe["id"] and row["state"] == State.PENDING and self.claims.is_on_its_way(row):
+                raise Broken(f"{process} probes with event {probe['id']} while {row['id']} is on its way")
+        gate, began = self.destination.gates.get(process, (None, 0))
+        if gate is None or not gate.probing or not self.claims.clock_is_steady:
+            return
+        read_at = gate.read_at.timestamp() - EPOCH
+        able = [
+            row
+            for row in self.rows.values()
+            if self.changed[row["id"]] < began and self._may_go(row, found, read_at)
+        ]
+        chosen = next((row for row in able if row["id"] == probe["id"]), None)
+        if chosen is None:  # it came after the look
+            return
+        if gate.kind == "refusals":
+            if probe["type"] in gate.refused_types and any(
+                row["type"] not in gate.refused_types for row in able
+            ):
+                raise Broken(f"{process} probes with the refused type {probe['type']}")
+            return
+        tried = [row for row in able if row["id"] in gate.tried]
+        fresh = [row for row in able if row["id"] not in gate.tried]
+        if gate.probe_turn % 2 == 0:
+            if tried and _tries(chosen) != max(map(_tries, tried)) and not any(map(_met_pages, able)):
+                raise Broken(f"probe {gate.probe_turn} goes to {chosen['id']}, which was not tried most")
+            same = [row["id"] for row in able if _tries(row) == _tries(chosen)]
+            if tried and not any(map(_met_pages, able)) and chosen["id"] != min(same):
+                raise Broken(f"probe {gate.probe_turn} goes to {chosen['id']}, and not to {min(same)} again")
+        elif fresh:
+            if chosen not in fresh:
+                raise Broken(f"probe {gate.probe_turn} goes to {chosen['id']}, which was tried before")
+            alike = sorted((row["due_at"], row["id"]) for row in fresh if not _tries(row))
+            end = 0 if gate.probe_turn % 4 == 1 else -1
+            if not _tries(chosen) and chosen["id"] != alike[end][1]:
+                raise Broken(f"probe {gate.probe_turn} goes to {chosen['id']} of the never tried {alike}")
+
+    def _may_go(self, row: Row, found: dict[int, Row], now: float) -> bool:
+        """Whether nothing is in the way of sending it, now and for the length of a lease."""
+        doubt, lease = row["in_doubt_since"], self.settings.lease_seconds
+        return (
+            row["state"] == State.PENDING
+            and row["due_at"] <= now
+            and row["claim_token"] is None
+            and row["attempts"] < self.settings.max_attempts
+            and (doubt is None or doubt + self.settings.doubt_seconds > self.database.latest + lease)
+            and not _is_blocked(row, self.rows)
+            and not _is_blocked(row, found)
+        )
 
     def _judge_progress(self, process: str, *, moved: bool) -> None:
         """A worker that finds events which may not go does not look at them again and again."""
@@ -177,9 +303,14 @@ class Judge:
             raise Broken(f"event {pk} vanished before its time")
         self.gone.add(row["subject"])
 
-    def _judge(self, process: str, before: Row | None, row: Row, found: dict[int, Row]) -> str:
+    def _judge(  # noqa: C901 - one rule after another
+        self, process: str, before: Row | None, row: Row, found: dict[int, Row]
+    ) -> str:
         """What this change of a row is; raises Broken if its process may not make it."""
         if before is None:
+            origin = self.rows.get(int(row["origin_id"])) if row["origin_id"] else None
+            if origin is not None and origin["state"] not in (State.ACCEPTED, State.DELIVERED):
+                raise Broken(f"event {row['id']} copies {origin['id']}, which is {origin['state']}")
             return "insert"
         name = f"event {row['id']}"
         erases = process in self.operators or process in self.pruning
@@ -190,6 +321,9 @@ class Judge:
             if row["body"] or not erases:
                 raise Broken(f"{name}: the body changed")
             self.gone.add(before["subject"])
+            self._judge_blanked(name, row)
+        if process in self.spares and before["state"] not in (State.DELIVERED, State.CANCELLED):
+            raise Broken(f"{name}: {process} erases what is {before['state']}, and was not asked to")
         if row["key_epoch"] != before["key_epoch"]:
             self._judge_new_key(name, process, before, row)
         if row["attempts"] > self.settings.max_attempts:
@@ -201,7 +335,7 @@ class Judge:
             self._judge_claim(name, process, before, row)
             self.claims.claimed(name, process, before, row, found)
             return "claim"
-        return self._judge_other(name, process, before, row, held=held)
+        return self._judge_other(name, process, before, row, found, held=held)
 
     def _judge_new_key(self, name: str, process: str, before: Row, row: Row) -> None:
         """Only an operator gives a new key, and where it may duplicate, only one who accepts that."""
@@ -231,7 +365,9 @@ class Judge:
         claim = self.claims.of(row)
         return claim.process if claim else None
 
-    def _judge_other(self, name: str, process: str, before: Row, row: Row, *, held: bool) -> str:
+    def _judge_other(  # noqa: C901 - one rule after another
+        self, name: str, process: str, before: Row, row: Row, found: dict[int, Row], *, held: bool
+    ) -> str:
         """What a change is that is neither an insert nor a claim."""
         old = before["claim_token"]
         if before["state"] in (State.DELIVERED, State.CANCELLED) and before["state"] != row["state"]:
@@ -240,6 +376,7 @@ class Judge:
             if held:
                 raise Broken(f"{name}: {process} changes what {self._holder(before)} holds")
             self._judge_act(name, process, before, row)
+            self._judge_release(name, process, before, row, found)
             return "operator"
         if process in self.pruning:
             if row["state"] != before["state"] or row["finished_at"] is None:
@@ -251,10 +388,17 @@ class Judge:
             corrects = not self.claims.clock_is_steady and row["claim_token"] == old
             if held and claim is not None and claim.process != process and not corrects:
                 raise Broken(f"{name}: {process} writes what {claim.process} holds")
-            return self.claims.unheld(name, process, before, row, self.database.latest)
+            what = self.claims.unheld(name, process, before, row, self.database.latest)
+            self._judge_release(name, process, before, row, found)
+            self._owe(process, before, row)
+            return what
         if row["state"] == State.DEAD and row["id"] in self.requeued and row["reason"] in CERTAIN:
             raise Broken(f"{name} is {row['reason']}, and was not sent since an operator requeued it")
         self.claims.settled(name, claim, before, row, held=held)
+        conflict = self.settings.honours_key and claim.sends[-1:] == ["of another event"]
+        self._owe(process, before, row, conflict=conflict and claim.answers[-1:] == [409])
+        if before["state"] == State.PENDING and claim.answers:
+            self._judge_marked(name, claim.before, row)
         if (
             before["state"] == State.PENDING
             and claim.answers[-1:] == [429]
@@ -262,6 +406,42 @@ class Judge:
         ):
             self.destination.judge_asked_to_wait(name, claim.answered_at)
         return "settle"
+
+    def _judge_release(self, name: str, process: str, before: Row, row: Row, found: dict[int, Row]) -> None:
+        """What waits for its key is not made due while nothing of its key has changed (G8)."""
+        if not before["key_held"] or row["key_held"] or row["state"] != State.PENDING:
+            return
+        earlier = [each for each in self.rows.values() if each["ordering_key"] == before["ordering_key"]]
+        unchanged = all(each == found.get(each["id"]) for each in earlier if each["id"] < row["id"])
+        if unchanged and _is_blocked(row, found):
+            raise Broken(f"{name}: {process} makes it due, and an earlier event of its key is in the way")
+
+    def _owe(self, process: str, before: Row, row: Row, *, conflict: bool = False) -> None:
+        """Each change of state is announced, and what an operator must look at is an error (G1)."""
+        state = row["state"]
+        if state != before["state"]:
+            self.owed[process, row["id"], state] += 1
+        if conflict or (state != before["state"] and state in (State.DEAD, State.UNRESOLVED)):
+            self.owed[process, row["id"], "ERROR"] += 1
+
+    def _judge_marked(self, name: str, before: Row, row: Row) -> None:
+        """Without a key, each attempt that may be a duplicate is marked, and no other (G3)."""
+        query = f"SELECT may_duplicate FROM {LOG} WHERE event_id = {row['id']} ORDER BY number DESC LIMIT 1"
+        may = before["in_doubt_since"] is not None or before["key_epoch"] > 0
+        for (marked,) in self._read(query):
+            if bool(marked) != (may and not self.settings.honours_key):
+                raise Broken(f"{name}: an attempt is marked {marked}; it may be a duplicate: {may}")
+
+    def _judge_blanked(self, name: str, row: Row) -> None:
+        """Blanking a body also blanks the errors and responses stored with it (G21)."""
+        lines = self._read(f"SELECT response_excerpt, error FROM {LOG} WHERE event_id = {row['id']}")
+        if row["last_error"] or any(excerpt or error for excerpt, error in lines):
+            raise Broken(f"{name}: its body is blanked, and {row['last_error']!r} and {lines} stay")
+
+    def _read(self, query: str) -> list[Any]:
+        with self.database.reader() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
 
     def _judge_act(self, name: str, process: str, before: Row, row: Row) -> None:
         """An operator's act leads to a new budget, and past the window to a new key."""
@@ -310,6 +490,13 @@ class Judge:
         began = self.began.get(later["event_id"])
         return began is not None and self.appeared[earlier["id"]] < began
 
+    def _are_few(self, failing: Iterable[int]) -> bool:
+        """Whether fewer than three events are failing, held by a worker or due."""
+        now = self.database.latest
+        pending = [row for row in self.rows.values() if row["state"] == State.PENDING]
+        due = {row["id"] for row in pending if row["claim_token"] or row["due_at"] <= now + CLOSE}
+        return len({*failing, *due}) < FEW
+
     # ---------------------------------------------------------------------------------------------- the end
 
     def at_the_end(self) -> None:
@@ -339,6 +526,9 @@ class Judge:
         self._judge_order(rows, by_event, touched)
         self._judge_log(rows)
         self.destination.judge_rate(self.claims.times)
+        for (process, pk, what), times in self.owed.items():
+            if process not in self.claims.odd and self.log.lines[process, pk, what] < times:
+                raise Broken(f"event {pk}: {process} does not say that it is {what}")
 
     def _tables_hold(self, rows: dict[int, Row]) -> None:
         gone = {row["id"] for row in rows.values() if not row["subject"]}
@@ -422,3 +612,25 @@ class Judge:
 
     def text(self) -> str:
         return "".join(f"{json.dumps(line, default=str)}\n" for line in self.lines)
+
+
+def _holds_key(row: Row) -> bool:
+    """Whether later events of its key wait for it."""
+    waits = row["state"] in (State.DEAD, State.UNRESOLVED) and row["accepted_at"] is None
+    return row["ordering_key"] != "" and (row["state"] == State.PENDING or waits)
+
+
+def _is_blocked(row: Row, rows: dict[int, Row]) -> bool:
+    return row["ordering_key"] != "" and any(
+        other["ordering_key"] == row["ordering_key"] and other["id"] < row["id"] and _holds_key(other)
+        for other in rows.values()
+    )
+
+
+def _tries(row: Row) -> int:
+    return int(row["attempts"] + row["halts"])
+
+
+def _met_pages(row: Row) -> bool:
+    """It may be that event which is at fault: then it goes last."""
+    return bool(row["halts"] >= 3)

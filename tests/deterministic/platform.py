@@ -84,6 +84,12 @@ class Platform:
     #: How often each fate is chosen.
     publish_fates: Mapping[str, float] = field(default_factory=lambda: PUBLISH)
     check_fates: Mapping[str, float] = field(default_factory=lambda: CHECK)
+    #: The clock was not set ahead by more than two leases, which ends those of rows that wait to be sent.
+    leases_last: bool = True
+    #: The ids that are stored as proof of an acceptance.
+    known_ids: Callable[[], list[str]] = list
+    #: Types of which most events are refused.
+    refused: tuple[str, ...] = ()
     accepted: list[Accepted] = field(default_factory=list)
     #: Called with the kind of message ("send", "answer" or "late"), the event's id and details.
     tell: Callable[[str, str, dict[str, Any]], None] = lambda what, event, detail: None
@@ -152,6 +158,8 @@ class Transport(httpx.BaseTransport):
         self._judge_alone(event["id"], me)
         platform.requests += 1
         fate = self._fate(f"publish {number}", platform.publish_fates)
+        if event["type"] in platform.refused and not platform.calm:
+            fate = "400" if platform.choices.chance(f"refuses {event['type']}", 0.9) else fate
         platform.tell("send", event["id"], {"fate": fate, "key": key, "body": body})
         under_way = Publish(event["id"], me, me.freezes)
         platform.open.append(under_way)
@@ -167,7 +175,7 @@ class Transport(httpx.BaseTransport):
 
     def _judge_alone(self, event_id: str, me: Task) -> None:
         """One request at a time for an event, except beside one whose worker was frozen or killed."""
-        for other in self.platform.open:
+        for other in self.platform.open if self.platform.leases_last else []:
             if other.event_id == event_id and other.worker.freezes == other.freezes == 0 and not me.freezes:
                 raise Broken(f"two requests at once for {event_id}: {other.worker.name} and {me.name}")
 
@@ -194,6 +202,13 @@ class Transport(httpx.BaseTransport):
             )
         if fate == "a page":
             return httpx.Response(200, text="<html>login</html>", headers={"Content-Type": "text/html"})
+        if fate == "a gateway":
+            return httpx.Response(403, text="<html>blocked</html>", headers={"Content-Type": "text/html"})
+        if fate == "no such path":
+            return httpx.Response(404, text="<html>none</html>", headers={"Content-Type": "text/html"})
+        others = [each for each in platform.known_ids() if self._is_of_another(each, event)]
+        if fate == "another's id" and others:
+            return httpx.Response(202, json={"id": others[-1], "status": "accepted"})
         if fate == "of another event":
             other = {"specversion": "1.0", "id": "other", "source": "other", "type": "other", "data": {}}
             return httpx.Response(409, json=other)
@@ -212,6 +227,10 @@ class Transport(httpx.BaseTransport):
         if not platform.honours_key:
             return httpx.Response(200, json={"invocationId": taken.remote_id})
         return httpx.Response(409 if before else 202, json={"id": taken.remote_id, "status": status})
+
+    def _is_of_another(self, remote_id: str, event: dict[str, Any]) -> bool:
+        known = self.platform.named(remote_id)
+        return known is not None and known.event_id != event["id"]
 
     def _time_out(self, what: str, request: httpx.Request) -> None:
         self.platform.scheduler.wait(what, seconds=TIMEOUT)

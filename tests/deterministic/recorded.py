@@ -35,7 +35,7 @@ RECORDED = (
     Recorded("G9", "a person's hold", 7, "nothing is paused|is paused"),
     Recorded("G9", "the shared rate", 7, "allowed"),
     Recorded("G9", "one probe at a time", 120, "probes while"),
-    Recorded("G9", "a success ends no rate pause", 5, "shortens a pause"),
+    Recorded("G9", "a success ends no rate pause", 5, "ends a pause of kind rate"),
     Recorded("G9", "checks get their fifth", 7, "tokens are there for it"),
     Recorded("G11", "a settle ends the lapses", 4, "lapses"),
 )

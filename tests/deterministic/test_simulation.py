@@ -21,7 +21,7 @@ from tests.model import spin
 pytestmark = pytest.mark.database  # in processes of its own
 
 DATABASE = os.environ.get(databases.CHOICE, "sqlite")
-#: Each profile comes ten times, on a server three times; with less depth once or twice.
+#: Each profile comes five or six times, on a server once or twice; with less depth most come once.
 SEEDS = (140 if DATABASE == "sqlite" else 42) if settings().max_examples > 50 else 20
 
 
