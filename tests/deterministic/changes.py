@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genesys_eventbridge.conf import DestinationSettings
 from tests.model import spin
-from tests.model.recorder import TIMES, line_of, on_their_own_clock
+from tests.model.recorder import TIMES, line_of
 from tests.model.traces import Line, Validator
 
 if TYPE_CHECKING:
@@ -61,7 +63,26 @@ class Changes:
         self._lines.append(Line(t=now, event=row["event_id"], what=what, epoch=epoch, detail=detail))
 
     def lines(self, settings: DestinationSettings) -> list[Line]:
-        return list(on_their_own_clock(self._lines, settings.lease_seconds))
+        return in_time(self._lines, settings.lease_seconds)
+
+
+def in_time(lines: Iterable[Line], lease: float) -> list[Line]:
+    """The lines in the order of what they did; ``lease`` in seconds.
+
+    A claim, or the end of an event, counts from its statement, whose time it wrote: its commit may come later,
+    after that of another event. An event exists from its commit on.
+    """
+    times: dict[str, float] = {}
+    ordered = []
+    for line in lines:
+        at, detail = line.t, line.detail
+        if line.token and line.token != detail["from_token"]:
+            at = detail["due"] - lease
+        elif line.from_state and detail.get("written") is not None:
+            at = detail["written"]
+        times[line.event] = max(at, times.get(line.event, at))
+        ordered.append(replace(line, t=times[line.event]))
+    return sorted(ordered, key=lambda line: line.t)
 
 
 _AS_THEY_ARE = ("event_id", "ordering_key", "state", "reason", "attempts")

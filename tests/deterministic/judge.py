@@ -225,7 +225,9 @@ class Judge:
             and each["id"] > row["id"]
             and each["state"] == State.PENDING
         ]
-        if behind and behind[0]["key_held"] and not _is_blocked(behind[0], found):
+        # Once due it may go, whatever it waited for: a hold ends after HELD_SECONDS at the latest.
+        waits = bool(behind) and behind[0]["key_held"] and behind[0]["due_at"] > self.database.now()
+        if waits and not _is_blocked(behind[0], found):
             raise Broken(f"event {row['id']} leaves its key, and {behind[0]['id']} behind it stays held")
 
     def _judge_probe(  # noqa: C901 - one rule after another
