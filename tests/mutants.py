@@ -327,6 +327,27 @@ MUTANTS = [
         "postgresql",
     ),
     Mutant(
+        "of two events that leave a key at once one sees the other",
+        "outbox/followers.py",
+        (
+            (
+                "    still = still_in(rows, ids, State.PENDING).order_by",
+                "    waiting = still_in(rows, ids, State.PENDING).filter(waits)\n"
+                "    ids = set(waiting.values_list('id', flat=True))\n"
+                "    still = still_in(rows, ids, State.PENDING).order_by",
+            ),
+        ),
+        "relay/test_locks.py",
+        "postgresql",
+    ),
+    Mutant(
+        "an operator looks again for what is behind",
+        "outbox/followers.py",
+        (("range(LOOKS if wait else 1)", "range(1)"),),
+        "relay/test_locks.py",
+        "postgresql",
+    ),
+    Mutant(
         "a late acceptance releases the key",
         "outbox/settle.py",
         (("            release([row.id])\n", "            ...\n"),),

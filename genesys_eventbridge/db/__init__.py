@@ -155,6 +155,11 @@ def unlocked(rows: Rows) -> Rows:
     return rows.select_for_update(skip_locked=True, no_key=features.has_select_for_no_key_update)
 
 
+def locked(rows: Rows) -> Rows:
+    """The ``rows``, locked when no other transaction locks them any more. Use it inside a transaction."""
+    return rows.select_for_update(no_key=connections[rows.db].features.has_select_for_no_key_update)
+
+
 def json_table(columns: Mapping[str, str]) -> str:
     """PostgreSQL only: SQL that reads the parameter ``json_rows(columns, ...)`` as a table of these types.
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
-from genesys_eventbridge.db import still_in, unlocked
+from genesys_eventbridge.db import locked, still_in, unlocked
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
@@ -16,6 +16,8 @@ from genesys_eventbridge.states import NEEDS_OPERATOR, State
 HELD_SECONDS = 86400.0
 #: At most this many followers are released per call of ``release_missed``.
 MISSED = 1000
+#: How often ``release`` looks for what is behind if that has left its key while ``release`` waited for it.
+LOOKS = 5
 
 
 def with_dead_behind(rows: OutboxQuerySet) -> OutboxQuerySet:
@@ -59,7 +61,9 @@ def hold(ids: Collection[int]) -> int:
 def release(ids: Collection[int], *, wait: bool = False) -> None:
     """Within a transaction: make the first pending row behind each of these due; they leave their key now.
 
-    If another transaction has locked such a row, wait for it (``wait``) or raise Locked.
+    That row is locked, held or not: if another transaction takes it off the key now, neither of the two sees
+    that the other leaves, and the rows behind both would stay held. If it is locked elsewhere, wait for it
+    (``wait``) or raise Locked.
     """
     if not ids:
         return
@@ -76,7 +80,14 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
     )
     ahead = rows.filter(id__in=ids).exclude(ordering_key="")
     next_ids = ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list("following", flat=True)
-    _release(rows, [pk for pk in next_ids if pk is not None], wait=wait)
+    for _look in range(LOOKS if wait else 1):
+        try:
+            _release(rows, {pk for pk in next_ids.all() if pk is not None}, wait=wait)
+        except Locked:
+            if not wait:
+                raise
+        else:
+            return
 
 
 def release_missed(destination: str) -> int:
@@ -91,20 +102,16 @@ def release_missed(destination: str) -> int:
 
 
 def _release(rows: OutboxQuerySet, ids: Collection[int], *, wait: bool = False) -> int:
+    """Raises Locked if one of them is locked elsewhere, or was and is no longer pending."""
     if not ids:
         return 0
     # ``moved``: rescheduled by a worker of the previous release, which does not set key_held.
     not_asked_for = Q(not_before__isnull=True) | Q(not_before__lte=NOW)
     moved = Q(not_asked_for, attempts=0, key_held__isnull=True)
-    waiting = still_in(rows, ids, State.PENDING).filter(
-        Q(key_held=True) | moved, claim_token__isnull=True, due_at__gt=NOW
-    )
-    wanted = set(waiting.values_list("id", flat=True))
-    if not wanted:
-        return 0
-    still = still_in(rows, wanted, State.PENDING).order_by("id")
-    if not wait and len(unlocked(still).values_list("id", flat=True)) < len(
-        still.values_list("id", flat=True)
-    ):
+    waits = Q(Q(key_held=True) | moved, claim_token__isnull=True, due_at__gt=NOW)
+    still = still_in(rows, ids, State.PENDING).order_by("id")
+    found = dict((locked if wait else unlocked)(still).annotate(waits=waits).values_list("id", "waits"))
+    if len(found) < len(ids):
         raise Locked
-    return still_in(rows, wanted, State.PENDING).update(due_at=NOW, key_held=None)
+    wanted = [pk for pk, waits in found.items() if waits]
+    return still_in(rows, wanted, State.PENDING).update(due_at=NOW, key_held=None) if wanted else 0

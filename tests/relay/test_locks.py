@@ -5,18 +5,18 @@ from contextlib import contextmanager
 import pytest
 from django.db import OperationalError, connection, connections
 
-from genesys_eventbridge import conf, operations, relay
+from genesys_eventbridge import conf, db, operations, relay
 from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor, bulk
-from genesys_eventbridge.outbox import expiry
+from genesys_eventbridge.outbox import expiry, followers
 from genesys_eventbridge.outbox.decide import decide
-from genesys_eventbridge.outbox.followers import Locked
+from genesys_eventbridge.outbox.followers import Locked, release
 from genesys_eventbridge.outbox.settle import Settled, settle, take_late_answer
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
 from genesys_eventbridge.relay import batch
 from genesys_eventbridge.states import Reason, State
-from tests.outbox_rows import claim, ended, event, fresh
+from tests.outbox_rows import claim, ended, event, fresh, in_threads
 from tests.scripted import ScriptedPlatform
 
 pytestmark = [
@@ -185,6 +185,50 @@ def test_a_follower_is_not_put_aside_while_a_worker_settles_what_it_waits_for():
         assert followers_due() == [follower]
     assert claim().moved
     assert followers_due() == []
+
+
+def test_what_is_held_is_released_whoever_leaves_its_key_at_the_same_moment(monkeypatch):
+    """The head and the next event leave at once: neither would see that the other has left."""
+    event(ordering_key="k")
+    group = [settled(row) for row in claim().rows]
+    cancelled = event(ordering_key="k", delay=600)
+    waiting, found = [], []
+
+    def released(*arguments, **keywords):
+        release(*arguments, **keywords)  # there is nothing to release yet
+        waiting.extend(in_threads(1, lambda: event(ordering_key="k")))
+        assert in_threads(1, lambda: claim().moved) == [True]
+        found.extend(in_threads(1, lambda: settle(conf.destination(), group)))
+
+    monkeypatch.setattr(bulk, "release", released)
+    operations.cancel([cancelled.pk], Actor("tests", name="Ada"), "withdrawn")
+    found.append(settle(conf.destination(), group))
+
+    assert [(each.won, each.locked) for each in found] == [(set(), {group[0].id}), ({group[0].id}, set())]
+    assert followers_due() == waiting
+
+
+def test_an_operator_looks_again_if_what_is_behind_has_left_meanwhile(monkeypatch):
+    head = event(ordering_key="k", delay=600)
+    later = event(ordering_key="k", delay=600)
+    follower = event(ordering_key="k")
+    assert claim().moved
+    looks = []
+
+    def seen(rows):
+        if not looks:  # its own release found nothing held yet
+            others = OutboxEvent.objects.filter(pk=later.pk)
+            in_threads(
+                1, lambda: others.update(**ended(State.CANCELLED, Reason.OPERATOR, finished_at=DatabaseNow()))
+            )
+        looks.append(rows)
+        return db.locked(rows)
+
+    monkeypatch.setattr(followers, "locked", seen)
+    operations.cancel([head.pk], Actor("tests", name="Ada"), "withdrawn")
+
+    assert len(looks) == 2
+    assert followers_due() == [follower]
 
 
 def test_a_locked_follower_is_met_again_and_stops_no_claim():
