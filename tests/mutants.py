@@ -348,6 +348,30 @@ MUTANTS = [
         "postgresql",
     ),
     Mutant(
+        "a check releases nothing",
+        "outbox/settle.py",
+        (("row.from_state is State.PENDING and row.state is not", "row.state is not"),),
+        "outbox/test_settle.py",
+    ),
+    Mutant(
+        "an act on what has left its key releases nothing",
+        "operations/bulk.py",
+        (("if row.blocks_key and chosen", "if chosen"),),
+        "operations/test_operations.py",
+    ),
+    Mutant(
+        "an end of what has left its key releases nothing",
+        "outbox/expiry.py",
+        (("if was is State.PENDING:", "if True:"),),
+        "relay/test_side.py",
+    ),
+    Mutant(
+        "an end that blocks its key releases nothing",
+        "outbox/followers.py",
+        ((".exclude(_blocks_for_an_operator())", ""),),
+        "relay/test_side.py operations/test_operations.py",
+    ),
+    Mutant(
         "a late acceptance releases the key",
         "outbox/settle.py",
         (("            release([row.id])\n", "            ...\n"),),
@@ -847,7 +871,7 @@ MUTANTS = [
     Mutant(
         "an end without a request releases its follower",
         "outbox/expiry.py",
-        (("        release(won)\n", ""),),
+        (("            release(won)\n", "            ...\n"),),
         "relay/test_side.py::test_an_event_that_ends_without_a_request_releases_the_next_of_its_key",
     ),
     Mutant(

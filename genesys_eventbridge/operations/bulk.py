@@ -22,7 +22,7 @@ from genesys_eventbridge.operations.audit import Acted, Actor, record
 from genesys_eventbridge.operations.results import Result, Skip
 from genesys_eventbridge.outbox.followers import release
 from genesys_eventbridge.outbox.settle import SIGNALS
-from genesys_eventbridge.states import FINISHED, OPEN, Act, State
+from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, State
 
 logger = logging.getLogger("genesys_eventbridge")
 T = TypeVar("T")
@@ -54,6 +54,11 @@ class Row:
     @property
     def in_flight(self) -> bool:
         return is_claimed(self.claim_token, self.due_at, self.now)
+
+    @property
+    def blocks_key(self) -> bool:
+        """Whether later events of its ordering key may wait for it."""
+        return self.state is State.PENDING or (self.state in NEEDS_OPERATOR and self.accepted_at is None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +137,8 @@ def write(won: Sequence[tuple[Row, Action]], batch: Batch) -> bool:
             if not batch.alone:
                 raise Changed
             return False
-    release([row.id for row, chosen in won if chosen.to is not State.PENDING], wait=True)
+    leaving = [row.id for row, chosen in won if row.blocks_key and chosen.to is not State.PENDING]
+    release(leaving, wait=True)
     transaction.on_commit(partial(_committed, batch.actor, batch.act, won), using=outbox_alias(), robust=True)
     return True
 

@@ -72,7 +72,8 @@ def end(settings: DestinationSettings, ids: Sequence[int]) -> Counter[str]:
 def close_unconfirmed(settings: DestinationSettings) -> Counter[str]:
     """With CONFIRM off, mark rows that were accepted before as delivered. Returns rows by state."""
     accepted = due_events(settings.alias, State.ACCEPTED)
-    return _end(accepted, _first(accepted.order_by("due_at", "id")), State.DELIVERED, "")
+    ids = _first(accepted.order_by("due_at", "id"))
+    return _end(accepted, ids, State.DELIVERED, "", was=State.ACCEPTED)
 
 
 def end_without_status(settings: DestinationSettings) -> Counter[str]:
@@ -81,14 +82,17 @@ def end_without_status(settings: DestinationSettings) -> Counter[str]:
     They were accepted with a promise of a confirmation, so an operator must decide. Returns rows by state.
     """
     accepted = due_events(settings.alias, State.ACCEPTED)
-    return _end(accepted, _first(accepted.order_by("due_at", "id")), State.UNRESOLVED, Reason.UNCONFIRMED)
+    ids = _first(accepted.order_by("due_at", "id"))
+    return _end(accepted, ids, State.UNRESOLVED, Reason.UNCONFIRMED, was=State.ACCEPTED)
 
 
 def _first(rows: OutboxQuerySet) -> list[int]:
     return retried(outbox_alias(), lambda: list(rows.values_list("id", flat=True)[:BATCH]))
 
 
-def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) -> Counter[str]:
+def _end(
+    rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str, *, was: State = State.PENDING
+) -> Counter[str]:
     """One guarded UPDATE per row, so that only changed rows are announced; the next pass ends locked ones."""
     if not ids:
         return Counter()
@@ -105,13 +109,16 @@ def _end(rows: OutboxQuerySet, ids: Sequence[int], state: State, reason: str) ->
             for pk in free
             if rows.filter(id=pk).update(state=state, reason=reason, due_at=None, claim_token=None, **times)
         ]
-        release(won)
+        if was is State.PENDING:  # what was accepted has left its key before
+            release(won)
         return won
 
     try:
         won = in_small_transaction(outbox_alias(), work)
     except Locked:
-        return sum((_end(rows, [pk], state, reason) for pk in ids), Counter()) if len(ids) > 1 else Counter()
+        if len(ids) == 1:
+            return Counter()
+        return sum((_end(rows, [pk], state, reason, was=was) for pk in ids), Counter())
     for event in OutboxEvent.objects.on_outbox().filter(id__in=won):
         logger.log(
             LEVELS.get(state, logging.INFO),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
+from genesys_eventbridge import conf
 from genesys_eventbridge.db import locked, still_in, unlocked
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
 from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
@@ -59,7 +60,7 @@ def hold(ids: Collection[int]) -> int:
 
 
 def release(ids: Collection[int], *, wait: bool = False) -> None:
-    """Within a transaction: make the first pending row behind each of these due; they leave their key now.
+    """Within a transaction: make the first pending row behind each of these due, if they have left their key.
 
     That row is locked, held or not: if another transaction takes it off the key now, neither of the two sees
     that the other leaves, and the rows behind both would stay held. If it is locked elsewhere, wait for it
@@ -78,7 +79,7 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
         .exclude(ordering_key="")  # for the index, which leaves these out
         .order_by("id")
     )
-    ahead = rows.filter(id__in=ids).exclude(ordering_key="")
+    ahead = rows.filter(id__in=ids).exclude(ordering_key="").exclude(_blocks_for_an_operator())
     next_ids = ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list("following", flat=True)
     for _look in range(LOOKS if wait else 1):
         try:
@@ -88,6 +89,12 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
                 raise
         else:
             return
+
+
+def _blocks_for_an_operator() -> Q:
+    blocks = Q(state__in=NEEDS_OPERATOR, accepted_at__isnull=True)
+    unblocked = conf.unblocked()
+    return blocks & ~Q(destination__in=unblocked) if unblocked else blocks
 
 
 def release_missed(destination: str) -> int:

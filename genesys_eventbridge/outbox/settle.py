@@ -443,9 +443,9 @@ def _failed(row: Transition) -> int:
 
 
 def _leaves(settings: DestinationSettings, row: Transition) -> bool:
-    """Whether the row no longer blocks its ordering key."""
+    """Whether the row has blocked its ordering key and no longer does; what was accepted left it before."""
     waits = row.state in NEEDS_OPERATOR and settings.block_key_on_dead and not row.accepted
-    return row.state is not State.PENDING and not waits
+    return row.from_state is State.PENDING and row.state is not State.PENDING and not waits
 
 
 _ATTEMPT_COLUMNS = {

@@ -69,8 +69,8 @@ class Changes:
 def in_time(lines: Iterable[Line], lease: float) -> list[Line]:
     """The lines in the order of what they did; ``lease`` in seconds.
 
-    A claim, or the end of an event, counts from its statement, whose time it wrote: its commit may come later,
-    after that of another event. An event exists from its commit on.
+    A claim, or the end of an event, counts from its statement, whose time it wrote: its commit may come
+    later, after that of another event. An event exists from its commit on.
     """
     times: dict[str, float] = {}
     ordered = []

@@ -410,12 +410,16 @@ class Judge:
         return "settle"
 
     def _judge_release(self, name: str, process: str, before: Row, row: Row, found: dict[int, Row]) -> None:
-        """What waits for its key is not made due while nothing of its key has changed (G8)."""
+        """What waits for its key is made due only when an event has left it (G8)."""
         if not before["key_held"] or row["key_held"] or row["state"] != State.PENDING:
             return
         earlier = [each for each in self.rows.values() if each["ordering_key"] == before["ordering_key"]]
-        unchanged = all(each == found.get(each["id"]) for each in earlier if each["id"] < row["id"])
-        if unchanged and _is_blocked(row, found):
+        left = any(
+            _holds_key(each) and not _holds_key(found[each["id"]])
+            for each in earlier
+            if each["id"] < row["id"]
+        )
+        if not left and _is_blocked(row, found):
             raise Broken(f"{name}: {process} makes it due, and an earlier event of its key is in the way")
 
     def _owe(self, process: str, before: Row, row: Row, *, conflict: bool = False) -> None:

@@ -110,6 +110,8 @@ CAUGHT: dict[str, int] = {
     "a failing probe uses up no attempt": 3001,
     "answers without proof are the network's where something was accepted lately": 3002,
     "an uncounted failure uses up no attempt": 3001,
+    "a check releases nothing": 8,
+    "an end that blocks its key releases nothing": 6,
 }
 
 #: Not caught, by reason.
@@ -139,6 +141,7 @@ MISSED: dict[str, tuple[str, ...]] = {
         "a pass keeps its connection",
         "a pass drops a connection that had an error",
         "confirmation switched off takes no row in flight",
+        "an end of what has left its key releases nothing",
         "a protocol is asked whether it carries an event",
         "an account that cannot be read is unknown",
         "a schema file that cannot be read is an error of the settings",
@@ -278,6 +281,7 @@ MISSED: dict[str, tuple[str, ...]] = {
         "a stale report is not taken",
         "a settle is tried until the lease ends",
         "an end without a request releases its follower",
+        "an act on what has left its key releases nothing",
         "a row that lapsed since it was seen is left for the next look",
         "the key known since the first try, at a person's decision",
         "one suspect at a time",

@@ -516,6 +516,26 @@ def test_given_up_is_dead_by_an_operator():
     assert (fresh(row).state, fresh(row).reason) == (State.DEAD, Reason.OPERATOR)
 
 
+def test_to_be_checked_now_releases_nothing():
+    """It left its key when it was accepted; what is held now waits for another event."""
+    event(ordering_key="k", delay=600)
+    row = accepted(ordering_key="k", due_at=DatabaseNow(60))
+    held = event(ordering_key="k", row={"key_held": True, "due_at": DatabaseNow(86400)})
+
+    operations.check_now([row.pk], COMMAND)
+
+    assert (fresh(held).key_held, fresh(held).due_at) == (True, held.due_at)
+
+
+def test_given_up_it_still_blocks_its_key():
+    row = unresolved(in_doubt_since=DatabaseNow(-60), ordering_key="k")
+    held = event(ordering_key="k", row={"key_held": True, "due_at": DatabaseNow(86400)})
+
+    operations.resolve([row.pk], COMMAND, Resolution.GIVE_UP, "nobody needs it")
+
+    assert (fresh(held).key_held, fresh(held).due_at) == (True, held.due_at)
+
+
 # ------------------------------------------------------------------------------------ audit, log, signals
 
 

@@ -325,12 +325,26 @@ class TestFollowers:
 
         assert not OutboxEvent.objects.due().exists()
 
-    def test_a_dead_head_that_does_not_hold_its_key_wakes_the_next(self):
+    def test_a_dead_head_that_does_not_hold_its_key_wakes_the_next(self, settings):
+        own = settings.GENESYS_EVENTBRIDGE["default"]
+        settings.GENESYS_EVENTBRIDGE = {"default": {**own, "BLOCK_KEY_ON_DEAD": False}}
         head, follower = self.follower_behind()
 
-        settle(replace(conf.destination(), block_key_on_dead=False), [settled(head, NO)])
+        write(settled(head, NO))
 
         assert list(OutboxEvent.objects.due()) == [follower]
+
+    @pytest.mark.parametrize("verdict", [Verdict.NOT_YET, Verdict.DELIVERED, Verdict.FAILED])
+    def test_a_check_wakes_nobody(self, verdict):
+        """The event left its key when it was accepted; what is held now waits for another one."""
+        event(ordering_key="k", delay=600)
+        accepted(ordering_key="k")
+        held = event(ordering_key="k", row={"key_held": True, "due_at": DatabaseNow(86400)})
+        (row,) = claim(CHECK).rows
+
+        write(settled(row, Outcome(verdict, status_code=200)))
+
+        assert (fresh(held).key_held, fresh(held).due_at) == (True, held.due_at)
 
     def test_a_delay_that_was_asked_for_is_kept(self):
         event(ordering_key="k")

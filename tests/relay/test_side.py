@@ -157,6 +157,29 @@ def test_an_event_that_ends_without_a_request_releases_the_next_of_its_key(setti
     assert seconds_between(follower.created_at, fresh(follower).due_at) < 3600
 
 
+def test_an_event_that_ends_and_blocks_its_key_leaves_the_next_held(make):
+    """Made due, it would be held again by the next look: two writes for nothing."""
+    head = event(ordering_key="k", row={"attempts": 99})
+    held = event(ordering_key="k", row={"key_held": True, "due_at": DatabaseNow(86400)})
+
+    make()
+
+    assert fresh(head).state == State.DEAD
+    assert (fresh(held).key_held, fresh(held).due_at) == (True, held.due_at)
+
+
+def test_confirmation_switched_off_releases_nothing():
+    """What was accepted left its key then; what is held now waits for another event."""
+    event(ordering_key="k", delay=600)
+    row = accepted(ordering_key="k")
+    held = event(ordering_key="k", row={"key_held": True, "due_at": DatabaseNow(86400)})
+
+    close_unconfirmed(settings_with(confirm=False))
+
+    assert fresh(row).state == State.DELIVERED
+    assert (fresh(held).key_held, fresh(held).due_at) == (True, held.due_at)
+
+
 def test_events_written_together_rise_in_the_order_given():
     written = enqueue_many(
         [{"type": "order.created", "data": number} for number in range(300)], standalone=True
