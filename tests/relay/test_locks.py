@@ -213,7 +213,7 @@ def test_an_operator_looks_again_if_what_is_behind_has_left_meanwhile(monkeypatc
     later = event(ordering_key="k", delay=600)
     follower = event(ordering_key="k")
     assert claim().moved
-    looks = []
+    looks: list[object] = []
 
     def seen(rows):
         if not looks:  # its own release found nothing held yet
