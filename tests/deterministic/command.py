@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
     if replays:
         _say(
             f"{replays.lines} lines of {replays.runs} runs accepted by the model; it cannot follow the "
-            f"webhook, or a clock that is set"
+            f"webhook, a clock that is set, or dead events that hold back no others"
         )
     return 1 if failed else 0
 

@@ -216,7 +216,7 @@ class Judge:
 
     def _judge_followers(self, before: Row | None, row: Row, found: dict[int, Row]) -> None:
         """The step that unblocks an event of a key releases the next one (G8)."""
-        if before is None or not _holds_key(before) or _holds_key(row) or not row["ordering_key"]:
+        if before is None or not self._holds_key(before) or self._holds_key(row) or not row["ordering_key"]:
             return
         behind = [
             each
@@ -227,8 +227,22 @@ class Judge:
         ]
         # Once due it may go, whatever it waited for: a hold ends after HELD_SECONDS at the latest.
         waits = bool(behind) and behind[0]["key_held"] and behind[0]["due_at"] > self.database.now()
-        if waits and not _is_blocked(behind[0], found):
+        if waits and not self._is_blocked(behind[0], found):
             raise Broken(f"event {row['id']} leaves its key, and {behind[0]['id']} behind it stays held")
+
+    def _holds_key(self, row: Row) -> bool:
+        """Whether later events of its key wait for it."""
+        blocks = self.settings.block_key_on_dead and row["accepted_at"] is None
+        waits = row["state"] in (State.DEAD, State.UNRESOLVED) and blocks
+        return row["ordering_key"] != "" and (row["state"] == State.PENDING or waits)
+
+    def _is_blocked(self, row: Row, rows: dict[int, Row]) -> bool:
+        return row["ordering_key"] != "" and any(
+            other["ordering_key"] == row["ordering_key"]
+            and other["id"] < row["id"]
+            and self._holds_key(other)
+            for other in rows.values()
+        )
 
     def _judge_probe(  # noqa: C901 - one rule after another
         self, process: str, claimed: list[Row], found: dict[int, Row]
@@ -283,8 +297,8 @@ class Judge:
             and row["claim_token"] is None
             and row["attempts"] < self.settings.max_attempts
             and (doubt is None or doubt + self.settings.doubt_seconds > self.database.latest + lease)
-            and not _is_blocked(row, self.rows)
-            and not _is_blocked(row, found)
+            and not self._is_blocked(row, self.rows)
+            and not self._is_blocked(row, found)
         )
 
     def _judge_progress(self, process: str, *, moved: bool) -> None:
@@ -292,7 +306,9 @@ class Judge:
         self.in_vain[process] += 1
         if moved:
             self.in_vain.clear()
-        if self.in_vain[process] > IN_VAIN:
+        # On a server a process that is frozen inside a transaction keeps its rows locked: others look again.
+        locks = self.database.vendor != "sqlite" and not self.claims.undisturbed
+        if self.in_vain[process] > IN_VAIN and not locks:
             raise Broken(f"{process} has written {IN_VAIN} times in a row, and nothing has changed")
 
     def _judge_vanished(self, pk: int, process: str) -> None:
@@ -415,11 +431,11 @@ class Judge:
             return
         earlier = [each for each in self.rows.values() if each["ordering_key"] == before["ordering_key"]]
         left = any(
-            _holds_key(each) and not _holds_key(found[each["id"]])
+            self._holds_key(each) and not self._holds_key(found[each["id"]])
             for each in earlier
             if each["id"] < row["id"]
         )
-        if not left and _is_blocked(row, found):
+        if not left and self._is_blocked(row, found):
             raise Broken(f"{name}: {process} makes it due, and an earlier event of its key is in the way")
 
     def _owe(self, process: str, before: Row, row: Row, *, conflict: bool = False) -> None:
@@ -462,7 +478,10 @@ class Judge:
         if before["reason"] in (Reason.CONFLICT, Reason.DELIVERY_FAILED):
             raise Broken(f"{name}: {before['reason']}, and it is sent again under the same key")
         since = [moment for moment in (before["in_doubt_since"], before["key_known_since"]) if moment]
-        known_for = self.database.latest - min(since, default=self.database.latest)
+        first = min(since, default=self.database.latest)
+        if before["state"] == State.DEAD and row["in_doubt_since"] == first:
+            return  # given up and requeued: its doubt stays, so it is not sent before an operator is asked
+        known_for = self.database.latest - first
         remembers = self.settings.honours_key and self.claims.clock_is_steady
         if remembers and known_for > self.settings.key_seconds + 1.0:
             raise Broken(f"{name}: the platform may have forgotten its key, and it gets no new one")
@@ -486,6 +505,8 @@ class Judge:
                 and other["id"] < row["id"]
                 and other["state"] == State.PENDING
                 and self._came_first(other, row)
+                # Dead, it held nothing back; nothing is promised about what was on its way meanwhile.
+                and (self.settings.block_key_on_dead or other["id"] not in self.requeued)
             ):
                 raise Broken(
                     f"event {row['id']} of key {key} is claimed before {other['id']}, which is pending"
@@ -586,6 +607,8 @@ class Judge:
                     continue
                 if not self._came_first(row, later):
                     continue
+                if row["failed_at"] is not None and not self.settings.block_key_on_dead:
+                    continue  # it may have been dead or unresolved, and accepted later
                 if earlier_at is None or earlier_at > later_at:
                     raise Broken(f"event {later['id']} of key {row['ordering_key']} went before {row['id']}")
 
@@ -600,6 +623,9 @@ class Judge:
     def left_open(self) -> list[int]:
         """Events that no worker will bring to an end although nothing is in their way."""
         rows = self.database.rows(EVENTS, COLUMNS)
+        blocking = {State.PENDING}
+        if self.settings.block_key_on_dead:
+            blocking |= {State.DEAD, State.UNRESOLVED}
         return [
             row["id"]
             for row in rows
@@ -607,7 +633,7 @@ class Judge:
             and not any(
                 other["ordering_key"] == row["ordering_key"] != ""
                 and other["id"] < row["id"]
-                and other["state"] in (State.DEAD, State.UNRESOLVED, State.PENDING)
+                and other["state"] in blocking
                 for other in rows
             )
         ]
@@ -618,19 +644,6 @@ class Judge:
 
     def text(self) -> str:
         return "".join(f"{json.dumps(line, default=str)}\n" for line in self.lines)
-
-
-def _holds_key(row: Row) -> bool:
-    """Whether later events of its key wait for it."""
-    waits = row["state"] in (State.DEAD, State.UNRESOLVED) and row["accepted_at"] is None
-    return row["ordering_key"] != "" and (row["state"] == State.PENDING or waits)
-
-
-def _is_blocked(row: Row, rows: dict[int, Row]) -> bool:
-    return row["ordering_key"] != "" and any(
-        other["ordering_key"] == row["ordering_key"] and other["id"] < row["id"] and _holds_key(other)
-        for other in rows.values()
-    )
 
 
 def _tries(row: Row) -> int:

@@ -290,6 +290,16 @@ PROFILES = (
         jobs=True,
         transactions=3,
     ),
+    Profile(
+        "keys that do not wait",
+        settings={"BLOCK_KEY_ON_DEAD": False, "MAX_ATTEMPTS": 3, "BACKOFF_BASE": 8},
+        publish={"accepted": 15.0, "400": 20.0, "503": 25.0, "answer lost": 5.0, "accepted late": 5.0},
+        moments=(Moment("rests", "suspend", 0.05), Moment(r"is answered about|publishes", "kill", 0.05)),
+        acts={"requeue": 8.0, "resolve": 4.0, "cancel": 1.0, "pause": 1.0},
+        keys=("a", "b"),
+        operators=2,
+        transactions=4,
+    ),
 )
 
 

@@ -63,7 +63,6 @@ CAUGHT: dict[str, int] = {
     "a lapsed claim without a key ends": 1,
     "the same bytes": 1,
     "no acceptance in the future": 5001,
-    "a release cuts no retry's wait short": 9002,
     "the wait for a token of four fifths of the rate": 9001,
     "a page is first a suspicion where something was": 1002,
     "a page pauses at once where nothing was accepted lately": 1001,
@@ -111,6 +110,7 @@ CAUGHT: dict[str, int] = {
     "answers without proof are the network's where something was accepted lately": 3002,
     "an uncounted failure uses up no attempt": 3001,
     "a check releases nothing": 8,
+    "an end without a request releases its follower": 11005,
     "an end that blocks its key releases nothing": 6,
 }
 
@@ -280,8 +280,8 @@ MISSED: dict[str, tuple[str, ...]] = {
         "a late answer is not dropped",
         "a stale report is not taken",
         "a settle is tried until the lease ends",
-        "an end without a request releases its follower",
         "an act on what has left its key releases nothing",
+        "a release cuts no retry's wait short",
         "a row that lapsed since it was seen is left for the next look",
         "the key known since the first try, at a person's decision",
         "one suspect at a time",

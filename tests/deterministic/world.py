@@ -553,7 +553,8 @@ def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     result.commits, result.requests = world.judge.commits, world.platform.requests
     result.faults, result.trace, result.lines = world.faults, world.scheduler.trace, world.judge.lines
     result.made = dict(world.choices.made)
-    # The model's platform recognises a key, and its clock is never set.
-    if world.settings.honours_key and world.judge.claims.clock_is_steady:
+    # The model's platform recognises a key, its clock is never set, and dead events hold back others.
+    follows = world.settings.honours_key and world.settings.block_key_on_dead
+    if follows and world.judge.claims.clock_is_steady:
         result.changes = world.judge.changes.lines(world.settings)
     return result
