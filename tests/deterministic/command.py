@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--profile", nargs="*", metavar="WORD", help="only seeds whose profile has one of these words"
     )
     parser.add_argument("--database", choices=["sqlite", *databases.URLS], default="sqlite")
-    parser.add_argument("--seed", type=int, metavar="SEED", help="replay this seed and print each step")
+    parser.add_argument(
+        "--seed", type=int, nargs="+", metavar="SEED", help="replay these seeds and print each step"
+    )
     parser.add_argument(
         "--trace", type=Path, metavar="FILE", help="write changes of rows and messages as JSON lines"
     )
@@ -113,7 +115,7 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
     from tests.deterministic.changes import Replays
     from tests.deterministic.database import Database
 
-    seeds = seeds or ([options.seed] if options.seed is not None else _seeds(options))
+    seeds = seeds or options.seed or _seeds(options)
     began, steps, failed, traces = time.monotonic(), 0, 0, dict[int, int]()
     with ExitStack() as stack:
         database = stack.enter_context(closing(Database()))
@@ -129,7 +131,7 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
             traces[seed] = hash(tuple(run.trace))
             if options.trace:
                 _write(options.trace, run, more=seed != seeds[0])
-            if options.seed is not None:
+            if options.seed:
                 _say("\n".join(run.trace))
             if run.failure:
                 failed += 1
