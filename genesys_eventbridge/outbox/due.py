@@ -125,7 +125,7 @@ def from_place(rows: OutboxQuerySet, due_at: Expression, pk: Expression) -> Outb
 
 def given_place(prefix: str = "") -> tuple[Given, Given]:
     """A place that a compiled query gets from ``ScanRead.place(prefix)``."""
-    # Before any id is 0, which Django 5.2 refuses as a value of an AutoField on MySQL and MariaDB.
+    # No AutoField: 0 comes before every id, and Django 5.2 refuses it there on MySQL and MariaDB.
     due_at = Given(f"{prefix}place_at", OutboxEvent._meta.get_field("due_at"))
     return due_at, Given(f"{prefix}place_id", BigIntegerField())
 

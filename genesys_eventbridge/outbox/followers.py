@@ -17,7 +17,8 @@ from genesys_eventbridge.states import NEEDS_OPERATOR, State
 HELD_SECONDS = 86400.0
 #: At most this many followers are released per call of ``release_missed``.
 MISSED = 1000
-#: How often ``release`` looks for what is behind if that has left its key while ``release`` waited for it.
+#: How often ``release`` looks for what is behind if that has left its key while ``release`` waited for it;
+#: then ``release_missed`` finds it.
 LOOKS = 5
 
 
