@@ -179,6 +179,9 @@ def new_context(ca_bundle: str | None, client_cert: ClientCertificate | None = N
     # ssl.create_default_context would write the session keys to the file named by SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python before 3.11.4 sets it (gh-95494), Debian 12's too: a connection cut on its way would look as if
+    # the platform had closed it. Absent with OpenSSL 1.1.1, which always reports this.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if sys.version_info >= (3, 13):
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     load_trust(context, _bundle(ca_bundle))

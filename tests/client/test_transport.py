@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpcore
@@ -507,6 +508,22 @@ def test_over_tls_a_body_until_close_needs_the_end_that_tls_announces(tls):
         response = transport.handle_request(post(server.url))
 
         assert "broke off" in response.extensions[BODY_PROBLEM]
+
+
+def test_an_end_that_tls_does_not_announce_is_noticed_on_older_pythons_too(tls, monkeypatch):
+    """Before 3.11.4 each new context has the option to ignore it."""
+
+    class Older(ssl.SSLContext):
+        def __new__(cls, protocol):
+            context = super().__new__(cls, protocol)
+            context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+            return context
+
+    monkeypatch.setattr("genesys_eventbridge.tls.ssl", SimpleNamespace(**{**vars(ssl), "SSLContext": Older}))
+    context = new_context(tls[1])
+
+    assert isinstance(context, Older)
+    assert not context.options & ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 def test_over_tls_a_body_until_close_is_whole_where_tls_says_so(tls):
