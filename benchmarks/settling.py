@@ -56,12 +56,11 @@ def claimed(count: int, *, log: bool) -> list[Transition]:
 
 
 def settled(count: int, *, log: bool) -> float:
-    from genesys_eventbridge import conf
     from genesys_eventbridge.outbox.settle import settle
 
     rows = claimed(count, log=log)
     won: list[set[int]] = []
-    seconds = timed(lambda: won.append(settle(conf.destination(), rows).won))()
+    seconds = timed(lambda: won.append(settle(rows).won))()
     assert len(won[0]) == count
     return seconds
 

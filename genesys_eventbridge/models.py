@@ -89,6 +89,20 @@ def in_states(states: Collection[State]) -> Q:
     return Q(state__in=others) | Q(state=State.DELIVERED)
 
 
+def blocking(unblocked: Collection[str] | None = None) -> Q:
+    """Q for rows that hold back the later rows of their ordering key (guarantee G8).
+
+    ``unblocked``: as ``conf.unblocked()``, which is the default.
+    """
+    from genesys_eventbridge import conf
+
+    not_accepted = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
+    blocks = not_accepted & Q(state__in=[State.PENDING, *NEEDS_OPERATOR])
+    if unblocked is None:
+        unblocked = conf.unblocked()
+    return blocks & ~Q(state__in=NEEDS_OPERATOR, destination__in=unblocked) if unblocked else blocks
+
+
 def failing() -> Q:
     """Q for rows that are dead, unresolved, or wait for a retry: what failure groups count."""
     return Q(state__in=NEEDS_OPERATOR) | (Q(TRIED, state=State.PENDING) & ~in_flight())
@@ -143,23 +157,14 @@ class OutboxQuerySet(models.QuerySet["OutboxEvent"]):
     def blockers(self, unblocked: Collection[str] | None = None) -> OutboxQuerySet:
         """For a subquery: the earlier rows of the outer row's key that hold it back.
 
-        ``unblocked``: as ``conf.unblocked()``.
+        ``unblocked``: as for ``blocking``.
         """
-        from genesys_eventbridge import conf
-
-        if unblocked is None:
-            unblocked = conf.unblocked()
-        holding = Q(state=State.PENDING) | Q(accepted_at__isnull=True)
-        rows = OutboxEvent.objects.filter(
-            holding,
+        return OutboxEvent.objects.filter(
+            blocking(unblocked),
             ordering_key=OuterRef("ordering_key"),
             destination=OuterRef("destination"),
-            state__in=[State.PENDING, *NEEDS_OPERATOR],
             id__lt=OuterRef("id"),
         ).exclude(ordering_key="")  # for the index, which leaves these out
-        if unblocked:
-            rows = rows.exclude(state__in=NEEDS_OPERATOR, destination__in=unblocked)
-        return rows
 
 
 class OutboxEvent(models.Model):

@@ -368,7 +368,7 @@ MUTANTS = [
     Mutant(
         "an end that blocks its key releases nothing",
         "outbox/followers.py",
-        ((".exclude(_blocks_for_an_operator())", ""),),
+        ((".exclude(blocking())", ""),),
         "relay/test_side.py operations/test_operations.py",
     ),
     Mutant(
@@ -4012,6 +4012,17 @@ MUTANTS = [
         "tls.py",
         (("context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)", "context = ssl.create_default_context()"),),
         "test_tls.py::test_no_session_key_is_written_to_the_file_of_sslkeylogfile",
+    ),
+    Mutant(
+        "an end that TLS does not announce is noticed by older Pythons",
+        "tls.py",
+        (
+            (
+                'context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)',
+                'getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)',
+            ),
+        ),
+        "client/test_transport.py::test_an_end_that_tls_does_not_announce_is_noticed_on_older_pythons_too",
     ),
     Mutant(
         "OpenSSL asks no terminal",

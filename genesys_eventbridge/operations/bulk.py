@@ -17,12 +17,12 @@ from django.db.models import F
 from genesys_eventbridge import conf, counters, wake
 from genesys_eventbridge.db import still_in
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import Job, OutboxEvent, OutboxQuerySet, is_claimed, outbox_alias
+from genesys_eventbridge.models import Job, OutboxEvent, OutboxQuerySet, blocking, is_claimed, outbox_alias
 from genesys_eventbridge.operations.audit import Acted, Actor, record
 from genesys_eventbridge.operations.results import Result, Skip
 from genesys_eventbridge.outbox.followers import release
 from genesys_eventbridge.outbox.settle import SIGNALS
-from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR, OPEN, Act, State
+from genesys_eventbridge.states import FINISHED, OPEN, Act, State
 
 logger = logging.getLogger("genesys_eventbridge")
 T = TypeVar("T")
@@ -49,16 +49,12 @@ class Row:
     in_doubt_since: dt.datetime | None
     key_known_since: dt.datetime | None
     doubt_about: UUID | None
+    blocks_key: bool
     now: dt.datetime
 
     @property
     def in_flight(self) -> bool:
         return is_claimed(self.claim_token, self.due_at, self.now)
-
-    @property
-    def blocks_key(self) -> bool:
-        """Whether later events of its ordering key may wait for it."""
-        return self.state is State.PENDING or (self.state in NEEDS_OPERATOR and self.accepted_at is None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,8 +156,7 @@ def locked(rows: Any) -> Any:
 
 
 def _read(rows: OutboxQuerySet) -> Any:
-    names = [name for name in Row.__dataclass_fields__ if name != "now"]
-    return rows.annotate(now=DatabaseNow()).values(*names, "now")
+    return rows.annotate(blocks_key=blocking(), now=DatabaseNow()).values(*Row.__dataclass_fields__)
 
 
 def _results(ids: Sequence[int], plan: Sequence[tuple[Row, Action | Skip]]) -> list[Result]:

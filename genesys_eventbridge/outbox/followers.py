@@ -6,10 +6,9 @@ from collections.abc import Collection
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
-from genesys_eventbridge import conf
 from genesys_eventbridge.db import locked, still_in, unlocked
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
-from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet
+from genesys_eventbridge.models import OutboxEvent, OutboxQuerySet, blocking
 from genesys_eventbridge.states import NEEDS_OPERATOR, State
 
 #: A held follower becomes due after this many seconds at the latest. Normally ``release`` makes it due
@@ -80,7 +79,7 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
         .exclude(ordering_key="")  # for the index, which leaves these out
         .order_by("id")
     )
-    ahead = rows.filter(id__in=ids).exclude(ordering_key="").exclude(_blocks_for_an_operator())
+    ahead = rows.filter(id__in=ids).exclude(ordering_key="").exclude(blocking())
     next_ids = ahead.annotate(following=Subquery(behind.values("id")[:1])).values_list("following", flat=True)
     for _look in range(LOOKS if wait else 1):
         try:
@@ -90,12 +89,6 @@ def release(ids: Collection[int], *, wait: bool = False) -> None:
                 raise
         else:
             return
-
-
-def _blocks_for_an_operator() -> Q:
-    blocks = Q(state__in=NEEDS_OPERATOR, accepted_at__isnull=True)
-    unblocked = conf.unblocked()
-    return blocks & ~Q(destination__in=unblocked) if unblocked else blocks
 
 
 def release_missed(destination: str) -> int:

@@ -20,7 +20,6 @@ from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 
 from genesys_eventbridge import signals
-from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, in_small_transaction, json_rows, json_table, retried, unlocked
 from genesys_eventbridge.db.clock import NOW, now_sql
 from genesys_eventbridge.db.compiled import Given, OneOf, compiled, places_for
@@ -104,9 +103,7 @@ class Settled:
     locked: set[int] = field(default_factory=set)
 
 
-def settle(
-    settings: DestinationSettings, rows: Sequence[Transition], *, until: float | None = None
-) -> Settled:
+def settle(rows: Sequence[Transition], *, until: float | None = None) -> Settled:
     """Write the transitions whose claim is still valid.
 
     All are written in one commit, except rows locked by another transaction. If that fails, or one claim was
@@ -117,9 +114,9 @@ def settle(
         return Settled()
     alias = outbox_alias()
     try:
-        return in_small_transaction(alias, lambda: _write_unlocked(alias, settings, rows), until=until)
+        return in_small_transaction(alias, lambda: _write_unlocked(alias, rows), until=until)
     except (_Short, Locked, Error):
-        settled = [_settle_alone(alias, settings, row, until) for row in rows]
+        settled = [_settle_alone(alias, row, until) for row in rows]
         won, locked = (set[int]().union(*each) for each in zip(*settled, strict=True))
         return Settled(won, locked)
 
@@ -266,12 +263,10 @@ class _Short(Exception):
     """Fewer rows were written than requested: at least one claim was lost."""
 
 
-def _settle_alone(
-    alias: str, settings: DestinationSettings, row: Transition, until: float | None
-) -> tuple[set[int], set[int]]:
+def _settle_alone(alias: str, row: Transition, until: float | None) -> tuple[set[int], set[int]]:
     """The ids that were written, and those that are locked: one in all, or none if it was lost."""
     try:
-        settled = in_small_transaction(alias, lambda: _write_unlocked(alias, settings, [row]), until=until)
+        settled = in_small_transaction(alias, lambda: _write_unlocked(alias, [row]), until=until)
     except _Short:
         logger.warning("Claim lost: the current owner of event %s will record its outcome", row.id)
     except Locked:
@@ -289,7 +284,7 @@ def _settle_alone(
     return set(), set()
 
 
-def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Transition]) -> Settled:
+def _write_unlocked(alias: str, rows: Sequence[Transition]) -> Settled:
     """Within a transaction: write all rows except those that another transaction has locked."""
     free, locked = list(rows), set[int]()
     if connections[alias].features.has_select_for_update_skip_locked:
@@ -300,7 +295,7 @@ def _write_unlocked(alias: str, settings: DestinationSettings, rows: Sequence[Tr
             locked = set(there.exclude(id__in=kept).values_list("id", flat=True))
             free = [row for row in rows if row.id not in locked]
     if free:
-        _write_all(alias, settings, free)
+        _write_all(alias, free)
     return Settled({row.id for row in free}, locked)
 
 
@@ -310,11 +305,11 @@ def _unlocked_ids(alias: str, places: int) -> Any:
     return unlocked(rows.order_by("id")).values_list("id")
 
 
-def _write_all(alias: str, settings: DestinationSettings, rows: Sequence[Transition]) -> None:
+def _write_all(alias: str, rows: Sequence[Transition]) -> None:
     if _update(alias, rows) != len(rows):
         raise _Short
     write_log(alias, [row.attempt for row in rows if row.attempt is not None])
-    release([row.id for row in rows if row.ordering_key and _leaves(settings, row)])
+    release([row.id for row in rows if row.ordering_key and _ends_the_wait(row)])
 
 
 _COLUMNS = {
@@ -442,10 +437,9 @@ def _failed(row: Transition) -> int:
     return 1 if row.attempt is not None else -1
 
 
-def _leaves(settings: DestinationSettings, row: Transition) -> bool:
-    """Whether the row has blocked its ordering key and no longer does; what was accepted left it before."""
-    waits = row.state in NEEDS_OPERATOR and settings.block_key_on_dead and not row.accepted
-    return row.from_state is State.PENDING and row.state is not State.PENDING and not waits
+def _ends_the_wait(row: Transition) -> bool:
+    """Whether its ordering key no longer waits for an attempt; what was accepted left the key before."""
+    return row.from_state is State.PENDING and row.state is not State.PENDING
 
 
 _ATTEMPT_COLUMNS = {

@@ -424,7 +424,7 @@ class Side:
     def _write(self) -> None:
         outcomes, self.unwritten = self.unwritten, []
         until = self._lease_ends(answer for answer, _row in outcomes)
-        settled = settle(self.settings, [row for _answer, row in outcomes], until=until)
+        settled = settle([row for _answer, row in outcomes], until=until)
         moved: list[Transition] = []
         for answer, row in outcomes:
             if row.id in settled.locked and time.monotonic() < self._lease_ends([answer]):

@@ -200,7 +200,7 @@ class TestLeases:
                         expiry.end(settings, batch.ended)
                     if not batch.rows or poison.pk in ids(batch):
                         break
-                    settle(settings, [decide(row, accepted_as(row), settings) for row in batch.rows])
+                    settle([decide(row, accepted_as(row), settings) for row in batch.rows])
 
         assert ended == [poison.pk]
         assert fresh(poison).state == State.UNRESOLVED
@@ -213,7 +213,7 @@ class TestLeases:
         claim()
         with shifted(61):
             (got,) = claim().rows
-            settle(conf.destination(), [released(got)])
+            settle([released(got)])
             claim()
         with shifted(122):
             (again,) = claim(suspects=0).rows

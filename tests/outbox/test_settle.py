@@ -47,7 +47,7 @@ def attempt(row, **columns):
 
 
 def write(*rows):
-    return settle(conf.destination(), rows).won
+    return settle(rows).won
 
 
 def test_an_accepted_row_carries_its_proof_and_its_next_check():

@@ -69,8 +69,8 @@ def test_the_others_of_a_group_are_written_and_the_locked_one_later():
     group = [settled(row) for row in claim().rows]
 
     with locked(rows[1]):
-        first = settle(conf.destination(), group)
-    second = settle(conf.destination(), group[1:2])
+        first = settle(group)
+    second = settle(group[1:2])
 
     assert (first.won, first.locked) == ({rows[0].pk, rows[2].pk}, {rows[1].pk})
     assert second.won == {rows[1].pk}
@@ -82,7 +82,7 @@ def test_a_row_that_an_insert_refers_to_is_not_locked():
     group = [settled(claimed) for claimed in claim().rows]
 
     with referred_to(row):
-        assert settle(conf.destination(), group).won == {row.pk}
+        assert settle(group).won == {row.pk}
 
 
 def test_a_locked_follower_holds_up_its_own_head_alone():
@@ -90,9 +90,9 @@ def test_a_locked_follower_holds_up_its_own_head_alone():
     group = [settled(row) for row in claim().rows]
 
     with locked(follower):
-        first = settle(conf.destination(), group)
+        first = settle(group)
         assert fresh(head).state == State.PENDING
-    second = settle(conf.destination(), [row for row in group if row.id in first.locked])
+    second = settle([row for row in group if row.id in first.locked])
 
     assert (first.won, first.locked) == ({other.pk}, {head.pk})
     assert second.won == {head.pk}
@@ -104,10 +104,10 @@ def test_a_pass_writes_the_outcome_of_a_locked_row_when_the_lock_ends(monkeypatc
     lock = locked(rows[2])
     found: list[Settled] = []
 
-    def seen(settings, outcomes, **keywords):
+    def seen(outcomes, **keywords):
         if not found:
             lock.__enter__()
-        found.append(settle(settings, outcomes, **keywords))
+        found.append(settle(outcomes, **keywords))
         if len(found) == 1:
             lock.__exit__(None, None, None)
         return found[-1]
@@ -125,10 +125,10 @@ def test_a_pass_that_ends_leaves_a_locked_row_to_its_lease(monkeypatch):
     row, other = event(), event()
     lock = locked(row)
 
-    def seen(settings, outcomes, **keywords):
+    def seen(outcomes, **keywords):
         if row.pk in {outcome.id for outcome in outcomes} and not held:
             held.append(lock.__enter__())
-        return settle(settings, outcomes, **keywords)
+        return settle(outcomes, **keywords)
 
     held: list[object] = []
     monkeypatch.setattr(batch, "settle", seen)
@@ -198,11 +198,11 @@ def test_what_is_held_is_released_whoever_leaves_its_key_at_the_same_moment(monk
         release(*arguments, **keywords)  # there is nothing to release yet
         waiting.extend(in_threads(1, lambda: event(ordering_key="k")))
         assert in_threads(1, lambda: claim().moved) == [True]
-        found.extend(in_threads(1, lambda: settle(conf.destination(), group)))
+        found.extend(in_threads(1, lambda: settle(group)))
 
     monkeypatch.setattr(bulk, "release", released)
     operations.cancel([cancelled.pk], Actor("tests", name="Ada"), "withdrawn")
-    found.append(settle(conf.destination(), group))
+    found.append(settle(group))
 
     assert [(each.won, each.locked) for each in found] == [(set(), {group[0].id}), ({group[0].id}, set())]
     assert followers_due() == waiting
