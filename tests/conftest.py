@@ -24,7 +24,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from genesys_eventbridge import conf, counters, defects
 from genesys_eventbridge.outbox import due, sweep
-from tests import databases, flushes, legs, loopback
+from tests import databases, legs, loopback, teardown
 
 # No deadlines, because the machine may be busy. `--hypothesis-profile=deep` looks for new examples.
 settings.register_profile(
@@ -56,7 +56,7 @@ DATABASE_FIXTURES = frozenset(
 
 def pytest_configure(config: pytest.Config) -> None:
     loopback.install()
-    flushes.install()
+    teardown.install()
     place = ExitStack()
     place.enter_context(databases.folder())
     config.add_cleanup(place.close)
@@ -110,6 +110,15 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """No suffix by pytest-django for pytest-xdist: each worker has its own name, known to its children."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """On PostgreSQL without autovacuum: its statistics would change plans that tests look at, in mid-run."""
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            for table in connection.introspection.django_table_names(include_views=False):
+                cursor.execute(f'ALTER TABLE "{table}" SET (autovacuum_enabled = off)')
 
 
 @pytest.fixture(autouse=True, scope="session")

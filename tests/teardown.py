@@ -1,8 +1,9 @@
-"""Makes the flush after each test that commits cheap.
+"""Makes the end of each test that commits cheap.
 
 Django empties all tables and creates all content types and permissions anew, in about 40 ms. Here only the
 tables with rows are emptied, and content types and permissions stay unless a test changed them. On PostgreSQL
-rows are deleted, as on the other databases: truncating replaces files.
+rows are deleted, as on the other databases: truncating replaces files. Django then connects again, which
+costs PostgreSQL 20 ms: a new session knows none of the tables. Here sessions that work are kept.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def install() -> None:
     """Patch Django in this process."""
     _delete_instead_of_truncate()
     _empty_only_what_has_rows()
+    _keep_sessions()
 
 
 def _empty_only_what_has_rows() -> None:
@@ -39,6 +41,17 @@ def _empty_only_what_has_rows() -> None:
             after_flush.update((alias, _look(alias, ())[1]) for alias in aliases)
 
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[attr-defined]
+
+
+def _keep_sessions() -> None:
+    def close_the_broken(_self: TransactionTestCase) -> bool:
+        for connection in connections.all(initialized_only=True):
+            if connection.errors_occurred and not connection.is_usable():
+                connection.close()
+            connection.errors_occurred = False
+        return False
+
+    TransactionTestCase._should_reload_connections = close_the_broken  # type: ignore[attr-defined]
 
 
 def _emptied(alias: str, after_flush: Counts | None) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import connection, connections
 from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
@@ -223,6 +223,29 @@ def flush(transactional_db):
     case: Any = Case()
     case._fixture_teardown()  # as after the test before this one
     return case._fixture_teardown
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_session_that_works_is_kept_after_a_test_that_commits(transactional_db, monkeypatch, works):
+    case: Any = TransactionTestCase()
+    ours, closed = connections["default"], []
+    monkeypatch.setattr(ours, "errors_occurred", True)
+    monkeypatch.setattr(ours, "is_usable", lambda: works)
+    monkeypatch.setattr(ours, "close", lambda: closed.append(ours))
+
+    assert not case._should_reload_connections()
+
+    assert closed == [ours] * (not works)
+    assert not ours.errors_occurred
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has autovacuum")
+def test_no_table_has_statistics_that_came_in_the_middle_of_a_run():
+    ours = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE 'autovacuum_enabled=off' = ANY(reloptions)")
+        assert {name for (name,) in cursor.fetchall()} >= set(ours)
 
 
 def permissions():

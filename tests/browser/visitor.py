@@ -22,7 +22,9 @@ document.addEventListener('click', event => event.isTrusted && event.detail && t
 #: The impacts in axe that count as barriers; the others are moderate and minor.
 BARRIERS = ("serious", "critical")
 #: Only the violations: what axe says of all elements that are well takes longer than looking at them.
-RUN_AXE = "axe.run({preload: false, resultTypes: ['violations']}).then(results => results.violations)"
+RUN_AXE = """part => axe.run(part ?? document, {preload: false, resultTypes: ['violations']}).then(
+    results => results.violations
+)"""
 #: Barriers in Django's own templates: axe's rule, and the element that it is about or that contains it.
 DJANGOS_OWN = {
     "label-title-only": "#searchbar",  # its label is an image only
@@ -45,8 +47,6 @@ class Visitor:
         self.context.set_default_timeout(PATIENCE)
         self.context.expose_binding("tellTest", lambda source, kind, what: self._hear(kind, what))
         self.context.add_init_script(WATCH)
-        # Browsers request it from every site; this site has none, and the tests are not about it.
-        self.context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         if user is not None:
             client = Client()
             client.force_login(user)
@@ -82,14 +82,14 @@ class Visitor:
         shown: str = self.page.locator("#content").inner_text()
         return shown
 
-    def barriers(self) -> list[str]:
-        """The accessibility barriers that axe finds on this page."""
+    def barriers(self, part: str | None = None) -> list[str]:
+        """The accessibility barriers that axe finds on this page, or in the part that a selector names."""
         self.page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(Axe().axe_script)
         return [
             f"{violation['impact']}: {violation['id']} at {node['target']}: {node['failureSummary']}"
-            for violation in self.page.evaluate(RUN_AXE)
+            for violation in self.page.evaluate(RUN_AXE, part)
             for node in violation["nodes"]
             if violation["impact"] in BARRIERS and not self._djangos(violation["id"], *node["target"])
         ]
@@ -110,7 +110,9 @@ class Visitor:
             self.noticed.append(f"{kind}: {what}")
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        # Browsers request an icon from every site, and this site has none. (A route for it would turn off the
+        # browser's cache: each page would load all its files again.)
+        if message.type in ("error", "warning") and not message.location["url"].endswith("/favicon.ico"):
             self.noticed.append(f"{message.type} at {message.location['url']}: {message.text}")
 
     def _dialog(self, dialog: Dialog) -> None:

@@ -1003,7 +1003,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_invariants_hold_after_every_step(settings):
-    """Guarantees, section 3: tens of examples, hundreds at full depth, thousands with the profile "deep"."""
+    """Guarantees, section 3: tens of examples, a hundred at full depth, thousands with the profile "deep"."""
     settings.GENESYS_EVENTBRIDGE = {"default": {**settings.GENESYS_EVENTBRIDGE["default"], **SETTINGS}}
     logging.getLogger("genesys_eventbridge").setLevel(logging.CRITICAL)
     steps = profile(max_examples=BLOCK, stateful_step_count=30)
@@ -1020,4 +1020,4 @@ def _seeds() -> Sequence[int]:
     if depth > 100:
         return [secrets.randbelow(2**32) for _ in range(depth // BLOCK)]
     # On a server a block takes ten times as long, and tests/deterministic covers its locks better.
-    return range(depth // 5 if connection.vendor == "sqlite" else 2)
+    return range(depth // BLOCK if connection.vendor == "sqlite" else 2)
