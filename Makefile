@@ -44,7 +44,7 @@ help:
 	@echo 'make asyncapi  let the official AsyncAPI parser read the catalogue; needs node and npm'
 	@echo 'make httpx2    run the tests of the client with httpx2 instead of httpx'
 	@echo 'make gateways  test with real nginx, haproxy and squid (apt-get install nginx haproxy squid)'
-	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium)'
+	@echo 'make browser   test the admin pages in a real browser; needs Chromium (apt-get install chromium-headless-shell)'
 	@echo 'make themes    test them in django-unfold and django-jazzmin, with pictures in build/themes'
 	@echo 'make screenshots  recreate docs/images with the same browser'
 	@echo 'make messages  update the translations from the code, compile them and list what is missing'

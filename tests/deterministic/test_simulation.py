@@ -51,7 +51,7 @@ def test_the_guarantees_hold_in_every_interleaving_that_the_seeds_choose():
 
     assert code == 0, lines
     (accepted,) = lines
-    assert re.match(r"\d{3,} lines of \d{2,} runs accepted by the model", accepted)
+    assert re.match(r"\d{3,} lines of \d+ runs accepted by the model", accepted)
 
 
 @pytest.mark.one_leg
