@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from genesys_eventbridge import conf, counters, defects
+from genesys_eventbridge.client import auth
 from genesys_eventbridge.outbox import due, sweep
 from tests import databases, legs, loopback, teardown
 
@@ -144,7 +145,7 @@ def _only_loopback() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _new_process() -> Iterator[None]:
-    """Clear what the process remembers about the outbox and about logged errors after each test.
+    """Clear what the process remembers about the outbox, tokens and logged errors after each test.
 
     And before it, Django's copy of our setting: a thread left over from a test may have read it while
     the test ended, and ``LazySettings`` keeps for the whole process what it read.
@@ -155,6 +156,7 @@ def _new_process() -> Iterator[None]:
     yield
     if vars(django_settings)["_wrapped"] is not wrapped:
         pytest.fail("left settings behind that another test would see")
+    auth.forget()  # a failed token request would fail the next test's, too, for a second
     defects.forget()
     due.forget()
     sweep.forget()

@@ -18,6 +18,8 @@ from django.db import connection, connections
 from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
+from genesys_eventbridge import conf
+from genesys_eventbridge.client import auth
 from genesys_eventbridge.models import OutboxEvent
 from tests import databases, legs, loopback
 from tests.outbox_rows import event
@@ -246,6 +248,18 @@ def test_no_table_has_statistics_that_came_in_the_middle_of_a_run():
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE 'autovacuum_enabled=off' = ANY(reloptions)")
         assert {name for (name,) in cursor.fetchall()} >= set(ours)
+
+
+#: What the tests below have met.
+MET: list[Any] = []
+
+
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_no_test_meets_the_token_or_the_failed_login_of_another(turn):
+    credentials = auth.credentials_for(conf.destination().platform)
+
+    assert credentials not in MET
+    MET.append(credentials)
 
 
 def permissions():

@@ -210,6 +210,12 @@ def credentials_for(platform: Platform) -> ClientCredentials:
     return credentials
 
 
+def forget() -> None:
+    """Start over without tokens and failures, as a new process would; for tests."""
+    with _process.lock:
+        _process.credentials.clear()
+
+
 def _latest(known: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
     """``known`` plus ``new``, cut to the number remembered."""
     return (*(one for one in known if one not in new), *new)[-REMEMBERED_SECRETS:]

@@ -310,7 +310,7 @@ def observe(settings, monkeypatch):
     """What is seen under these settings, in a world of its own."""
 
     def seen(key: str, **changes: Any) -> Any:
-        auth._process.credentials.clear()
+        auth.forget()
         for model in (DeliveryAttempt, OutboxEvent, Destination, Alert):
             model.objects.all().delete()
         random.seed(1)
@@ -321,8 +321,7 @@ def observe(settings, monkeypatch):
         with monkeypatch.context() as patches:
             return EFFECTS[key][1](World(patches))
 
-    yield seen
-    auth._process.credentials.clear()
+    return seen
 
 
 def test_each_setting_has_its_effect_here():
