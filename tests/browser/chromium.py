@@ -1,6 +1,7 @@
 """Debian's Chromium, driven by playwright, which is installed without a browser.
 
-``chromium-headless-shell`` is the same engine without a user interface, which takes more CPU than our pages.
+``chromium-headless-shell`` is the same engine and draws no windows of its own: the tests take two thirds of
+the time.
 """
 
 import os
