@@ -5390,6 +5390,13 @@ MUTANTS = [
         "selection/test_access.py::TestPlans::test_the_rarest_of_several_is_chosen",
     ),
     Mutant(
+        "PostgreSQL does not read the index of the states for what few states have",
+        "selection/access.py",
+        (('["state"] if by in OF_FEW_STATES else []', "[]"),),
+        "selection/test_access.py::test_what_few_states_have_is_found_without_the_index_of_the_states",
+        "postgresql",
+    ),
+    Mutant(
         "rare events are not looked for in the order of ids",
         "selection/access.py",
         (('by_id: Any = NoIndex("id")', 'by_id: Any = F("id")'), ("import Max", "import F, Max")),

@@ -86,6 +86,7 @@ def failures(
         [_facts(rows, now, since)[: EVERY if most is None else most + 1] for _alias, _state, rows in parts],
         "type, failure, COUNT(*), COUNT(failed), MIN(failed), MAX(failed), SUM(late), SUM(early), MAX(pk)",
         "GROUP BY type, failure",
+        compiles_slowly=True,
     ):
         alias, state, _rows = parts[part]
         read[part] += columns[2]
