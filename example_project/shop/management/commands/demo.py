@@ -24,6 +24,11 @@ from shop.stage import DemoFailed, answers, control, free_port, port_from, proce
 #: The sandbox refuses this type until the demo registers it, as the platform refuses unknown types.
 UNREGISTERED = "order.status_changed"
 ORDERS = 6
+#: Seconds without news after which the demo says what it waits for.
+SILENCE = 6.0
+#: Seconds until the demo gives up: a retry may wait a minute for its schedule, and django-q2 looks for due
+#: schedules every 30 seconds.
+PATIENCE = 100.0
 
 
 class Command(BaseCommand):
@@ -84,14 +89,14 @@ class Command(BaseCommand):
         for number in range(1, ORDERS + 1):
             with transaction.atomic():
                 Order.objects.create(number=f"ORD-{number}", amount=f"{number}9.90", customer=ana)
-        until(self._watched.none_open, "every order's event is delivered", 45)
+        until(self._watched.none_open, "every order's event is delivered", PATIENCE)
 
     def _a_refusal(self, url: str) -> None:
         self._say(f"\nPaying ORD-1. The platform does not know the type {UNREGISTERED} yet.")
         order = Order.objects.get(number="ORD-1")
         order.status = Order.Status.PAID
         order.save()
-        until(self._watched.none_open, "the refused event is dead", 30)
+        until(self._watched.none_open, "the refused event is dead", PATIENCE)
         self._say(
             f"\nRegistering {UNREGISTERED} at the platform, then: manage.py eventbridge_retry --state dead "
             '--because "the type is registered now"'
@@ -106,7 +111,7 @@ class Command(BaseCommand):
             "--no-input",
         )
         call_command(*retry, stdout=self.stdout)
-        until(self._watched.none_open, "the requeued event is delivered", 30)
+        until(self._watched.none_open, "the requeued event is delivered", PATIENCE)
 
     def _summary(self, seconds: float) -> None:
         events = list(OutboxEvent.objects.order_by("id"))
@@ -171,6 +176,7 @@ class _Watch:
         self.failed: dict[int, int] = {}
         self.died: set[int] = set()
         self._last_attempt = 0
+        self._last_said = self.began
 
     def none_open(self) -> bool:
         """Print what has changed since the last call. True if there are events and none is open."""
@@ -189,7 +195,11 @@ class _Watch:
             if self.states.get(event.pk) != event.state:
                 self.states[event.pk] = event.state
                 self._report(event)
-        return bool(events) and not any(event.state in OPEN for event in events.values())
+        count = sum(event.state in OPEN for event in events.values())
+        if count and time.monotonic() - self._last_said >= SILENCE:
+            who = "1 event is" if count == 1 else f"{count} events are"
+            self._line(f"{who} still open: a retry due later waits for the next worker, one a minute.")
+        return bool(events) and not count
 
     def _report(self, event: OutboxEvent) -> None:
         what = f"{event.state}"
@@ -203,9 +213,11 @@ class _Watch:
         self._say(event, what)
 
     def _say(self, event: OutboxEvent, what: str) -> None:
-        elapsed = time.monotonic() - self.began
-        who = f"{event.subject:<6} {event.type:<21} {event.destination:<8}"
-        self.command._say(f"  {elapsed:5.1f} s  {who} {what}")
+        self._line(f"{event.subject:<6} {event.type:<21} {event.destination:<8} {what}")
+
+    def _line(self, text: str) -> None:
+        self._last_said = time.monotonic()
+        self.command._say(f"  {self._last_said - self.began:5.1f} s  {text}")
 
 
 def _first_sentence(text: str) -> str:
