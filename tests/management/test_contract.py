@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from genesys_eventbridge.model_events import receivers
+from genesys_eventbridge.model_events.registry import registrations
 from tests.prompt import Ran, run
 from tests.publishing import Declare, Publish
-from tests.shop.models import Order
+from tests.shop.models import Customer, Order
 
 pytest_plugins = ["tests.registrations", "tests.declaring"]
 
@@ -88,6 +90,21 @@ def test_nothing_changed(publish: Publish, events: Events, file, form) -> None:
     assert ran.code == 0
     assert ran.out.startswith("0 breaking changes, 0 compatible changes since ")
     assert "(2 event types then, 2 now)." in ran.out
+
+
+def test_a_change_of_one_of_two_models_with_the_same_type_is_found(publish: Publish, file, form) -> None:
+    """An event of the first model was no event of the second: their consumers read different members."""
+    publish(Customer, created="thing.created", fields=["name"])
+    publish(Order, created="thing.created", fields=["number", "amount", "status", "customer.email"])
+    written(file, form)
+    receivers.detach(registrations()[-1])
+    publish(Order, created="thing.created", fields=["number", "status", "customer.name"])
+
+    ran = check(file)
+
+    assert ran.code == 1
+    assert "thing.created (to default): data.amount is gone (removed field)" in ran.out
+    assert "thing.created (to default): data.customer.email is gone (removed field)" in ran.out
 
 
 def test_a_removed_field_and_a_removed_type_fail_and_are_explained(

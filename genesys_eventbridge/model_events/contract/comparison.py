@@ -35,6 +35,7 @@ _LOWER = ("minLength", "minimum", "exclusiveMinimum", "minItems", "minProperties
 _EXACT = ("format", "pattern", "contentEncoding", "contentMediaType", "multipleOf")
 _CLOSED = ("additionalProperties", "unevaluatedProperties")
 _DEFINITIONS = ("$defs", "definitions")
+_BESIDE_ALTERNATIVES = {*_DOCUMENTATION, *_DEFINITIONS, "anyOf"}
 #: Keywords with a rule of their own below. Of others only equality can be judged.
 _HANDLED = {
     *_DOCUMENTATION,
@@ -64,6 +65,10 @@ def changes(old: Any, new: Any, path: str) -> Iterator[Change]:
         return
     if any(before.get(name) != after.get(name) for name in _documentation(before, after)):
         yield Change(False, path, "its documentation changed")
+    yield from _definition_changes(before, after, path)
+    if before.get("anyOf") != after.get("anyOf"):
+        yield from dict.fromkeys(_alternative_changes(before, after, path))
+        return
     retyped = list(_type_changes(before, after, path))
     yield from retyped
     if any(one.breaking and one.remedy == KEEP for one in retyped):
@@ -72,7 +77,7 @@ def changes(old: Any, new: Any, path: str) -> Iterator[Change]:
     yield from _bound_changes(before, after, path)
     yield from _member_changes(before, after, path)
     yield from _item_changes(before, after, path)
-    yield from _alternative_changes(before, after, path)
+    yield from _rule_changes(before, after, path)
     yield from _other_changes(before, after, path)
 
 
@@ -224,13 +229,45 @@ def _member(path: str, name: str) -> str:
 
 
 def _alternative_changes(before: Schema, after: Schema, path: str) -> Iterator[Change]:
-    """Each new alternative must be one that the old schema had; each rule of allOf must still be there."""
-    if (before.get("anyOf") or after.get("anyOf")) and before.get("anyOf") != after.get("anyOf"):
-        if before.get("anyOf"):
-            offered = after.get("anyOf") or [{k: v for k, v in after.items() if k != "anyOf"}]
-            for one in offered:
-                yield from _breaking(_closest([list(changes(old, one, path)) for old in before["anyOf"]]))
-        yield Change(False, path, "its alternatives (anyOf) changed")
+    """An alternative that changed is compared with what it was, a further one with all that there were.
+
+    What it was is not known: of those that only one side has, the two of one JSON type with the fewest
+    changes belong together.
+    """
+    known, offered = _alternatives(before), _alternatives(after)
+    former = [one for one in known if one not in offered]
+    current = [one for one in offered if one not in known]
+    if not former and not current:
+        yield Change(False, path, "its alternatives (anyOf) are in another order")
+    while former and current:
+        found, old, new = min(
+            ((list(changes(old, new, path)), old, new) for old in former for new in current),
+            key=lambda pair: (_types(pair[1]) != _types(pair[2]), len(pair[0]), _count(pair[0])),
+        )
+        yield from found
+        former.remove(old)
+        current.remove(new)
+    for new in current:
+        yield from _breaking(_closest([list(changes(old, new, path)) for old in known]))
+        yield Change(False, path, "has an alternative (anyOf) more")
+    if former:
+        yield Change(False, path, "has fewer alternatives (anyOf)")
+
+
+def _alternatives(schema: Schema) -> list[Schema]:
+    """The schema once for each alternative of ``anyOf``, with the rest of what it says."""
+    beside = {name: one for name, one in schema.items() if name not in _BESIDE_ALTERNATIVES}
+    return [_both(beside, _mapping(one)) for one in schema.get("anyOf") or [{}]]
+
+
+def _both(one: Schema, other: Schema) -> Schema:
+    if any(one[name] != other[name] for name in one.keys() & other.keys()):
+        return {"allOf": [one, other]}
+    return {**one, **other}
+
+
+def _rule_changes(before: Schema, after: Schema, path: str) -> Iterator[Change]:
+    """Each rule of allOf must still be there."""
     if (before.get("allOf") or after.get("allOf")) and before.get("allOf") != after.get("allOf"):
         rules = after.get("allOf") or [{k: v for k, v in after.items() if k != "allOf"}]
         for one in before.get("allOf") or ():
@@ -239,7 +276,11 @@ def _alternative_changes(before: Schema, after: Schema, path: str) -> Iterator[C
 
 
 def _closest(candidates: Sequence[list[Change]]) -> list[Change]:
-    return min(candidates, key=lambda found: sum(one.breaking for one in found))
+    return min(candidates, key=_count)
+
+
+def _count(found: Sequence[Change]) -> int:
+    return sum(one.breaking for one in found)
 
 
 def _breaking(found: Sequence[Change]) -> Iterator[Change]:
@@ -255,6 +296,9 @@ def _other_changes(before: Schema, after: Schema, path: str) -> Iterator[Change]
         else:
             text = f"the rule {name} changed in a way that this command cannot judge"
             yield Change(True, path, text, _UNKNOWN)
+
+
+def _definition_changes(before: Schema, after: Schema, path: str) -> Iterator[Change]:
     for name in _DEFINITIONS:
         old, new = _mapping(before.get(name)), _mapping(after.get(name))
         for key in old:

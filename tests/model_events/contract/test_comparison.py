@@ -65,6 +65,37 @@ TABLE: dict[str, tuple[Any, Any, tuple[str, str] | None, tuple[str, str] | None]
     "sealed": (SEALED, {**SEALED, "properties": {"a": TEXT, "b": TEXT}}, ("b", "refuses"), ("b", "gone")),
     "unsealed": (SEALED, members(a=TEXT), ("", "other members"), None),
     "alternative": ({"anyOf": [TEXT]}, {"anyOf": [TEXT, {"type": "null"}]}, ("", "null now"), None),
+    "alternative-changed": (
+        {"anyOf": [members(a=TEXT, b=TEXT, c=TEXT), members(a=TEXT)]},
+        {"anyOf": [members(a=TEXT, b=TEXT), members(a=TEXT)]},
+        ("c", "gone"),
+        None,
+    ),
+    "alternative-of-its-type": (
+        {"anyOf": [members(a=TEXT, b=TEXT), {"type": "array"}]},
+        {"anyOf": [{"type": "array", "title": "A"}, members(a=TEXT, c=TEXT)]},
+        ("b", "gone"),
+        ("c", "gone"),
+    ),
+    "alternative-more": (
+        members(a=TEXT),
+        {"anyOf": [members(a=TEXT), members(b=TEXT)]},
+        ("a", "gone"),
+        None,
+    ),
+    "alternatives-in-another-order": ({"anyOf": [TEXT, SIZES]}, {"anyOf": [SIZES, TEXT]}, None, None),
+    "rule-beside-alternatives": (
+        {"maxLength": 9, "anyOf": [TEXT, SIZES]},
+        {"anyOf": [TEXT, SIZES]},
+        ("", "no maxLength"),
+        None,
+    ),
+    "rule-beside-changed-alternatives": (
+        {"maxLength": 9, "anyOf": [{**TEXT, "maxLength": 10}, SIZES]},
+        {"anyOf": [{**TEXT, "maxLength": 10}, {**SIZES, "maxLength": 8}]},
+        ("", "maxLength was 9; is 10"),
+        ("", "any JSON value"),  # both limits hold, in two rules: not looked into
+    ),
     "blank-url": (
         {**TEXT, "anyOf": [{"format": "iri"}, {"const": ""}]},
         {**TEXT, "format": "iri"},
