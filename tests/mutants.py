@@ -2495,6 +2495,30 @@ MUTANTS = [
         "model_events/contract/test_comparison.py",
     ),
     Mutant(
+        "an alternative that changed is compared with any there was",
+        "model_events/contract/comparison.py",
+        (("    while former and current:\n", "    while False:\n"),),
+        "management/test_contract.py::test_a_change_of_one_of_two_models_with_the_same_type_is_found",
+    ),
+    Mutant(
+        "what stands beside changed alternatives is not compared",
+        "model_events/contract/comparison.py",
+        (("return [_both(beside, _mapping(one)) for", "return [_mapping(one) for"),),
+        "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "a retry is proposed for unresolved events that it skips",
+        "reporting/problems.py",
+        (("if state is State.UNRESOLVED and not honours_key:", "if False:"),),
+        "reporting/test_status.py management/test_publish.py",
+    ),
+    Mutant(
+        "the end of the input is not a no",
+        "management/base.py",
+        (("        except EOFError:  # Ctrl-D\n", "        except KeyError:\n"),),
+        "management/test_common.py",
+    ),
+    Mutant(
         "a removed type is not reported",
         "model_events/contract/check.py",
         (

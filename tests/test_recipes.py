@@ -4,13 +4,15 @@ import re
 import subprocess
 import sys
 import types
+from unittest import mock
 
 import pytest
 import yaml
+from django.core.cache import cache
 from django.core.management import load_command_class
 
 from genesys_eventbridge import signals
-from genesys_eventbridge.outbox import enqueue
+from genesys_eventbridge.outbox import enqueue, enqueue_many
 from genesys_eventbridge.states import State
 from tests.outbox_rows import fresh
 from tests.pages import ROOT
@@ -45,7 +47,13 @@ def test_the_recipe_for_celery_sends_after_a_commit(monkeypatch):
             assert fresh(row).state in (State.ACCEPTED, State.DELIVERED)
             for name in ("poll_events", "retry_events", "prune_events"):
                 vars(module)[name].delay()
+            cache.clear()
+            woken = mock.Mock()
+            vars(module)["publish_events"] = woken
+            enqueue_many([{"type": "order.created", "data": 1}] * 3, standalone=True)
+            assert woken.apply_async.call_count == 1
     finally:
+        cache.clear()
         signals.event_enqueued.receivers = before
         signals.event_enqueued.sender_receivers_cache.clear()
 

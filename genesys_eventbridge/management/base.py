@@ -124,7 +124,14 @@ class OutboxCommand(BaseCommand):
     def confirm(self, question: str, options: dict[str, Any]) -> None:
         """Ask on a terminal, unless nothing is changed or with ``--no-input``. Raises Declined."""
         asks = options["ask"] and not options["dry_run"] and sys.stdin.isatty() and self.stdout.isatty()
-        if asks and input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        if not asks:
+            return
+        try:
+            reply = input(f"{question} [y/N] ")
+        except EOFError:  # Ctrl-D
+            reply = ""
+            self.stdout.write("")
+        if reply.strip().lower() not in ("y", "yes"):
             raise Declined
 
     @contextmanager

@@ -36,12 +36,15 @@ def catalogue(destinations: Sequence[str], form: str, version: str) -> Result:
 
     ``version`` is the contract's, for AsyncAPI.
     """
-    found = [entry for entry in entries() if entry.destination in destinations]
+    declared = entries()
+    found = [entry for entry in declared if entry.destination in destinations]
     if form in DOCUMENTS:
         text = _dumped(_document(found, form, version))
         return Streamed(source=lambda _form: iter([text]))
-    lines = _markdown(found) if form == "markdown" else _text(found)
-    return Result(list(lines), _document(found, "json", version))
+    lines = [*(_markdown(found) if form == "markdown" else _text(found))]
+    if not found:
+        lines.append(f"No event is declared for {', '.join(destinations)}." if declared else NOTHING)
+    return Result(lines, _document(found, "json", version))
 
 
 def check(destinations: Sequence[str] | None, file: str) -> tuple[Result, int]:
@@ -151,8 +154,6 @@ def _dumped(document: Any) -> str:
 
 
 def _text(found: Sequence[Entry]) -> Iterator[str]:
-    if not found:
-        yield NOTHING
     for entry in found:
         yield f"{entry.type}  ({entry.occasion}; to {entry.destination})"
         yield from (f"  {line}" for line in entry.text.splitlines())
@@ -167,7 +168,7 @@ def _text(found: Sequence[Entry]) -> Iterator[str]:
 def _markdown(found: Sequence[Entry]) -> Iterator[str]:
     yield "# Events"
     if not found:
-        yield from ("", NOTHING)
+        yield ""
     for entry in found:
         yield from ("", f"## `{entry.type}`", "", f"{entry.occasion}. To {entry.destination}.")
         if entry.text:

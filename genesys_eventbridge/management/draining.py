@@ -16,7 +16,8 @@ from genesys_eventbridge.management.output import counted, listed, next_step
 from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.relay import PassReport
 from genesys_eventbridge.relay.senders import Senders
-from genesys_eventbridge.states import AttemptKind, State
+from genesys_eventbridge.reporting.problems import first_look
+from genesys_eventbridge.states import NEEDS_OPERATOR, AttemptKind, State
 from genesys_eventbridge.text import clean
 
 #: Display words for the state that an event moved to; ``pending`` and ``accepted`` are open.
@@ -143,10 +144,10 @@ def lines(done: Drained) -> list[str]:
     elif done.drained and not (done.halted or done.released):
         lines = [f"{done.destination}: nothing was due"]
     if done.halted or done.released:
-        lines.append(
-            f"  {counted(done.halted + done.released, 'event')} put back to be sent later, "
-            "without using an attempt"
+        later = (
+            "sent later, without using an attempt" if done.kind is AttemptKind.PUBLISH else "checked later"
         )
+        lines.append(f"  {counted(done.halted + done.released, 'event')} put back to be {later}")
         if done.halted_by and not done.pause:
             lines.append(f"  latest error: {clean(done.halted_by, 300)}")
             lines.append(next_step(f"eventbridge_ping --destination {done.destination}"))
@@ -154,10 +155,12 @@ def lines(done: Drained) -> list[str]:
         lines.append(f"  {counted(done.lost, 'event')} lost to another worker, which took over the claim")
     if done.pause:
         lines += done.pause.lines
-    if done.states[State.DEAD]:
-        lines.append(next_step("eventbridge_retry --state dead --dry-run"))
-    if done.states[State.UNRESOLVED]:
-        lines.append(next_step("eventbridge_retry --state unresolved --dry-run"))
+    honours_key = conf.destination(done.destination).honours_key
+    lines += [
+        next_step(first_look(state, done.destination, honours_key=honours_key))
+        for state in NEEDS_OPERATOR
+        if done.states[state]
+    ]
     return lines
 
 

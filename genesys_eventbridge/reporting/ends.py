@@ -119,7 +119,7 @@ def _hint(event: OutboxEvent) -> str:
         case Reason.REJECTED:
             return _(
                 "fix what the error names on the platform, then requeue. The event itself never changes: if "
-                "its content is wrong, cancel it and emit a corrected event."
+                "its content is wrong, correct and resend it (eventbridge_resend --data)."
             )
         case Reason.DELIVERY_FAILED:
             return _(

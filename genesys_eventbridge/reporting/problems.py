@@ -56,6 +56,16 @@ def problems(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
     yield from _needs_operator(at, limits)
 
 
+def first_look(state: State, alias: str, *, honours_key: bool) -> str:
+    """The command that shows what can be done with a destination's dead or unresolved events.
+
+    Without a key that the platform honours, a retry skips all unresolved ones: someone must look for each.
+    """
+    if state is State.UNRESOLVED and not honours_key:
+        return f"eventbridge_list --destination {alias} --state unresolved"
+    return f"eventbridge_retry --destination {alias} --state {state.value} --dry-run"
+
+
 def _not_configured(at: DestinationStatus) -> Iterator[Problem]:
     """Reported only if no other project serves it; an operator's pause silences it."""
     if at.undelivered and not at.served and not at.held:
@@ -153,5 +163,5 @@ def _needs_operator(at: DestinationStatus, limits: Limits) -> Iterator[Problem]:
                 at.alias,
                 state.value,
                 "; ".join(filter(None, (message % words, held))),
-                f"manage.py eventbridge_retry --destination {at.alias} --state {state.value} --dry-run",
+                f"manage.py {first_look(state, at.alias, honours_key=at.honours_key)}",
             )

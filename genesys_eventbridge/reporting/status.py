@@ -63,6 +63,8 @@ class DestinationStatus:
     now: dt.datetime
     #: False if the settings no longer contain it, so none of its events will be sent.
     configured: bool = True
+    #: Whether the platform recognises a repeated event.
+    honours_key: bool = True
     #: Never tried; to be retried; claimed by a worker at this moment.
     waiting: int = 0
     retrying: int = 0
@@ -227,6 +229,7 @@ def _status(alias: str, now: dt.datetime, found: Samples, most: int | None) -> D
         alias=alias,
         now=now,
         configured=alias in conf.aliases(),
+        honours_key=alias not in conf.aliases() or conf.destination(alias).honours_key,
         waiting=capped(due.number + later.number - in_flight - retrying),
         retrying=capped(retrying),
         in_flight=in_flight,

@@ -76,6 +76,7 @@ def test_only_the_destinations_asked_for_are_listed(orders, settings) -> None:
 
     assert run_json("catalogue", "--destination", "emea").data["events"] == []
     assert "'emea'" in run("catalogue", "--destination", "eme").error
+    assert run("catalogue", "--destination", "emea").out == "No event is declared for emea.\n"
 
 
 @pytest.mark.parametrize("form", ["text", "markdown"])

@@ -206,6 +206,19 @@ class TestAsking:
 
         assert "Cancelled 1 event" in run("cancel", str(row.pk), "--because", "x", terminal=True).out
 
+    def test_the_end_of_the_input_is_a_no(self, row, terminal, monkeypatch):
+        """Ctrl-D."""
+
+        def end(question):
+            raise EOFError
+
+        monkeypatch.setattr("builtins.input", end)
+
+        ran = run("cancel", str(row.pk), "--because", "x", terminal=True)
+
+        assert (ran.code, ran.out) == (0, "\nNothing was changed.\n")
+        assert type(row).objects.get().state == State.DEAD
+
     @pytest.mark.parametrize("flags", [["--no-input"], ["--dry-run"]], ids=str)
     def test_nobody_is_asked_with_no_input_or_a_dry_run(self, flags, row, terminal):
         run("cancel", str(row.pk), "--because", "x", *flags, terminal=True)

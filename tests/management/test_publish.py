@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections import Counter
 
 import pytest
 from django.test import override_settings
@@ -70,7 +71,7 @@ class TestPublish:
 
         assert ran.code == 3
         assert "dead 1" in ran.out
-        assert "-> manage.py eventbridge_retry --state dead --dry-run" in ran.out
+        assert "-> manage.py eventbridge_retry --destination default --state dead --dry-run" in ran.out
 
     def test_a_pause_needs_a_person_and_its_reason_is_said(self):
         with sandboxed() as sandbox:
@@ -127,6 +128,30 @@ class TestPublish:
 
         assert "3 events put back to be sent later, without using an attempt" in told
         assert "1 event lost to another worker" in told
+
+    def test_checks_given_back_are_not_said_to_be_sent(self):
+        done = draining.Drained("default", AttemptKind.CHECK, released=1, seconds=1)
+
+        said = "\n".join(draining.lines(done))
+
+        assert "1 event put back to be checked later" in said
+        assert "sent" not in said
+
+    @pytest.mark.parametrize(
+        ("protocol", "command"),
+        [
+            ("eventbridge", "eventbridge_retry --destination default --state unresolved --dry-run"),
+            ("webhook", "eventbridge_list --destination default --state unresolved"),
+        ],
+    )
+    def test_where_a_retry_would_skip_every_unresolved_event_they_are_listed(
+        self, protocol, command, settings
+    ):
+        one = {**settings.GENESYS_EVENTBRIDGE["default"], "PROTOCOL": protocol, "WEBHOOK_TOKEN": "t" * 32}
+        settings.GENESYS_EVENTBRIDGE = {"default": one}
+        done = draining.Drained("default", AttemptKind.PUBLISH, states=Counter({State.UNRESOLVED: 1}))
+
+        assert draining.lines(done)[-1] == f"  -> manage.py {command}"
 
     def test_a_limit_is_kept(self):
         with sandboxed() as sandbox:

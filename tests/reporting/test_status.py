@@ -286,6 +286,19 @@ class TestProblems:
         assert (problem.kind, problem.message) == (state, f"1 event is {state} (limit 0)")
         assert f"--state {state}" in problem.remedy
 
+    def test_where_a_retry_would_skip_every_unresolved_event_they_are_listed(self, well):
+        (problem,) = problems(replace(well, unresolved=1, honours_key=False), Limits())
+        (dead,) = problems(replace(well, dead=1, honours_key=False), Limits())
+
+        assert problem.remedy == "manage.py eventbridge_list --destination default --state unresolved"
+        assert dead.remedy == "manage.py eventbridge_retry --destination default --state dead --dry-run"
+
+    def test_a_destination_whose_platform_knows_no_keys(self, well, settings):
+        one = {**settings.GENESYS_EVENTBRIDGE["default"], "PROTOCOL": "webhook", "WEBHOOK_TOKEN": "t" * 32}
+        settings.GENESYS_EVENTBRIDGE = {"default": one}
+
+        assert not here().honours_key
+
     def test_a_destination_that_is_gone(self, well):
         gone = replace(well, configured=False, waiting=3, dead=1, health=Destination())
         held = replace(gone, health=Destination(held_by="ana", held_reason="another project's"))
