@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import Error as DatabaseError
@@ -17,6 +16,7 @@ from genesys_eventbridge import conf, runners
 from genesys_eventbridge.conf.rules import AUTO, DJANGO_Q, NOTIFY, TASKS
 from genesys_eventbridge.db import PASSING, in_small_transaction, notifications
 from genesys_eventbridge.db.clock import NOW, DatabaseNow
+from genesys_eventbridge.db.transactions import after_commit
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.formatting import span
 from genesys_eventbridge.models import Destination, outbox_alias
@@ -72,7 +72,12 @@ _memory = _Memory()
 
 
 def wake(destination: str) -> None:
-    """Ask workers to publish what is due. Never raises if the broker or the database is down."""
+    """Ask workers to publish what is due. Never raises if the broker or the database is down.
+
+    Nobody is asked for a destination that the settings no longer name.
+    """
+    if destination not in conf.aliases():
+        return
     _notify("publish", destination)
     _queue("publish", destination)
 
@@ -109,7 +114,7 @@ def _notify(task: str, destination: str) -> None:
         return
     connection = connections[outbox_alias()]
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(partial(_notify_now, task, destination), using=connection.alias, robust=True)
+        after_commit(connection.alias, _notify_now, task, destination)
 
 
 def _notify_now(task: str, destination: str) -> None:

@@ -637,8 +637,8 @@ MUTANTS = [
         "wake.py",
         (
             (
-                "transaction.on_commit(partial(_notify_now, task, destination), ",
-                "(lambda *_, **__: _notify_now(task, destination))(None, ",
+                "after_commit(connection.alias, _notify_now, task, destination)",
+                "_notify_now(task, destination)",
             ),
         ),
         "test_wake.py::TestNotify",
@@ -2493,6 +2493,29 @@ MUTANTS = [
         "model_events/contract/comparison.py",
         (("(name in _UPPER and new < old)", "name in _UPPER"),),
         "model_events/contract/test_comparison.py",
+    ),
+    Mutant(
+        "Django cannot name the callback of a commit",
+        "db/transactions.py",
+        (
+            (
+                "transaction.on_commit(call, using",
+                "transaction.on_commit(functools.partial(function, *arguments), using",
+            ),
+        ),
+        "db/test_transactions.py",
+    ),
+    Mutant(
+        "a worker is woken for a destination that is gone",
+        "wake.py",
+        (("    if destination not in conf.aliases():\n        return\n", ""),),
+        "operations/test_pauses.py",
+    ),
+    Mutant(
+        "an event that was not sent yet is said to have failed again",
+        "management/follow.py",
+        (("        if is_untried:\n", "        if False:\n"),),
+        "management/test_retry.py",
     ),
     Mutant(
         "an alternative that changed is compared with any there was",

@@ -189,6 +189,10 @@ def sending(alias: str = "default") -> DestinationSettings:
 
 
 def _kept(known: _Known, alias: str) -> DestinationSettings:
+    if not isinstance(alias, str):
+        raise ImproperlyConfigured(
+            f"destination: must be an alias in {SETTING} (text), not {type(alias).__name__}."
+        )
     if alias not in known.destinations:
         known.destinations[alias] = _destination(alias, known)
     return known.destinations[alias]

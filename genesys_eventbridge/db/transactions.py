@@ -12,6 +12,7 @@ the errors of ``callproc()``, ``nextset()`` and fetches, so Django's own error w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +59,20 @@ def in_transaction(alias: str) -> bool:
     if not connection.in_atomic_block:
         return _in_manual_transaction(connection)
     return not all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def after_commit(alias: str, function: Callable[..., object], *arguments: Any) -> None:
+    """Call it after the commit of the open transaction, or now if there is none; an error is logged.
+
+    Django logs the error with the ``__qualname__`` of the callback. A ``partial`` has none: the error of the
+    log line would reach whoever commits.
+    """
+
+    @functools.wraps(function)
+    def call() -> None:
+        function(*arguments)
+
+    transaction.on_commit(call, using=alias, robust=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Case, Count, Min, Q, When
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
@@ -20,7 +20,7 @@ from genesys_eventbridge.management.progress import Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.work import progress, report_line
-from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, in_flight
+from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, in_flight, outbox_alias
 from genesys_eventbridge.operations import Skip, jobs
 from genesys_eventbridge.outbox import next_due
 from genesys_eventbridge.states import NEEDS_OPERATOR, AttemptKind, State
@@ -39,6 +39,8 @@ class FollowResult:
     """The state of the events now, and the errors of those that did not get through."""
 
     states: Counter[str] = field(default_factory=Counter)
+    #: Of the pending ones, those that were not tried since the act: their errors are older.
+    untried: int = 0
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     example: int | None = None
     #: Destinations that the platform's responses paused during this run.
@@ -50,6 +52,10 @@ class FollowResult:
 
     def lines(self) -> list[str]:
         words = {draining.word(state): count for state, count in self.states.items()}
+        if self.untried:
+            again = draining.word(State.PENDING)
+            words = {**words, again: words[again] - self.untried, "not sent yet": self.untried}
+            words = {word: count for word, count in words.items() if count}
         lines = [f"Then sent: {listed(words)}"] if words else []
         for (state, error), count in self.errors.most_common(ERRORS_SHOWN):
             lines.append(f"  {draining.word(state)} {count:,}: {error}")
@@ -148,12 +154,20 @@ def _confirm(
 
 def _result(touched: Touched, paused: list[draining.Pause]) -> FollowResult:
     result = FollowResult(paused=paused)
-    groups = touched.rows().order_by().values_list("state", "last_error")
-    for state, error, number, first in groups.annotate(number=Count("id"), first=Min("id")).order_by(
-        "state", "first"
-    ):
+    acted_at = (
+        Job.objects.using(outbox_alias()).filter(id__in=touched.job_ids).aggregate(at=Min("created_at"))["at"]
+    )
+    untried = Q(state=State.PENDING) & (Q(failed_at__isnull=True) | Q(failed_at__lt=acted_at))
+    rows = touched.rows().order_by().annotate(untried=Case(When(untried, then=1), default=0))
+    groups = rows.values_list("untried", "state", "last_error")
+    for is_untried, state, error, number, first in groups.annotate(
+        number=Count("id"), first=Min("id")
+    ).order_by("state", "untried", "first"):
         result.states[state] += number
-        if state in (State.PENDING, *NEEDS_OPERATOR) and error:
+        if is_untried:
+            result.untried += number
+            result.example = result.example or first
+        elif state in (State.PENDING, *NEEDS_OPERATOR) and error:
             result.errors[state, clean(error, 200)] += number
             result.example = result.example or first
     return result

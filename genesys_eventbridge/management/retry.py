@@ -62,7 +62,7 @@ def retry(command: OutboxCommand, options: dict[str, Any]) -> Result:
         and (
             result.needs_operator
             or bool(picked.paused or unfinished(made))
-            or done.skipped.keys() >= {Skip.MAY_DUPLICATE}
+            or not done.skipped.keys().isdisjoint({Skip.MAY_DUPLICATE, Skip.NOT_CONFIGURED})
         ),
     )
 

@@ -7,16 +7,16 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import F
 
 from genesys_eventbridge import conf, counters, wake
 from genesys_eventbridge.db import still_in
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.db.transactions import after_commit
 from genesys_eventbridge.models import Job, OutboxEvent, OutboxQuerySet, blocking, is_claimed, outbox_alias
 from genesys_eventbridge.operations.audit import Acted, Actor, record
 from genesys_eventbridge.operations.results import Result, Skip
@@ -135,7 +135,7 @@ def write(won: Sequence[tuple[Row, Action]], batch: Batch) -> bool:
             return False
     leaving = [row.id for row, chosen in won if row.blocks_key and chosen.to is not State.PENDING]
     release(leaving, wait=True)
-    transaction.on_commit(partial(_committed, batch.actor, batch.act, won), using=outbox_alias(), robust=True)
+    after_commit(outbox_alias(), _committed, batch.actor, batch.act, won)
     return True
 
 

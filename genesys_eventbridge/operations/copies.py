@@ -9,7 +9,6 @@ import uuid
 from base64 import b64decode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -19,6 +18,7 @@ from genesys_eventbridge import conf, outbox
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.cloudevents.attributes import CORE_NAMES
 from genesys_eventbridge.db.clock import LONGEST_WAIT
+from genesys_eventbridge.db.transactions import after_commit
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.models import JobItem, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations.audit import Acted, Actor, record
@@ -60,9 +60,7 @@ def make(states: Collection[State], batch: Batch) -> list[Result]:
         batch.actor,
         [Acted(each.pk, each.event_id, each.type, State(each.state), State(each.state)) for each in acted],
     )
-    transaction.on_commit(
-        partial(_committed, batch.actor, batch.act, made), using=outbox_alias(), robust=True
-    )
+    after_commit(outbox_alias(), _committed, batch.actor, batch.act, made)
     results = [
         Result(event.pk, skipped.get(event.pk), event.destination, event.type, new_id=new.get(event.pk))
         for event in found.values()

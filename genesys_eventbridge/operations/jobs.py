@@ -28,6 +28,7 @@ from django.db.models import Case, Max, Min, QuerySet, Value, When
 from genesys_eventbridge import wake
 from genesys_eventbridge.db import PASSING, drop_connection, first_write, in_small_transaction, retried
 from genesys_eventbridge.db.clock import LONGEST_WAIT, NOW, DatabaseNow
+from genesys_eventbridge.db.transactions import after_commit
 from genesys_eventbridge.defects import report
 from genesys_eventbridge.models import Job, JobItem, OutboxEvent, OutboxQuerySet, outbox_alias
 from genesys_eventbridge.operations import choices, copies, erasure
@@ -535,7 +536,7 @@ def _queue(job: Job, *, claim: bool, prepare: Callable[[Job], None] | None = Non
     )
     job.refresh_from_db(using=alias)
     if not claim:
-        transaction.on_commit(wake.wake_jobs, using=alias, robust=True)
+        after_commit(alias, wake.wake_jobs)
 
 
 def _batch_size(job: Job) -> int:
@@ -643,4 +644,4 @@ def _hand_back(job: Job, token: uuid.UUID) -> None:
     alias = outbox_alias()
     mine = Job.objects.using(alias).filter(pk=job.pk, claim_token=token)
     retried(alias, lambda: mine.update(claim_token=None, due_at=NOW))
-    transaction.on_commit(wake.wake_jobs, using=alias, robust=True)
+    after_commit(alias, wake.wake_jobs)

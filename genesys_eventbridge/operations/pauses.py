@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 
-from django.db import transaction
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge import conf, signals, wake
 from genesys_eventbridge.db import first_write, in_small_transaction
 from genesys_eventbridge.db.clock import LONGEST_WAIT, DatabaseNow
+from genesys_eventbridge.db.transactions import after_commit
 from genesys_eventbridge.models import Destination, outbox_alias
 from genesys_eventbridge.operations.audit import Actor, log, needed, one_line
 from genesys_eventbridge.operations.jobs import Order, note
@@ -42,7 +41,7 @@ def pause(alias: str, actor: Actor, reason: str, seconds: float | None = None) -
         options = {} if seconds is None else {"seconds": seconds}
         note(Order(Act.PAUSE, actor, kept, options, about=alias), destination=alias)
         log(actor, Destination, [(row.pk, alias)], _("paused: %(reason)s") % {"reason": kept})
-        transaction.on_commit(partial(_paused, alias, actor, kept), using=outbox_alias(), robust=True)
+        after_commit(outbox_alias(), _paused, alias, actor, kept)
 
     in_small_transaction(outbox_alias(), work)
 
@@ -66,7 +65,7 @@ def resume(alias: str, actor: Actor, reason: str = "", *, also_trouble: bool = F
         note(Order(Act.RESUME, actor, kept, about=alias), destination=alias)
         message = _("resumed: %(reason)s") % {"reason": kept} if kept else _("resumed")
         log(actor, Destination, [(pk, alias) for pk in rows.values_list("pk", flat=True)], message)
-        transaction.on_commit(partial(_resumed, alias, actor, kept), using=outbox_alias(), robust=True)
+        after_commit(outbox_alias(), _resumed, alias, actor, kept)
         return True
 
     return in_small_transaction(outbox_alias(), work)

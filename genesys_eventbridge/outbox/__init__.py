@@ -6,7 +6,6 @@ import datetime as dt
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -18,7 +17,13 @@ from django.views.decorators.debug import sensitive_variables
 from genesys_eventbridge import conf, signals, tracing, wake
 from genesys_eventbridge.cloudevents import NO_DATA
 from genesys_eventbridge.db import first_write
-from genesys_eventbridge.db.transactions import in_transaction, is_conflict, kept, require_intact
+from genesys_eventbridge.db.transactions import (
+    after_commit,
+    in_transaction,
+    is_conflict,
+    kept,
+    require_intact,
+)
 from genesys_eventbridge.errors import IdempotencyConflict, InvalidEvent, NotInTransaction
 from genesys_eventbridge.models import OutboxEvent, outbox_alias
 from genesys_eventbridge.outbox.declarations import declare_event
@@ -340,7 +345,7 @@ def _announce(rows: list[OutboxEvent], alias: str) -> None:
     """
     connection = connections[alias]
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(partial(_committed, rows), using=alias, robust=True)
+        after_commit(alias, _committed, rows)
 
 
 def _committed(rows: list[OutboxEvent]) -> None:

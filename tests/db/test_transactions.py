@@ -3,6 +3,7 @@
 import logging
 import threading
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from django.urls import path
 
 from genesys_eventbridge import conf, relay, tasks
 from genesys_eventbridge.db import transactions
+from genesys_eventbridge.db.transactions import after_commit
 from genesys_eventbridge.errors import IdempotencyConflict, NotInTransaction
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.outbox import enqueue, enqueue_many
@@ -773,6 +775,26 @@ def test_a_view_under_atomic_requests_cannot_publish(monkeypatch):
 
     assert not PLATFORM.published
     assert not OutboxEvent.objects.exists()
+
+
+def test_an_error_in_what_follows_a_commit_reaches_the_log_and_not_the_caller(caplog):
+    def fail(word):
+        raise RuntimeError(word)
+
+    with transaction.atomic():
+        row = enqueue("order.created", {})
+        after_commit("default", fail, "the broker is gone")
+
+    assert OutboxEvent.objects.filter(pk=row.pk).exists()
+    assert "the broker is gone" in caplog.text
+
+
+def test_nothing_else_follows_a_commit():
+    """Every other callback would have to be one that Django can name in its log."""
+    package = Path(transactions.__file__).parent.parent
+    found = [path.name for path in package.rglob("*.py") if ".on_commit(" in path.read_text("utf-8")]
+
+    assert found == ["transactions.py"]
 
 
 def test_publishing_after_the_commit_is_fine():

@@ -372,6 +372,29 @@ class TestPaused:
         assert 500 < paused["seconds"] <= 600
 
 
+def test_an_event_that_was_not_sent_yet_is_not_said_to_have_failed_again():
+    """It waits for an earlier one of its ordering key; its error is that of its last attempt."""
+    old = {"attempts": 3, "last_error": "HTTP 400: no", "failed_at": DatabaseNow(-60)}
+    with sandboxed():
+        event(ordering_key="ORD-1", row={"attempts": 1, "due_at": DatabaseNow(7200)})
+        behind = event(ordering_key="ORD-1", row=ended(State.DEAD, Reason.REJECTED, **old))
+        ran = run("retry", str(behind.pk), *WHY)
+
+    assert (fresh(behind).state, fresh(behind).last_error) == (State.PENDING, "HTTP 400: no")
+    assert "Then sent: not sent yet 1\n" in ran.out
+    assert "HTTP 400" not in ran.out
+    assert f"-> manage.py eventbridge_show {behind.pk}\n" in ran.out
+
+
+def test_a_retry_of_events_whose_destination_is_gone_needs_an_operator():
+    row = dead(destination="gone")
+
+    ran = run("retry", str(row.pk), *WHY)
+
+    assert "its destination is no longer in GENESYS_EVENTBRIDGE" in ran.out
+    assert ran.code == 3
+
+
 def test_the_event_to_look_at_is_a_dead_one_where_there_is_one():
     with sandboxed(refused_types={"order.odd"}) as sandbox:
         waiting()

@@ -111,6 +111,17 @@ def test_an_unknown_destination_is_named_with_the_known_ones(act):
     assert not Destination.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_one_that_the_settings_no_longer_name_is_paused_and_resumed(caplog):
+    event(row={"destination": "gone"})
+
+    pause("gone", ANA, "another project's")
+
+    assert resume("gone", ANA, "ours again")
+    assert Destination.objects.get(alias="gone").held_by == ""
+    assert "Unknown destination" not in caplog.text
+
+
 def test_staff_leave_a_line_in_the_history():
     ana = get_user_model().objects.create_user("ana", is_staff=True)
     actor = Actor("admin", user=ana)

@@ -191,6 +191,17 @@ class TestBadInput:
         with pytest.raises(ImproperlyConfigured, match=r"'defaul'.*Did you mean 'default'"):
             put(destination="defaul")
 
+    @pytest.mark.parametrize("wrong", [None, 5, ["default"], b"default"], ids=repr)
+    def test_a_destination_that_is_no_text_is_named(self, wrong):
+        with pytest.raises(
+            ImproperlyConfigured, match="destination: must be an alias in GENESYS_EVENTBRIDGE"
+        ):
+            put(destination=wrong)
+        with pytest.raises(
+            ImproperlyConfigured, match="destination: must be an alias in GENESYS_EVENTBRIDGE"
+        ):
+            enqueue_many([{"type": "order.created", "data": 1}], destination=wrong, standalone=True)
+
     def test_another_database_than_the_outbox_is_refused(self):
         with pytest.raises(ImproperlyConfigured, match="the outbox lives in database 'default'"):
             put(using="replica")
