@@ -227,7 +227,7 @@ def _candidates(
             for pk, event_type, due_at, halts, token, lapses, attempts, doubt, about, blocked, now in found
         ]
 
-    if only is not None or (gate.probing and publishing):
+    if only is not None or gate.probing:
         rows = _seen(outbox_alias(), settings.alias, state, unblocked)
 
         def read(rows: Any, *order: str) -> list[_Candidate]:
@@ -235,7 +235,9 @@ def _candidates(
 
         if only is not None:
             rows = rows.filter(id__in=only)
-        return _to_probe(gate, rows, read) if gate.probing and publishing else read(rows)
+        if not gate.probing:
+            return read(rows)
+        return _to_probe(gate, rows, read) if publishing else _to_check(rows, read, bound)
     with scan(settings.alias, state).read() as look:
 
         def first(most: int, *, lapsed: bool = True) -> list[_Candidate]:
@@ -297,6 +299,22 @@ def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> l
     end = ("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")
     fresh = sorted(read(rows.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
     return [*fresh, *read(rows)]
+
+
+def _to_check(rows: Any, read: Callable[..., list[_Candidate]], bound: int) -> list[_Candidate]:
+    """Candidates for the one check after a pause: of the newest and the oldest, those with the fewest checks.
+
+    A check that finds nothing does not end an event. If the oldest was always asked for, each of those that
+    the platform has forgotten would lengthen the pause before one that it knows had its turn.
+    """
+    newest = [f"-{name}" for name in _FIRST_DUE]
+    asked = {
+        pk: checks
+        for order in (newest, _FIRST_DUE)
+        for pk, checks in rows.order_by(*order).values_list("id", "checks")[:bound]
+    }
+    chosen = sorted(asked, key=asked.__getitem__)[:bound]
+    return sorted(read(rows.filter(id__in=chosen)), key=lambda row: chosen.index(row.id))
 
 
 def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:

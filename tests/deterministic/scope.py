@@ -117,6 +117,8 @@ CAUGHT: dict[str, int] = {
 #: Not caught, by reason.
 MISSED: dict[str, tuple[str, ...]] = {
     NO_SUCH_INPUT: (
+        "the check after a pause always asks for the oldest event",
+        "Django cannot name the callback of a commit",
         "the columns of the release before count",
         "enqueue asks the protocol",
         "where failures are costly pauses get longer",

@@ -77,3 +77,18 @@ def test_the_first_probe_goes_to_an_event_tried_before(simulate):
     probe = platform.requests(Kind.PUBLISH, start=paused_at + 1.0)[0]
     assert probe.event in before
     assert min(platform.accepted_at.values(), default=1e9) <= 60.0
+
+
+def test_events_that_the_platform_has_forgotten_do_not_keep_others_unconfirmed(simulate):
+    """Their checks find nothing, which pauses all checks; after a pause one event is checked."""
+    bench = simulate()
+    forgotten = bench.enqueue(40)
+    bench.platform.rules[:] = [rules.of(Kind.CHECK, rules.events(forgotten, rules.not_found))]
+    bench.run(900)  # longer than NOT_FOUND_GRACE
+    assert bench.pauses
+
+    good = bench.enqueue(20)
+    bench.run(900)
+
+    assert {row.state for row in bench.rows(good)} == {"delivered"}
+    assert not any(row.state == "delivered" for row in bench.rows(forgotten))
