@@ -2497,7 +2497,7 @@ MUTANTS = [
     Mutant(
         "the check after a pause always asks for the oldest event",
         "outbox/claim.py",
-        (("if publishing else _to_check(rows, read, bound)", "if publishing else read(rows)"),),
+        (("if publishing else _to_check(settings, rows, read)", "if publishing else read(rows)"),),
         "simulation/test_probes.py::test_events_that_the_platform_has_forgotten_do_not_keep_others_unconfirmed",
     ),
     Mutant(

@@ -237,7 +237,7 @@ def _candidates(
             rows = rows.filter(id__in=only)
         if not gate.probing:
             return read(rows)
-        return _to_probe(gate, rows, read) if publishing else _to_check(rows, read, bound)
+        return _to_probe(gate, rows, read) if publishing else _to_check(settings, rows, read)
     with scan(settings.alias, state).read() as look:
 
         def first(most: int, *, lapsed: bool = True) -> list[_Candidate]:
@@ -301,20 +301,20 @@ def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> l
     return [*fresh, *read(rows)]
 
 
-def _to_check(rows: Any, read: Callable[..., list[_Candidate]], bound: int) -> list[_Candidate]:
-    """Candidates for the one check after a pause: of the newest and the oldest, those with the fewest checks.
+def _to_check(
+    settings: DestinationSettings, rows: Any, read: Callable[..., list[_Candidate]]
+) -> list[_Candidate]:
+    """Candidates for the one check after a pause: the newest that were never checked, then the oldest.
+
+    Not those that the platform need not know yet: a check that does not find them says nothing.
 
     A check that finds nothing does not end an event. If the oldest was always asked for, each of those that
     the platform has forgotten would lengthen the pause before one that it knows had its turn.
     """
     newest = [f"-{name}" for name in _FIRST_DUE]
-    asked = {
-        pk: checks
-        for order in (newest, _FIRST_DUE)
-        for pk, checks in rows.order_by(*order).values_list("id", "checks")[:bound]
-    }
-    chosen = sorted(asked, key=asked.__getitem__)[:bound]
-    return sorted(read(rows.filter(id__in=chosen)), key=lambda row: chosen.index(row.id))
+    grace = settings.platform.rules.not_found_grace
+    unasked = rows.filter(checks=0, accepted_at__lte=DatabaseNow(-grace))
+    return [*read(unasked, *newest), *read(rows)]
 
 
 def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
