@@ -2512,6 +2512,24 @@ MUTANTS = [
         "db/test_transactions.py",
     ),
     Mutant(
+        "a destination that is no text raises a TypeError",
+        "conf/__init__.py",
+        (("    if not isinstance(alias, str):\n", "    if False:\n"),),
+        "outbox/test_enqueue.py",
+    ),
+    Mutant(
+        "a retry that skips events of a destination that is gone needs no operator",
+        "management/retry.py",
+        (("{Skip.MAY_DUPLICATE, Skip.NOT_CONFIGURED}", "{Skip.MAY_DUPLICATE}"),),
+        "management/test_retry.py",
+    ),
+    Mutant(
+        "accepted events are said to be sent later",
+        "management/draining.py",
+        (('if done.kind is AttemptKind.PUBLISH else "checked later"', 'if done.kind else "checked later"'),),
+        "management/test_publish.py",
+    ),
+    Mutant(
         "a worker is woken for a destination that is gone",
         "wake.py",
         (("    if destination not in conf.aliases():\n        return\n", ""),),
@@ -4815,7 +4833,7 @@ MUTANTS = [
     Mutant(
         "of the events never tried a probe takes the newest, too",
         "outbox/claim.py",
-        (('("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")', '("due_at", "id")'),),
+        (("_FIRST_DUE if gate.probe_turn % 4 == 1 else _LAST_DUE", "_FIRST_DUE"),),
         "simulation/test_probes.py::test_a_probe_that_is_answered_hands_its_slot_back",
     ),
     Mutant(

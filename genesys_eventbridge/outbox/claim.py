@@ -296,7 +296,7 @@ def _to_probe(gate: Gate, rows: Any, read: Callable[..., list[_Candidate]]) -> l
     if gate.probe_turn % 2 == 0:
         return sorted([*read(rows.filter(id__in=gate.tried)), *read(rows)], key=_first_to_try)
     # Of those never tried, the oldest and the newest in turn: bad events may be close together.
-    end = ("due_at", "id") if gate.probe_turn % 4 == 1 else ("-due_at", "-id")
+    end = _FIRST_DUE if gate.probe_turn % 4 == 1 else _LAST_DUE
     fresh = sorted(read(rows.exclude(id__in=gate.tried), *end), key=lambda row: row.tries)
     return [*fresh, *read(rows)]
 
@@ -306,15 +306,12 @@ def _to_check(
 ) -> list[_Candidate]:
     """Candidates for the one check after a pause: the newest that were never checked, then the oldest.
 
-    Not those that the platform need not know yet: a check that does not find them says nothing.
-
-    A check that finds nothing does not end an event. If the oldest was always asked for, each of those that
-    the platform has forgotten would lengthen the pause before one that it knows had its turn.
+    If the oldest was always checked, each event that the platform has forgotten would lengthen the pause
+    before one that it knows had its turn. Newer than NOT_FOUND_GRACE says nothing: it need not be known yet.
     """
-    newest = [f"-{name}" for name in _FIRST_DUE]
     grace = settings.platform.rules.not_found_grace
     unasked = rows.filter(checks=0, accepted_at__lte=DatabaseNow(-grace))
-    return [*read(unasked, *newest), *read(rows)]
+    return [*read(unasked, *_LAST_DUE), *read(rows)]
 
 
 def _first_to_try(row: _Candidate) -> tuple[bool, int, int]:
@@ -392,6 +389,7 @@ _SEEN = (
     "doubt_about",
 )
 _FIRST_DUE = ("due_at", "id")
+_LAST_DUE = ("-due_at", "-id")
 #: The columns of a ``Claimed``, and the time of the claim.
 _VALUES = (
     "id",

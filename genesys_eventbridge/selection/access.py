@@ -116,9 +116,10 @@ def _matching(rows: Rows, chosen: EventFilter, conditions: Mapping[str, Q], by: 
         # Its index has the columns of the condition.
         rows = rows.filter(conditions[by])
         conditions = {column: each for column, each in conditions.items() if column != by}
-    hidden = ["state"] if by in OF_FEW_STATES else []
     if connections[outbox_alias()].vendor == "sqlite":
         hidden = [column for column in INDEXED if column != by]
+    else:
+        hidden = ["state"] if by in OF_FEW_STATES else []
     return _unindexed(rows, conditions, hidden)
 
 

@@ -57,6 +57,12 @@ class TestPauseAndResume:
         assert ran.out.startswith("default is resumed.\n")
         assert run("resume", "default").out == "default was not paused.\n"
 
+    def test_one_that_is_gone_from_the_settings_is_resumed_and_no_run_is_proposed(self):
+        event(row={"destination": "gone"})
+        run("pause", "gone", "--because", "x")
+
+        assert run("resume", "gone").out == "gone is resumed.\n"
+
     def test_resuming_lets_the_next_pass_try_after_trouble(self):
         with sandboxed() as sandbox:
             sandbox.fail_next(403, times=1)

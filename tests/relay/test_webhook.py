@@ -88,6 +88,14 @@ def events(count):
     return [enqueue("order.created", {"n": n}, standalone=True) for n in range(count)]
 
 
+def publish_again(hook, times):
+    """Publish so often, each time with all retries due and no pause."""
+    for _ in range(times):
+        Destination.objects.all().delete()
+        OutboxEvent.objects.filter(state=State.PENDING).update(due_at=DatabaseNow())
+        publish(hook)
+
+
 BROKEN = httpx.ReadError("connection reset")
 EMPTY = httpx.Response(200, json={})
 
@@ -238,10 +246,7 @@ class TestResend:
         events(1)
         hook = Hook(BROKEN, 500, 200)
 
-        for _ in range(3):
-            Destination.objects.all().delete()
-            OutboxEvent.objects.filter(state=State.PENDING).update(due_at=DatabaseNow())
-            publish(hook)
+        publish_again(hook, 3)
 
         assert states() == [("delivered", "")]
         assert len(set(hook.ids)) == 1
@@ -262,18 +267,15 @@ class TestResend:
         webhook(ON_DOUBT="resend", MAX_ATTEMPTS=2)
         row = event()
         hook = Hook(BROKEN)
-        for _ in range(3):
-            Destination.objects.all().delete()
-            OutboxEvent.objects.filter(state=State.PENDING).update(due_at=DatabaseNow())
-            publish(hook)
+        publish_again(hook, 3)
 
         assert (fresh(row).state, fresh(row).reason) == (State.UNRESOLVED, Reason.OUTCOME_UNKNOWN)
         assert len(hook.requests) == 2
 
     def test_a_refusal_after_a_doubt_is_unresolved_and_not_dead(self, webhook):
-        webhook(ON_DOUBT="resend", BACKOFF_BASE=0.001, BACKOFF_CAP=0.001)
+        webhook(ON_DOUBT="resend")
         row = event()
-        publish(Hook(BROKEN, 400))
+        publish_again(Hook(BROKEN, 400), 2)
 
         assert fresh(row).state == State.UNRESOLVED
 
@@ -431,9 +433,9 @@ class TestWords:
         assert "idempotency key" not in self.words(row)
 
     def test_the_log_marks_a_repetition(self, webhook):
-        webhook(ON_DOUBT="resend", BACKOFF_BASE=0.001, BACKOFF_CAP=0.001)
+        webhook(ON_DOUBT="resend")
         row = event()
-        publish(Hook(BROKEN, 200))
+        publish_again(Hook(BROKEN, 200), 2)
 
         entries = timeline(fresh(row), *history(row), facts_for(fresh(row)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from genesys_eventbridge import operations
+from genesys_eventbridge import conf, operations
 from genesys_eventbridge.management import arguments
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, next_step
@@ -24,6 +24,6 @@ class Command(OutboxCommand):
         (alias,) = arguments.aliases({"destination": [options["alias"]]}, flag="", stored=True)
         resumed = operations.resume(alias, self.actor(), also_trouble=True)
         lines = [f"{alias} is resumed." if resumed else f"{alias} was not paused."]
-        if resumed:
+        if resumed and alias in conf.aliases():
             lines.append(next_step(f"eventbridge_publish --destination {alias}"))
         return Result(lines, {"destination": alias, "resumed": resumed})
