@@ -5573,6 +5573,52 @@ MUTANTS = [
         (("except BrokenPipeError:", "except BufferError:"),),
         "management/test_listing.py::TestList::test_a_reader_that_has_enough_is_no_error",
     ),
+    Mutant(
+        "an error while the result is written is one line",
+        "management/base.py",
+        (
+            (
+                "except OSError as error:\n            _forget",
+                "except BufferError as error:\n            _forget",
+            ),
+        ),
+        "management/test_common.py::test_a_full_disk_is_one_line",
+    ),
+    Mutant(
+        "what is left in the buffer of a full disk is dropped",
+        "management/base.py",
+        (("    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())", "    pass"),),
+        "management/test_common.py::test_a_full_disk_is_one_line",
+    ),
+    Mutant(
+        "an output that is not UTF-8 shows escapes",
+        "management/base.py",
+        (('errors="backslashreplace"', "errors=None"),),
+        "management/test_common.py::test_output_that_is_not_utf_8_shows_escapes",
+    ),
+    Mutant(
+        "an event that was cancelled before needs nobody",
+        "management/commands/eventbridge_cancel.py",
+        (("            already=Skip.CANCELLED,\n", ""),),
+        "management/test_events.py::TestCancel::test_what_is_cancelled_already_needs_nobody",
+    ),
+    Mutant(
+        "a second decision that differs needs an operator",
+        "management/results.py",
+        (("done.skipped.keys() - {already}", "done.skipped.keys() - {already, Skip.DELIVERED}"),),
+        "management/test_events.py::TestResolve::test_the_same_decision_twice_needs_nobody_and_two_decisions_do",
+    ),
+    Mutant(
+        "the sandbox reports wrong usage like argparse",
+        "management/commands/eventbridge_sandbox.py",
+        (
+            (
+                "        with usage_errors(self):\n            self._serve(options)",
+                "        self._serve(options)",
+            ),
+        ),
+        "management/test_common.py::test_a_usage_error_reads_like_one_of_argparse",
+    ),
 ]
 
 

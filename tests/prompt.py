@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -80,18 +80,25 @@ def shell(*arguments: str, **environment: str) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+def start(
+    *arguments: str, stdout: int | IO[str] = subprocess.PIPE, **environment: str
+) -> "subprocess.Popen[str]":
     """Start a real ``manage.py`` process on the test database, with this test's settings."""
-    return start_by(("-m", "django"), *arguments, **environment)
+    return start_by(("-m", "django"), *arguments, stdout=stdout, **environment)
 
 
-def start_by(program: tuple[str, ...], *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+def start_by(
+    program: tuple[str, ...],
+    *arguments: str,
+    stdout: int | IO[str] = subprocess.PIPE,
+    **environment: str,
+) -> "subprocess.Popen[str]":
     """Like ``start``, with another ``program``: the words between python and the arguments."""
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=ROOT,
         env={**_environment(), "PYTHONUNBUFFERED": "1", **environment},
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # so that a failing test can kill its children, too

@@ -70,12 +70,12 @@ def problems() -> Iterator[Problem]:
             f"{steady_zone_hint(database)} If this project only enqueues, add genesys_eventbridge.E013 to "
             "SILENCED_SYSTEM_CHECKS.",
         )
-    if not settings.USE_TZ:
+    if zone and not settings.USE_TZ:
         yield Problem(
             "W013",
             "USE_TZ",
-            "USE_TZ is False: when clocks go back an hour, naive times cannot tell that hour from the one "
-            "before, and the times of events sent then may be wrong by it.",
+            f"USE_TZ is False: when clocks in {zone} go back an hour, naive times cannot tell that hour from "
+            "the one before, and the times of events sent then may be wrong by it.",
             "Set USE_TZ = True.",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -78,12 +79,17 @@ class OutboxCommand(BaseCommand):
         """Whether it sends events, or waits until a worker has sent them: impossible within a transaction."""
         return False
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: it need not be UTF-8
+        super().run_from_argv(argv)
+
     @no_translations
     def handle(self, **options: Any) -> None:
         for name in self.lists:  # call_command("eventbridge_retry", state="dead") passes the text as it is
             if isinstance(options.get(name), str | int):
                 options[name] = [str(options[name])]
-        with self._plain_errors():
+        with usage_errors(self), self._plain_errors():
             if self.sends(options):
                 refuse_in_transaction(outbox_alias(), f"{self.name} does nothing")
                 require_steady_zone(outbox_alias(), f"{self.name} does nothing")
@@ -106,8 +112,12 @@ class OutboxCommand(BaseCommand):
                 self.stdout.write(part)
             self.stdout.flush()
         except BrokenPipeError:
-            # The reader, such as `head`, has enough. Python would report the error again when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_output()  # the reader, such as `head`, has enough
+        except OSError as error:
+            _forget_output()
+            raise CommandError(
+                f"The result could not be written ({error.strerror}); the command has done its work."
+            ) from error
 
     @property
     def name(self) -> str:
@@ -138,12 +148,6 @@ class OutboxCommand(BaseCommand):
     def _plain_errors(self) -> Iterator[None]:
         try:
             yield
-        except WrongUsage as error:
-            if not getattr(self, "_called_from_command_line", False):
-                raise
-            # Like an error of argparse. Django would print the name of the exception's class.
-            self.stderr.write(f"manage.py {self.name}: error: {error}")
-            raise SystemExit(error.returncode) from error
         except (EventBridgeError, ImproperlyConfigured, TransactionManagementError) as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
@@ -153,3 +157,21 @@ class OutboxCommand(BaseCommand):
                 f"The database {outbox_alias()!r} failed ({type(error).__name__}: "
                 f"{clean(first_line, 300)}). Is it running, and have you run `manage.py migrate`?"
             ) from error
+
+
+@contextmanager
+def usage_errors(command: BaseCommand) -> Iterator[None]:
+    """Report WrongUsage like argparse's own errors: Django would print the name of the exception's class."""
+    try:
+        yield
+    except WrongUsage as error:
+        if not getattr(command, "_called_from_command_line", False):
+            raise
+        name = type(command).__module__.rpartition(".")[2]
+        command.stderr.write(f"manage.py {name}: error: {error}")
+        raise SystemExit(error.returncode) from error
+
+
+def _forget_output() -> None:
+    """Drop what standard output still holds: Python would report the same error again when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,10 +31,12 @@ def act(
     verb: tuple[str, str],
     how: str = "",
     question: str = "",
+    already: Skip | None = None,
 ) -> Result:
-    """Act on the selected events, once confirmed; skipped ones need an operator.
+    """Act on the selected events, once confirmed; skipped ones need an operator, except for ``already``.
 
-    ``verb`` is such as ("Move", "Moved"); ``question`` ends the question if it says more than ``how``.
+    ``verb`` is such as ("Move", "Moved"); ``question`` ends the question if it says more than ``how``;
+    ``already`` is why events are skipped that are what the act would make of them.
     """
     dry_run = options["dry_run"]
     events = f"{counted(picked.matched, 'event')}{picked.words}"
@@ -52,7 +54,8 @@ def act(
         "skipped": skipped_data(done.skipped),
         "jobs": [job.pk for job in made],
     }
-    return Result(lines, data, needs_operator=not dry_run and bool(done.skipped or unfinished(made)))
+    left = bool(done.skipped.keys() - {already}) or bool(unfinished(made))
+    return Result(lines, data, needs_operator=not dry_run and left)
 
 
 def carry_out(

@@ -26,10 +26,10 @@ def change(options: dict[str, Any]) -> Result:
         changes = schedules.remove(dry_run=dry_run)
     else:
         changes = schedules.install(reset=options["reset"], dry_run=dry_run)
-    lines = []
+    lines, would = [], "would be " if dry_run else ""
     for name, done in changes.done.items():
         note = f", {changes.notes[name]}" if name in changes.notes else ""
-        lines.append(f"{name:<20} {', '.join(done)}{note}")
+        lines.append(f"{name:<20} {would}{', '.join(done)}{note}")
     if not changes.done:
         lines.append("There were no schedules to remove.")
     if changes.notes:

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any, assert_never
 
 from django.core.management.base import CommandError
-from django.utils import timezone
 
-from genesys_eventbridge.formatting import relative
+from genesys_eventbridge.formatting import exact, relative
 from genesys_eventbridge.management import arguments, listing
 from genesys_eventbridge.management.output import Result, next_step
 from genesys_eventbridge.models import DeliveryAttempt, EventAct, OutboxEvent
@@ -142,12 +141,11 @@ def _known(event: OutboxEvent) -> Iterator[str]:
 
 
 def _line(entry: Entry, now: dt.datetime) -> str:
-    """ "  2026-11-23 09:10:11  Sent, outcome unknown (HTTP status 503, took 0.1 s): what went wrong"."""
+    """ "  2026-11-23 09:10:11 UTC  Sent, outcome unknown (HTTP status 503, took 0.1 s): what went wrong"."""
     words = [f"{name} {value}" for name, value in entry.facts]
-    begins = " " * 19
+    begins = " " * len(exact(now))
     if entry.at is not None:
-        local = timezone.localtime(entry.at) if timezone.is_aware(entry.at) else entry.at
-        begins = f"{local:%Y-%m-%d %H:%M:%S}"
+        begins = exact(entry.at)
         words += [relative(entry.at, now)] if entry.what == "planned" else []
     line = f"  {begins}  {entry.title}" + (f" ({', '.join(words)})" if words else "")
     return f"{line}: {entry.text}" if entry.text else line

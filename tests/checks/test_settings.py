@@ -156,14 +156,24 @@ class TestSettings:
         assert "pip install 'django-genesys-eventbridge[schema]'" in message.msg
 
     @pytest.mark.filterwarnings("ignore:The USE_TZ")
-    def test_naive_times_are_w013(self, configure, settings):
+    def test_naive_times_are_w013_where_clocks_change(self, configure, settings):
         configure()
         settings.USE_TZ = False
+        settings.TIME_ZONE = "Europe/Berlin"
 
-        message = only(our_checks.check_settings())
+        messages = {message.id: message for message in our_checks.check_settings()}
 
-        assert message.id == "genesys_eventbridge.W013"
-        assert message.hint == "Set USE_TZ = True."
+        assert messages["genesys_eventbridge.W013"].hint == "Set USE_TZ = True."
+        assert "Europe/Berlin" in messages["genesys_eventbridge.W013"].msg
+
+    @pytest.mark.filterwarnings("ignore:The USE_TZ")
+    @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+    def test_naive_times_are_fine_where_clocks_do_not_change(self, configure, settings, zone):
+        configure()
+        settings.USE_TZ = False
+        settings.TIME_ZONE = zone
+
+        assert our_checks.check_settings() == []
 
     @pytest.mark.filterwarnings("ignore:The USE_TZ")
     def test_a_zone_whose_clocks_change_is_e013_and_migrate_may_run(self, configure, settings):

@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import pkgutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,7 @@ from genesys_eventbridge.models import EventAct
 from genesys_eventbridge.reporting import status
 from genesys_eventbridge.states import Reason, State
 from tests.outbox_rows import accepted, ended, event
-from tests.prompt import run, sandboxed, shell
+from tests.prompt import run, sandboxed, shell, start
 
 pytestmark = pytest.mark.django_db
 
@@ -121,6 +122,46 @@ def test_a_result_that_needs_a_person_ends_with_3_in_the_shell():
 
     assert (ran.code, ran.err) == (3, "")
     assert ran.data["needs_person"] is True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_output_that_is_not_utf_8_shows_escapes():
+    event(subject="café")
+
+    ran = start("eventbridge_list", PYTHONIOENCODING="ascii")
+    out, err = ran.communicate(timeout=60)
+
+    assert (ran.returncode, err) == (0, "")
+    assert "caf\\xe9" in out
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        ran = start("eventbridge_status", stdout=full, PYTHONUNBUFFERED="")
+        _out, err = ran.communicate(timeout=60)
+
+    (line,) = err.splitlines()
+    assert line.startswith("CommandError: The result could not be written (No space left on device); ")
+    assert ran.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("list", ["--subject="], "--subject must not be empty."),
+        ("sandbox", ["--host=::"], "--host: '::' is not loopback: others can reach it."),
+        ("sandbox", ["--webhook-token="], "--webhook-token: must be 4 to 255 letters, digits or the "),
+    ],
+)
+def test_a_usage_error_reads_like_one_of_argparse(name, arguments, message):
+    production = ["--allow-production"] if name == "sandbox" else []
+
+    ran = shell(f"eventbridge_{name}", *arguments, *production)
+
+    assert ran.err.startswith(f"manage.py eventbridge_{name}: error: {message}")
+    assert ran.code == 2
 
 
 def test_a_missing_table_is_one_line_with_the_remedy(monkeypatch):

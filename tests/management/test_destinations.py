@@ -207,7 +207,7 @@ class TestSchedules:
         ran = run("schedules", "--apply", "--dry-run")
 
         assert Schedule.objects.count() == 0
-        assert ran.out.count("created") == 4
+        assert ran.out.count("would be created") == 4
         assert ran.out.endswith("Nothing was changed (dry run).\n")
 
     def test_doubled_wrong_paused_and_late_ones_are_told_apart(self):

@@ -259,6 +259,15 @@ class TestCancel:
             {"reason": "already accepted by the platform", "count": 1, "ids": [row.pk]}
         ]
 
+    def test_what_is_cancelled_already_needs_nobody(self):
+        row = event()
+        run("cancel", str(row.pk), "--because", "x")
+
+        ran = run("cancel", str(row.pk), "--because", "x")
+
+        assert ran.out.endswith(f"  Skipped: 1 (already cancelled): {row.pk}\n")
+        assert ran.code == 0
+
     def test_a_dry_run_changes_nothing(self):
         row = event()
 
@@ -304,6 +313,27 @@ class TestResolve:
 
         assert (fresh(row).state, ran.code) == (State.PENDING, 3)
 
+    @pytest.mark.parametrize(
+        ("second", "code"),
+        [("--delivered", 0), ("--not-delivered", 3), ("--give-up", 3)],
+    )
+    def test_the_same_decision_twice_needs_nobody_and_two_decisions_do(self, second, code):
+        row = unresolved()
+        run("resolve", str(row.pk), "--delivered", "--because", "x")
+
+        ran = run("resolve", str(row.pk), second, "--because", "x")
+
+        assert ran.out.endswith(f"  Skipped: 1 (already delivered): {row.pk}\n")
+        assert ran.code == code
+
+    @pytest.mark.parametrize("flag", ["--not-delivered", "--give-up"])
+    def test_each_decision_may_be_repeated(self, flag):
+        row = unresolved()
+
+        codes = [run("resolve", str(row.pk), flag, "--because", "x").code for _ in range(2)]
+
+        assert codes == [0, 0]
+
     @pytest.mark.parametrize("flags", [[], ["--delivered", "--give-up"]], ids=str)
     def test_one_outcome_is_chosen(self, flags):
         row = unresolved()
@@ -317,5 +347,5 @@ def test_times_are_those_of_the_site(settings):
     timezone.deactivate()
     row = event(row={"created_at": "2026-11-23T09:10:00Z"})
 
-    assert "2026-11-23 18:10:00  Enqueued" in run("show", str(row.pk)).out
+    assert "2026-11-23 18:10:00 JST  Enqueued" in run("show", str(row.pk)).out
     assert json.loads(run_json("show", str(row.pk)).out)["event"]["created_at"] == "2026-11-23T09:10:00+00:00"

@@ -12,7 +12,7 @@ from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.management.selection import add_filters, require_choice, select, undecided
-from genesys_eventbridge.operations import Order
+from genesys_eventbridge.operations import Order, Skip
 from genesys_eventbridge.states import Act
 
 
@@ -32,5 +32,11 @@ class Command(OutboxCommand):
         picked = select(options, None if options["ids"] else undecided())
         order = Order(Act.CANCEL, self.actor(), options["because"] or "", about=picked.words.strip(" ()"))
         return results.act(
-            self, options, order, picked, verb=("Cancel", "Cancelled"), question=" permanently?"
+            self,
+            options,
+            order,
+            picked,
+            verb=("Cancel", "Cancelled"),
+            question=" permanently?",
+            already=Skip.CANCELLED,
         )

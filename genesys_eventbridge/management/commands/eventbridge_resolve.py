@@ -12,13 +12,20 @@ from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result
 from genesys_eventbridge.management.selection import add_filters, require_choice, select, undecided
-from genesys_eventbridge.operations import Order, Resolution
+from genesys_eventbridge.operations import Order, Resolution, Skip
 from genesys_eventbridge.states import Act
 
 VERBS = {
     Resolution.DELIVERED: "delivered",
     Resolution.NOT_DELIVERED: "not delivered, to be sent again",
     Resolution.GIVE_UP: "given up",
+}
+
+#: Why an event is skipped that is what the outcome would make of it.
+ALREADY = {
+    Resolution.DELIVERED: Skip.DELIVERED,
+    Resolution.NOT_DELIVERED: Skip.PENDING,
+    Resolution.GIVE_UP: Skip.DEAD,
 }
 
 
@@ -58,5 +65,12 @@ class Command(OutboxCommand):
         )
         how = f" as {VERBS[outcome]}"
         return results.act(
-            self, options, order, picked, verb=("Resolve", "Resolved"), how=how, question=f"{how}?{twice}"
+            self,
+            options,
+            order,
+            picked,
+            verb=("Resolve", "Resolved"),
+            how=how,
+            question=f"{how}?{twice}",
+            already=ALREADY[outcome],
         )

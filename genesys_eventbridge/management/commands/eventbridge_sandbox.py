@@ -8,9 +8,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from genesys_eventbridge.management.arguments import WrongUsage, count, milliseconds, port
+from genesys_eventbridge.management.base import usage_errors
 from genesys_eventbridge.sandbox import Sandbox, SandboxServer, Scenario, serve
 from genesys_eventbridge.sandbox.options import Protocol
 from genesys_eventbridge.sandbox.start import WEBHOOK_TOKEN, is_loopback, settings_block
+from genesys_eventbridge.text import clean
 
 
 class Command(BaseCommand):
@@ -41,6 +43,10 @@ class Command(BaseCommand):
         add("--allow-production", action="store_true", help="run even if settings.DEBUG is False")
 
     def handle(self, **options: Any) -> None:
+        with usage_errors(self):
+            self._serve(options)
+
+    def _serve(self, options: dict[str, Any]) -> None:
         host, port = options["host"], options["port"]
         if not (settings.DEBUG or options["allow_production"]):
             raise CommandError(
@@ -48,7 +54,8 @@ class Command(BaseCommand):
             )
         if not (is_loopback(host) or options["allow_remote"]):
             raise WrongUsage(
-                f"--host {host!r} is not loopback: others can reach it. To allow that, add --allow-remote"
+                f"--host: {clean(host, 80)!r} is not loopback: others can reach it. To allow that, add "
+                "--allow-remote"
             )
         try:
             sandbox = Sandbox(
@@ -59,11 +66,14 @@ class Command(BaseCommand):
                 rate=options["rate"],
                 refused_types=options["refuse_type"],
             )
+        except ValueError as problem:
+            option, _, why = str(problem).partition(": ")
+            raise WrongUsage(f"--{option.replace('_', '-')}: {why}") from None
+        try:
             server = serve(sandbox, host, port, allow_remote=options["allow_remote"])
-        except (ValueError, OverflowError) as problem:
-            raise CommandError(str(problem)) from None
-        except OSError as problem:
-            raise CommandError(f"--host {host} --port {port}: {problem}. Choose another --port") from None
+        except (OSError, UnicodeError) as problem:  # a name that IDNA cannot encode is a UnicodeError
+            where = f"--host {clean(host, 80)} --port {port}"
+            raise CommandError(f"{where}: {problem}. Choose another --port or --host") from None
         if options["allow_remote"]:
             self.stderr.write(
                 f"Warning: --allow-remote: every machine and web page that reaches {host} port "
