@@ -21,12 +21,13 @@ PAGE = 500
 #: Characters of a last error.
 ERROR_WIDTH = 80
 SEARCHED = (
-    "A subject, its beginning or its end, in any case; an event id, idempotency key, platform id or "
-    "correlation id; '#12' finds event number 12."
+    "The search takes a subject, its beginning or its end, in any case; an event id, idempotency key, platform "
+    "id or correlation id; '#12' finds event number 12."
 )
 SEARCHED_WITHOUT_INDEX = (
-    "A subject, event id, idempotency key, platform id or correlation id; '#12' finds event number 12. A "
-    f"part of a subject, in any case, is only looked for in the newest {search.NEWEST:,} events here."
+    "The search takes a subject, event id, idempotency key, platform id or correlation id; '#12' finds event "
+    f"number 12. A part of a subject, in any case, is only looked for in the newest {search.NEWEST:,} events "
+    "here."
 )
 
 
@@ -75,7 +76,7 @@ def _text(chosen: EventFilter, pages: Iterator[list[int]], limit: int | None) ->
             count += 1
             yield line
     if not count and chosen.text:
-        yield f"No event is found ({chosen.words()})."
+        yield f"No event matches ({chosen.words()})."
         yield from not_found(chosen.text)
         return
     more = " There may be more: --limit was reached." if limit == count else ""

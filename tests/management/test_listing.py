@@ -110,7 +110,7 @@ class TestList:
         ran = run("list", "ORD-4712")
 
         assert ran.code == 0
-        assert "No event is found (found by “ORD-4712”)." in ran.out
+        assert "No event matches (found by “ORD-4712”)." in ran.out
         assert "correlation id" in ran.out
         assert "  -> manage.py eventbridge_show ORD-4711" in ran.out
         assert run_json("list", "ORD-4712").out == ""

@@ -30,7 +30,8 @@ class Command(OutboxCommand):
             "--output",
             type=Path,
             metavar="FILE",
-            help="write them to this file, which is replaced at once; node_exporter reads FILE.prom",
+            help="write them to this file, which is replaced in one step; its name must end in .prom for "
+            "node_exporter",
         )
 
     def work(self, options: dict[str, Any]) -> Result:

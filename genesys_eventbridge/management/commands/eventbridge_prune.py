@@ -22,7 +22,8 @@ class Command(OutboxCommand):
             "--delivered-older-than",
             type=arguments.days,
             metavar="D",
-            help="use this instead of RETENTION_DAYS; not shorter than the platform remembers keys",
+            help="remove events that ended more than D days ago, instead of RETENTION_DAYS; at least as long "
+            "as the platform remembers keys",
         )
         add(
             "--batch-size",

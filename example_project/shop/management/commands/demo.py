@@ -71,6 +71,8 @@ class Command(BaseCommand):
             self._summary(time.monotonic() - began)
             if serve:
                 self._serve(port, url, folder)
+            else:
+                self._say("\nTo see them in the admin: make serve")
 
     def _use(self, folder: Path, url: str) -> None:
         """Point this process at the demo's own database and platform."""
