@@ -81,16 +81,20 @@ def shell(*arguments: str, **environment: str) -> Ran:
 
 
 def start(
-    *arguments: str, stdout: int | IO[str] = subprocess.PIPE, **environment: str
+    *arguments: str,
+    stdout: int | IO[str] = subprocess.PIPE,
+    stderr: int | IO[str] = subprocess.PIPE,
+    **environment: str,
 ) -> "subprocess.Popen[str]":
     """Start a real ``manage.py`` process on the test database, with this test's settings."""
-    return start_by(("-m", "django"), *arguments, stdout=stdout, **environment)
+    return start_by(("-m", "django"), *arguments, stdout=stdout, stderr=stderr, **environment)
 
 
 def start_by(
     program: tuple[str, ...],
     *arguments: str,
     stdout: int | IO[str] = subprocess.PIPE,
+    stderr: int | IO[str] = subprocess.PIPE,
     **environment: str,
 ) -> "subprocess.Popen[str]":
     """Like ``start``, with another ``program``: the words between python and the arguments."""
@@ -99,7 +103,7 @@ def start_by(
         cwd=ROOT,
         env={**_environment(), "PYTHONUNBUFFERED": "1", **environment},
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,  # so that a failing test can kill its children, too
     )

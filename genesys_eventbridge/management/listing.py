@@ -21,8 +21,8 @@ PAGE = 500
 #: Characters of a last error.
 ERROR_WIDTH = 80
 SEARCHED = (
-    "The search takes a subject, its beginning or its end, in any case; an event id, idempotency key, platform "
-    "id or correlation id; '#12' finds event number 12."
+    "The search takes a subject, its beginning or its end, in any case; an event id, idempotency key, "
+    "platform id or correlation id; '#12' finds event number 12."
 )
 SEARCHED_WITHOUT_INDEX = (
     "The search takes a subject, event id, idempotency key, platform id or correlation id; '#12' finds event "

@@ -30,6 +30,8 @@ def _text(given: str, max_bytes: int) -> str:
     where = "standard input" if given == "-" else clean(given[1:], 200)
     try:
         if given == "-":
+            if sys.stdin is None:
+                raise CommandError("--data -: standard input is closed.")
             raw = sys.stdin.buffer.read(max_bytes + 1)
         else:
             with Path(given[1:]).open("rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -15,6 +15,8 @@ from genesys_eventbridge.formatting import span
 from genesys_eventbridge.platform.outcomes import Verdict
 from genesys_eventbridge.relay.senders import Report
 
+#: What a stream raises if its disk is full, its reader has gone, or it is closed. The work continues unseen.
+UNWRITABLE = (OSError, ValueError)
 #: Seconds between two lines if there is no terminal.
 EVERY = 10.0
 _GOOD = (Verdict.ACCEPTED, Verdict.DELIVERED, Verdict.NOT_YET)
@@ -50,26 +52,33 @@ class Progress(AbstractContextManager["Progress"]):
             unit=" events",
             file=stream,
             dynamic_ncols=True,
+            delay=1e-9,  # not shown before the first event: the constructor would write unguarded
             disable=not (verbosity > 0 and on_terminal),
         )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
+        with suppress(*UNWRITABLE):
+            self._bar.close()
 
     def add(self, count: int = 1, *, good: bool = True) -> None:
         with self._lock:
             self.done += count
             self.failed += 0 if good else count
-            if not good:
-                self._bar.set_postfix_str(f"{self.failed:,} not accepted", refresh=False)
-            self._bar.update(count)
-            now = self._clock()
-            if self._lines and now - self._shown >= EVERY:
-                self._stream.write(self._line(now) + "\n")
-                self._stream.flush()
-                self._shown, self._done_then = now, self.done
+            with suppress(*UNWRITABLE):
+                self._show(count)
+
+    def _show(self, more: int) -> None:
+        if self.failed:
+            self._bar.set_postfix_str(f"{self.failed:,} not accepted", refresh=False)
+        self._bar.update(more)
+        now = self._clock()
+        if self._lines and now - self._shown >= EVERY:
+            line = self._line(now) + "\n"
+            self._shown, self._done_then = now, self.done
+            self._stream.write(line)
+            self._stream.flush()
 
     def saw(self, report: Report) -> None:
         """Count the events of one sender."""

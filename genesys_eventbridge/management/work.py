@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.job_worker import JobWorker
 from genesys_eventbridge.management.loop import Loop
 from genesys_eventbridge.management.output import Result, counted, listed
-from genesys_eventbridge.management.progress import Progress
+from genesys_eventbridge.management.progress import UNWRITABLE, Progress
 from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.waiters import Waiters
@@ -105,8 +106,9 @@ def report_line(options: dict[str, Any], line: str) -> None:
     """Print a line on standard error, apart from the result; nothing with ``-v 0``."""
     if options["verbosity"] > 0:
         stream = _stderr(options)
-        stream.write(line + "\n")
-        stream.flush()
+        with suppress(*UNWRITABLE):
+            stream.write(line + "\n")
+            stream.flush()
 
 
 def _loop(

@@ -140,10 +140,13 @@ class Senders:
             if sender is not None:
                 sender.close()
 
-    def _report(self, report: Report) -> None:
-        self.reports.put(report)
+    def _report(self, answer: Report) -> None:
+        self.reports.put(answer)
         if self._on_report is not None:
-            self._on_report(report)
+            try:
+                self._on_report(answer)
+            except Exception as error:  # noqa: BLE001 - a dead thread could not send the next row
+                report(error, "on_report failed (%s)", type(error).__name__)
 
     def _sender(self) -> Sender:
         """Called in the thread that uses it: connections are not shared between threads."""

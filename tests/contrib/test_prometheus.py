@@ -1,6 +1,7 @@
 """Metrics: what a scrape says, in both formats, what it costs, and who may see it."""
 
 import math
+import os
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -498,6 +499,23 @@ class TestTheCommand:
         assert "No space left on device" in ran.error
         assert file.read_text() == "old"
         assert [each.name for each in tmp_path.iterdir()] == ["eventbridge.prom"]
+
+    def test_a_link_stays_where_it_is(self, tmp_path):
+        file, link = tmp_path / "real.prom", tmp_path / "link.prom"
+        link.symlink_to(file)
+
+        assert run("metrics", "--output", str(link)).code == 0
+        assert link.is_symlink()
+        assert "eventbridge_events" in file.read_text()
+
+    def test_what_is_no_regular_file_is_not_replaced(self, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+
+        ran = run("metrics", "--output", str(pipe))
+
+        assert (ran.code, pipe.is_fifo()) == (1, True)
+        assert "is not a regular file" in ran.error
 
     def test_a_folder_that_is_not_there_is_named(self, tmp_path):
         ran = run("metrics", "--output", str(tmp_path / "missing" / "eventbridge.prom"))

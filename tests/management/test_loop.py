@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -393,6 +394,17 @@ class TestProcess:
         assert (fresh(row).state, fresh(row).claim_token) == (State.DELIVERED, None)
         assert "default: delivered 1" in out
         assert "Stopping" in err
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_a_worker_whose_log_cannot_be_written_continues(self):
+        with sandboxed(), Path("/dev/full").open("w") as full:
+            rows = [event() for _ in range(5)]
+            with start("eventbridge_publish", "--loop", stderr=full) as process:
+                self.wait_for(process, lambda: {fresh(row).state for row in rows} == {State.DELIVERED})
+                process.send_signal(signal.SIGTERM)
+                out, _err = process.communicate(timeout=60)
+
+        assert "default: delivered 5" in out
 
     def test_it_needs_no_django_q(self):
         with sandboxed():

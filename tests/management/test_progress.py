@@ -44,6 +44,23 @@ def test_without_a_terminal_a_line_comes_every_10_seconds(clock):
     ]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("I/O on closed file")])
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_a_stream_that_cannot_be_written_does_not_stop_the_work(clock, monkeypatch, kind, error):
+    def write(_text):
+        raise error
+
+    stream = kind()
+    monkeypatch.setattr(stream, "write", write)
+
+    with Progress("Published", 100, stream=stream, verbosity=1, clock=clock) as progress:
+        for _ in range(35):
+            clock.now += 1
+            progress.add()
+
+    assert progress.done == 35
+
+
 def test_what_failed_is_counted_and_an_unknown_end_is_not_guessed(clock):
     lines = shown(io.StringIO(), clock, steps=10, good=False).splitlines()
 

@@ -812,6 +812,21 @@ def test_workers_draining_at_once_publish_each_event_once():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_only_watches_a_sender_cannot_stop_it(caplog):
+    rows = [event() for _ in range(3)]
+
+    def fails(answer):
+        raise OSError(28, "No space left on device")
+
+    platform = ScriptedPlatform()
+    with Senders(settings_with(), 1, transport=platform.transport, on_report=fails) as senders:
+        relay.publish_due(senders=senders)
+
+    assert [fresh(row).state for row in rows] == [State.ACCEPTED] * 3
+    assert "on_report failed (OSError)" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 class TestSendersThatDie:
     def test_a_row_in_the_hands_of_a_thread_that_died_is_of_unknown_outcome(self, monkeypatch):

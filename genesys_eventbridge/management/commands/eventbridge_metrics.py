@@ -52,8 +52,12 @@ class Command(OutboxCommand):
 
 
 def _replace(file: Path, text: str) -> None:
-    """A reader finds the old file or the new one. Raises CommandError if the folder cannot be written."""
-    temporary = None
+    """A reader finds the old file or the new one; a link stays. Raises CommandError if that is impossible."""
+    temporary, file = None, file.resolve()
+    if file.exists() and not file.is_file():
+        raise CommandError(
+            f"--output: {file} is not a regular file. Without --output, the metrics are printed."
+        )
     try:
         # In the same folder, so that it can be renamed, and with an ending that node_exporter does not read.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".tmp", dir=file.parent)
