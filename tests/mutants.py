@@ -5574,6 +5574,98 @@ MUTANTS = [
         "management/test_listing.py::TestList::test_a_reader_that_has_enough_is_no_error",
     ),
     Mutant(
+        "a paused destination gets no claim",
+        "relay/batch.py",
+        (
+            (
+                "        if self._report_pause(gate):\n            return NextClaim(wait=None)\n",
+                "        self._report_pause(gate)\n",
+            ),
+        ),
+        "relay/test_relay.py::TestVerdicts::test_after_a_429_nothing_more_is_begun",
+    ),
+    Mutant(
+        "what another worker claimed since the look is not put off",
+        "outbox/claim.py",
+        (
+            (
+                '    free = list(unlocked(_still_due(ids)).order_by("id").values_list("id", flat=True))\n'
+                "    return _still_due(free)",
+                "    return still_in(OutboxEvent.objects.on_outbox(), ids, State.PENDING)",
+            ),
+        ),
+        "outbox/test_claim.py::test_a_row_of_a_refused_type_that_was_claimed_since_the_look_keeps_its_claim",
+    ),
+    Mutant(
+        "a claim ends what held its row",
+        "outbox/claim.py",
+        (('        "key_held": None,\n', ""),),
+        "outbox/test_claim.py::test_a_claim_ends_what_held_the_row_behind_its_key",
+    ),
+    Mutant(
+        "a turn that is over is nobody else's",
+        "circuit/__init__.py",
+        (("until is None or until <= circuit.now or until ==", "until is None or until =="),),
+        "circuit/test_circuit.py::test_a_turn_that_is_over_is_nobody_elses",
+    ),
+    Mutant(
+        "a pause of checks that the clock made long",
+        "circuit/__init__.py",
+        (("check=self.check.pulled_in(self.now)", "check=self.check"),),
+        "circuit/test_circuit.py::test_after_the_clock_was_set_back_a_pause_lasts_its_own_length",
+    ),
+    Mutant(
+        "a refused type that the clock held long",
+        "circuit/__init__.py",
+        (
+            (
+                "refused_until=self.refused_until and (past(self.refused_until, turn) or self.now)",
+                "refused_until=self.refused_until",
+            ),
+        ),
+        "circuit/test_circuit.py::test_after_the_clock_was_set_back_a_refused_type_does_not_wait_for_it",
+    ),
+    Mutant(
+        "what only watches a sender cannot stop it",
+        "relay/senders.py",
+        (
+            (
+                "except Exception as error:  # noqa: BLE001 - a dead thread could",
+                "except TypeError as error:  #",
+            ),
+        ),
+        "relay/test_relay.py::test_what_only_watches_a_sender_cannot_stop_it",
+    ),
+    Mutant(
+        "a stream that cannot be written does not stop the work",
+        "management/progress.py",
+        (
+            (
+                "            with suppress(*UNWRITABLE):\n                self._show",
+                "            with suppress():\n                self._show",
+            ),
+        ),
+        "management/test_progress.py::test_a_stream_that_cannot_be_written_does_not_stop_the_work",
+    ),
+    Mutant(
+        "a loop does not need its standard error",
+        "management/work.py",
+        (("with suppress(*UNWRITABLE):", "with suppress():"),),
+        "management/test_loop.py::TestProcess::test_a_worker_whose_log_cannot_be_written_continues",
+    ),
+    Mutant(
+        "metrics replace regular files only",
+        "management/commands/eventbridge_metrics.py",
+        (("if file.exists() and not file.is_file():", "if False:"),),
+        "contrib/test_prometheus.py",
+    ),
+    Mutant(
+        "metrics leave a link where it is",
+        "management/commands/eventbridge_metrics.py",
+        (("file.resolve()", "file"),),
+        "contrib/test_prometheus.py",
+    ),
+    Mutant(
         "an error while the result is written is one line",
         "management/base.py",
         (

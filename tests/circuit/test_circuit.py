@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -562,3 +563,29 @@ def test_a_turn_of_a_refused_type_that_comes_to_nothing_does_not_cost_a_lease():
     step = after(circuit, Reply(1, BROKEN, type="a", turn=True, turn_until=at(60)), LIMITS, checking=False)
 
     assert step.circuit.refused_until == at(10)
+
+
+def test_a_turn_that_is_over_is_nobody_elses():
+    run = Refusals(since=NOW, types=("a",), seconds=10.0)
+    circuit = Circuit(NOW, refusals=run, refused_until=at(-10))
+
+    step = after(circuit, Reply(1, BROKEN, type="a", turn=True, turn_until=at(-60)), LIMITS, checking=False)
+
+    assert step.circuit.refused_until == at(10)
+
+
+@pytest.mark.parametrize("held", ["publish", "check"])
+def test_after_the_clock_was_set_back_a_pause_lasts_its_own_length(held):
+    ahead = Pauses((Pause("config", at(3605), "why", 5.0, 5.0),))
+
+    changed: dict[str, Any] = {held: ahead}
+    circuit = replace(Circuit(NOW), **changed).set_right(60.0)
+
+    assert pauses(circuit, checking=held == "check") == {"config": 5.0}
+
+
+@pytest.mark.parametrize(("until", "then"), [(3600, 0), (55, 55), (-5, -5)])
+def test_after_the_clock_was_set_back_a_refused_type_does_not_wait_for_it(until, then):
+    circuit = Circuit(NOW, refusals=Refusals(since=NOW, seconds=10.0), refused_until=at(until))
+
+    assert circuit.set_right(60.0).refused_until == at(then)

@@ -87,6 +87,12 @@ class DestinationJudge:
             return False
         return bool(probe > (before["probe_until"] or -math.inf) + CLOSE)
 
+    def judge_claim(self, process: str) -> None:
+        """The latest commit claimed events: the gate that its pass read last was open (G9)."""
+        gate, _began = self.gates.get(process, (None, 0))
+        if gate is None or not gate.open:
+            raise Broken(f"{process} claims, and its gate was closed")
+
     def judge_bucket(self, before: Row, claims: int) -> None:
         """The latest commit made so many claims: so many tokens, and no more, have left the bucket (G9)."""
         rate, after = self.settings.rate_per_minute, self.row

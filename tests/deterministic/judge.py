@@ -174,6 +174,8 @@ class Judge:
             and row["claim_token"] != self.rows[pk]["claim_token"]
         ]
         self.destination.judge_bucket(known, len(claimed))
+        if claimed:
+            self.destination.judge_claim(process)
         self._judge_progress(process, moved=found != self.rows or self.destination.row is not known)
         for pk in self.rows.keys() - found.keys():
             self._judge_vanished(pk, process)

@@ -48,6 +48,7 @@ CAUGHT: dict[str, int] = {
     "refused in doubt is no certain death": 16,
     "a row not begun goes back uncharged": 2,
     "the pause gate": 7,
+    "a paused destination gets no claim": 1,
     "a person's hold": 7,
     "one probe at a time": 120,
     "the shared rate": 7,
@@ -117,6 +118,7 @@ CAUGHT: dict[str, int] = {
 #: Not caught, by reason.
 MISSED: dict[str, tuple[str, ...]] = {
     NO_SUCH_INPUT: (
+        "what only watches a sender cannot stop it",
         "the check after a pause always asks for the oldest event",
         "Django cannot name the callback of a commit",
         "the columns of the release before count",
@@ -237,6 +239,11 @@ MISSED: dict[str, tuple[str, ...]] = {
         "a raised epoch changes the key",
     ),
     TOO_RARE: (
+        "what another worker claimed since the look is not put off",
+        "a claim ends what held its row",
+        "a turn that is over is nobody else's",
+        "a pause of checks that the clock made long",
+        "a refused type that the clock held long",
         "a suspect that is accepted clears them all",
         "a failure in a pause that is no probe lengthens nothing",
         "a conflict counts in an outage, too",

@@ -62,7 +62,11 @@ Row rows[EVENTS];
 #define FREE(r) (rows[r].token == 0 || IS_DUE(r))
 #define AGE(r) (rows[r].since - 1)
 #define CLOSED(r) (rows[r].doubt && AGE(r) + SLACK >= WINDOW)
+#ifdef WEAKEN_USED_UP
+#define USED_UP(r) (rows[r].attempts > MAX_ATTEMPTS)
+#else
 #define USED_UP(r) (rows[r].attempts >= MAX_ATTEMPTS)
+#endif
 /* It holds back later rows of its ordering key. */
 #define LEFT_UNACCEPTED(r) ((rows[r].state == DEAD || rows[r].state == UNRESOLVED) && !rows[r].accepted)
 #ifdef WEAKEN_BLOCK_ON_DEAD
@@ -98,7 +102,11 @@ Row rows[EVENTS];
 #define CAN_CANCEL(r) ((rows[r].state == PENDING && FREE(r)) || rows[r].state == DEAD || rows[r].state == UNRESOLVED)
 #endif
 #define CAN_CHECK_NOW(r) ((rows[r].state == UNRESOLVED && rows[r].id) || (rows[r].state == ACCEPTED && FREE(r)))
+#ifdef WEAKEN_LATE
+#define CAN_TAKE_LATE(r) true
+#else
 #define CAN_TAKE_LATE(r) (rows[r].state == UNRESOLVED && !rows[r].id && rows[r].token == 0)
+#endif
 /* The platform surely remembers the key for another attempt. */
 #define KEY_IS_KNOWN(r) (rows[r].since && rows[r].reason != CONFLICT && AGE(r) + LEASE < WINDOW + SLACK)
 
@@ -277,7 +285,12 @@ inline resolve_not_delivered(r) {
 }
 
 inline resolve_give_up(r) {
+#ifdef WEAKEN_GIVE_UP
+    rows[r].doubt = 0;
+    rows[r].since = 0;
+#else
     rows[r].doubt = (rows[r].since != 0);
+#endif
     moves(r, DEAD, OPERATOR)
 }
 

@@ -289,7 +289,7 @@ inline finish(w) {
 
 inline tell_late(w) {
     if
-    :: CAN_TAKE_LATE(at[w]) -> take_late(at[w], ACCEPTED)
+    :: CAN_TAKE_LATE(at[w]) -> writes(at[w], 0); take_late(at[w], ACCEPTED)
     :: else
     fi;
     drop(w)

@@ -148,6 +148,14 @@ def other_bytes(lines):
     lines[at] = dataclasses.replace(lines[at], detail={"same_bytes": False})
 
 
+def an_outcome_of_no_request(lines):
+    lines[:] = [line for line in lines if line.what != "send"]
+
+
+def an_acceptance_that_was_none(lines):
+    lines[:] = [line for line in lines if line.what != "accept"]
+
+
 def a_follower_first(lines):
     for at, line in enumerate(lines):
         if "number" in line.detail:
@@ -176,6 +184,8 @@ def no_doubt(lines):
         two_acceptances,
         a_send_before_its_claim,
         other_bytes,
+        an_outcome_of_no_request,
+        an_acceptance_that_was_none,
         a_follower_first,
         an_attempt_not_counted,
         no_doubt,

@@ -45,6 +45,7 @@ int numbers[EVENTS];       /* the order of insertion */
 bit earlier[EVENTS];       /* the doubt before the claim */
 int owner[EVENTS];         /* who claimed it; 0: unknown */
 int lag[EVENTS];           /* how long a request of its last claim may still arrive */
+bit sent[EVENTS];          /* a request has left since its last claim */
 byte taken_under[EVENTS];  /* the epochs under which the platform accepted it, as bits */
 bit excused[EVENTS];
 int last_taken;            /* the latest event of the key that the platform accepted */
@@ -52,6 +53,8 @@ int last_taken;            /* the latest event of the key that the platform acce
 #define NEAR(a, b) ((a) - (b) <= SLACK && (b) - (a) <= SLACK)
 #define IS(what) (kind == LINE_ROW && rows[r].state == from_state && rows[r].token == from_token && (what))
 #define IS_HOLDER (rows[r].state == PENDING && rows[r].token && token == 0 && (who == 0 || owner[r] == 0 || who == owner[r]))
+/* Its request was sent, and the platform has it under its key: only then an answer can say so. */
+#define IS_TOLD (IS_HOLDER && sent[r] && (taken_under[r] & (1 << rows[r].epoch)))
 #define IS_CHECKER (rows[r].state == ACCEPTED && token == 0)
 
 /* The row is as it was recorded. */
@@ -94,7 +97,8 @@ inline read() {
 inline clear(n) {
     rows[n].state = ABSENT; rows[n].reason = 0; rows[n].token = 0; rows[n].due = 0; rows[n].since = 0;
     rows[n].doubt = 0; rows[n].known = 0; rows[n].accepted = 0; rows[n].id = 0; rows[n].attempts = 0;
-    rows[n].epoch = 0; numbers[n] = 0; earlier[n] = 0; owner[n] = 0; lag[n] = 0; taken_under[n] = 0; excused[n] = 0
+    rows[n].epoch = 0; numbers[n] = 0; earlier[n] = 0; owner[n] = 0; lag[n] = 0; sent[n] = 0; taken_under[n] = 0;
+    excused[n] = 0
 }
 
 inline settled(result) {
@@ -123,7 +127,8 @@ active proctype Trace() {
             s = 0; last_taken = 0; arrived() }
         /* The platform. */
         :: d_step { kind == LINE_SEND && same_bytes && epoch == rows[r].epoch &&
-            ((rows[r].state == PENDING && rows[r].token && rows[r].due && rows[r].doubt) || lag[r]) -> arrived() }
+            ((rows[r].state == PENDING && rows[r].token && rows[r].due && rows[r].doubt) || lag[r]) ->
+            sent[r] = 1; arrived() }
         :: d_step { kind == LINE_ACCEPT && !(taken_under[r] & (1 << epoch)) &&
             (taken_under[r] || excused[r] || numbers[r] > last_taken) ->
             taken_under[r] = taken_under[r] | (1 << epoch);
@@ -145,13 +150,14 @@ active proctype Trace() {
                 od;
                 s = 0 }
             /* A worker. */
-            :: d_step { IS(token && token != rows[r].token && CAN_CLAIM(r)) -> claim(r, token, earlier[r]); owner[r] = who }
-            :: d_step { IS(IS_HOLDER) -> settled(TAKEN) }
-            :: d_step { IS(IS_HOLDER) -> settled(TAKEN_FINAL) }
-            :: d_step { IS(IS_HOLDER) -> settled(TAKEN_FINAL); rows[r].id = 1 }
-            :: d_step { IS(IS_HOLDER) -> settled(TAKEN_FAILED) }
-            :: d_step { IS(IS_HOLDER) -> settled(TAKEN_FAILED); rows[r].id = 1 }
-            :: d_step { IS(IS_HOLDER) -> settled(TAKEN_UNTRACKED) }
+            :: d_step { IS(token && token != rows[r].token && CAN_CLAIM(r)) -> claim(r, token, earlier[r]); owner[r] = who;
+                sent[r] = 0 }
+            :: d_step { IS(IS_TOLD) -> settled(TAKEN) }
+            :: d_step { IS(IS_TOLD) -> settled(TAKEN_FINAL) }
+            :: d_step { IS(IS_TOLD) -> settled(TAKEN_FINAL); rows[r].id = 1 }
+            :: d_step { IS(IS_TOLD) -> settled(TAKEN_FAILED) }
+            :: d_step { IS(IS_TOLD) -> settled(TAKEN_FAILED); rows[r].id = 1 }
+            :: d_step { IS(IS_TOLD) -> settled(TAKEN_UNTRACKED) }
             :: d_step { IS(IS_HOLDER) -> settled(REFUSED) }
             :: d_step { IS(IS_HOLDER) -> settled(UNAVAILABLE) }
             :: d_step { IS(IS_HOLDER) -> settled(UNCOUNTED) }

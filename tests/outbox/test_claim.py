@@ -7,8 +7,10 @@ from contextlib import ExitStack
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from genesys_eventbridge import conf
+from genesys_eventbridge.circuit.refusals import Refusals
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import Destination, OutboxEvent
 from genesys_eventbridge.outbox import claim as claims
@@ -558,3 +560,32 @@ def test_a_claim_reads_the_due_events_in_the_order_of_their_index():
             steps = " ".join(step for (step,) in cursor.fetchall())
         assert "Index Scan using eventbridge_due" in steps
         assert "Sort" not in steps
+
+
+def refused_type(kind):
+    """Events of this type wait for a turn, and no turn is due."""
+    run = Refusals(since=timezone.now(), types=(kind,), seconds=10.0)
+    Destination.objects.update(refusals=run.stored(), refused_until=DatabaseNow(60))
+
+
+def test_a_row_of_a_refused_type_that_was_claimed_since_the_look_keeps_its_claim(monkeypatch):
+    """Another worker, whose look was older than the run of refusals, claims it between look and write."""
+    claim()  # makes the destination's row
+    row, token = event("order.refused"), uuid.uuid4()
+    refused_type("order.refused")
+
+    def claimed_elsewhere(alias):
+        now = DatabaseNow()
+        OutboxEvent.objects.update(claim_token=token, due_at=DatabaseNow(60), in_doubt_since=now)
+
+    monkeypatch.setattr(claims, "first_write", claimed_elsewhere)
+    batch = claim()
+
+    assert (batch.rows, batch.moved, fresh(row).claim_token) == ([], False, token)
+
+
+def test_a_claim_ends_what_held_the_row_behind_its_key():
+    row = event(ordering_key="k", row={"key_held": True})
+
+    assert ids(claim()) == [row.pk]
+    assert fresh(row).key_held is None
