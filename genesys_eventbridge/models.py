@@ -70,6 +70,25 @@ def was_tried(attempts: int, halts: int, last_error: str) -> bool:
     return bool(attempts or halts or last_error)
 
 
+#: The platform may have accepted the event, under its present key or an earlier one.
+MAY_BE_KNOWN = (
+    ~Q(remote_id="")
+    | Q(in_doubt_since__isnull=False)
+    | Q(accepted_at__isnull=False)
+    | Q(key_known_since__isnull=False)
+)
+
+
+def may_be_known(
+    remote_id: str,
+    in_doubt_since: dt.datetime | None,
+    accepted_at: dt.datetime | None,
+    key_known_since: dt.datetime | None,
+) -> bool:
+    """``MAY_BE_KNOWN`` for a row that has been read."""
+    return remote_id != "" or any(time is not None for time in (in_doubt_since, accepted_at, key_known_since))
+
+
 def waiting() -> Q:
     """Q for rows that wait for the first attempt."""
     return Q(state=State.PENDING, attempts=0, halts=0, last_error="") & not_in_flight()

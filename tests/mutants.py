@@ -5689,6 +5689,18 @@ MUTANTS = [
         "management/test_common.py::test_output_that_is_not_utf_8_shows_escapes",
     ),
     Mutant(
+        "cancelling counts what may have been accepted",
+        "management/commands/eventbridge_cancel.py",
+        (("filter(MAY_BE_KNOWN, state__in", "filter(accepted_at__isnull=False, state__in"),),
+        "management/test_events.py::TestCancel::test_what_may_have_been_accepted_is_counted",
+    ),
+    Mutant(
+        "an event's page says that it may have been accepted before it was cancelled",
+        "reporting/ends.py",
+        (('return by + " " + _("The platform may have accepted it before.")', "return by"),),
+        "management/test_events.py::TestCancel::test_what_may_have_been_accepted_is_counted",
+    ),
+    Mutant(
         "an event that was cancelled before needs nobody",
         "management/commands/eventbridge_cancel.py",
         (("            already=Skip.CANCELLED,\n", ""),),

@@ -171,7 +171,10 @@ VERBS = {
             name="cancel",
             permission="cancel",
             label=_("Cancel"),
-            about=_("These events are withdrawn permanently. They will not be sent and cannot be requeued."),
+            about=_(
+                "These events are withdrawn permanently. They will not be sent and cannot be requeued. What "
+                "the platform has already accepted stays there."
+            ),
             past=_("%(count)s cancelled"),
             form=ActForm,
             fits=_can_be_cancelled,

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from genesys_eventbridge import conf
 from genesys_eventbridge.db.clock import DatabaseNow
-from genesys_eventbridge.models import was_tried
+from genesys_eventbridge.models import may_be_known, was_tried
 from genesys_eventbridge.operations.bulk import Action, Choose, Row
 from genesys_eventbridge.operations.results import Skip
 from genesys_eventbridge.outbox import destinations
@@ -213,8 +213,7 @@ def _key_is_known(row: Row) -> bool:
 
 def _may_be_known(row: Row) -> bool:
     """Whether the platform may have accepted it."""
-    times = (row.in_doubt_since, row.accepted_at, row.key_known_since)
-    return row.remote_id != "" or any(time is not None for time in times)
+    return may_be_known(row.remote_id, row.in_doubt_since, row.accepted_at, row.key_known_since)
 
 
 def _in_use(row: Row) -> Skip:

@@ -8,7 +8,7 @@ from typing import assert_never
 from django.utils.translation import gettext as _
 
 from genesys_eventbridge.formatting import day, moment, span
-from genesys_eventbridge.models import OutboxEvent
+from genesys_eventbridge.models import OutboxEvent, may_be_known
 from genesys_eventbridge.outbox.destinations import is_elsewhere, organisation
 from genesys_eventbridge.platform.outcomes import NOT_SENT
 from genesys_eventbridge.reporting.facts import Facts
@@ -75,7 +75,7 @@ def _has_no_status(facts: Facts) -> bool:
 
 def finished(event: OutboxEvent, facts: Facts) -> str:
     """How it ended, and until when it is kept."""
-    ended = _cancelled(facts) if event.state == State.CANCELLED else _delivered(event, facts)
+    ended = _cancelled(event, facts) if event.state == State.CANCELLED else _delivered(event, facts)
     return f"{ended} {_kept(event, facts)}"
 
 
@@ -170,8 +170,11 @@ def _took(event: OutboxEvent) -> float:
     return max(took, 0.0)
 
 
-def _cancelled(facts: Facts) -> str:
-    return _by_operator(_("Cancelled by %(who)s (%(at)s): “%(why)s”."), facts, _("Cancelled by an operator."))
+def _cancelled(event: OutboxEvent, facts: Facts) -> str:
+    by = _by_operator(_("Cancelled by %(who)s (%(at)s): “%(why)s”."), facts, _("Cancelled by an operator."))
+    if may_be_known(event.remote_id, event.in_doubt_since, event.accepted_at, event.key_known_since):
+        return by + " " + _("The platform may have accepted it before.")
+    return by
 
 
 def _by_operator(sentence: str, facts: Facts, unknown: str) -> str:

@@ -243,7 +243,9 @@ class TestCancel:
         ran = run("cancel", *(str(row.pk) for row in rows), "--because", "test data")
 
         assert {fresh(row).state for row in rows} == {State.CANCELLED}
-        assert ran.out == "Cancelled 3 events.\n"
+        assert ran.out == (
+            "Cancelled 3 events.\n  1 event may have been accepted before; the platform keeps what it has.\n"
+        )
         assert set(EventAct.objects.values_list("act", "via", "reason")) == {
             (Act.CANCEL, "eventbridge_cancel", "test data")
         }
@@ -258,6 +260,20 @@ class TestCancel:
         assert ran.data["skipped"] == [
             {"reason": "already accepted by the platform", "count": 1, "ids": [row.pk]}
         ]
+
+    def test_what_may_have_been_accepted_is_counted(self):
+        fresh_one, doubtful = event(), event(row={"attempts": 1, "in_doubt_since": DatabaseNow(-60)})
+        flags = [*(str(row.pk) for row in (fresh_one, doubtful, unresolved())), "--because", "x"]
+
+        foreseen = [run("cancel", *flags, "--dry-run"), run("cancel", *flags)]
+
+        for ran in foreseen:
+            assert ran.out.splitlines()[1] == (
+                "  2 events may have been accepted before; the platform keeps what it has."
+            )
+        assert "The platform may have accepted it before." in run("show", str(doubtful.pk)).out
+        assert "The platform may have accepted it before." not in run("show", str(fresh_one.pk)).out
+        assert run_json("cancel", *flags).data["may_be_known"] == 0
 
     def test_what_is_cancelled_already_needs_nobody(self):
         row = event()

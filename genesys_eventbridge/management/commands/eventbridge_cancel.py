@@ -1,6 +1,7 @@
 """`manage.py eventbridge_cancel`: withdraws events permanently, like the action in the admin.
 
-JSON: ``dry_run``, ``count``, ``done`` (the first 1,000 ids), ``may_duplicate`` (empty), ``skipped`` (a list
+JSON: ``dry_run``, ``count``, ``done`` (the first 1,000 ids), ``may_be_known`` (how many of them the platform
+may have accepted before), ``may_duplicate`` (empty), ``skipped`` (a list
 of ``reason``, ``count``, ``ids``), ``jobs`` (ids), ``needs_person``.
 """
 
@@ -10,10 +11,13 @@ from django.core.management.base import CommandParser
 
 from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
-from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management.output import Result, counted
 from genesys_eventbridge.management.selection import add_filters, require_choice, select, undecided
+from genesys_eventbridge.models import MAY_BE_KNOWN
 from genesys_eventbridge.operations import Order, Skip
-from genesys_eventbridge.states import Act
+from genesys_eventbridge.states import Act, State
+
+WITHDRAWN = (State.PENDING, State.DEAD, State.UNRESOLVED)
 
 
 class Command(OutboxCommand):
@@ -31,7 +35,8 @@ class Command(OutboxCommand):
         require_choice(options)
         picked = select(options, None if options["ids"] else undecided())
         order = Order(Act.CANCEL, self.actor(), options["because"] or "", about=picked.words.strip(" ()"))
-        return results.act(
+        known = picked.rows.filter(MAY_BE_KNOWN, state__in=WITHDRAWN).count()
+        result = results.act(
             self,
             options,
             order,
@@ -40,3 +45,10 @@ class Command(OutboxCommand):
             question=" permanently?",
             already=Skip.CANCELLED,
         )
+        if known:
+            events = counted(known, "event")
+            result.lines.insert(
+                1, f"  {events} may have been accepted before; the platform keeps what it has."
+            )
+        result.data["may_be_known"] = known
+        return result
