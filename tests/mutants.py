@@ -5691,8 +5691,20 @@ MUTANTS = [
     Mutant(
         "cancelling counts what may have been accepted",
         "management/commands/eventbridge_cancel.py",
-        (("filter(MAY_BE_KNOWN, state__in", "filter(accepted_at__isnull=False, state__in"),),
+        (("filter(MAY_BE_KNOWN, not_in_flight(), state__in", "filter(accepted_at__isnull=False, state__in"),),
         "management/test_events.py::TestCancel::test_what_may_have_been_accepted_is_counted",
+    ),
+    Mutant(
+        "a standard input that is closed is an error of one line",
+        "management/payload.py",
+        (("if sys.stdin is None:", "if False:"),),
+        "management/test_events.py::TestEnqueue::test_a_standard_input_that_is_closed_is_said",
+    ),
+    Mutant(
+        "what is being sent is not cancelled, and not counted",
+        "management/commands/eventbridge_cancel.py",
+        (("filter(MAY_BE_KNOWN, not_in_flight(), state__in", "filter(MAY_BE_KNOWN, state__in"),),
+        "management/test_events.py::TestCancel::test_what_is_being_sent_is_not_counted",
     ),
     Mutant(
         "an event's page says that it may have been accepted before it was cancelled",

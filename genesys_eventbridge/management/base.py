@@ -121,7 +121,7 @@ class OutboxCommand(BaseCommand):
 
     @property
     def name(self) -> str:
-        return type(self).__module__.rpartition(".")[2]
+        return _name(self)
 
     def actor(self) -> Actor:
         """The operating system's user, as the actor of an operation."""
@@ -167,9 +167,12 @@ def usage_errors(command: BaseCommand) -> Iterator[None]:
     except WrongUsage as error:
         if not getattr(command, "_called_from_command_line", False):
             raise
-        name = type(command).__module__.rpartition(".")[2]
-        command.stderr.write(f"manage.py {name}: error: {error}")
+        command.stderr.write(f"manage.py {_name(command)}: error: {error}")
         raise SystemExit(error.returncode) from error
+
+
+def _name(command: BaseCommand) -> str:
+    return type(command).__module__.rpartition(".")[2]
 
 
 def _forget_output() -> None:

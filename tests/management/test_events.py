@@ -12,7 +12,7 @@ from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.management import wait
 from genesys_eventbridge.models import EventAct, OutboxEvent
 from genesys_eventbridge.states import Act, Reason, State
-from tests.outbox_rows import accepted, ended, event, fresh, in_threads
+from tests.outbox_rows import accepted, claim, ended, event, fresh, in_threads
 from tests.prompt import run, run_json, sandboxed
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +57,13 @@ class TestEnqueue:
         run("enqueue", "order.created", "--data", "-")
 
         assert OutboxEvent.objects.get().data == {"a": 1}
+
+    def test_a_standard_input_that_is_closed_is_said(self, monkeypatch):
+        monkeypatch.setattr("sys.stdin", None)
+
+        ran = run("enqueue", "order.created", "--data", "-")
+
+        assert (ran.code, ran.error) == (1, "--data -: standard input is closed.")
 
     @pytest.mark.parametrize(
         ("given", "code", "said"),
@@ -274,6 +281,14 @@ class TestCancel:
         assert "The platform may have accepted it before." in run("show", str(doubtful.pk)).out
         assert "The platform may have accepted it before." not in run("show", str(fresh_one.pk)).out
         assert run_json("cancel", *flags).data["may_be_known"] == 0
+
+    def test_what_is_being_sent_is_not_counted(self):
+        row = event()
+        claim()
+
+        ran = run("cancel", str(row.pk), "--because", "x")
+
+        assert ran.out == f"Cancelled 0 events.\n  Skipped: 1 (being sent right now): {row.pk}\n"
 
     def test_what_is_cancelled_already_needs_nobody(self):
         row = event()

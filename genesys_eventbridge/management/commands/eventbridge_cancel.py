@@ -1,8 +1,8 @@
 """`manage.py eventbridge_cancel`: withdraws events permanently, like the action in the admin.
 
-JSON: ``dry_run``, ``count``, ``done`` (the first 1,000 ids), ``may_be_known`` (how many of them the platform
-may have accepted before), ``may_duplicate`` (empty), ``skipped`` (a list
-of ``reason``, ``count``, ``ids``), ``jobs`` (ids), ``needs_person``.
+JSON: ``dry_run``, ``count``, ``done`` (the first 1,000 ids), ``may_be_known`` (how many of the chosen ones
+the platform may have accepted before), ``may_duplicate`` (empty), ``skipped`` (a list of ``reason``,
+``count``, ``ids``), ``jobs`` (ids), ``needs_person``.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from genesys_eventbridge.management import arguments, results
 from genesys_eventbridge.management.base import OutboxCommand
 from genesys_eventbridge.management.output import Result, counted
 from genesys_eventbridge.management.selection import add_filters, require_choice, select, undecided
-from genesys_eventbridge.models import MAY_BE_KNOWN
+from genesys_eventbridge.models import MAY_BE_KNOWN, not_in_flight
 from genesys_eventbridge.operations import Order, Skip
 from genesys_eventbridge.states import Act, State
 
@@ -35,7 +35,7 @@ class Command(OutboxCommand):
         require_choice(options)
         picked = select(options, None if options["ids"] else undecided())
         order = Order(Act.CANCEL, self.actor(), options["because"] or "", about=picked.words.strip(" ()"))
-        known = picked.rows.filter(MAY_BE_KNOWN, state__in=WITHDRAWN).count()
+        known = picked.rows.filter(MAY_BE_KNOWN, not_in_flight(), state__in=WITHDRAWN).count()
         result = results.act(
             self,
             options,
