@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -126,7 +127,12 @@ class Storm:
         self.pause = 2 * seconds / commits
         self.report = Report(connection.vendor, seed, workers, on_doubt=on_doubt)
         self.on_doubt = on_doubt
-        self.sandbox = Sandbox(deliver_after=0.3, protocol="webhook" if on_doubt else "eventbridge")
+        self._platform_stops = threading.Event()
+        self.sandbox = Sandbox(
+            deliver_after=0.3,
+            protocol="webhook" if on_doubt else "eventbridge",
+            sleep=self._wait,
+        )
         self.server = serve(self.sandbox)
         self.children: dict[str, Child] = {}
         self.frozen: dict[str, float] = {}
@@ -227,8 +233,17 @@ class Storm:
             self.sandbox.fail_next(fault, times)
         if self.draw.random() < 0.05:
             self.report.deeds["platform restarts"] += 1
-            self.server.close()
-            self.server = serve(self.sandbox, port=self.server.port)
+            self._restart_platform()
+
+    def _wait(self, seconds: float) -> None:
+        self._platform_stops.wait(seconds)
+
+    def _restart_platform(self) -> None:
+        """It ends slow requests, too: otherwise they would seem to overlap with their next try."""
+        self.server.close()
+        self._platform_stops.set()
+        self._platform_stops.clear()
+        self.server = serve(self.sandbox, port=self.server.port)
 
     def _deed(self) -> None:
         deeds: dict[str, float] = {"workers killed": 12, "committers killed": 2, "workers frozen": 1}
