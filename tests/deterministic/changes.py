@@ -119,7 +119,7 @@ class Replays:
 
     def judged(self, run: Run) -> Run:
         """The run, which has failed if one of its changes is no transition of the model."""
-        if run.failure or not run.changes:
+        if run.failure or not run.is_followed:
             return run
         verdict = self._validator(run.settings).judge(run.changes)
         if verdict.refused is not None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from random import Random
 
 #: One choice: the name of its stream, and its number within the stream.
 Choice = tuple[str, int]
+
+
+def as_text(made: Iterable[Choice]) -> str:
+    return ", ".join(f"{stream} {number}" for stream, number in made)
+
+
+def from_text(text: str) -> list[Choice]:
+    """Raises ValueError."""
+    pairs = (each.strip().rpartition(" ") for each in text.split(",") if each.strip())
+    return [(stream, int(number)) for stream, _space, number in pairs]
 
 
 class Choices:

@@ -295,8 +295,8 @@ class Claims:
 
     def unheld(  # noqa: C901 - one rule after another
         self, name: str, process: str, before: Row, row: Row, now: float
-    ) -> str:
-        """A worker has changed a row that it does not hold; returns what this is."""
+    ) -> None:
+        """A worker has changed a row that it does not hold."""
         old, new, reason = before["state"], row["state"], row["reason"]
         if old == new and reason == before["reason"]:
             for column in KEPT:
@@ -307,10 +307,10 @@ class Claims:
                 raise Broken(f"{name}: {process} cuts its wait for a retry short")
             if row["failed_at"] != before["failed_at"]:
                 raise Broken(f"{name}: {process} changes when it failed, and nothing was sent")
-            return "release"
+            return
         if old == State.UNRESOLVED and new in (State.ACCEPTED, State.DELIVERED):
             self._judge_late(name, before, row)
-            return "late"
+            return
         ends = new in (State.DEAD, State.UNRESOLVED)
         if ends and (row["failed_at"] is None or row["failed_at"] == before["failed_at"]):
             raise Broken(f"{name}: {process} ends it, and it failed at {row['failed_at']}")
@@ -321,11 +321,11 @@ class Claims:
             steady = self.clock_is_steady or self.settings.resends_in_doubt
             if doubt is None or not (used_up or closed or not steady):
                 raise Broken(f"{name}: {process} ends it as {reason}, in doubt since {doubt}")
-            return "expire"
+            return
         if old == State.PENDING and new == State.DEAD and reason == Reason.EXHAUSTED:
             if not used_up or before["in_doubt_since"] is not None:
                 raise Broken(f"{name}: {process} ends it after {before['attempts']} attempts")
-            return "expire"
+            return
         raise Broken(f"{name}: {process} writes {new} {reason} to what is {old} and not claimed by it")
 
     def _judge_late(self, name: str, before: Row, row: Row) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import re
 import shutil
@@ -25,11 +24,12 @@ from typing import TYPE_CHECKING
 
 from tests import databases, mutants
 from tests.deterministic import reach, scope
+from tests.deterministic.choices import Choice, as_text, from_text
+from tests.deterministic.profiles import END, PROFILES, in_turn, of_seed
 from tests.deterministic.reach import Lines
 from tests.mutants import Mutant
 
 if TYPE_CHECKING:
-    from tests.deterministic.choices import Choice
     from tests.deterministic.world import Run
 
 #: The last steps of a failed run that are printed.
@@ -44,18 +44,26 @@ TEMPLATE = "EVENTBRIDGE_SIMULATION_TEMPLATE"
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument(
-        "--seeds", type=int, default=100, metavar="N", help="how many seeds to run (default: 100)"
+        "--seeds", type=_positive, default=100, metavar="N", help="how many seeds to run (default: 100)"
     )
-    parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first of them (default: 1)")
+    parser.add_argument(
+        "--first", type=_seed, default=1, metavar="SEED", help="the first of them (default: 1)"
+    )
     parser.add_argument(
         "--profile", nargs="*", metavar="WORD", help="only seeds whose profile has one of these words"
     )
     parser.add_argument("--database", choices=["sqlite", *databases.URLS], default="sqlite")
     parser.add_argument(
-        "--seed", type=int, nargs="+", metavar="SEED", help="replay these seeds and print each step"
+        "--seed", type=_seed, nargs="+", metavar="SEED", help="replay these seeds and print each step"
     )
     parser.add_argument(
-        "--trace", type=Path, metavar="FILE", help="write changes of rows and messages as JSON lines"
+        "--choices",
+        type=_choices,
+        metavar="TEXT",
+        help="with one --seed: make only these of its choices, as a shrunk run prints them",
+    )
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="with one --seed: write the lines that the model replays"
     )
     parser.add_argument("--mutant", metavar="NAME", help="apply this mutant of tests/mutants.py first")
     parser.add_argument(
@@ -72,6 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="end at the first failure, and shrink nothing")
     parser.set_defaults(known={})
     options = parser.parse_args(arguments)
+    if len(options.seed or ()) != 1 and (options.choices is not None or options.trace):
+        parser.error("--choices and --trace need --seed with one seed")
+    url = databases.URLS.get(options.database)
+    if url and not os.environ.get(url):
+        parser.error(f"--database {options.database} needs {url}: {options.database}://user@127.0.0.1")
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set of texts is part of a run
         given = sys.argv[1:] if arguments is None else arguments
         environment = {**os.environ, "PYTHONHASHSEED": "0", databases.CHOICE: options.database}
@@ -85,6 +98,25 @@ def main(arguments: list[str] | None = None) -> int:
     with _database() as name:
         del name
         return _run(options)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) < END:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed: 1 to {END - 1}")
+    return int(text)
+
+
+def _choices(text: str) -> list[Choice]:
+    try:
+        return from_text(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("names and numbers, such as 'next 3, clock 1'") from None
 
 
 @contextmanager
@@ -126,11 +158,12 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
             return replays.judged(run) if replays else run
 
         for seed in seeds:
-            run = run_one(seed)
+            run = run_one(seed, options.choices)
             steps += run.steps
             traces[seed] = hash(tuple(run.trace))
             if options.trace:
-                _write(options.trace, run, more=seed != seeds[0])
+                lines = (f"{line.as_json()}\n" for line in run.changes)
+                options.trace.write_text("".join(lines), encoding="utf-8")
             if options.seed:
                 _say("\n".join(run.trace))
             if run.failure:
@@ -162,13 +195,14 @@ def _differing(traces: dict[int, int], known: dict[int, int]) -> str:
 
 def _seeds(options: argparse.Namespace) -> list[int]:
     """The seeds to run: from the first on, as many as wanted, of the profiles that were asked for."""
-    from tests.deterministic.profiles import PROFILES, in_turn, of_seed
-
     words = options.profile or [""]
     if not any(word in profile.name for word in words for profile in PROFILES):
         raise SystemExit(f"no profile has one of the words {words}")
     wanted = (seed for seed in in_turn(options.first) if any(word in of_seed(seed).name for word in words))
-    return list(itertools.islice(wanted, options.seeds))
+    seeds = list(itertools.islice(wanted, options.seeds))
+    if not seeds:
+        raise SystemExit(f"no seed from {options.first} on has such a profile")
+    return seeds
 
 
 def _explain(run: Run, again: Callable[[Collection[Choice]], Run], options: argparse.Namespace) -> None:
@@ -176,7 +210,7 @@ def _explain(run: Run, again: Callable[[Collection[Choice]], Run], options: argp
     from tests.deterministic.shrinking import shrunk
 
     _say(f"seed {run.seed} ({run.profile}): {run.failure.strip()}")
-    if options.quick:
+    if options.quick or options.choices is not None:
         return
     small = shrunk(run, again)
     _say(
@@ -185,17 +219,12 @@ def _explain(run: Run, again: Callable[[Collection[Choice]], Run], options: argp
     )
     for fault in small.faults:
         _say(f"  fault: {fault}")
-    _say("  choices: " + ", ".join(f"{stream} {number}" for stream, number in small.made))
     _say("  the last steps of the shrunk run:")
     for line in small.trace[-LAST:]:
         _say(f"    {line}")
-    _say(f"  repeat it: python -m tests.simulation --database {options.database} --seed {run.seed}")
-
-
-def _write(path: Path, run: Run, *, more: bool) -> None:
-    with path.open("a" if more else "w", encoding="utf-8") as file:
-        file.write(json.dumps({"what": "run", "detail": {"seed": run.seed}}) + "\n")
-        file.writelines(json.dumps(line, default=str) + "\n" for line in run.lines)
+    repeat = f"python -m tests.simulation --database {options.database} --seed {run.seed}"
+    _say(f"  repeat it: {repeat}")
+    _say(f'  repeat the shrunk run: {repeat} --choices "{as_text(small.made)}"')
 
 
 # ------------------------------------------------------------------------------------------------- mutants

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -77,7 +76,6 @@ class Judge:
         self.settings = settings
         self.claims = Claims(settings, platform)
         self.rows: dict[int, Row] = {}
-        self.lines: list[dict[str, Any]] = []
         self.changes = Changes()
         #: By event: the step at which its insert began, and the one at which it was seen committed.
         self.began: dict[str, int] = {}
@@ -116,7 +114,6 @@ class Judge:
         platform.known_ids = lambda: [row["remote_id"] for row in self.rows.values() if row["remote_id"]]
 
     def message(self, what: str, event: str, detail: Row) -> None:
-        self.lines.append(self._line(what, event, detail=detail))
         task = self.scheduler.current()
         if what in ("send", "accept") and self.settings.honours_key:
             self._of_the_platform(what, event, detail)
@@ -125,9 +122,11 @@ class Judge:
             row = next((row for row in self.rows.values() if row["event_id"] == event), None)
             if row is None:
                 raise Broken(f"{task.process} sends {event}, which was never committed")
+            self.scheduler.remark(f"the request for event {row['id']}: {detail['fate']}")
             self.claims.sent(task.process, row, detail["key"], detail["fate"], now=self.database.now())
             self.requeued.discard(row["id"])
         elif what == "answer" and task is not None:
+            self.scheduler.remark(f"its answer: {detail['status'] or 'none'}")
             self.claims.answered(task.process, event, detail["status"], self.database.now())
 
     def _of_the_platform(self, what: str, event: str, detail: Row) -> None:
@@ -136,7 +135,8 @@ class Judge:
             same = sha256(detail["body"].encode()).hexdigest() == row["body_sha256"]
             self.changes.request(what, row, detail["key"], self.database.now(), same_bytes=same)
 
-    def happened(self, what: str, who: str, **detail: Any) -> None:
+    def struck(self, what: str, who: str) -> None:
+        """A fault."""
         if what == "clock":
             self.claims.clock_is_steady = self.destination.clock_is_steady = False
         elif what in ("kill", "trouble"):
@@ -145,17 +145,6 @@ class Judge:
                 self.claims.killed.add(who)
         elif what in ("freeze", "suspend"):
             self.claims.undisturbed = False
-        self.lines.append({"t": round(self.scheduler.now, 3), "who": who, "what": what, "detail": detail})
-
-    def _line(self, what: str, event: str, **more: Any) -> Row:
-        task = self.scheduler.current()
-        return {
-            "t": round(self.scheduler.now, 3),
-            "who": task.name if task else "-",
-            "event": event,
-            "what": what,
-            **more,
-        }
 
     # ------------------------------------------------------------------------------------------- each commit
 
@@ -181,9 +170,7 @@ class Judge:
             self._judge_vanished(pk, process)
             self.pruned.add(self.rows[pk]["event_id"])
             self.changes.row(self.rows[pk], None, self.database.now())
-            self.lines.append(
-                self._line("prune", self.rows[pk]["event_id"], **{"from": self.rows[pk]["state"], "to": None})
-            )
+            self.scheduler.remark(f"event {pk} is gone")
         for pk, row in found.items():
             before = self.rows.get(pk)
             if before is None:
@@ -191,26 +178,8 @@ class Judge:
             if before != row:
                 self.changed[pk] = self.scheduler.steps
                 self.changes.row(before, row, self.database.now())
-                what = self._judge(process, before, row, found)
-                self.lines.append(
-                    self._line(
-                        what,
-                        row["event_id"],
-                        **{
-                            "from": before and before["state"],
-                            "to": row["state"],
-                            "token": row["claim_token"] and row["claim_token"][:8],
-                            "epoch": row["key_epoch"],
-                            "attempts": row["attempts"],
-                            "in_doubt": row["in_doubt_since"] is not None,
-                            "detail": {
-                                "reason": row["reason"],
-                                "due_at": row["due_at"],
-                                "checks": row["checks"],
-                            },
-                        },
-                    )
-                )
+                self.scheduler.remark(_shown(before, row))
+                self._judge(process, before, row, found)
                 self._judge_followers(before, row, found)
         if self.destination.takes_probe(known, process):
             self._judge_probe(process, claimed, found)
@@ -325,13 +294,13 @@ class Judge:
 
     def _judge(  # noqa: C901 - one rule after another
         self, process: str, before: Row | None, row: Row, found: dict[int, Row]
-    ) -> str:
-        """What this change of a row is; raises Broken if its process may not make it."""
+    ) -> None:
+        """Raises Broken if this process may not change the row so."""
         if before is None:
             origin = self.rows.get(int(row["origin_id"])) if row["origin_id"] else None
             if origin is not None and origin["state"] not in (State.ACCEPTED, State.DELIVERED):
                 raise Broken(f"event {row['id']} copies {origin['id']}, which is {origin['state']}")
-            return "insert"
+            return
         name = f"event {row['id']}"
         erases = process in self.operators or process in self.pruning
         for column in FIXED:
@@ -354,8 +323,8 @@ class Judge:
         if new is not None and new != old:
             self._judge_claim(name, process, before, row)
             self.claims.claimed(name, process, before, row, found)
-            return "claim"
-        return self._judge_other(name, process, before, row, found, held=held)
+        else:
+            self._judge_other(name, process, before, row, found, held=held)
 
     def _judge_new_key(self, name: str, process: str, before: Row, row: Row) -> None:
         """Only an operator gives a new key, and where it may duplicate, only one who accepts that."""
@@ -387,8 +356,8 @@ class Judge:
 
     def _judge_other(  # noqa: C901 - one rule after another
         self, name: str, process: str, before: Row, row: Row, found: dict[int, Row], *, held: bool
-    ) -> str:
-        """What a change is that is neither an insert nor a claim."""
+    ) -> None:
+        """A change that is neither an insert nor a claim."""
         old = before["claim_token"]
         if before["state"] in (State.DELIVERED, State.CANCELLED) and before["state"] != row["state"]:
             raise Broken(f"{name}: {before['state']} became {row['state']}")
@@ -397,21 +366,21 @@ class Judge:
                 raise Broken(f"{name}: {process} changes what {self._holder(before)} holds")
             self._judge_act(name, process, before, row)
             self._judge_release(name, process, before, row, found)
-            return "operator"
+            return
         if process in self.pruning:
             if row["state"] != before["state"] or row["finished_at"] is None:
                 raise Broken(f"{name}: {process} blanks what is {row['state']}")
-            return "blank"
+            return
         claim = self.claims.of(before)
         if claim is None or claim.process != process or row["claim_token"] == old:
             # A sweep moves times from before the clock was set back, and leaves the claim.
             corrects = not self.claims.clock_is_steady and row["claim_token"] == old
             if held and claim is not None and claim.process != process and not corrects:
                 raise Broken(f"{name}: {process} writes what {claim.process} holds")
-            what = self.claims.unheld(name, process, before, row, self.database.latest)
+            self.claims.unheld(name, process, before, row, self.database.latest)
             self._judge_release(name, process, before, row, found)
             self._owe(process, before, row)
-            return what
+            return
         if row["state"] == State.DEAD and row["id"] in self.requeued and row["reason"] in CERTAIN:
             raise Broken(f"{name} is {row['reason']}, and was not sent since an operator requeued it")
         self.claims.settled(name, claim, before, row, held=held)
@@ -425,7 +394,6 @@ class Judge:
             and process not in self.claims.odd
         ):
             self.destination.judge_asked_to_wait(name, claim.answered_at)
-        return "settle"
 
     def _judge_release(self, name: str, process: str, before: Row, row: Row, found: dict[int, Row]) -> None:
         """What waits for its key is made due only when an event has left it (G8)."""
@@ -644,9 +612,6 @@ class Judge:
         rows = self.database.rows(EVENTS, ("id", "state", "reason"))
         return Counter(f"{row['state']}/{row['reason']}" if row["reason"] else row["state"] for row in rows)
 
-    def text(self) -> str:
-        return "".join(f"{json.dumps(line, default=str)}\n" for line in self.lines)
-
 
 def _tries(row: Row) -> int:
     return int(row["attempts"] + row["halts"])
@@ -655,3 +620,18 @@ def _tries(row: Row) -> int:
 def _met_pages(row: Row) -> bool:
     """It may be that event which is at fault: then it goes last."""
     return bool(row["halts"] >= 3)
+
+
+def _shown(before: Row | None, row: Row) -> str:
+    """An event, and what the commit made of it."""
+    was = f"{before['state']} -> " if before and before["state"] != row["state"] else ""
+    state = f"{row['state']} ({row['reason']})" if row["reason"] else row["state"]
+    parts = [
+        f"attempts {row['attempts']}",
+        f"checks {row['checks']}",
+        f"key {row['key_epoch']}",
+        *([f"claim {row['claim_token'][:8]}"] if row["claim_token"] else []),
+        *([f"due at {row['due_at']:.3f}"] if row["due_at"] is not None else []),
+        *([f"in doubt since {row['in_doubt_since']:.3f}"] if row["in_doubt_since"] is not None else []),
+    ]
+    return f"event {row['id']} ({row['subject']}): {was}{state}, {', '.join(parts)}"

@@ -91,7 +91,7 @@ class Platform:
     #: Types of which most events are refused.
     refused: tuple[str, ...] = ()
     accepted: list[Accepted] = field(default_factory=list)
-    #: Called with the kind of message ("send", "answer" or "late"), the event's id and details.
+    #: Called with the kind of message ("send", "accept" or "answer"), the event's id and details.
     tell: Callable[[str, str, dict[str, Any]], None] = lambda what, event, detail: None
     requests: int = 0
     #: Requests that are not answered yet.
@@ -241,7 +241,6 @@ class Transport(httpx.BaseTransport):
         after = (0.5, 15.0, 60.0)[self.platform.choices.one_of(f"late {number}", 3)]
         self.platform.scheduler.wait(f"carries {number}", seconds=TIMEOUT + after)
         self.platform.take(event, key, body)
-        self.platform.tell("late", event["id"], {})
 
     def _check(self, request: httpx.Request) -> httpx.Response:
         remote_id = request.url.path.rpartition("/")[2]

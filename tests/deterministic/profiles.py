@@ -303,6 +303,10 @@ PROFILES = (
 )
 
 
+#: Seeds are below this.
+END = SERIES * (len(PROFILES) - IN_TURN + 1)
+
+
 def of_seed(seed: int) -> Profile:
     """Seeds below 1000 have one of the first profiles in turn; then the thousands say which."""
     return PROFILES[seed % IN_TURN if seed < SERIES else IN_TURN + seed // SERIES - 1]

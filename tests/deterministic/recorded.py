@@ -20,7 +20,7 @@ class Recorded:
 RECORDED = (
     Recorded("G3", "doubt since the first try", 2, "in doubt since"),
     Recorded("G3", "a row claimed too long ago is not begun", 59, "outlive its lease"),
-    Recorded("G3", "window rule in the claim's UPDATE", 213, "window closes within the lease"),
+    Recorded("G3", "window rule in the claim's UPDATE", 115, "window closes within the lease"),
     Recorded("G3", "window rule in the decision", 101, "its window was closed"),
     Recorded("G5", "people leave alone what is in flight", 19, "operator-. changes what"),
     Recorded("G5", "the time of a claim is read before it is written", 46, "outlive its lease|two requests"),

@@ -64,7 +64,7 @@ class Scheduler:
         self.tasks: list[Task] = []
         self.running: Task | None = None
         self.failure: BaseException | None = None
-        #: One line per step.
+        #: One line per step, and the remarks.
         self.trace: list[str] = []
         #: Called before a step: may kill or freeze.
         self.fate: Callable[[Task, str], None] = lambda task, what: None
@@ -141,10 +141,17 @@ class Scheduler:
     def note(self, what: str) -> None:
         self.steps += 1
         self.now += TICK
-        task = self.current()
-        self.trace.append(f"{self.steps} {self.now:.3f} {task.name if task else '-'}: {what}")
+        self.remark(what)
         if self.steps > MOST_STEPS:
             raise Broken(f"does not end within {MOST_STEPS} steps")
+
+    def remark(self, what: str) -> None:
+        """Add to the trace what happened at the last step."""
+        task = self.current()
+        self._trace(task.name if task else "-", what)
+
+    def _trace(self, who: str, what: str) -> None:
+        self.trace.append(f"{self.steps} {self.now:.3f} {who}: {what}")
 
     def kill(self, process: str) -> None:
         """End all threads of a process where they are. Raises Killed if the caller's is one of them."""
@@ -162,7 +169,7 @@ class Scheduler:
     def unblock(self, task: Task) -> None:
         """Pass the baton on for a task whose thread waits in the database; called by the watcher."""
         task.locked = True
-        self.trace.append(f"{self.steps} {self.now:.3f} {task.name}: waits for a lock")
+        self._trace(task.name, "waits for a lock")
         try:
             self._hand_to(self._choose(None))
         except Broken as error:

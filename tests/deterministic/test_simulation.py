@@ -11,13 +11,14 @@ from hypothesis import settings
 
 from genesys_eventbridge import conf
 from tests import databases, mutants
-from tests.deterministic import reach, scope
+from tests.deterministic import command, reach, scope
 from tests.deterministic.changes import Changes, Replays
-from tests.deterministic.choices import Choices
+from tests.deterministic.choices import Choices, as_text, from_text
 from tests.deterministic.recorded import RECORDED
 from tests.deterministic.shrinking import shrunk
 from tests.deterministic.world import Run
 from tests.model import spin
+from tests.model.traces import Line
 
 pytestmark = pytest.mark.database  # in processes of its own
 
@@ -139,6 +140,58 @@ def test_a_failure_is_shrunk_to_the_choices_that_it_needs():
     assert ("kill", 3) in small.made
     assert len(small.made) == 2
     assert small.failure == "event 2 is lost"
+    assert from_text(as_text(small.made)) == list(small.made)
+
+
+@pytest.mark.one_leg
+def test_a_shrunk_run_is_repeated_with_the_choices_that_it_made():
+    simplest, one, again = (simulate("--seed", "7", "--choices", made) for made in ("", *["next 2"] * 2))
+
+    assert one == again
+    assert one[0] == simplest[0] == 0
+    assert one[1] != simplest[1]
+
+
+@pytest.mark.one_leg
+def test_a_step_says_what_it_did_to_which_event():
+    _code, lines = simulate("--seed", "7")
+
+    assert any(
+        re.search(r"worker-.*: event \d+ \(N-\d+\): pending, attempts 1,.* claim", line) for line in lines
+    )
+    for change in (r"pending, attempts 1,.* claim", "pending -> accepted"):
+        assert any(re.search(rf"worker-.*: event \d+ \(N-\d+\): {change}", line) for line in lines)
+
+
+@pytest.mark.one_leg
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seeds", "0"], "'0' is not a whole number of 1 or more"),
+        (["--first", "99999"], "'99999' is not a seed: 1 to 11999"),
+        (["--seed", "1", "0"], "'0' is not a seed"),
+        (["--seed", "1", "2", "--choices", ""], "--choices and --trace need --seed with one seed"),
+        (["--trace", "lines.jsonl"], "--choices and --trace need --seed with one seed"),
+        (["--seed", "1", "--choices", "next"], "names and numbers, such as 'next 3, clock 1'"),
+        (["--database", "mysql"], "--database mysql needs TEST_MYSQL_URL: mysql://user@127.0.0.1"),
+    ],
+)
+def test_wrong_arguments_are_refused(monkeypatch, capsys, arguments, said):
+    monkeypatch.delenv("TEST_MYSQL_URL", raising=False)
+
+    with pytest.raises(SystemExit) as left:
+        command.main(arguments)
+
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.one_leg
+def test_a_trace_is_what_the_model_replays(tmp_path):
+    simulate("--seed", "7", "--trace", str(tmp_path / "lines.jsonl"))
+
+    lines = [Line.from_json(text) for text in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert {line.what for line in lines} == {"row", "send", "accept"}
 
 
 @pytest.mark.one_leg

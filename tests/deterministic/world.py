@@ -86,9 +86,9 @@ class Run:
     faults: list[str] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
     trace: list[str] = field(default_factory=list)
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    #: What the model can follow; empty if it cannot follow this run.
+    #: For the model, if it can follow this run.
     changes: list[Line] = field(default_factory=list)
+    is_followed: bool = True
     made: dict[Choice, int] = field(default_factory=dict)
 
 
@@ -339,9 +339,8 @@ class World:
             finally:
                 self.judge.spares.discard(me)
 
-    def _resume(self, me: str) -> None:
+    def _resume(self, _me: str) -> None:
         operations.resume(ALIAS, SOMEBODY, also_trouble=True)
-        self.judge.happened("resume", me)
 
     def _replay(self, me: str) -> None:
         operations.replay(EventFilter(), SOMEBODY, "lost by the consumer", rate=60.0)
@@ -375,10 +374,8 @@ class World:
 
     def _pause(self, me: str) -> None:
         operations.pause(ALIAS, SOMEBODY, "maintenance", (10.0, None)[self.choices.one_of(f"pauses {me}", 2)])
-        self.judge.happened("pause", me)
         self.scheduler.wait("rests", seconds=(5.0, 15.0)[self.choices.one_of(f"holds {me}", 2)])
         operations.resume(ALIAS, SOMEBODY, also_trouble=self.choices.chance(f"trouble {me}", 0.5))
-        self.judge.happened("resume", me)
 
     def _heal(self) -> None:
         """A healthy worker and platform bring every event to its end."""
@@ -501,7 +498,7 @@ class World:
     def _note(self, what: str, text: str, process: str) -> None:
         self.faults.append(f"{self.scheduler.now:10.3f} {text}")
         self.scheduler.note(text)
-        self.judge.happened(what, process, text=text)
+        self.judge.struck(what, process)
 
 
 @contextmanager
@@ -551,10 +548,10 @@ def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
         result.ends = world.judge.summary()
     result.steps, result.seconds = world.scheduler.steps, world.scheduler.now
     result.commits, result.requests = world.judge.commits, world.platform.requests
-    result.faults, result.trace, result.lines = world.faults, world.scheduler.trace, world.judge.lines
+    result.faults, result.trace = world.faults, world.scheduler.trace
+    result.changes = world.judge.changes.lines(world.settings)
     result.made = dict(world.choices.made)
     # The model's platform recognises a key, its clock is never set, and dead events hold back others.
-    follows = world.settings.honours_key and world.settings.block_key_on_dead
-    if follows and world.judge.claims.clock_is_steady:
-        result.changes = world.judge.changes.lines(world.settings)
+    known = world.settings.honours_key and world.settings.block_key_on_dead
+    result.is_followed = known and world.judge.claims.clock_is_steady
     return result
