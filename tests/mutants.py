@@ -845,6 +845,31 @@ MUTANTS = [
         "relay/test_side.py::test_an_answer_of_an_earlier_claim_is_not_taken_for_that_of_the_present_one",
     ),
     Mutant(
+        "a process that was frozen before it wrote sends nothing later",
+        "client/sockets.py",
+        (("                if self.network.deadline.left() <= 0:\n", "                if False:\n"),),
+        "client/test_transport.py::test_a_process_that_was_frozen_before_it_wrote_sends_nothing_later",
+    ),
+    Mutant(
+        "a deadline is made before the look at the lease",
+        "relay/senders.py",
+        (("        deadline = sender.deadline()\n", "        deadline = None\n"),),
+        "relay/test_relay.py",
+    ),
+    Mutant(
+        "leases end while the machine sleeps",
+        "steady.py",
+        (("time.clock_gettime(time.CLOCK_BOOTTIME)", "time.monotonic()"),),
+        "test_steady.py",
+    ),
+    Mutant(
+        "after its lease the outcome of a locked row is given up",
+        "relay/batch.py",
+        ((" and steady.monotonic() < self._lease_ends([answer])", ""),),
+        "relay/test_side.py::TestLockedRows::test_the_outcome_of_a_locked_row_is_kept_until_its_lease_ends",
+        "postgresql",
+    ),
+    Mutant(
         "a settle is tried until the lease ends",
         "relay/batch.py",
         (("[row for _answer, row in outcomes], until=until)", "[row for _answer, row in outcomes])"),),
@@ -854,10 +879,10 @@ MUTANTS = [
         "the time of a claim is read before it is written",
         "outbox/claim.py",
         (
-            ("    started = time.monotonic()\n", ""),
+            ("    started = steady.monotonic()\n", ""),
             (
                 "    if counted != len(locked):",
-                "    started = time.monotonic()\n    if counted != len(locked):",
+                "    started = steady.monotonic()\n    if counted != len(locked):",
             ),
         ),
         "relay/test_side.py::test_the_time_of_a_claim_is_read_before_it_is_written",
@@ -3981,7 +4006,7 @@ MUTANTS = [
     Mutant(
         "httptools: an old connection is not used",
         "client/connections.py",
-        (("time.monotonic() >= self._usable_until", "self._usable_until == 0.0"),),
+        (("steady.monotonic() >= self._usable_until", "self._usable_until == 0.0"),),
         "client/test_transport.py::test_an_idle_connection_is_not_trusted_for_long",
     ),
     Mutant(
@@ -5597,6 +5622,12 @@ MUTANTS = [
         "outbox/test_claim.py::test_a_row_of_a_refused_type_that_was_claimed_since_the_look_keeps_its_claim",
     ),
     Mutant(
+        "a follower that another worker claimed since the look is not held",
+        "outbox/followers.py",
+        ((".filter(due_at__lte=NOW)\n    keys", "\n    keys"),),
+        "outbox/test_claim.py::test_a_follower_that_was_claimed_since_the_look_keeps_its_claim",
+    ),
+    Mutant(
         "a claim ends what held its row",
         "outbox/claim.py",
         (('        "key_held": None,\n', ""),),
@@ -5666,21 +5697,34 @@ MUTANTS = [
         "contrib/test_prometheus.py",
     ),
     Mutant(
-        "an error while the result is written is one line",
-        "management/base.py",
-        (
-            (
-                "except OSError as error:\n            _forget",
-                "except BufferError as error:\n            _forget",
-            ),
-        ),
+        "an error while the output is written is one line",
+        "management/output.py",
+        (("    except OSError as error:\n", "    except BufferError as error:\n"),),
         "management/test_common.py::test_a_full_disk_is_one_line",
     ),
     Mutant(
         "what is left in the buffer of a full disk is dropped",
-        "management/base.py",
-        (("    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())", "    pass"),),
+        "management/output.py",
+        (("        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())", "        pass"),),
         "management/test_common.py::test_a_full_disk_is_one_line",
+    ),
+    Mutant(
+        "a reader that has enough is no error",
+        "management/output.py",
+        (("        if not isinstance(error, BrokenPipeError):\n    ", "        if True:\n    "),),
+        "management/test_common.py",
+    ),
+    Mutant(
+        "a picture that cannot be written ends",
+        "management/watch.py",
+        (('        written(afterwards="nothing is shown any more"),\n', ""),),
+        "management/test_common.py::test_a_full_disk_is_one_line",
+    ),
+    Mutant(
+        "a sandbox outlives the reader of its settings",
+        "management/commands/eventbridge_sandbox.py",
+        (('        with written(afterwards="the sandbox has ended"):\n', "        if True:\n"),),
+        "management/test_common.py",
     ),
     Mutant(
         "an output that is not UTF-8 shows escapes",

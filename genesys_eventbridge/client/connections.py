@@ -7,11 +7,11 @@ Why there are two: between request and response, a sender spends 0.44 ms of CPU 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from ssl import SSLContext
 from typing import Any, Protocol
 
+from genesys_eventbridge import steady
 from genesys_eventbridge.client import http
 from genesys_eventbridge.client.http import httpcore, httpx
 from genesys_eventbridge.client.sockets import DeadlineNetwork
@@ -106,7 +106,7 @@ class HttptoolsConnection:
         self._ssl_context = ssl_context
         self._keepalive_seconds = keepalive_seconds
         self._stream: httpcore.NetworkStream | None = None
-        #: Before this ``time.monotonic()`` the connection may be used again.
+        #: Before this ``steady.monotonic()`` the connection may be used again.
         self._usable_until = 0.0
 
     def respond(self, request: httpx.Request) -> Incoming:
@@ -118,14 +118,14 @@ class HttptoolsConnection:
         return _Response(self, stream, timeouts.get("read"), has_body=request.method != "HEAD")
 
     def is_clean(self) -> bool:
-        if self._stream is None or time.monotonic() >= self._usable_until:
+        if self._stream is None or steady.monotonic() >= self._usable_until:
             return False
         return not self._stream.get_extra_info("is_readable")
 
     def finished(self, *, reusable: bool) -> None:
         """The response was read, or given up."""
         if reusable:
-            self._usable_until = time.monotonic() + self._keepalive_seconds
+            self._usable_until = steady.monotonic() + self._keepalive_seconds
         else:
             self.close()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
+from genesys_eventbridge import steady
 from genesys_eventbridge.client.auth import TOKEN_TRANSPORT, ClientCredentials
 from genesys_eventbridge.client.http import httpx
 from genesys_eventbridge.client.responses import read
@@ -48,7 +48,7 @@ class Sender:
         credentials: ClientCredentials,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = steady.monotonic,
     ) -> None:
         self._platform = platform
         self._credentials = credentials
@@ -66,34 +66,49 @@ class Sender:
         if transport:
             self._extensions[TOKEN_TRANSPORT] = transport
 
-    def publish(self, body: str, key: str, sent: Sent) -> Outcome:
-        """Send ``body`` as it is under the idempotency ``key``; ``sent`` has its attributes."""
+    def deadline(self) -> Deadline:
+        """That of a publish or check which begins now."""
+        return Deadline(self._platform.request_deadline, self._clock)
+
+    def publish(self, body: str, key: str, sent: Sent, *, deadline: Deadline | None = None) -> Outcome:
+        """Send ``body`` as it is under the idempotency ``key``; ``sent`` has its attributes.
+
+        ``deadline`` is one that was made before: nothing is sent after it.
+        """
         sent = sent if sent.body == body else replace(sent, body=body)
         return self._outcome(
             lambda: self._protocol.publish_request(self._platform, sent, key),
             lambda answer: self._protocol.publish_outcome(answer, sent),
             Verdict.UNKNOWN,
             body,
+            deadline,
         )
 
-    def check(self, remote_id: str, *, sent: Sent | None = None, age: float | None = None) -> Outcome:
+    def check(
+        self,
+        remote_id: str,
+        *,
+        sent: Sent | None = None,
+        age: float | None = None,
+        deadline: Deadline | None = None,
+    ) -> Outcome:
         """Check an accepted event's status. ``age`` is in seconds since its acceptance, None if unknown.
 
         ``sent`` has the event's attributes: some platforms respond with the event itself. No value of its
-        data appears in the outcome's error.
+        data appears in the outcome's error. ``deadline`` is as for ``publish``.
         """
         return self._outcome(
             lambda: self._protocol.status_request(self._platform, remote_id),
             lambda answer: self._protocol.status_outcome(answer, remote_id, sent, age),
             Verdict.NOT_YET,
             sent.body if sent else "",
+            deadline,
         )
 
     def connect(self) -> Outcome | None:
         """Connect to the platform, with tunnel and TLS, and send no request. Returns the failure, if any."""
-        deadline = Deadline(self._platform.request_deadline, self._clock)
         request = httpx.Request(
-            "HEAD", self._platform.api_base_url, extensions=self._extensions | {DEADLINE: deadline}
+            "HEAD", self._platform.api_base_url, extensions=self._extensions | {DEADLINE: self.deadline()}
         )
         try:
             transport = self._transport()
@@ -116,9 +131,11 @@ class Sender:
         judge: Callable[[Answer], Outcome],
         undecided: Verdict,
         body: str,
+        deadline: Deadline | None,
     ) -> Outcome:
         """``undecided`` is the verdict if an error of our own keeps a response from being judged."""
-        outcome = self._judged(build, judge, undecided, body)
+        # It includes the callables: a slow one must not let a request outlive its lease.
+        outcome = self._judged(build, judge, undecided, body, deadline or self.deadline())
         if outcome.halt in _REFUSALS:
             self._forget()
         return outcome
@@ -129,9 +146,8 @@ class Sender:
         judge: Callable[[Answer], Outcome],
         undecided: Verdict,
         body: str,
+        deadline: Deadline,
     ) -> Outcome:
-        # It includes the callables: a slow one must not let a request outlive its lease.
-        deadline = Deadline(self._platform.request_deadline, self._clock)
         try:
             if self._is_foreign:
                 self._platform.secrets()  # if they cannot be masked, nothing may be sent

@@ -9,10 +9,10 @@ import math
 import select
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from genesys_eventbridge import steady
 from genesys_eventbridge.client.http import httpcore
 from genesys_eventbridge.tls import certificate_alert
 
@@ -31,7 +31,7 @@ class Deadline:
 
     __slots__ = ("_clock", "_end")
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = steady.monotonic) -> None:
         self._clock = clock
         self._end = clock() + seconds
 
@@ -199,6 +199,9 @@ class SocketStream(_Stream):
         self._unsent.clear()
         try:
             while data:
+                # A process that was frozen since the request began must not send it after its lease.
+                if self.network.deadline.left() <= 0:
+                    raise httpcore.WriteTimeout("the request could not be sent in time")
                 try:
                     taken = self._sock.send(data)
                     self.network.handed_over += taken

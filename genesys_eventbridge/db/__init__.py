@@ -16,6 +16,7 @@ from django.db import Error, InterfaceError, OperationalError, connections, tran
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CharField, DateTimeField, F, Func, Lookup, Q, QuerySet, TextField, Value
 
+from genesys_eventbridge import steady
 from genesys_eventbridge.db.transactions import is_conflict
 
 logger = logging.getLogger("genesys_eventbridge")
@@ -33,7 +34,7 @@ def in_small_transaction(alias: str, work: Callable[[], T], *, until: float | No
     """Run ``work`` in one transaction. After a temporary database error, roll back and run all of it again.
 
     Depending on the server's isolation level any statement may lose to another transaction, so all writes of
-    a worker use this. ``until`` is a ``time.monotonic()`` value: until then, wait for a lost database.
+    a worker use this. ``until`` is a ``steady.monotonic()`` value: until then, wait for a lost database.
     Inside a transaction of the caller (a test's) it runs once. Raises the last database error.
     """
 
@@ -56,7 +57,7 @@ def retried(alias: str, work: Callable[[], T], *, until: float | None = None) ->
             return work()
         except PASSING as error:
             most = TRIES_OF_CONFLICTS if is_conflict(error) else TRIES
-            late = until is not None and time.monotonic() >= until
+            late = until is not None and steady.monotonic() >= until
             if late or (tries >= most and until is None):
                 raise
             logger.warning("Database error, trying again: %s", type(error).__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import io
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from genesys_eventbridge.db.clock import require_steady_zone
 from genesys_eventbridge.db.transactions import refuse_in_transaction
 from genesys_eventbridge.errors import EventBridgeError
 from genesys_eventbridge.management.arguments import WrongUsage
-from genesys_eventbridge.management.output import NEEDS_PERSON, Result
+from genesys_eventbridge.management.output import NEEDS_PERSON, Result, written
 from genesys_eventbridge.models import outbox_alias
 from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.text import clean
@@ -107,17 +106,10 @@ class OutboxCommand(BaseCommand):
         raise NotImplementedError
 
     def _print(self, parts: Iterator[str]) -> None:
-        try:
+        with written(afterwards="the command has done its work"):
             for part in parts:
                 self.stdout.write(part)
             self.stdout.flush()
-        except BrokenPipeError:
-            _forget_output()  # the reader, such as `head`, has enough
-        except OSError as error:
-            _forget_output()
-            raise CommandError(
-                f"The result could not be written ({error.strerror}); the command has done its work."
-            ) from error
 
     @property
     def name(self) -> str:
@@ -173,8 +165,3 @@ def usage_errors(command: BaseCommand) -> Iterator[None]:
 
 def _name(command: BaseCommand) -> str:
     return type(command).__module__.rpartition(".")[2]
-
-
-def _forget_output() -> None:
-    """Drop what standard output still holds: Python would report the same error again when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.core.management.base import CommandError
 
 from genesys_eventbridge.reporting.exports import plain
 
@@ -42,6 +47,23 @@ class Streamed(Result):
 
     def parts(self, form: str) -> Iterator[str]:
         return self.source(form)
+
+
+@contextmanager
+def written(*, afterwards: str) -> Iterator[None]:
+    """Write to standard output. A reader that has enough, such as ``head``, is no error.
+
+    Raises CommandError for others, such as a full disk; ``afterwards`` says what became of the work.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Python would report the same error again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise CommandError(
+                f"The output could not be written ({error.strerror}); {afterwards}."
+            ) from error
 
 
 def counted(count: int, word: str) -> str:

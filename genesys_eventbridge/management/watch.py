@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from genesys_eventbridge.db import drop_connection
 from genesys_eventbridge.formatting import clock_time, zone
-from genesys_eventbridge.management.output import Result
+from genesys_eventbridge.management.output import Result, written
 from genesys_eventbridge.management.stopping import stop_on_signal
 from genesys_eventbridge.management.work import report_line
 from genesys_eventbridge.models import outbox_alias
@@ -27,7 +27,10 @@ def watch(look: Callable[[], Result], out: OutputWrapper, options: dict[str, Any
     """Show ``look()`` until a signal arrives; waits for a database that is away."""
     on_terminal = out.isatty()
     result = Result()
-    with stop_on_signal(partial(report_line, {**options, "verbosity": 0})) as stop:
+    with (
+        stop_on_signal(partial(report_line, {**options, "verbosity": 0})) as stop,
+        written(afterwards="nothing is shown any more"),
+    ):
         while not stop.is_set():
             try:
                 result = look()

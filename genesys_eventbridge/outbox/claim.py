@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from django.db.models import BooleanField, Case, Exists, F, Lookup, Q, Value, Wh
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from genesys_eventbridge import conf
+from genesys_eventbridge import conf, steady
 from genesys_eventbridge.circuit import POISON_HALTS
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import first_write, in_small_transaction, retried, still_in, unlocked
@@ -68,7 +67,7 @@ class Claimed:
     #: When the row became due and when it was claimed, by the database's clock.
     waiting_since: dt.datetime
     claimed_at: dt.datetime
-    #: ``time.monotonic()`` read before the claim was written.
+    #: ``steady.monotonic()`` read before the claim was written.
     started: float
     last_status_code: int | None
     last_error: str
@@ -462,7 +461,7 @@ def _take(
         if turn_until is None:
             return [], 0.0
     token = uuid.uuid4()
-    started = time.monotonic()
+    started = steady.monotonic()
     won = {row["id"] for row in locked}
     written = _with_token(outbox_alias(), kind, limits, places_for(won))
     counted = written.update(ids=[*won], token=token, about=about)

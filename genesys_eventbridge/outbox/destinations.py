@@ -287,7 +287,7 @@ def record_outcomes(
     """Record what answers (row and outcome, in the order they came) mean for their destination; log pauses.
 
     Call it before the rows are settled, so that a pause is in force before another worker can claim them.
-    The outcome is None for a row whose request was not started. ``until``, a value of ``time.monotonic()``,
+    The outcome is None for a row whose request was not started. ``until``, a value of ``steady.monotonic()``,
     limits how long a lost database is waited for; then the database's error is raised.
     """
     replies = [_reply(settings, row, outcome) for row, outcome in answers]

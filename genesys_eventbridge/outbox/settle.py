@@ -108,7 +108,7 @@ def settle(rows: Sequence[Transition], *, until: float | None = None) -> Settled
 
     All are written in one commit, except rows locked by another transaction. If that fails, or one claim was
     lost, they are written one by one, so that one bad row never stops the others. ``until``, a value of
-    ``time.monotonic()``, limits how long a lost database is waited for. Does not raise for the database.
+    ``steady.monotonic()``, limits how long a lost database is waited for. Does not raise for the database.
     """
     if not rows:
         return Settled()

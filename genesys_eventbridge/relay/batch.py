@@ -8,7 +8,6 @@ import os
 import queue
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from uuid import UUID
 
 from django.db import Error
 
-from genesys_eventbridge import counters
+from genesys_eventbridge import counters, steady
 from genesys_eventbridge.conf import DestinationSettings
 from genesys_eventbridge.db import PASSING, renew_connection
 from genesys_eventbridge.db.transactions import is_conflict
@@ -127,7 +126,7 @@ class Pass:
         self.settings = settings
         self.senders = senders
         self.stop = stop or threading.Event()
-        self.clock = clock or time.monotonic
+        self.clock = clock or steady.monotonic
         self.began = self.clock()
         #: Seconds after which no request is started: it might not finish within the pass.
         self.begins_for = settings.pass_seconds - settings.request_deadline
@@ -211,12 +210,12 @@ class Pass:
 
     def _collect(self) -> None:
         """Collect answers for up to SETTLE_SECONDS, or until there are enough for one write; write them."""
-        until = time.monotonic() + SETTLE_SECONDS
+        until = steady.monotonic() + SETTLE_SECONDS
         enough = min(SETTLE_ROWS, self.step)
         self.senders.bury()
         while enough > 0 and any(side.in_flight or side.is_locked_out() for side in self.sides.values()):
             try:
-                answer = self.senders.reports.get(timeout=max(0.0, until - time.monotonic()))
+                answer = self.senders.reports.get(timeout=max(0.0, until - steady.monotonic()))
             except queue.Empty:
                 break
             side = self.sides.get(answer.claimed.kind)
@@ -427,7 +426,7 @@ class Side:
         settled = settle([row for _answer, row in outcomes], until=until)
         moved: list[Transition] = []
         for answer, row in outcomes:
-            if row.id in settled.locked and time.monotonic() < self._lease_ends([answer]):
+            if row.id in settled.locked and steady.monotonic() < self._lease_ends([answer]):
                 self.unwritten.append((answer, row))
             elif row.id not in settled.won:
                 self.report.lost += 1
@@ -451,7 +450,7 @@ class Side:
         taken: list[Transition] = []
         for row in late:
             try:
-                if take_late_answer(row, until=time.monotonic() + self.settings.lease_seconds):
+                if take_late_answer(row, until=steady.monotonic() + self.settings.lease_seconds):
                     taken.append(row)
             except Locked:
                 self.late.append(row)
@@ -520,7 +519,7 @@ class Side:
     def _count(self, answer: Report, outcome: Outcome, row: Transition) -> None:
         self.tally.asked(self.kind, outcome)
         if row.state is State.DELIVERED:
-            seconds = answer.claimed.age + time.monotonic() - answer.claimed.started
+            seconds = answer.claimed.age + steady.monotonic() - answer.claimed.started
             self.tally.took(seconds, answer.claimed.type)
         if outcome.verdict is Verdict.HALTED and row.state in OPEN:
             self.report.halted += 1
@@ -536,7 +535,7 @@ class Side:
             claimed,
             outcome,
             self.settings,
-            elapsed=time.monotonic() - claimed.started,
+            elapsed=steady.monotonic() - claimed.started,
             uncounted=recorded is not None and claimed.id in recorded.uncounted,
             accused=recorded is not None and claimed.id in recorded.accused,
             paused=recorded is not None and recorded.paused,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from genesys_eventbridge import tracing
+from genesys_eventbridge import steady, tracing
 from genesys_eventbridge.client import Sender
 from genesys_eventbridge.client.auth import credentials_for
 from genesys_eventbridge.conf import DestinationSettings
@@ -32,7 +31,7 @@ class Report:
 
     claimed: Claimed
     outcome: Outcome | None
-    #: ``time.monotonic()`` when the request began, and its duration in seconds.
+    #: ``steady.monotonic()`` when the request began, and its duration in seconds.
     began: float = 0.0
     duration: float = 0.0
 
@@ -88,7 +87,7 @@ class Senders:
         for thread in dead:
             row = self._threads.pop(thread)
             if row is not None:
-                self._report(Report(row, _DIED, time.monotonic()))
+                self._report(Report(row, _DIED, steady.monotonic()))
         self._start(len(dead))
 
     def _start(self, more: int) -> None:
@@ -131,7 +130,7 @@ class Senders:
                     if not isinstance(error, Halted):
                         report(error, "No connection can be set up (%s)", type(error).__name__)
                     outcome = _cannot_begin(error, self._platform.secrets())
-                    answer = Report(row, outcome, time.monotonic())
+                    answer = Report(row, outcome, steady.monotonic())
                 else:
                     answer = self._ask(sender, row)
                 self._report(answer)
@@ -154,7 +153,9 @@ class Senders:
         return Sender(self._platform, credentials_for(self._platform), transport=transport)
 
     def _ask(self, sender: Sender, row: Claimed) -> Report:
-        began = time.monotonic()
+        # Made before the look at the clock: nothing between the two lets a request outlive its lease.
+        deadline = sender.deadline()
+        began = steady.monotonic()
         begin_until = row.started + self.settings.lease_seconds - self.settings.request_deadline
         if self.is_stopped(row.kind) or began >= begin_until:
             return Report(row, None)
@@ -169,15 +170,15 @@ class Senders:
         url, traced = self._platform.api_base_url, self.settings.tracing
         with tracing.sending(row.kind.value, row.destination, url, sent, on=traced) as span:
             if row.kind is AttemptKind.CHECK:
-                outcome = sender.check(row.remote_id, sent=sent, age=row.accepted_age)
+                outcome = sender.check(row.remote_id, sent=sent, age=row.accepted_age, deadline=deadline)
             else:
-                outcome = sender.publish(row.body, row.key, sent)
+                outcome = sender.publish(row.body, row.key, sent, deadline=deadline)
             span.responded(outcome.status_code)
             if outcome.verdict not in WELL:
                 span.failed(str(outcome.status_code or outcome.verdict.value))
         if self._means_trouble(outcome):
             self.stop()
-        return Report(row, outcome, began, time.monotonic() - began)
+        return Report(row, outcome, began, steady.monotonic() - began)
 
     def _means_trouble(self, outcome: Outcome) -> bool:
         """Whether to start no more requests until the pass has recorded the answers so far."""

@@ -40,7 +40,7 @@ class Point:
         if name in _HOOKS:
             _HOOKS[name](self)
         for module in (claim, batch, senders):
-            module.time = SimpleNamespace(monotonic=self._monotonic)  # type: ignore[attr-defined]
+            module.steady = SimpleNamespace(monotonic=self._monotonic)  # type: ignore[attr-defined]
 
     def here(self, name: str) -> None:
         """Called at every point; does nothing at other points, or the second time."""

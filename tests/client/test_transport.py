@@ -999,6 +999,26 @@ def test_without_time_left_nothing_is_sent(transport):
         assert server.connections == 0
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
+def test_a_process_that_was_frozen_before_it_wrote_sends_nothing_later(serve, transport, monkeypatch, kept):
+    """Its lease may have ended meanwhile, and another worker may be sending the event."""
+    now = [0.0]
+    write = sockets.SocketStream.write
+
+    def frozen(self: sockets.SocketStream, *arguments: Any, **keywords: Any) -> None:
+        write(self, *arguments, **keywords)
+        now[0] += 60.0
+
+    with serve(replies(answer(202, b"{}"))) as server:
+        if kept:
+            transport.handle_request(post(server.url))
+        monkeypatch.setattr(sockets.SocketStream, "write", frozen)
+        with pytest.raises(httpx.ConnectTimeout):
+            transport.handle_request(post(server.url, deadline=Deadline(20.0, clock=lambda: now[0])))
+
+        assert len(server.requests) == kept
+
+
 def test_the_deadline_counts_by_the_clock_it_was_given():
     now = [100.0]
     deadline = Deadline(20.0, clock=lambda: now[0])

@@ -61,7 +61,7 @@ def test_a_lasting_error_is_let_through_after_a_few_tries(pauses):
 @pytest.mark.django_db(transaction=True)
 def test_while_a_lease_lasts_a_lost_database_is_waited_for(monkeypatch):
     clock = iter(range(100))
-    monkeypatch.setattr(db, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(db, "steady", SimpleNamespace(monotonic=lambda: next(clock)))
     work, _calls = failing(20, OperationalError("connection refused"))
 
     assert in_small_transaction("default", work, until=50.0) == "done"
@@ -69,7 +69,7 @@ def test_while_a_lease_lasts_a_lost_database_is_waited_for(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_after_the_lease_nobody_waits(monkeypatch):
-    monkeypatch.setattr(db, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(db, "steady", SimpleNamespace(monotonic=lambda: 100.0))
     work, calls = failing(20, OperationalError("connection refused"))
 
     with pytest.raises(OperationalError):

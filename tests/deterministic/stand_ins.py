@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from genesys_eventbridge import counters
+from genesys_eventbridge import counters, steady
 from genesys_eventbridge.client import Sender
 from genesys_eventbridge.client.auth import ClientCredentials
 from genesys_eventbridge.outbox import due, sweep
@@ -30,7 +30,7 @@ EPOCH = 1_767_225_600.0
 
 
 class Time:
-    """Replaces the module ``time``."""
+    """Replaces the modules ``time`` and ``steady``."""
 
     def __init__(self, scheduler: Scheduler, *, steps: bool) -> None:
         self._scheduler = scheduler
@@ -180,10 +180,11 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
     with ExitStack() as patches:
         patches.callback(random.setstate, state)
         for name, module in list(sys.modules.items()):
-            if name.startswith(PACKAGE) and vars(module).get("time") is time:
-                patches.enter_context(
-                    mock.patch.object(module, "time", stepping if name in STEPPING else quiet)
-                )
+            for clock, real in (("time", time), ("steady", steady)):
+                if name.startswith(f"{PACKAGE}.") and vars(module).get(clock) is real:
+                    patches.enter_context(
+                        mock.patch.object(module, clock, stepping if name in STEPPING else quiet)
+                    )
         for target, name, stand_in in (
             (os, "urandom", bits.randbytes),
             (senders, "threading", threads),

@@ -4,9 +4,12 @@ import argparse
 import importlib
 import io
 import json
+import os
 import pkgutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.management import call_command, load_command_class
@@ -137,14 +140,51 @@ def test_output_that_is_not_utf_8_shows_escapes():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_is_one_line():
+@pytest.mark.parametrize(
+    ("words", "then"),
+    [
+        (["eventbridge_status"], "the command has done its work."),
+        (["eventbridge_status", "--watch"], "nothing is shown any more."),
+        (["eventbridge_sandbox", "--port", "0", "--allow-production"], "the sandbox has ended."),
+    ],
+)
+def test_a_full_disk_is_one_line(words, then):
     with Path("/dev/full").open("w") as full:
-        ran = start("eventbridge_status", stdout=full, PYTHONUNBUFFERED="")
+        ran = start(*words, stdout=full, PYTHONUNBUFFERED="")
         _out, err = ran.communicate(timeout=60)
 
     (line,) = err.splitlines()
-    assert line.startswith("CommandError: The result could not be written (No space left on device); ")
+    assert line == f"CommandError: The output could not be written (No space left on device); {then}"
     assert ran.returncode == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_picture_that_is_watched_ends_with_its_reader():
+    """Like ``eventbridge_status --watch | head -1``."""
+    read, write = os.pipe()
+    ran = start("eventbridge_status", "--watch", stdout=write)
+    os.close(write)
+    os.close(read)
+    _out, err = ran.communicate(timeout=60)
+
+    assert (ran.returncode, err) == (0, "")
+
+
+def test_a_sandbox_outlives_the_reader_of_its_settings(monkeypatch):
+    """Like ``eventbridge_sandbox | head -3``."""
+    written = []
+
+    def write(text):
+        written.append(text)
+        raise BrokenPipeError
+
+    with Path(os.devnull).open("w") as sink:
+        monkeypatch.setattr(sys, "stdout", sink)
+        command: Any = load_command_class("genesys_eventbridge", "eventbridge_sandbox")
+        command.stdout = SimpleNamespace(write=write)
+        command._say("the settings")
+
+    assert written == ["the settings"]
 
 
 @pytest.mark.parametrize(

@@ -584,6 +584,23 @@ def test_a_row_of_a_refused_type_that_was_claimed_since_the_look_keeps_its_claim
     assert (batch.rows, batch.moved, fresh(row).claim_token) == ([], False, token)
 
 
+def test_a_follower_that_was_claimed_since_the_look_keeps_its_claim(monkeypatch):
+    """Meanwhile the head ended, another worker claimed the follower, and an operator requeued the head."""
+    event(ordering_key="k", row={"due_at": DatabaseNow(60)})
+    row, token = event(ordering_key="k"), uuid.uuid4()
+
+    def claimed_elsewhere(alias):
+        now = DatabaseNow()
+        OutboxEvent.objects.filter(id=row.pk).update(
+            claim_token=token, due_at=DatabaseNow(60), in_doubt_since=now
+        )
+
+    monkeypatch.setattr(claims, "first_write", claimed_elsewhere)
+    batch = claim()
+
+    assert (batch.rows, batch.moved, fresh(row).claim_token) == ([], False, token)
+
+
 def test_a_claim_ends_what_held_the_row_behind_its_key():
     row = event(ordering_key="k", row={"key_held": True})
 

@@ -3,7 +3,10 @@
 import hashlib
 import json
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -13,8 +16,10 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from genesys_eventbridge import relay, signals
+from genesys_eventbridge import relay, signals, steady, tracing
 from genesys_eventbridge.circuit import Reply
+from genesys_eventbridge.client import Sender
+from genesys_eventbridge.client.transport import DEADLINE
 from genesys_eventbridge.db.clock import DatabaseNow, shifted
 from genesys_eventbridge.models import DeliveryAttempt, Destination, OutboxEvent
 from genesys_eventbridge.outbox import claim as claims
@@ -22,6 +27,7 @@ from genesys_eventbridge.outbox import destinations, enqueue, expiry
 from genesys_eventbridge.outbox import settle as settlements
 from genesys_eventbridge.platform.outcomes import Halt, Outcome, Verdict
 from genesys_eventbridge.relay import batch as relay_pass
+from genesys_eventbridge.relay import senders
 from genesys_eventbridge.relay.senders import Senders
 from genesys_eventbridge.states import AttemptKind, Reason, State
 from tests.outbox_rows import accepted, event, fresh, in_threads, settings_with
@@ -513,7 +519,7 @@ class TestStopping:
     def test_a_pass_whose_time_is_over_claims_no_more(self, monkeypatch):
         event()
         clock = iter([0.0] + [1e9] * 1000)
-        monkeypatch.setattr(relay_pass, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        monkeypatch.setattr(relay_pass, "steady", SimpleNamespace(monotonic=lambda: next(clock)))
         platform = ScriptedPlatform()
 
         assert publish(platform).claimed == 0
@@ -535,6 +541,47 @@ class TestStopping:
         assert platform.published == []
         assert report.released == 1
         assert (fresh(row).attempts, fresh(row).in_doubt_since) == (0, None)
+
+    def test_a_row_claimed_before_the_machine_slept_is_not_begun(self, monkeypatch):
+        row, take, slept = event(), claims.claim, [0.0]
+
+        def sleep(*args, **keywords):
+            batch = take(*args, **keywords)
+            slept[0] = 41.0
+            return batch
+
+        monkeypatch.setattr(steady, "monotonic", lambda: time.monotonic() + slept[0])
+        monkeypatch.setattr(claims, "claim", sleep)
+        platform = ScriptedPlatform()
+
+        report = publish(platform, limit=1)
+
+        assert (platform.published, report.released) == ([], 1)
+        assert (fresh(row).attempts, fresh(row).in_doubt_since) == (0, None)
+
+    @pytest.mark.parametrize("ask", [publish, check])
+    def test_nothing_between_the_look_at_the_lease_and_the_request_lengthens_its_deadline(
+        self, monkeypatch, ask
+    ):
+        """The worker may be frozen there, or a span processor of the application may be slow."""
+        event() if ask is publish else accepted()
+        frozen, sending = [0.0], tracing.sending
+
+        @contextmanager
+        def freeze(*args, **keywords):
+            frozen[0] = 60.0
+            with sending(*args, **keywords) as span:
+                yield span
+
+        monkeypatch.setattr(tracing, "sending", freeze)
+        later = partial(Sender, clock=lambda: time.monotonic() + frozen[0])
+        monkeypatch.setattr(senders, "Sender", later)
+        platform = ScriptedPlatform()
+
+        ask(platform)
+
+        (request,) = platform.published if ask is publish else platform.checked
+        assert request.extensions[DEADLINE].left() == 0.0
 
     def test_an_interruption_at_any_point_leaves_a_row_that_moves_again(self, monkeypatch):
         """Fault 12: django-q2's timeout is a SystemExit anywhere; no outcome is written that is not known."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from genesys_eventbridge.outbox import enqueue_many, settle
 from genesys_eventbridge.outbox.expiry import close_unconfirmed
 from genesys_eventbridge.outbox.followers import release
 from genesys_eventbridge.platform.outcomes import Outcome, Verdict
+from genesys_eventbridge.relay import batch
 from genesys_eventbridge.relay.batch import Pass
 from genesys_eventbridge.relay.senders import Report, Senders
 from genesys_eventbridge.states import Reason, State
@@ -88,7 +90,7 @@ def test_a_lost_database_is_waited_for_until_the_lease_ends_and_no_longer(make, 
         def monotonic():
             return row.started + passed[0]
 
-    monkeypatch.setattr(db, "time", Later)
+    monkeypatch.setattr(db, "steady", Later)
     monkeypatch.setattr(db, "pause", lambda seconds: passed.__setitem__(0, passed[0] + 3.0))
     monkeypatch.setattr(settle, "_write_unlocked", fails)
 
@@ -110,7 +112,7 @@ def test_the_time_of_a_claim_is_read_before_it_is_written(monkeypatch):
         def monotonic():
             return float(next(moments))
 
-    monkeypatch.setattr("genesys_eventbridge.outbox.claim.time", Ticking)
+    monkeypatch.setattr("genesys_eventbridge.outbox.claim.steady", Ticking)
 
     def seen(execute, sql, params, many, context):
         if sql.startswith("UPDATE") and "claim_token" in sql:
@@ -239,6 +241,19 @@ class TestLockedRows:
         assert states == (State.PENDING, State.ACCEPTED)
         assert fresh(head).state == State.ACCEPTED
         assert fresh(follower).key_held is None
+
+    @pytest.mark.parametrize("left", [1.0, -1.0])
+    def test_the_outcome_of_a_locked_row_is_kept_until_its_lease_ends(self, make, monkeypatch, left):
+        locked = event()
+        _run, side, (row,) = make()
+        ends = row.started + settings_with().lease_seconds
+        monkeypatch.setattr(batch, "steady", SimpleNamespace(monotonic=lambda: ends - left))
+
+        side.took(taken(row))
+        with held_elsewhere(locked):
+            side.settle()
+
+        assert (len(side.unwritten), side.report.lost) == ((1, 0) if left > 0 else (0, 1))
 
     def test_a_locked_row_that_is_to_end_keeps_no_pass_busy(self, make):
         spent = event(row={"attempts": 99})

@@ -273,10 +273,13 @@ class FakeSender:
     def __init__(self, launch: Callable[[str, str], Outcome]) -> None:
         self.launch = launch
 
-    def publish(self, body: str, key: str, sent: Any) -> Outcome:
+    def deadline(self) -> None:
+        """Requests here have none."""
+
+    def publish(self, body: str, key: str, sent: Any, *, deadline: None) -> Outcome:
         return self.launch(body, key)
 
-    def check(self, remote_id: str, *, sent: Any = None, age: float | None = None) -> Outcome:
+    def check(self, remote_id: str, *, sent: Any, age: float | None, deadline: None) -> Outcome:
         return self.launch(remote_id, "")
 
 
@@ -306,7 +309,8 @@ class Machine(RuleBasedStateMachine):
         self.touched: set[int] = set()
         for module in (claim, senders, relay_pass, db):
             clock = SimpleNamespace(monotonic=self.now, sleep=self._sleep)
-            self.patch.setattr(module, "time", clock)
+            self.patch.setattr(module, "steady", clock)
+        self.patch.setattr(db, "time", clock)
         self.patch.setattr(sweep.sweep, "__kwdefaults__", {"clock": self.now})
         self.claim = claim.claim
         self.patch.setattr(claim, "claim", self._judged_claim)

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from genesys_eventbridge.management.arguments import WrongUsage, count, milliseconds, port
 from genesys_eventbridge.management.base import usage_errors
+from genesys_eventbridge.management.output import written
 from genesys_eventbridge.sandbox import Sandbox, SandboxServer, Scenario, serve
 from genesys_eventbridge.sandbox.options import Protocol
 from genesys_eventbridge.sandbox.start import WEBHOOK_TOKEN, is_loopback, settings_block
@@ -86,8 +87,12 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        self.stdout.write(settings_block(server.url, sandbox.options))
-        self.stdout.flush()
+        self._say(settings_block(server.url, sandbox.options))
         while not stop.wait(1):  # an unlimited wait would ignore Ctrl-C on Windows
             continue
-        self.stdout.write("Sandbox stopped.")
+        self._say("Sandbox stopped.")
+
+    def _say(self, text: str) -> None:
+        with written(afterwards="the sandbox has ended"):
+            self.stdout.write(text)
+            self.stdout.flush()
