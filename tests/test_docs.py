@@ -97,6 +97,7 @@ OTHER_FLAGS = {
     "--model",
     "--profile",
     "--recorded",
+    "--choices",
     "--seed",
     "--seeds",
 }

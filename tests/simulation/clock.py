@@ -12,6 +12,7 @@ from unittest import mock
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from genesys_eventbridge import steady
 from genesys_eventbridge.db import clock
 
 PACKAGE = "genesys_eventbridge"
@@ -80,6 +81,7 @@ class SimulatedClock:
                 for name, original, stand_in in (
                     ("now_sql", now_sql, stopped_sql),
                     ("time", time, _Time(self)),
+                    ("steady", steady, _Time(self)),
                 ):
                     if vars(module).get(name) is original:
                         patches.enter_context(mock.patch.object(module, name, stand_in))
