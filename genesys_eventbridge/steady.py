@@ -1,8 +1,8 @@
-"""The clock of leases and deadlines: seconds that never go back, and go on while the machine sleeps.
+"""The clock of leases and deadlines: seconds that never go back, and continue while the machine sleeps.
 
 ``time.monotonic()`` stands still meanwhile on Linux and macOS. A worker that wakes up would take its claims
 for fresh although their leases have ended. Sources: clock_gettime(2) on Linux (CLOCK_BOOTTIME),
-clock_gettime(3) on macOS (CLOCK_MONOTONIC); on Windows all clocks go on.
+clock_gettime(3) on macOS (CLOCK_MONOTONIC); on Windows no clock stops.
 """
 
 from __future__ import annotations
