@@ -85,6 +85,8 @@ def dead(count: int = 1, kind: str = "order.paid", error: str = ERROR, **columns
 def choose(visitor: Visitor, action: str, *, all_that_match: bool = False) -> None:
     """Select the rows of a list, and an action for them."""
     page = visitor.page
+    page.locator("#action-toggle").wait_for()
+    page.wait_for_load_state()  # until Django's script has run, the box selects no rows
     page.locator("#action-toggle").click()
     if all_that_match:
         page.locator(".actions .question a").click()
