@@ -1,18 +1,12 @@
 """The judge finds what it looks for at a protocol without a key."""
 
-from concurrent.futures import ThreadPoolExecutor
-
-import httpx
 import pytest
 
 from genesys_eventbridge.models import DeliveryAttempt, OutboxEvent
 from genesys_eventbridge.platform.outcomes import Verdict
 from genesys_eventbridge.states import AttemptKind, State
 from tests.chaos.judge import blind, judge, never_requested
-from tests.chaos.processes import PATIENCE, until
-from tests.chaos.storm import Storm
 from tests.outbox_rows import ended, event
-from tests.sandbox.callers import Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -82,23 +76,3 @@ def test_a_question_about_what_cannot_have_arrived_is_counted(statuses, found):
     OutboxEvent.objects.update(**ended(State.UNRESOLVED, "outcome_unknown", in_doubt_since=row.created_at))
 
     assert bool(never_requested(ledger_of(row, *statuses))) is found
-
-
-def test_a_platform_that_restarts_in_a_storm_ends_slow_requests():
-    """Their next try must not seem to overlap with them."""
-    storm = Storm(seed=1, workers=0, commits=1, seconds=1.0)
-    caller = Caller(None, storm.server.url).login()
-    storm.sandbox.configure(scenario="slow", slow_latency=2 * PATIENCE)
-
-    def attempts():
-        return [each for each in storm.sandbox.ledger()["attempts"] if each["endpoint"] == "publish"]
-
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(caller.publish, {"id": "1"})
-        until(attempts, "the request arrives")
-        storm._restart_platform()
-        with pytest.raises(httpx.HTTPError):
-            answer.result(PATIENCE)
-        until(lambda: attempts()[0]["ended"], "the request ends")
-    caller.http.close()
-    storm.server.close()

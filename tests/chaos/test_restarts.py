@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from django.db import connection, transaction
 
@@ -18,7 +20,9 @@ from tests.chaos import crew
 from tests.chaos.cuts import cut_connections
 from tests.chaos.judge import judge
 from tests.chaos.postgres import programs
-from tests.chaos.processes import until
+from tests.chaos.processes import PATIENCE, until
+from tests.chaos.storm import Storm
+from tests.sandbox.callers import Caller
 from tests.shop.models import Order
 
 EVENTS = 60
@@ -53,6 +57,26 @@ def test_a_platform_that_restarts_in_the_middle_gets_every_event_once(start, san
 
     assert seen < EVENTS
     assert not judge(sandbox.ledger())
+
+
+def test_a_platform_that_restarts_in_a_storm_ends_slow_requests():
+    """Their next try must not seem to overlap with them."""
+    storm = Storm(seed=1, workers=0, commits=1, seconds=1.0)
+    caller = Caller(None, storm.server.url).login()
+    storm.sandbox.configure(scenario="slow", slow_latency=2 * PATIENCE)
+
+    def attempts():
+        return [each for each in storm.sandbox.ledger()["attempts"] if each["endpoint"] == "publish"]
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(caller.publish, {"id": "1"})
+        until(attempts, "the request arrives")
+        storm._restart_platform()
+        with pytest.raises(httpx.HTTPError):
+            answer.result(PATIENCE)
+        until(lambda: attempts()[0]["ended"], "the request ends")
+    caller.http.close()
+    storm.server.close()
 
 
 @pytest.mark.django_db(transaction=True)
