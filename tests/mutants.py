@@ -880,10 +880,7 @@ MUTANTS = [
         "outbox/claim.py",
         (
             ("    started = steady.monotonic()\n", ""),
-            (
-                "    if counted != len(locked):",
-                "    started = steady.monotonic()\n    if counted != len(locked):",
-            ),
+            ("    destinations.spend(", "    started = steady.monotonic()\n    destinations.spend("),
         ),
         "relay/test_side.py::test_the_time_of_a_claim_is_read_before_it_is_written",
     ),
@@ -1582,7 +1579,7 @@ MUTANTS = [
         "outbox/claim.py",
         (
             (
-                "destinations.spend(kind, settings, drawn, len(won))",
+                "destinations.spend(kind, settings, drawn, len(locked))",
                 "destinations.spend(kind, settings, drawn, drawn.tokens)",
             ),
         ),
@@ -1593,7 +1590,7 @@ MUTANTS = [
         "outbox/claim.py",
         (
             (
-                "destinations.spend(kind, settings, drawn, len(won))",
+                "destinations.spend(kind, settings, drawn, len(locked))",
                 "destinations.spend(kind, settings, drawn, 0)",
             ),
         ),
@@ -1642,6 +1639,29 @@ MUTANTS = [
             ),
         ),
         "outbox/test_destinations.py::TestTheRate",
+    ),
+    Mutant(
+        "a turn is given back where the window closed after the lock",
+        "outbox/claim.py",
+        (("        transaction.set_rollback(True, using=outbox_alias())\n", ""),),
+        "outbox/test_destinations.py::TestTheProbe",
+    ),
+    Mutant(
+        "the turn of a refused type is taken with its row",
+        "outbox/claim.py",
+        (
+            (
+                "    ids = [row.id for row in ready[: drawn.tokens]]\n",
+                "    ids = [row.id for row in ready[: drawn.tokens]]\n"
+                "    if any(row.turn for row in ready):\n"
+                "        early = destinations.take_refused_turn(settings)\n",
+            ),
+            (
+                "        turn_until = destinations.take_refused_turn(settings)\n",
+                "        turn_until = early\n",
+            ),
+        ),
+        "outbox/test_destinations.py::TestRefusals",
     ),
     Mutant(
         "a kind with nothing to do joins again while the other is at work",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from django.db import transaction
 from django.db.models import BooleanField, Case, Exists, F, Lookup, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -438,22 +439,19 @@ def _take(
     drawn = destinations.draw(kind, settings, len(ready), publishing_is_due=allowed.publishing_is_due)
     if not drawn.tokens:
         return [], drawn.wait
-    ids, turn_until = [], None
-    for row in ready[: drawn.tokens]:
-        if row.turn:
-            taken = destinations.take_refused_turn(settings)
-            if taken is None:
-                continue
-            turn_until = taken
-        ids.append(row.id)
-    if not ids:
-        return [], 0.0
+    ids = [row.id for row in ready[: drawn.tokens]]
     limits = _Limits.of(settings)
     found = _to_claim(outbox_alias(), kind, limits, places_for(ids)).rows(ids=ids)
     rows = [dict(zip(_VALUES, row, strict=True)) for row in found]
     # One that lapsed since it was seen was not counted against the limits: it is left for the next look.
     seen = {row.id: (row.lapsed, row.suspect) for row in ready}
     locked = [row for row in rows if _lapse(row["claim_token"], row["lapses"]) == seen[row["id"]]]
+    turns = {row.id for row in ready if row.turn}
+    turn_until = None
+    if any(row["id"] in turns for row in locked):
+        turn_until = destinations.take_refused_turn(settings)
+        if turn_until is None:
+            locked = [row for row in locked if row["id"] not in turns]
     if not locked:
         return [], 0.0
     if gate.probing and kind is AttemptKind.PUBLISH:
@@ -462,14 +460,13 @@ def _take(
             return [], 0.0
     token = uuid.uuid4()
     started = steady.monotonic()
-    won = {row["id"] for row in locked}
-    written = _with_token(outbox_alias(), kind, limits, places_for(won))
-    counted = written.update(ids=[*won], token=token, about=about)
-    if counted != len(locked):
-        mine = OutboxEvent.objects.on_outbox().filter(id__in=won, claim_token=token)
-        won = set(mine.values_list("id", flat=True))
-    destinations.spend(kind, settings, drawn, len(won))
-    turns = {row.id for row in ready if row.turn}
+    claimed = {row["id"] for row in locked}
+    written = _with_token(outbox_alias(), kind, limits, places_for(claimed))
+    if written.update(ids=[*claimed], token=token, about=about) != len(locked):
+        # The worker was frozen since it locked them, and a window closes now: give back the turn, too.
+        transaction.set_rollback(True, using=outbox_alias())
+        return [], 0.0
+    destinations.spend(kind, settings, drawn, len(locked))
     return [
         _claimed(
             kind,
@@ -482,7 +479,6 @@ def _take(
             turn_until=turn_until,
         )
         for row in locked
-        if row["id"] in won
     ], 0.0
 
 

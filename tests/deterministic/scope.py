@@ -240,6 +240,8 @@ MISSED: dict[str, tuple[str, ...]] = {
         "a raised epoch changes the key",
     ),
     TOO_RARE: (
+        "a turn is given back where the window closed after the lock",
+        "the turn of a refused type is taken with its row",
         "what another worker claimed since the look is not put off",
         "a follower that another worker claimed since the look is not held",
         "a claim ends what held its row",

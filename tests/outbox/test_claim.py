@@ -303,6 +303,25 @@ class TestAFrozenWorker:
 
         assert fresh(row).attempts == 1
 
+    def test_that_has_locked_its_rows_claims_none_of_them(self, monkeypatch):
+        """The window of one closes: the others wait for the next claim."""
+        write = claims._with_token
+        closing = event(row={"in_doubt_since": DatabaseNow(-22 * HOUR), "attempts": 1})
+        other = event()
+        with ExitStack() as later:
+
+            def thawed(*arguments):
+                monkeypatch.undo()
+                later.enter_context(shifted(HOUR - 59))
+                return write(*arguments)
+
+            monkeypatch.setattr(claims, "_with_token", thawed)
+
+            assert claim().rows == []
+
+            assert (fresh(closing).attempts, fresh(other).attempts) == (1, 0)
+            assert ids(claim()) == [other.pk]
+
     def test_claims_a_row_whose_window_outlasts_the_lease(self, meanwhile):
         row = event(row={"in_doubt_since": DatabaseNow(-22 * HOUR), "attempts": 1})
         with ExitStack() as later:

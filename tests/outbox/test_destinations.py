@@ -3,6 +3,7 @@
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -63,6 +64,26 @@ def succeeded(*, types=("",), cleared=False, checking=False):
 
 def ids(batch):
     return [row.id for row in batch.rows]
+
+
+def closes_in(seconds, event_type="order.created"):
+    """An event in doubt that may be sent again for so long."""
+    doubt = seconds - settings_with().doubt_seconds
+    return event(event_type, row={"attempts": 1, "in_doubt_since": DatabaseNow(doubt)})
+
+
+@contextmanager
+def frozen_before_the_claim(monkeypatch, seconds):
+    """A worker that has locked its rows writes the claim so many seconds later."""
+    write = claims._with_token
+    with ExitStack() as later:
+
+        def thawed(*arguments):
+            later.enter_context(shifted(seconds))
+            return write(*arguments)
+
+        monkeypatch.setattr(claims, "_with_token", thawed)
+        yield
 
 
 class TestPauses:
@@ -260,6 +281,13 @@ class TestTheProbe:
                 return found
 
             monkeypatch.setattr(claims, "_candidates", and_then_it_is_taken)
+            assert claim().rows == []
+
+            assert gate().probing
+
+    def test_nor_where_its_window_began_to_close_after_the_lock(self, monkeypatch):
+        closes_in(75)
+        with self.after_a_pause(), frozen_before_the_claim(monkeypatch, 20):
             assert claim().rows == []
 
             assert gate().probing
@@ -880,6 +908,35 @@ class TestRefusals:
 
         assert destinations.take_refused_turn(settings_with())
         assert not destinations.take_refused_turn(settings_with())
+
+    def test_no_turn_is_lost_where_its_row_was_taken_meanwhile(self, monkeypatch):
+        event("a")
+        self.in_turn()
+        look = claims._candidates
+
+        def and_then_it_is_taken(*arguments, **only):
+            found = look(*arguments, **only)
+            OutboxEvent.objects.update(due_at=DatabaseNow(60))
+            return found
+
+        monkeypatch.setattr(claims, "_candidates", and_then_it_is_taken)
+        assert claim().rows == []
+
+        assert gate().refused_for == 0
+
+    def test_nor_where_its_window_began_to_close_after_the_lock(self, monkeypatch):
+        closes_in(75, "a")
+        self.in_turn()
+        with frozen_before_the_claim(monkeypatch, 20):
+            assert claim().rows == []
+
+            assert gate().refused_for == 0
+
+    def in_turn(self):
+        """The next event of the refused type may go."""
+        refused(*range(10))
+        succeeded(types=["b"])
+        Destination.objects.update(refused_until=DatabaseNow(-1))
 
     def test_all_of_many_refused_types_are_held_back(self):
         """A wrong SOURCE refuses as many types as an application has, and one more may be accepted."""
