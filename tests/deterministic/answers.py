@@ -120,9 +120,11 @@ class AnswerJudge:
                 f"event {reply.event_id}, a probe: {reply.probe}, whose turn ends {reply.turn_until}, leaves "
                 f"the turn {circuit.probe_until} of {before.probe_until}"
             )
-        if circuit.probe_turn != before.probe_turn and (before.publish or circuit.probe_turn):
+        # A refusal of its probe ends a pause of the network, and may begin one for refusals.
+        lasts = any(circuit.publish.of(pause.kind) for pause in before.publish.all)
+        if circuit.probe_turn != before.probe_turn and (lasts or circuit.probe_turn):
             raise Broken(f"turn {circuit.probe_turn} of probes follows {before.probe_turn}")
-        if not checking and circuit.publish and not before.publish and circuit.probe_turn:
+        if not checking and circuit.publish and not lasts and circuit.probe_turn:
             raise Broken(f"a pause begins with turn {circuit.probe_turn} of its probes")
 
     def _judge_pauses(  # noqa: C901 - one rule after another

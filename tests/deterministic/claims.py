@@ -64,9 +64,9 @@ class Claims:
         self.passes: defaultdict[str, int] = defaultdict(int)
         #: The database's clock was set, a thread was killed, the database failed.
         self.clock_is_steady = True
-        #: When each row was claimed, by the database's clock.
-        self.times: list[float] = []
         self.odd: set[str] = set()
+        #: Processes whose login failed: they remember it for some seconds, and fail events unsent.
+        self.without_login: set[str] = set()
         #: Processes that were killed, and whether none has been frozen yet.
         self.killed: set[str] = set()
         self.undisturbed = True
@@ -107,7 +107,6 @@ class Claims:
             if row["due_at"] > doubt + self.settings.doubt_seconds + CLOSE:
                 raise Broken(f"{name}: claimed although its window closes within the lease")
         self._by_token[row["claim_token"], row["id"]] = self._latest[process, row["event_id"]] = claim
-        self.times.append(row["due_at"] - self.settings.lease_seconds)
         self._judge_room(process, rows, claim)
         self._judge_held(process, rows, claim)
         if lapsed:
@@ -239,7 +238,8 @@ class Claims:
             raise Broken(f"{name}: an earlier doubt is forgotten")
         if unknown and now is None:
             raise Broken(f"{name}: the outcome is unknown, and it is not in doubt")
-        if not claim.sends and claim.process not in self.odd and row["failed_at"] != before["failed_at"]:
+        excused = self.odd | self.without_login
+        if not claim.sends and claim.process not in excused and row["failed_at"] != before["failed_at"]:
             raise Broken(f"{name}: given back unsent, and it failed at {row['failed_at']}")
         if held and not claim.sends and charged and claim.process not in self.odd:
             raise Broken(f"{name}: an attempt is counted, and nothing was sent")

@@ -164,7 +164,7 @@ def _run(options: argparse.Namespace, seeds: Sequence[int] = ()) -> int:
             if options.trace:
                 lines = (f"{line.as_json()}\n" for line in run.changes)
                 options.trace.write_text("".join(lines), encoding="utf-8")
-            if options.seed:
+            if options.seed and not options.mutant:
                 _say("\n".join(run.trace))
             if run.failure:
                 failed += 1

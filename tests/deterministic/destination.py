@@ -14,7 +14,7 @@ from genesys_eventbridge.outbox.destinations import Drawn, Gate
 from genesys_eventbridge.states import AttemptKind
 from tests.deterministic.claims import CLOSE
 from tests.deterministic.database import Database
-from tests.deterministic.scheduler import Broken
+from tests.deterministic.scheduler import Broken, Scheduler
 from tests.deterministic.stand_ins import EPOCH
 
 TABLE = "genesys_eventbridge_destination"
@@ -36,9 +36,10 @@ class DestinationJudge:
         database: Database,
         settings: DestinationSettings,
         operators: Collection[str],
-        step: Callable[[str], None],
+        scheduler: Scheduler,
     ) -> None:
-        self.database, self.settings, self.operators, self.step = database, settings, operators, step
+        self.database, self.settings, self.operators = database, settings, operators
+        self.scheduler = scheduler
         self.row: Row = {}
         self.clock_is_steady = True
         #: An operator may have ended a pause.
@@ -46,9 +47,14 @@ class DestinationJudge:
         self._prober = ""
         #: Whether a worker may stop before it tries a refused type.
         self.tries_types = False
+        #: By process: when it last drew from the bucket, by the database's clock.
+        self._drawn_at: dict[str, float] = {}
+        #: When each claimed row's token was drawn.
+        self._requests: list[float] = []
+        #: By process: the end of the turn of a refused type that it took last.
+        self._turns: dict[str, float] = {}
         #: By process: what the last gate said, and the step before it was read.
         self.gates: dict[str, tuple[Gate, int]] = {}
-        self.now_in_steps: Callable[[], int] = lambda: 0
 
     def look(self, process: str) -> None:
         """Called after each commit, by the task that made it."""
@@ -87,15 +93,22 @@ class DestinationJudge:
             return False
         return bool(probe > (before["probe_until"] or -math.inf) + CLOSE)
 
+    def takes_turn(self, before: Row, process: str) -> bool:
+        """Whether the latest commit took the turn to try a refused type."""
+        until = self.row.get("refused_until")
+        return until is not None and until == self._turns.pop(process, None) != before.get("refused_until")
+
     def judge_claim(self, process: str) -> None:
         """The latest commit claimed events: the gate that its pass read last was open (G9)."""
         gate, _began = self.gates.get(process, (None, 0))
         if gate is None or not gate.open:
             raise Broken(f"{process} claims, and its gate was closed")
 
-    def judge_bucket(self, before: Row, claims: int) -> None:
+    def judge_bucket(self, process: str, before: Row, claims: int) -> None:
         """The latest commit made so many claims: so many tokens, and no more, have left the bucket (G9)."""
         rate, after = self.settings.rate_per_minute, self.row
+        if claims and rate is not None:
+            self._requests += [self._drawn_at[process]] * claims
         if rate is None or not before or before["bucket_at"] is None or not self.clock_is_steady:
             return
         if not claims and after["bucket_at"] == before["bucket_at"]:
@@ -116,7 +129,7 @@ class DestinationJudge:
         self, gate: Callable[[AttemptKind, str, str], Gate], kind: AttemptKind, alias: str, worker: str
     ) -> Gate:
         """Replaces ``destinations.gate``: raises Broken if it is not what the row says."""
-        before, began = self.row, self.now_in_steps()
+        before, began = self.row, self.scheduler.steps
         found = gate(kind, alias, worker)
         self.gates[worker] = (found, began)
         if not before or before != self.row or not self.clock_is_steady:
@@ -136,9 +149,9 @@ class DestinationJudge:
         if found.open and (held or max(waits) > CLOSE):
             raise Broken(f"{worker} goes through the gate, and the destination is paused: {before}")
         if found.open and found.probing:
-            self.step("is to probe")
+            self.scheduler.step("is to probe")
         elif found.refused_types and self.tries_types:
-            self.step("is to try a refused type")
+            self.scheduler.step("is to try a refused type")
         if publishes and not found.open and not held and max(waits) < -CLOSE:
             raise Broken(f"{worker} finds the gate closed, and nothing is paused: {before}")
         return found
@@ -164,6 +177,28 @@ class DestinationJudge:
             raise Broken(f"a {kind} waits for the rate, and {stored + refill:.2f} tokens are there for it")
         return found
 
+    def of_the_bucket(
+        self,
+        draw: Callable[..., Drawn],
+        kind: AttemptKind,
+        settings: DestinationSettings,
+        wanted: int,
+        **more: Any,
+    ) -> Drawn:
+        """Replaces ``destinations.draw``: the rate counts a request from now, even if its worker freezes."""
+        found = draw(kind, settings, wanted, **more)
+        self._drawn_at[self.scheduler.me.process] = self.database.latest
+        return found
+
+    def of_the_turn(
+        self, take: Callable[[DestinationSettings], dt.datetime | None], settings: DestinationSettings
+    ) -> dt.datetime | None:
+        """Replaces ``destinations.take_refused_turn``."""
+        until = take(settings)
+        if until is not None:
+            self._turns[self.scheduler.me.process] = until.timestamp() - EPOCH
+        return until
+
     def _judge_wait(self, gate: Gate, wait: float) -> None:
         """A worker that waits for a token comes when there is one: it does not look in vain."""
         bucket, rate = gate.bucket, self.settings.rate_per_minute
@@ -181,18 +216,18 @@ class DestinationJudge:
         if self.clock_is_steady and not self.touched and not _later(self.row, answered_at + RETRY_AFTER):
             raise Broken(f"{name}: the platform asked to wait, and the destination is not paused for so long")
 
-    def judge_rate(self, times: list[float]) -> None:
-        """``times`` of all claims: in no time span more than the bucket held and got."""
+    def judge_rate(self) -> None:
+        """In no time span more requests were drawn than the bucket held and got."""
         rate = self.settings.rate_per_minute
         if rate is None or not self.clock_is_steady:
             return
-        most, times = sum(capacity(rate)), sorted(times)
+        most, times = sum(capacity(rate)), sorted(self._requests)
         for first, began in enumerate(times):
             for last in range(first, len(times)):
                 allowed = most + (times[last] - began + 2 * CLOSE) * rate / 60
                 if last - first + 1 > allowed:
                     raise Broken(
-                        f"{last - first + 1} claims in {times[last] - began:.3f} s, allowed {allowed:.2f}"
+                        f"{last - first + 1} requests in {times[last] - began:.3f} s, allowed {allowed:.2f}"
                     )
 
 

@@ -93,10 +93,9 @@ class Judge:
         #: Processes that prune.
         self.pruning: set[str] = set()
         self.operators: set[str] = set()
-        self.destination = DestinationJudge(database, settings, self.operators, scheduler.step)
+        self.destination = DestinationJudge(database, settings, self.operators, scheduler)
         self.answers = AnswerJudge(settings, lambda: scheduler.me.process, self._are_few)
         self.claims.meaning, self.claims.now = self.answers.meaning, lambda: database.latest
-        self.destination.now_in_steps = lambda: scheduler.steps
         #: The step at which each row was last changed.
         self.changed: dict[int, int] = {}
         #: Operators who erase now and leave alone what is not finished.
@@ -128,6 +127,9 @@ class Judge:
         elif what == "answer" and task is not None:
             self.scheduler.remark(f"its answer: {detail['status'] or 'none'}")
             self.claims.answered(task.process, event, detail["status"], self.database.now())
+        elif what == "no login" and task is not None:
+            self.scheduler.remark("no time is left to log in")
+            self.claims.without_login.add(task.process)
 
     def _of_the_platform(self, what: str, event: str, detail: Row) -> None:
         row = next((row for row in self.rows.values() if row["event_id"] == event), None)
@@ -162,7 +164,7 @@ class Judge:
             and pk in self.rows
             and row["claim_token"] != self.rows[pk]["claim_token"]
         ]
-        self.destination.judge_bucket(known, len(claimed))
+        self.destination.judge_bucket(process, known, len(claimed))
         if claimed:
             self.destination.judge_claim(process)
         self._judge_progress(process, moved=found != self.rows or self.destination.row is not known)
@@ -183,6 +185,8 @@ class Judge:
                 self._judge_followers(before, row, found)
         if self.destination.takes_probe(known, process):
             self._judge_probe(process, claimed, found)
+        if self.destination.takes_turn(known, process):
+            self._judge_turn(process, claimed)
         self.rows = found
 
     def _judge_followers(self, before: Row | None, row: Row, found: dict[int, Row]) -> None:
@@ -258,6 +262,12 @@ class Judge:
             end = 0 if gate.probe_turn % 4 == 1 else -1
             if not _tries(chosen) and chosen["id"] != alike[end][1]:
                 raise Broken(f"probe {gate.probe_turn} goes to {chosen['id']} of the never tried {alike}")
+
+    def _judge_turn(self, process: str, claimed: list[Row]) -> None:
+        """The turn to try a refused type goes with an event of it: an empty one would hold back others."""
+        gate, _began = self.destination.gates[process]
+        if not any(row["type"] in gate.refused_types for row in claimed):
+            raise Broken(f"{process} takes the turn of a refused type and claims no event of one")
 
     def _may_go(self, row: Row, found: dict[int, Row], now: float) -> bool:
         """Whether nothing is in the way of sending it, now and for the length of a lease."""
@@ -522,7 +532,7 @@ class Judge:
             self._judge_end(row, by_event[row["event_id"]], touched)
         self._judge_order(rows, by_event, touched)
         self._judge_log(rows)
-        self.destination.judge_rate(self.claims.times)
+        self.destination.judge_rate()
         for (process, pk, what), times in self.owed.items():
             if process not in self.claims.odd and self.log.lines[process, pk, what] < times:
                 raise Broken(f"event {pk}: {process} does not say that it is {what}")

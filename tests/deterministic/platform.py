@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from genesys_eventbridge.client.transport import DEADLINE
 from tests.deterministic.choices import Choices
 from tests.deterministic.scheduler import Broken, Scheduler, Task
 
@@ -91,7 +92,7 @@ class Platform:
     #: Types of which most events are refused.
     refused: tuple[str, ...] = ()
     accepted: list[Accepted] = field(default_factory=list)
-    #: Called with the kind of message ("send", "accept" or "answer"), the event's id and details.
+    #: Called with the kind of message ("send", "accept", "answer" or "no login"), the event's id and details.
     tell: Callable[[str, str, dict[str, Any]], None] = lambda what, event, detail: None
     requests: int = 0
     #: Requests that are not answered yet.
@@ -129,7 +130,13 @@ class Transport(httpx.BaseTransport):
         self.platform = platform
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/oauth/token":
+        """Like the package's transport it sends nothing after the deadline."""
+        logs_in = request.url.path == "/oauth/token"
+        if request.extensions[DEADLINE].left() <= 0:
+            if logs_in:
+                self.platform.tell("no login", "", {})
+            raise httpx.ConnectTimeout("no time is left", request=request)
+        if logs_in:
             token = {"access_token": "token", "token_type": "bearer", "expires_in": 86400}
             return httpx.Response(200, json=token)
         if request.method == "POST":

@@ -531,11 +531,15 @@ def _run(database: Database, seed: int, kept: Collection[Choice] | None) -> Run:
     judge, answers = world.judge.destination, world.judge.answers
     gate = partial(judge.through_gate, destinations.gate)
     allowed = partial(judge.of_the_rate, destinations.allowed)
+    draw = partial(judge.of_the_bucket, destinations.draw)
+    turn = partial(judge.of_the_turn, destinations.take_refused_turn)
     with (
         installed(world.scheduler),
         database.running(world.scheduler),
         mock.patch.object(destinations, "gate", gate),
         mock.patch.object(destinations, "allowed", allowed),
+        mock.patch.object(destinations, "draw", draw),
+        mock.patch.object(destinations, "take_refused_turn", turn),
         mock.patch.object(settle, "logger", world.judge.log),
         mock.patch.object(expiry, "logger", world.judge.log),
         mock.patch.object(destinations, "record", partial(answers.record, destinations.record)),

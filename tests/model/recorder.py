@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection
 
-from genesys_eventbridge.states import FINISHED
+from genesys_eventbridge.states import FINISHED, NEEDS_OPERATOR
 from tests.invariants import EVENTS
 from tests.model.traces import Line
 
@@ -141,7 +141,9 @@ def _written(row: dict[str, Any]) -> float | None:
         return _seconds(row["created"])
     if row["op"] == "DELETE" or row["state"] == row["old_state"]:
         return None
-    return _seconds(row["finished"] if row["state"] in FINISHED else row["failed"])
+    if row["state"] in NEEDS_OPERATOR:
+        return _seconds(row["failed"])
+    return _seconds(row["finished"] if row["state"] in FINISHED else None)
 
 
 def _seconds(ms: float | None) -> float | None:

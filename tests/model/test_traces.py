@@ -107,6 +107,14 @@ def test_a_trace_on_a_shifted_clock_replays_too(run, judge):
     assert lines[-1].epoch == 1
 
 
+def test_a_requeue_counts_from_its_commit(run):
+    """Its row keeps the time of the failure before, which is not that of the requeue."""
+    lines = run(refused_and_requeued)
+
+    assert [line.detail["written"] for line in lines if line.from_state == "dead"] == [None]
+    assert all(line.detail["written"] for line in lines if line.to == "dead")
+
+
 def test_a_line_keeps_its_content_as_json(run):
     lines = run(publish_two)
 
