@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genesys_eventbridge.conf import DestinationSettings
+from genesys_eventbridge.states import State
 from tests.model import spin
 from tests.model.recorder import TIMES, line_of
 from tests.model.traces import Line, Validator
@@ -70,7 +71,8 @@ def in_time(lines: Iterable[Line], lease: float) -> list[Line]:
     """The lines in the order of what they did; ``lease`` in seconds.
 
     A claim, or the end of an event, counts from its statement, whose time it wrote: its commit may come
-    later, after that of another event. An event exists from its commit on.
+    later, after that of another event. A retry was written before it became due. An event exists from its
+    commit on.
     """
     times: dict[str, float] = {}
     ordered = []
@@ -80,6 +82,8 @@ def in_time(lines: Iterable[Line], lease: float) -> list[Line]:
             at = detail["due"] - lease
         elif line.from_state and detail.get("written") is not None:
             at = detail["written"]
+        elif line.to == State.PENDING and detail.get("from_token") and not line.token:
+            at = min(at, detail["due"])
         times[line.event] = max(at, times.get(line.event, at))
         ordered.append(replace(line, t=times[line.event]))
     return sorted(ordered, key=lambda line: line.t)

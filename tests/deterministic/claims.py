@@ -277,7 +277,8 @@ class Claims:
                 )
             if state == State.PENDING and meaning.paused and row["due_at"] > self.now() + CLOSE:
                 raise Broken(f"{name}: waits {row['due_at'] - self.now():.2f} s on top of the pause")
-        conflicts = before["attempts"] if fate == "of another event" and last == 409 else 0
+        conflict = self.settings.honours_key and fate == "of another event" and last == 409
+        conflicts = before["attempts"] if conflict else 0
         if conflicts >= CONFLICTS and state == State.PENDING:
             raise Broken(f"{name}: {conflicts} conflicts, and no operator is asked")
 

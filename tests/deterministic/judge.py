@@ -88,6 +88,8 @@ class Judge:
         self.requeued: set[int] = set()
         #: Events under shared keys: their id, and the order whose transaction wrote or found it.
         self.shared: list[tuple[str, str]] = []
+        #: Ids of attempts that were judged.
+        self._attempts: set[int] = set()
         #: Ids of events that were pruned.
         self.pruned: set[str] = set()
         #: Processes that prune.
@@ -428,9 +430,12 @@ class Judge:
 
     def _judge_marked(self, name: str, before: Row, row: Row) -> None:
         """Without a key, each attempt that may be a duplicate is marked, and no other (G3)."""
-        query = f"SELECT may_duplicate FROM {LOG} WHERE event_id = {row['id']} ORDER BY number DESC LIMIT 1"
+        query = f"SELECT id, may_duplicate FROM {LOG} WHERE event_id = {row['id']} ORDER BY id DESC LIMIT 1"
         may = before["in_doubt_since"] is not None or before["key_epoch"] > 0
-        for (marked,) in self._read(query):
+        for attempt, marked in self._read(query):
+            if attempt in self._attempts:
+                continue  # its worker was frozen, and has ended it without a request
+            self._attempts.add(attempt)
             if bool(marked) != (may and not self.settings.honours_key):
                 raise Broken(f"{name}: an attempt is marked {marked}; it may be a duplicate: {may}")
 

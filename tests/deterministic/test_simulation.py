@@ -191,11 +191,9 @@ def test_a_trace_is_what_the_model_replays(tmp_path):
     assert {line.what for line in lines} == {"row", "send", "accept"}
 
 
-@pytest.mark.one_leg
-@pytest.mark.skipif(not spin.is_installed(), reason=spin.MISSING)
-def test_a_run_that_does_what_the_model_does_not_has_failed():
-    """Here: the second claim counts no attempt."""
-    row = {
+def a_row(**changed):
+    """A pending row as the judge reads it."""
+    return {
         "id": 1,
         "event_id": "one",
         "ordering_key": "",
@@ -207,7 +205,15 @@ def test_a_run_that_does_what_the_model_does_not_has_failed():
         **dict.fromkeys(("due_at", "created_at"), 1.0),
         **dict.fromkeys(("claim_token", "accepted_at", "finished_at", "failed_at")),
         **dict.fromkeys(("in_doubt_since", "key_known_since")),
+        **changed,
     }
+
+
+@pytest.mark.one_leg
+@pytest.mark.skipif(not spin.is_installed(), reason=spin.MISSING)
+def test_a_run_that_does_what_the_model_does_not_has_failed():
+    """Here: the second claim counts no attempt."""
+    row = a_row()
     lease = conf.destination().lease_seconds
     claim = {"claim_token": "1" * 32, "in_doubt_since": 2.0}
     first = {**row, **claim, "attempts": 1, "due_at": 2.0 + lease}
@@ -224,3 +230,14 @@ def test_a_run_that_does_what_the_model_does_not_has_failed():
 
     assert run({**second, "attempts": 2}) == ""
     assert "no transition of the model" in run(second)
+
+
+def test_a_retry_was_written_before_it_became_due():
+    """Its worker was frozen until long after that, before the commit."""
+    row = a_row(attempts=1, in_doubt_since=1.0)
+    claimed = {**row, "claim_token": "1" * 32, "due_at": 2.0 + 60.0}
+    changes = Changes()
+    changes.row(row, claimed, 2.0)
+    changes.row(claimed, {**row, "due_at": 5.0}, 90_000.0)
+
+    assert [line.t for line in changes.lines(conf.destination())] == [2.0, 5.0]
