@@ -1664,6 +1664,12 @@ MUTANTS = [
         "outbox/test_destinations.py::TestRefusals",
     ),
     Mutant(
+        "in a test's transaction destinations are served in turn",
+        "management/side_by_side.py",
+        ((" or (connections[outbox_alias()].in_atomic_block and not endless)", ""),),
+        "testing/test_drain.py::test_commands_serve_several_destinations_in_the_transaction_of_a_test",
+    ),
+    Mutant(
         "a kind with nothing to do joins again while the other is at work",
         "relay/batch.py",
         (("if side.rests and not any(each.is_at_work()", "if side.rests or any(each is None"),),

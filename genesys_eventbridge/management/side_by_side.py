@@ -8,16 +8,19 @@ from typing import TypeVar
 
 from django.db import connections
 
+from genesys_eventbridge.models import outbox_alias
+
 T = TypeVar("T")
 
 
-def side_by_side(aliases: Sequence[str], work: Callable[[str], T]) -> dict[str, T]:
+def side_by_side(aliases: Sequence[str], work: Callable[[str], T], *, endless: bool = False) -> dict[str, T]:
     """The result of ``work(alias)`` by alias; one alias is served in this thread.
 
-    Raises an error of one of them after all have ended.
+    So are all, in turn, within a TestCase's transaction, whose rows no other thread sees, unless the work is
+    ``endless``. Raises an error of one of them; if they run at the same time, after all have ended.
     """
-    if len(aliases) == 1:
-        return {aliases[0]: work(aliases[0])}
+    if len(aliases) == 1 or (connections[outbox_alias()].in_atomic_block and not endless):
+        return {alias: work(alias) for alias in aliases}
 
     def run(alias: str) -> T:
         try:

@@ -68,7 +68,7 @@ def loop(options: dict[str, Any]) -> Result:
         report_line(options, f"Serving {', '.join(aliases)}; Ctrl-C or SIGTERM to stop.")
         waiters.start()
         job_worker.start()
-        side_by_side(aliases, lambda alias: loops[alias].run())
+        side_by_side(aliases, lambda alias: loops[alias].run(), endless=True)
         job_worker.join()
         waiters.join()
     alerts.finish()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections import Counter
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -12,6 +13,7 @@ from django.db.transaction import TransactionManagementError
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from genesys_eventbridge import conf, operations
+from genesys_eventbridge.db.clock import DatabaseNow
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.outbox import aenqueue, due, enqueue
@@ -384,3 +386,25 @@ class TestTheMixinOutsideATransaction(EventBridgeTestMixin, TransactionTestCase)
 
         assert isinstance(self.eventbridge_drain, EventBridgeDrain)
         assert len(self.eventbridge_drain().delivered) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("command", "requests"), [("publish", (1, 0)), ("poll", (1, 1)), ("retry", (2, 1))])
+def test_commands_serve_several_destinations_in_the_transaction_of_a_test(
+    settings, eventbridge_sandbox, command, requests
+):
+    settings.GENESYS_EVENTBRIDGE = {**NO_CREDENTIALS, "crm": {"SOURCE": "com.example.tests"}}
+    events = [put(), put(destination="crm")]
+    if command == "retry":
+        eventbridge_sandbox.fail_next(503, times=2)
+    if command != "publish":
+        for alias in settings.GENESYS_EVENTBRIDGE:
+            publish_due(alias)
+    if command == "poll":
+        OutboxEvent.objects.update(due_at=DatabaseNow())
+
+    call_command(f"eventbridge_{command}")
+
+    for event in events:
+        made = Counter(each.endpoint for each in eventbridge_sandbox.requests if each.id == event.event_id)
+        assert (made["publish"], OutboxEvent.objects.get(pk=event.pk).checks) == requests
