@@ -1666,8 +1666,14 @@ MUTANTS = [
     Mutant(
         "in a test's transaction destinations are served in turn",
         "management/side_by_side.py",
-        ((" or (connections[outbox_alias()].in_atomic_block and not endless)", ""),),
+        (("if connections[outbox_alias()].in_atomic_block and not endless:", "if False:"),),
         "testing/test_drain.py::test_commands_serve_several_destinations_in_the_transaction_of_a_test",
+    ),
+    Mutant(
+        "in a test's transaction an error of one destination stops no other",
+        "management/side_by_side.py",
+        (("            errors.append(error)\n", "            raise\n"),),
+        "testing/test_drain.py::test_an_error_of_one_destination_stops_no_other_in_the_transaction_of_a_test",
     ),
     Mutant(
         "a kind with nothing to do joins again while the other is at work",

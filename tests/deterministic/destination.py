@@ -95,8 +95,8 @@ class DestinationJudge:
 
     def takes_turn(self, before: Row, process: str) -> bool:
         """Whether the latest commit took the turn to try a refused type."""
-        until = self.row.get("refused_until")
-        return until is not None and until == self._turns.pop(process, None) != before.get("refused_until")
+        taken = self._turns.pop(process, None)
+        return taken is not None and before.get("refused_until") != taken == self.row["refused_until"]
 
     def judge_claim(self, process: str) -> None:
         """The latest commit claimed events: the gate that its pass read last was open (G9)."""

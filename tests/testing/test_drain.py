@@ -14,6 +14,7 @@ from django.test import TestCase, TransactionTestCase, override_settings
 
 from genesys_eventbridge import conf, operations
 from genesys_eventbridge.db.clock import DatabaseNow
+from genesys_eventbridge.management.side_by_side import side_by_side
 from genesys_eventbridge.models import OutboxEvent
 from genesys_eventbridge.operations import Actor
 from genesys_eventbridge.outbox import aenqueue, due, enqueue
@@ -408,3 +409,17 @@ def test_commands_serve_several_destinations_in_the_transaction_of_a_test(
     for event in events:
         made = Counter(each.endpoint for each in eventbridge_sandbox.requests if each.id == event.event_id)
         assert (made["publish"], OutboxEvent.objects.get(pk=event.pk).checks) == requests
+
+
+@pytest.mark.django_db
+def test_an_error_of_one_destination_stops_no_other_in_the_transaction_of_a_test():
+    served = []
+
+    def work(alias):
+        served.append(alias)
+        if alias == "default":
+            raise ValueError(alias)
+
+    with pytest.raises(ValueError, match="default"):
+        side_by_side(["default", "crm"], work)
+    assert served == ["default", "crm"]
